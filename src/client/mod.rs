@@ -1,0 +1,1 @@
+//! Queries and replication commands over a connection.

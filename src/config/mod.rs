@@ -1,0 +1,1 @@
+//! Endpoint and resource configuration, feature flags, their JSON schemas.

@@ -1,0 +1,1 @@
+//! The Flow capture protocol: messages, both codecs, the request loop, the output.

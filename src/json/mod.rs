@@ -1,0 +1,1 @@
+//! JSON text: strings, numbers, raw values.

@@ -1,0 +1,1 @@
+//! Log lines as the Flow runtime reads them.

@@ -1,0 +1,3 @@
+//! The `source-postgres` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Sockets: TCP, TLS by sslmode, bytes between a stream and a protocol session.

@@ -1,0 +1,1 @@
+//! Change records and the plan that turns them into documents.

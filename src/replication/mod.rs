@@ -1,0 +1,1 @@
+//! The replication stream: frames in, transactions and changes out, positions back.

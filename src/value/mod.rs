@@ -1,0 +1,1 @@
+//! PostgreSQL types: text to JSON, row keys.
