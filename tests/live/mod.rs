@@ -1,0 +1,3 @@
+//! Tests against live servers.
+
+mod servers;
