@@ -1,3 +1,5 @@
 //! Tests against live servers.
 
+mod golden;
+mod matrix;
 mod servers;

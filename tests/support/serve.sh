@@ -30,6 +30,11 @@ esac
 wait "$child"
 code=$?
 if [ "$how" = remove ]; then
-    rm -rf "$folder"
+    # A parent that was killed may leave a copy into the folder that still goes on.
+    tries=0
+    until rm -rf "$folder" 2>/dev/null || [ "$tries" -ge 50 ]; do
+        tries=$((tries + 1))
+        sleep 0.1
+    done
 fi
 exit "$code"
