@@ -13,6 +13,12 @@ use serde_json::Value;
 use super::messages::{Codec, Request, Response, Spec};
 use super::wait::PATIENCE;
 
+/// How many responses wait for a test before the connector's output is no longer read.
+///
+/// A test that looks away so stops a connector with more to say than a pipe holds, as a slow
+/// runtime does.
+const WAITING_RESPONSES: usize = 16;
+
 /// How to start a connector.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
@@ -106,7 +112,8 @@ pub(crate) struct Connector {
     child: Child,
     input: Option<ChildStdin>,
     codec: Codec,
-    responses: Receiver<Response>,
+    /// None after a kill.
+    responses: Option<Receiver<Response>>,
     pub(crate) log: Log,
     readers: Vec<JoinHandle<()>>,
 }
@@ -125,7 +132,7 @@ impl Connector {
         let output = child.stdout.take().expect("standard output is piped");
         let errors = child.stderr.take().expect("standard error is piped");
         let log = Log::default();
-        let (sender, responses) = mpsc::channel();
+        let (sender, responses) = mpsc::sync_channel(WAITING_RESPONSES);
         let pump = thread::spawn(move || {
             read_responses(output, codec, |response| sender.send(response).is_ok());
         });
@@ -139,7 +146,7 @@ impl Connector {
             child,
             input,
             codec,
-            responses,
+            responses: Some(responses),
             log,
             readers: vec![pump, logger],
         }
@@ -192,7 +199,8 @@ impl Connector {
     }
 
     pub(crate) fn next_within(&mut self, limit: Duration) -> Next {
-        match self.responses.recv_timeout(limit) {
+        let responses = self.responses.as_ref().expect("not killed");
+        match responses.recv_timeout(limit) {
             Ok(response) => Next::Response(response),
             Err(RecvTimeoutError::Timeout) => Next::Nothing,
             Err(RecvTimeoutError::Disconnected) => Next::End,
@@ -216,32 +224,12 @@ impl Connector {
         }
     }
 
-    /// Kills the process with SIGKILL. What it has written can still be read.
+    /// Kills the process with SIGKILL. What it has written and nobody has read is lost.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("the child can be killed");
         self.child.wait().expect("the child can be waited for");
+        self.responses = None;
         self.join();
-    }
-
-    /// Sends the process a signal by its name.
-    pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args(["-s", name, &self.child.id().to_string()])
-            .status()
-            .expect("kill starts");
-        assert!(status.success(), "kill -s {name}");
-    }
-
-    /// The most memory that the process has had, in bytes.
-    pub(crate) fn peak_memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(path).expect("the process runs");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .expect("VmHWM");
-        let kilobytes = line.trim().trim_end_matches(" kB");
-        kilobytes.parse::<u64>().expect("a number") * 1024
     }
 
     fn join(&mut self) {

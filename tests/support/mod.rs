@@ -5,5 +5,7 @@ pub(crate) mod folder;
 pub(crate) mod json;
 pub(crate) mod messages;
 pub(crate) mod postgres;
+pub(crate) mod random;
+pub(crate) mod reduce;
 pub(crate) mod task;
 pub(crate) mod wait;

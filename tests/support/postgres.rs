@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::TcpListener;
 use std::ops::{Deref, DerefMut};
@@ -170,10 +170,6 @@ impl Server {
         }
         standby.resume();
         standby
-    }
-
-    pub(crate) fn version(&self) -> Version {
-        self.version
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -507,14 +503,4 @@ fn copy(from: &Path, to: &Path) {
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     listener.local_addr().expect("it is bound").port()
-}
-
-/// Keeps the log of a failed test's server where it can be read.
-pub(crate) fn keep_log(server: &Server, name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let path = folder.join(format!("{name}.log"));
-    let mut file = File::create(&path).expect("the log can be kept");
-    file.write_all(server.log().as_bytes())
-        .expect("the log can be kept");
-    path
 }

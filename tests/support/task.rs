@@ -172,7 +172,7 @@ impl Task {
         }
     }
 
-    /// Binds these tables (`schema.table`) as they are discovered.
+    /// Binds these tables (`schema.table`) as they are discovered, and publishes the task.
     pub(crate) fn bind(&mut self, tables: &[&str]) {
         let discovered = self
             .discover()
@@ -187,6 +187,17 @@ impl Task {
                     .clone()
             })
             .collect();
+        self.publish();
+    }
+
+    /// Validates and applies, as the runtime does when a user has changed the task.
+    pub(crate) fn publish(&self) {
+        let paths = self
+            .validate()
+            .unwrap_or_else(|failure| panic!("{failure}"));
+        let bound: Vec<Vec<String>> = self.bindings.iter().map(Binding::resource_path).collect();
+        assert_eq!(paths, bound);
+        self.apply().unwrap_or_else(|failure| panic!("{failure}"));
     }
 
     /// The binding of a table, to be changed.
