@@ -9,7 +9,7 @@
 //! A build with the feature `unchecked-visibility` does not wait. There these tests have to fail,
 //! with rows that differ.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread::{self, JoinHandle};
 
 use postgres::Client;
@@ -35,7 +35,7 @@ fn waits_for(line: &Line, transactions: &BTreeSet<String>) -> bool {
 
 /// The line that says that a chunk of a table has been read.
 fn read_chunk(line: &Line, table: &str) -> bool {
-    line.message.contains("backfill chunk") && line.fields.to_string().contains(table)
+    line.message.contains("backfill chunk") && line.field("stream").as_deref() == Some(table)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -88,16 +88,14 @@ held! {
 const ROWS: u32 = 5_000;
 const ROW_BYTES: u32 = 2_000;
 
-/// The changes that are held, each a transaction, all in the last chunk.
+/// The changes that are held, each a transaction. Every chunk has rows of each, so that the one
+/// which is read when they have been streamed does not pass them by.
 const CHANGES: [&str; 4] = [
-    "insert into held.t values (49995, 'inserted', '')",
-    "update held.t set v = 'updated' where id = 49900",
-    "delete from held.t where id = 49910",
-    "update held.t set id = 49925, v = 'moved' where id = 49920",
+    "insert into held.t select i * 1000 + 5, 'inserted', '' from generate_series(0, 49) i",
+    "update held.t set v = 'updated' where id % 1000 = 100",
+    "delete from held.t where id % 1000 = 200",
+    "update held.t set id = id + 5, v = 'moved' where id % 1000 = 300",
 ];
-
-/// The keys that the changes are about.
-const KEYS: [u32; 5] = [49995, 49900, 49910, 49920, 49925];
 
 fn hold(mode: Mode, start: Start, kill: bool) {
     let options = Options::default().setting("synchronous_standby_names = ''");
@@ -147,16 +145,17 @@ fn hold(mode: Mode, start: Start, kill: bool) {
                 session.task.binding_state("held.t")["backfilled"].as_u64() >= Some(100)
             });
             let held = Held::hold(&server, &mut client);
+            let said = session.log().lines().len();
             let backfilled = &session.task.binding_state("held.t")["backfilled"];
             assert!(
                 backfilled.as_u64() < Some(u64::from(ROWS) / 2),
                 "too far: {backfilled}"
             );
-            wait_until_it_waits(&mut session, &held, true);
+            wait_until_it_waits(&mut session, &held, Some(said));
             if kill {
                 session.kill();
                 let mut session = task.open();
-                wait_until_it_waits(&mut session, &held, true);
+                wait_until_it_waits(&mut session, &held, Some(0));
                 release_and_finish(session, held, &mut client);
             } else {
                 release_and_finish(session, held, &mut client);
@@ -191,11 +190,11 @@ fn hold(mode: Mode, start: Start, kill: bool) {
     if let Some(held) = held {
         bind(&mut task, &["held.t", "held.other"]);
         let mut session = task.open();
-        wait_until_it_waits(&mut session, &held, false);
+        wait_until_it_waits(&mut session, &held, None);
         if kill {
             session.kill();
             session = task.open();
-            wait_until_it_waits(&mut session, &held, false);
+            wait_until_it_waits(&mut session, &held, None);
         }
         release_and_finish(session, held, &mut client);
     }
@@ -211,12 +210,17 @@ fn hold(mode: Mode, start: Start, kill: bool) {
 
 /// Panics if a change was emitted although the row of the chunk has it already.
 fn nothing_twice(documents: Vec<&Document>) {
-    for key in KEYS {
-        let of_key = documents
-            .iter()
-            .filter(|document| document.value["id"] == key);
-        let (rows, changes): (Vec<&Document>, Vec<&Document>) =
-            of_key.partition(|document| document.is_snapshot());
+    let mut of_key: BTreeMap<i64, (Vec<&Document>, Vec<&Document>)> = BTreeMap::new();
+    for document in documents {
+        let key = document.value["id"].as_i64().expect("a key");
+        let (rows, changes) = of_key.entry(key).or_default();
+        if document.is_snapshot() {
+            rows.push(document)
+        } else {
+            changes.push(document)
+        }
+    }
+    for (rows, changes) in of_key.into_values() {
         assert!(rows.len() <= 1, "read twice: {rows:?}");
         let content = |document: &Document| {
             let mut value = document.value.clone();
@@ -237,9 +241,9 @@ fn nothing_twice(documents: Vec<&Document>) {
     }
 }
 
-/// Goes on until the log shows that the connector waits for one of the held commits, and, where
-/// asked for, that it has read of the table.
-fn wait_until_it_waits(session: &mut Session<'_>, held: &Held, chunk: bool) {
+/// Goes on until the log shows that the connector waits for one of the held commits, and, after so
+/// many lines as are given, that it has read a chunk of the table.
+fn wait_until_it_waits(session: &mut Session<'_>, held: &Held, chunk_after: Option<usize>) {
     if UNCHECKED {
         session.until("the end of the backfill", |session| {
             session.task.binding_state("held.t")["mode"] == "Active"
@@ -247,10 +251,10 @@ fn wait_until_it_waits(session: &mut Session<'_>, held: &Held, chunk: bool) {
         return;
     }
     let shows = |log: &Log| {
-        let waits = log
-            .find(|line| waits_for(line, &held.transactions))
-            .is_some();
-        waits && (!chunk || log.find(|line| read_chunk(line, "held.t")).is_some())
+        let lines = log.lines();
+        lines.iter().any(|line| waits_for(line, &held.transactions))
+            && chunk_after
+                .is_none_or(|after| lines[after..].iter().any(|line| read_chunk(line, "held.t")))
     };
     session.until("a line that says what is waited for", |session| {
         shows(session.log())
@@ -302,7 +306,7 @@ impl Held {
         });
         let unseen = value(
             client,
-            "select count(*) from held.t where v in ('inserted', 'moved')",
+            "select count(*) from held.t where v in ('inserted', 'updated', 'moved')",
         );
         assert_eq!(unseen, "0", "a commit is visible");
         Self {
@@ -419,7 +423,7 @@ fn held_commits_are_decoded_and_invisible() {
             "create role writer superuser login;
              create schema held;
              create table held.t(id int primary key, v text, pad text);
-             insert into held.t select i * 10, 'row', '' from generate_series(4980, 5000) i;
+             insert into held.t select i * 10, 'row', '' from generate_series(1, 5000) i;
              set synchronous_commit = local",
         )
         .expect("a table");
@@ -436,7 +440,7 @@ fn held_commits_are_decoded_and_invisible() {
         "{:?} of {seen:?}",
         held.transactions
     );
-    let invisible = "select count(*) from held.t where id in (49995, 49925)";
+    let invisible = "select count(*) from held.t where id in (49005, 49305)";
     assert_eq!(value(&mut client, invisible), "0");
     held.release(&mut client);
     assert_eq!(value(&mut client, invisible), "2");
