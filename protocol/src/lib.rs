@@ -18,6 +18,8 @@ mod frame;
 mod ids;
 mod lsn;
 mod message;
+mod pgoutput;
+mod replication;
 mod session;
 mod timestamp;
 
@@ -33,6 +35,17 @@ pub use message::{
     FieldDescription, Format, NegotiateProtocolVersion, Notification, ParameterDescription,
     ProtocolVersion, Report, RowDescription, RowDescriptionIter, SaslMechanisms, ServerError,
     Severity, SqlState, TransactionStatus,
+};
+pub use pgoutput::{
+    BeginMessage, BeginPrepareMessage, Column, ColumnIter, CommitMessage, CommitPreparedMessage,
+    DeleteMessage, InsertMessage, LogicalDecodingMessage, LogicalReplicationMessage, OldTuple,
+    OriginMessage, ParseContext, PrepareMessage, RelationMessage, ReplicaIdentity,
+    RollbackPreparedMessage, StreamAbortMessage, StreamCommitMessage, StreamPrepareMessage,
+    StreamStartMessage, TruncateMessage, Tuple, TupleData, TupleIter, TypeMessage, UpdateMessage,
+};
+pub use replication::{
+    HotStandbyFeedback, PrimaryKeepalive, ReplicationMessage, StandbyStatusUpdate, XLogData,
+    command::{self, quote_identifier, quote_literal},
 };
 pub use session::{Event, Session, SessionConfig, TlsRequest};
 pub use timestamp::PgTimestamp;
