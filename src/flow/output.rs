@@ -159,7 +159,7 @@ impl<W: Write> Output<W> {
     ///
     /// # Errors
     ///
-    /// If it is not JSON, or if writing fails.
+    /// If writing fails, or if it is not JSON, which only the JSON codec finds out.
     pub fn sourced_schema(&mut self, binding: u32, schema_json: &str) -> Result<()> {
         let schema_json = schema_json.to_owned();
         self.respond(
@@ -175,7 +175,7 @@ impl<W: Write> Output<W> {
     ///
     /// # Errors
     ///
-    /// If it is not JSON, or if writing fails.
+    /// If writing fails, or if it is not JSON, which only the JSON codec finds out.
     pub fn checkpoint(&mut self, state_json: &str) -> Result<()> {
         let state = ConnectorState {
             updated_json: state_json.to_owned(),
