@@ -5,13 +5,22 @@
 //! [`KeyCodec`] (the value as part of a row key). Nothing here knows of tables or connections.
 
 mod builtin;
+mod datetime;
 mod error;
+mod float;
+mod interval;
 mod registry;
 mod schema;
+mod transcoder;
 
 pub use error::ValueError;
 pub use registry::{PgType, TypeKind, TypeRegistry};
 pub use schema::{ColumnType, SourceTypeName, column_schema, source_type_name};
+pub use transcoder::Transcoder;
+
+/// The size in bytes up to which a value is captured whole: its text, the binary string that it
+/// stands for, or its JSON as received. Key columns, numbers and the like have no limit.
+const LARGE_VALUE: usize = 8 << 20;
 
 /// The feature flags that decide how values are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
