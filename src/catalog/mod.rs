@@ -1,10 +1,12 @@
 //! What the database holds: tables, columns, types, keys, publication, slot, prerequisites.
 
 mod data_types;
+mod identity;
 mod table;
 mod tables;
 
 pub use data_types::{complete_types, load_types};
+pub use identity::replica_identity_warning;
 pub use table::{
     ColumnInfo, Generated, PartitionInfo, Persistence, TableId, TableInfo, TableKind, UniqueIndex,
 };
