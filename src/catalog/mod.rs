@@ -2,11 +2,13 @@
 
 mod data_types;
 mod identity;
+mod scan;
 mod table;
 mod tables;
 
 pub use data_types::{complete_types, load_types};
 pub use identity::replica_identity_warning;
+pub use scan::{PageCount, measure_pages};
 pub use table::{
     ColumnInfo, Generated, PartitionInfo, Persistence, TableId, TableInfo, TableKind, UniqueIndex,
 };
