@@ -2,14 +2,22 @@
 
 mod data_types;
 mod identity;
+mod prerequisites;
+mod publication;
 mod scan;
+mod slot;
 mod table;
 mod tables;
+mod watermarks;
 
 pub use data_types::{complete_types, load_types};
 pub use identity::replica_identity_warning;
+pub use prerequisites::{BoundTable, Checked, Requirements, SlotUse, check_prerequisites};
+pub use publication::{Publication, read_publication};
 pub use scan::{PageCount, measure_pages};
+pub use slot::{SlotInfo, read_slot};
 pub use table::{
     ColumnInfo, Generated, PartitionInfo, Persistence, TableId, TableInfo, TableKind, UniqueIndex,
 };
 pub use tables::{TableFilter, TableLookup, discover_tables, lookup_tables};
+pub use watermarks::write_watermark;
