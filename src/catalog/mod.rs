@@ -1,6 +1,7 @@
 //! What the database holds: tables, columns, types, keys, publication, slot, prerequisites.
 
 mod data_types;
+mod diagnostics;
 mod identity;
 mod prerequisites;
 mod publication;
@@ -11,6 +12,10 @@ mod tables;
 mod watermarks;
 
 pub use data_types::{complete_types, load_types};
+pub use diagnostics::{
+    LongTransaction, SlotStatus, explain_waiting, long_transactions, next_transaction_id,
+    slot_status,
+};
 pub use identity::replica_identity_warning;
 pub use prerequisites::{BoundTable, Checked, Requirements, SlotUse, check_prerequisites};
 pub use publication::{Publication, read_publication};
