@@ -50,7 +50,12 @@ impl Error {
     /// Makes an error without a cause.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
-            inner: Box::new(Inner { kind, message: message.into(), sqlstate: None, source: None }),
+            inner: Box::new(Inner {
+                kind,
+                message: message.into(),
+                sqlstate: None,
+                source: None,
+            }),
         }
     }
 
@@ -88,7 +93,10 @@ impl Error {
 
     /// Returns the SQLSTATE, when the server reported one.
     pub fn sqlstate(&self) -> Option<&str> {
-        self.inner.sqlstate.as_ref().and_then(|code| std::str::from_utf8(code).ok())
+        self.inner
+            .sqlstate
+            .as_ref()
+            .and_then(|code| std::str::from_utf8(code).ok())
     }
 
     /// Returns whether the same attempt may succeed later without anybody changing anything.
@@ -99,7 +107,9 @@ impl Error {
             // insufficient resources (too many connections), 08 a connection exception, 40 a
             // rolled-back transaction; 55006 is a slot that another process still holds.
             ErrorKind::Server => self.sqlstate().is_some_and(|code| {
-                ["57P", "53", "08", "40"].iter().any(|class| code.starts_with(class))
+                ["57P", "53", "08", "40"]
+                    .iter()
+                    .any(|class| code.starts_with(class))
                     || code == "55006"
             }),
             _ => false,
@@ -163,7 +173,10 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Server);
         assert_eq!(error.sqlstate(), Some("42501"));
         assert_eq!(error.to_string(), "checking prerequisites");
-        assert_eq!(error.causes().unwrap(), "reading the publication: permission denied");
+        assert_eq!(
+            error.causes().unwrap(),
+            "reading the publication: permission denied"
+        );
         assert!(!error.is_retryable());
     }
 

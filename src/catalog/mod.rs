@@ -1,1 +1,28 @@
 //! What the database holds: tables, columns, types, keys, publication, slot, prerequisites.
+
+mod data_types;
+mod diagnostics;
+mod identity;
+mod prerequisites;
+mod publication;
+mod scan;
+mod slot;
+mod table;
+mod tables;
+mod watermarks;
+
+pub use data_types::{complete_types, load_types};
+pub use diagnostics::{
+    LongTransaction, SlotStatus, explain_waiting, long_transactions, next_transaction_id,
+    slot_status,
+};
+pub use identity::replica_identity_warning;
+pub use prerequisites::{BoundTable, Checked, Requirements, SlotUse, check_prerequisites};
+pub use publication::{Publication, read_publication};
+pub use scan::{PageCount, measure_pages};
+pub use slot::{SlotInfo, read_slot};
+pub use table::{
+    ColumnInfo, Generated, PartitionInfo, Persistence, TableId, TableInfo, TableKind, UniqueIndex,
+};
+pub use tables::{TableFilter, TableLookup, discover_tables, lookup_tables};
+pub use watermarks::write_watermark;

@@ -1,1 +1,209 @@
 //! Queries and replication commands over a connection.
+//!
+//! [`Client`] is for everything that is not per row: its results are owned. The rows of a backfill
+//! chunk are read from the [`Connection`] underneath, without a copy.
+
+mod rows;
+
+pub use rows::{FieldInfo, Row, Rows};
+
+use protocol::{Event, Format, Severity};
+use tracing::{info, warn};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::{ConnectConfig, Connection, Purpose};
+
+/// A connection for queries, one at a time.
+#[derive(Debug)]
+pub struct Client {
+    connection: Connection,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`ConnectConfig::connect`] does.
+    pub async fn connect(config: &ConnectConfig, purpose: Purpose) -> Result<Self> {
+        Ok(Self {
+            connection: config.connect(purpose).await?,
+        })
+    }
+
+    /// Returns the connection, to read rows from without a copy.
+    pub fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Returns the connection for good.
+    pub fn into_connection(self) -> Connection {
+        self.connection
+    }
+
+    /// Returns the value of a parameter that the server has reported.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.connection.facts().parameter(name)
+    }
+
+    /// Returns the server's version as its `server_version_num` has it: 150018 is 15.18. Zero where
+    /// the server has reported none that can be understood.
+    pub fn server_version_num(&self) -> u32 {
+        self.parameter("server_version").map_or(0, version_num)
+    }
+
+    /// Runs one statement with parameters in text form; `None` is NULL.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the server's error, or when the connection is lost.
+    pub async fn query(&mut self, sql: &str, parameters: &[Option<&str>]) -> Result<Rows> {
+        let session = self.connection.session();
+        let parameters: Vec<_> = parameters
+            .iter()
+            .map(|text| text.map(str::as_bytes))
+            .collect();
+        session.parse("", sql, &[]).map_err(unsendable)?;
+        session
+            .bind("", "", &parameters, Format::Text)
+            .map_err(unsendable)?;
+        session.describe_portal("").map_err(unsendable)?;
+        session.execute("", 0).map_err(unsendable)?;
+        session.sync().map_err(unsendable)?;
+        Ok(self.collect().await?.pop().unwrap_or_default())
+    }
+
+    /// Runs statements separated by semicolons, without parameters; also replication commands.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the server's error, or when the connection is lost.
+    pub async fn execute_script(&mut self, sql: &str) -> Result<Vec<Rows>> {
+        self.connection.session().query(sql).map_err(unsendable)?;
+        self.collect().await
+    }
+
+    /// Collects results up to the end of what was queued.
+    async fn collect(&mut self) -> Result<Vec<Rows>> {
+        self.connection.send().await?;
+        let mut results = Vec::new();
+        let mut rows = Rows::default();
+        let mut failure = None;
+        loop {
+            match self.connection.event().await? {
+                Event::RowDescription(description) => rows.columns = FieldInfo::list(&description),
+                Event::DataRow(row) => rows.rows.push(Row::new(&row)?),
+                Event::CommandComplete(tag) => {
+                    rows.tag = tag.to_owned();
+                    results.push(std::mem::take(&mut rows));
+                }
+                Event::EmptyQueryResponse => results.push(std::mem::take(&mut rows)),
+                Event::Error(report) => failure = Some(report.into_owned()),
+                Event::Notice(report) => log_notice(&report),
+                Event::Ready(_) => break,
+                Event::CopyOut(_) | Event::CopyIn(_) | Event::CopyBoth(_) => {
+                    return Err(Error::new(
+                        ErrorKind::Internal,
+                        "a statement that copies was run as a query",
+                    ));
+                }
+                _ => {}
+            }
+        }
+        failure.map_or(Ok(results), |report| Err(server_error(report)))
+    }
+
+    /// Starts streaming: the connection serves nothing else from then on.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the server's error, or when the connection is lost.
+    pub async fn start_replication(mut self, command: &str) -> Result<Connection> {
+        self.connection
+            .session()
+            .query(command)
+            .map_err(unsendable)?;
+        self.connection.send().await?;
+        loop {
+            match self.connection.event().await? {
+                Event::CopyBoth(_) => return Ok(self.connection),
+                Event::Error(report) => return Err(server_error(report.into_owned())),
+                Event::Notice(report) => log_notice(&report),
+                Event::Ready(_) => {
+                    return Err(Error::new(
+                        ErrorKind::Protocol,
+                        "the server did not start to stream, and did not say why",
+                    ));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Makes an error of what the server reported. Its message is the server's own; detail and hint
+/// stay behind, since a detail can hold the values of a row.
+pub fn server_error(report: protocol::ServerError) -> Error {
+    let code = *report.code().as_bytes();
+    Error::new(ErrorKind::Server, report.to_string())
+        .with_sqlstate(code)
+        .with_source(report)
+}
+
+/// Logs a notice of the server as it is meant.
+pub fn log_notice(report: &protocol::Report<'_>) {
+    let message = report.message();
+    if report.severity() == Severity::Warning {
+        warn!(code = report.code().as_str(), "server: {message}");
+    } else {
+        info!(code = report.code().as_str(), "server: {message}");
+    }
+}
+
+/// A statement or parameter that cannot be put into a message, or a call at the wrong time.
+fn unsendable(error: protocol::ProtocolError) -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        "a request cannot be sent to the server",
+    )
+    .with_source(error)
+}
+
+/// Reads the version from its text: `15.18 (Debian 15.18-0+deb12u1)`, `9.6.24`, `18beta1`.
+fn version_num(text: &str) -> u32 {
+    let mut parts = text
+        .trim_start_matches('v')
+        .split(|c: char| !c.is_ascii_digit());
+    let mut next = || parts.next().and_then(|part| part.parse::<u32>().ok());
+    let major = next().unwrap_or(0);
+    let minor = if text.contains('.') {
+        next().unwrap_or(0)
+    } else {
+        0
+    };
+    if major >= 10 {
+        major.saturating_mul(10_000).saturating_add(minor)
+    } else {
+        let patch = next().unwrap_or(0);
+        major * 10_000 + minor.min(99) * 100 + patch.min(99)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_as_the_server_numbers_them() {
+        for (text, number) in [
+            ("15.18 (Debian 15.18-0+deb12u1)", 150_018),
+            ("10.23", 100_023),
+            ("18beta1", 180_000),
+            ("9.6.24", 90_624),
+            ("v16.2", 160_002),
+            ("none", 0),
+        ] {
+            assert_eq!(version_num(text), number, "{text}");
+        }
+    }
+}

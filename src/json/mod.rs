@@ -1,1 +1,12 @@
-//! JSON text: strings, numbers, raw values.
+//! JSON text: strings, numbers, raw values, appended to a buffer.
+//!
+//! The writers are given bytes from the network and never fail on them, nor let anything out that
+//! is not UTF-8: each offending byte becomes U+FFFD. Only raw JSON can be malformed.
+
+mod escape;
+mod number;
+mod raw;
+
+pub use escape::{write_str, write_string, write_string_contents};
+pub use number::{write_i64, write_u64};
+pub use raw::{MalformedJson, compact, truncate_string};

@@ -1,1 +1,16 @@
 //! Sockets: TCP, TLS by sslmode, bytes between a stream and a protocol session.
+//!
+//! A [`Connection`] owns the socket, the protocol session and the receive buffer, in that order of
+//! dependence: events that the session reports borrow from the buffer, and the buffer cannot be
+//! refilled while one is alive.
+
+mod buffer;
+mod connect;
+mod connection;
+mod stream;
+mod tls;
+
+pub use buffer::ReceiveBuffer;
+pub use connect::{ConnectConfig, Purpose};
+pub use connection::{Connection, ReplicationReader, ReplicationWriter};
+pub use stream::Stream;

@@ -1,1 +1,15 @@
 //! The replication stream: frames in, transactions and changes out, positions back.
+//!
+//! Two positions matter. What was *received* is known to the caller, who sees every message; what is
+//! *durable* is what Flow has acknowledged, and only that is ever reported to the server
+//! ([`Progress`]): the server throws away what it was told is durable.
+
+mod feedback;
+mod progress;
+mod slot;
+mod stream;
+
+pub use feedback::Feedback;
+pub use progress::Progress;
+pub use slot::{CreatedSlot, create_slot, drop_slot};
+pub use stream::{ReplicationStream, StreamItem, StreamOptions};

@@ -1,1 +1,17 @@
-//! Collection schemas from catalog facts.
+//! Collection schemas from catalog facts: what Discover offers, and what a capture knows of its
+//! source.
+
+mod discovery;
+mod document;
+mod key;
+mod name;
+
+pub use discovery::{DiscoveredBinding, discover_bindings};
+pub use document::{SchemaOptions, document_schema, sourced_schema};
+pub use key::{
+    DiscoveredKey, FALLBACK_KEY, discovered_key, is_fallback_key, key_columns, key_pointers,
+};
+pub use name::{column_pointer, pointer_column, recommended_name};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,324 @@
+//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, the client's side.
+//!
+//! ```text
+//! ClientFirst  -- n=,r=nonce -------------------------->
+//!              <- r=nonce + more, s=salt, i=iterations -
+//! handle()     -- c=binding, r=nonce + more, p=proof -->
+//!              <- v=signature -------------------------
+//! ServerProof  verify()
+//! ```
+//!
+//! RFC 5802 and 7677, and <https://www.postgresql.org/docs/current/sasl-authentication.html>. The
+//! user name in the exchange stays empty: the server takes that of the StartupMessage.
+
+use std::{borrow::Cow, fmt};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use hmac::{Hmac, Mac};
+use sha2::{Digest, Sha256};
+
+use crate::error::AuthenticationError;
+
+pub(super) const SHA_256: &str = "SCRAM-SHA-256";
+pub(super) const SHA_256_PLUS: &str = "SCRAM-SHA-256-PLUS";
+
+/// Random bytes in a nonce of ours.
+pub(crate) const NONCE: usize = 24;
+
+/// The most iterations that are computed: a hostile server must not keep the client busy for good.
+/// The server's default is 4096; ten million take a few seconds.
+const MAX_ITERATIONS: u32 = 10_000_000;
+
+type Key = [u8; 32];
+
+/// What the client says about channel binding.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum ChannelBinding {
+    /// The client cannot: no TLS, or a certificate without a defined hash.
+    Unsupported,
+    /// The client could, and believes that the server cannot. A server that offered it and reads
+    /// this knows that somebody took the offer away.
+    NotOffered,
+    /// The exchange is bound to the certificate with this hash.
+    TlsServerEndPoint(Vec<u8>),
+}
+
+impl ChannelBinding {
+    const fn header(&self) -> &'static str {
+        match self {
+            Self::Unsupported => "n,,",
+            Self::NotOffered => "y,,",
+            Self::TlsServerEndPoint(_) => "p=tls-server-end-point,,",
+        }
+    }
+
+    fn data(&self) -> &[u8] {
+        match self {
+            Self::TlsServerEndPoint(hash) => hash,
+            _ => &[],
+        }
+    }
+}
+
+/// The client's first message, waiting for the server's.
+pub(super) struct ClientFirst {
+    message: String,
+    nonce: String,
+    password: String,
+    binding: ChannelBinding,
+}
+
+impl ClientFirst {
+    pub(super) fn new(password: &str, nonce: &[u8; NONCE], binding: ChannelBinding) -> Self {
+        let nonce = BASE64_STANDARD.encode(nonce);
+        // What SASLprep prohibits is used as it is: so the server did when it stored the password.
+        let password = stringprep::saslprep(password).unwrap_or(Cow::Borrowed(password));
+        Self {
+            message: format!("{}n=,r={nonce}", binding.header()),
+            nonce,
+            password: password.into_owned(),
+            binding,
+        }
+    }
+
+    pub(super) fn mechanism(&self) -> &'static str {
+        match self.binding {
+            ChannelBinding::TlsServerEndPoint(_) => SHA_256_PLUS,
+            _ => SHA_256,
+        }
+    }
+
+    pub(super) fn message(&self) -> &[u8] {
+        self.message.as_bytes()
+    }
+
+    /// Answers the server's first message with our proof.
+    pub(super) fn handle(
+        self,
+        server_first: &[u8],
+    ) -> Result<(Vec<u8>, ServerProof), AuthenticationError> {
+        self.handle_within(server_first, MAX_ITERATIONS)
+    }
+
+    fn handle_within(
+        self,
+        server_first: &[u8],
+        max_iterations: u32,
+    ) -> Result<(Vec<u8>, ServerProof), AuthenticationError> {
+        let server_first = text(server_first)?;
+        let challenge = Challenge::parse(server_first, max_iterations)?;
+        // An equal nonce would let the server play back an old exchange.
+        match challenge.nonce.strip_prefix(&self.nonce) {
+            Some(more) if !more.is_empty() => {}
+            _ => return Err(AuthenticationError::ScramNonceMismatch),
+        }
+
+        let mut binding = self.binding.header().as_bytes().to_vec();
+        binding.extend_from_slice(self.binding.data());
+        let without_proof = format!(
+            "c={},r={}",
+            BASE64_STANDARD.encode(binding),
+            challenge.nonce
+        );
+        let bare = self
+            .message
+            .strip_prefix(self.binding.header())
+            .unwrap_or_default();
+        let auth_message = format!("{bare},{server_first},{without_proof}");
+
+        let salted = salted_password(&self.password, &challenge.salt, challenge.iterations);
+        let client_key = hmac(&salted, &[b"Client Key"]);
+        let stored_key: Key = Sha256::digest(client_key).into();
+        let signature = hmac(&stored_key, &[auth_message.as_bytes()]);
+        let mut proof = client_key;
+        for (byte, mask) in proof.iter_mut().zip(signature) {
+            *byte ^= mask;
+        }
+        let answer = format!("{without_proof},p={}", BASE64_STANDARD.encode(proof));
+        let server_key = hmac(&salted, &[b"Server Key"]);
+        Ok((
+            answer.into_bytes(),
+            ServerProof {
+                server_key,
+                auth_message,
+            },
+        ))
+    }
+}
+
+impl fmt::Debug for ClientFirst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientFirst")
+            .field("mechanism", &self.mechanism())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What it takes to verify the server's signature.
+pub(super) struct ServerProof {
+    server_key: Key,
+    auth_message: String,
+}
+
+impl ServerProof {
+    /// Verifies the server's last message.
+    pub(super) fn verify(self, server_final: &[u8]) -> Result<(), AuthenticationError> {
+        let server_final = text(server_final)?;
+        let mut attributes = server_final.split(',');
+        let first = attributes.next().unwrap_or_default();
+        if let Some(word) = first.strip_prefix("e=") {
+            // The word is the peer's; it goes to a log.
+            let word = word.chars().filter(|c| !c.is_control()).take(100).collect();
+            return Err(AuthenticationError::ScramRefused(word));
+        }
+        let signature = first
+            .strip_prefix("v=")
+            .and_then(|signature| BASE64_STANDARD.decode(signature).ok())
+            .ok_or(AuthenticationError::ScramMalformed(
+                "the signature is missing",
+            ))?;
+        extensions(attributes)?;
+        let mut mac = keyed(&self.server_key);
+        mac.update(self.auth_message.as_bytes());
+        // Compares in constant time.
+        mac.verify_slice(&signature)
+            .map_err(|_| AuthenticationError::ServerSignatureMismatch)
+    }
+}
+
+impl fmt::Debug for ServerProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerProof(..)")
+    }
+}
+
+/// The server's first message.
+struct Challenge<'a> {
+    nonce: &'a str,
+    salt: Vec<u8>,
+    iterations: u32,
+}
+
+impl<'a> Challenge<'a> {
+    fn parse(message: &'a str, max_iterations: u32) -> Result<Self, AuthenticationError> {
+        let mut attributes = message.split(',');
+        let mut next = |name: &str, missing| {
+            attributes
+                .next()
+                .and_then(|attribute| attribute.strip_prefix(name))
+                .ok_or(AuthenticationError::ScramMalformed(missing))
+        };
+        let nonce = next("r=", "the nonce is missing")?;
+        let salt = next("s=", "the salt is missing")?;
+        let iterations = next("i=", "the iteration count is missing")?;
+        extensions(attributes)?;
+
+        // RFC 5802, section 7: printable ASCII, and a comma cannot be here.
+        if !nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(AuthenticationError::ScramMalformed(
+                "the nonce is not printable",
+            ));
+        }
+        let salt = BASE64_STANDARD
+            .decode(salt)
+            .ok()
+            .filter(|salt| !salt.is_empty())
+            .ok_or(AuthenticationError::ScramMalformed(
+                "the salt is not base64",
+            ))?;
+        if iterations.is_empty() || !iterations.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(AuthenticationError::ScramMalformed(
+                "the iteration count is no number",
+            ));
+        }
+        // A number too large for 64 bits is too large in any case.
+        let found = iterations.parse().unwrap_or(u64::MAX);
+        match u32::try_from(found) {
+            Ok(iterations) if (1..=max_iterations).contains(&iterations) => Ok(Self {
+                nonce,
+                salt,
+                iterations,
+            }),
+            _ => Err(AuthenticationError::ScramIterations {
+                found,
+                limit: max_iterations,
+            }),
+        }
+    }
+}
+
+/// Checks what stands behind the attributes that are defined: extensions that may be ignored.
+fn extensions<'a>(attributes: impl Iterator<Item = &'a str>) -> Result<(), AuthenticationError> {
+    for attribute in attributes {
+        match attribute.as_bytes() {
+            [name, b'=', _, ..] if name.is_ascii_alphabetic() && *name != b'm' => {}
+            _ => {
+                return Err(AuthenticationError::ScramMalformed(
+                    "an unknown attribute follows",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn text(message: &[u8]) -> Result<&str, AuthenticationError> {
+    str::from_utf8(message)
+        .map_err(|_| AuthenticationError::ScramMalformed("the message is not UTF-8"))
+}
+
+/// `Hi` of RFC 5802: PBKDF2 with HMAC-SHA-256, one block.
+fn salted_password(password: &str, salt: &[u8], iterations: u32) -> Key {
+    let keyed = keyed(password.as_bytes());
+    let round = |parts: &[&[u8]]| -> Key {
+        // Cloning keeps the two hash states that depend on the key alone.
+        let mut mac = keyed.clone();
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    };
+    let mut block = round(&[salt, &1_u32.to_be_bytes()]);
+    let mut sum = block;
+    for _ in 1..iterations {
+        block = round(&[&block]);
+        for (byte, next) in sum.iter_mut().zip(block) {
+            *byte ^= next;
+        }
+    }
+    sum
+}
+
+fn hmac(key: &[u8], parts: &[&[u8]]) -> Key {
+    let mut mac = keyed(key);
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    // HMAC takes keys of any length: longer ones are hashed, shorter ones padded (RFC 2104).
+    let mut block = [0; 64];
+    let hashed;
+    let key = if key.len() > block.len() {
+        hashed = Sha256::digest(key);
+        hashed.as_slice()
+    } else {
+        key
+    };
+    for (byte, value) in block.iter_mut().zip(key) {
+        *byte = *value;
+    }
+    Hmac::new(&block.into())
+}
+
+/// Runs an exchange against a hostile server.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(server_first: &[u8], server_final: &[u8]) {
+    let first = ClientFirst::new("pencil", &[7; NONCE], ChannelBinding::Unsupported);
+    if let Ok((_, proof)) = first.handle_within(server_first, 8) {
+        // Without the password nobody can sign.
+        assert!(proof.verify(server_final).is_err());
+    }
+}

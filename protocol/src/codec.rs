@@ -1,0 +1,352 @@
+//! The primitives that messages are made of: nom parsers for reading, checked puts for writing.
+//!
+//! All parsers have nom's shape, so its combinators join them. The fixed-size ones are written out,
+//! because they are on the way of every row and compile to one comparison and one load.
+
+use bytes::{BufMut, BytesMut};
+use nom::{IResult, error::ErrorKind, error::ParseError};
+
+use crate::{
+    error::{DecodeError, DecodeErrorKind, EncodeError},
+    ids::{Oid, Xid},
+    lsn::Lsn,
+    timestamp::PgTimestamp,
+};
+
+/// What a parser returns: the input that is left, and the value.
+pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, Malformed>;
+
+/// nom's error while a body is being parsed: where, counted from the end, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    kind: DecodeErrorKind,
+    remaining: usize,
+}
+
+impl Malformed {
+    #[cold]
+    pub(crate) fn at(input: &[u8], kind: DecodeErrorKind) -> nom::Err<Self> {
+        nom::Err::Error(Self {
+            kind,
+            remaining: input.len(),
+        })
+    }
+}
+
+impl ParseError<&[u8]> for Malformed {
+    fn from_error_kind(input: &[u8], kind: ErrorKind) -> Self {
+        let kind = match kind {
+            ErrorKind::Eof => DecodeErrorKind::UnexpectedEnd,
+            _ => DecodeErrorKind::InvalidValue,
+        };
+        Self {
+            kind,
+            remaining: input.len(),
+        }
+    }
+
+    fn append(_: &[u8], _: ErrorKind, other: Self) -> Self {
+        other
+    }
+}
+
+/// Parses a whole body: what the parser leaves over is an error.
+#[inline]
+pub(crate) fn whole<'a, T>(
+    message: &'static str,
+    body: &'a [u8],
+    parser: impl FnOnce(&'a [u8]) -> Parsed<'a, T>,
+) -> Result<T, DecodeError> {
+    match parser(body) {
+        Ok(([], value)) => Ok(value),
+        Ok((rest, _)) => Err(failure(
+            message,
+            body,
+            DecodeErrorKind::TrailingBytes,
+            rest.len(),
+        )),
+        Err(nom::Err::Error(error) | nom::Err::Failure(error)) => {
+            Err(failure(message, body, error.kind, error.remaining))
+        }
+        // No parser here is a streaming one.
+        Err(nom::Err::Incomplete(_)) => {
+            Err(failure(message, body, DecodeErrorKind::UnexpectedEnd, 0))
+        }
+    }
+}
+
+#[cold]
+fn failure(
+    message: &'static str,
+    body: &[u8],
+    kind: DecodeErrorKind,
+    remaining: usize,
+) -> DecodeError {
+    DecodeError::new(kind, body.len().saturating_sub(remaining), message)
+}
+
+#[inline]
+fn array<const N: usize>(input: &[u8]) -> Parsed<'_, [u8; N]> {
+    match input.split_first_chunk::<N>() {
+        Some((head, rest)) => Ok((rest, *head)),
+        None => Err(Malformed::at(input, DecodeErrorKind::UnexpectedEnd)),
+    }
+}
+
+#[inline]
+pub(crate) fn uint8(input: &[u8]) -> Parsed<'_, u8> {
+    array::<1>(input).map(|(rest, [byte])| (rest, byte))
+}
+
+#[inline]
+pub(crate) fn uint16(input: &[u8]) -> Parsed<'_, u16> {
+    array(input).map(|(rest, bytes)| (rest, u16::from_be_bytes(bytes)))
+}
+
+#[inline]
+pub(crate) fn int16(input: &[u8]) -> Parsed<'_, i16> {
+    array(input).map(|(rest, bytes)| (rest, i16::from_be_bytes(bytes)))
+}
+
+#[inline]
+pub(crate) fn uint32(input: &[u8]) -> Parsed<'_, u32> {
+    array(input).map(|(rest, bytes)| (rest, u32::from_be_bytes(bytes)))
+}
+
+#[inline]
+pub(crate) fn int32(input: &[u8]) -> Parsed<'_, i32> {
+    array(input).map(|(rest, bytes)| (rest, i32::from_be_bytes(bytes)))
+}
+
+#[inline]
+pub(crate) fn salt(input: &[u8]) -> Parsed<'_, [u8; 4]> {
+    array(input)
+}
+
+#[inline]
+pub(crate) fn oid(input: &[u8]) -> Parsed<'_, Oid> {
+    uint32(input).map(|(rest, number)| (rest, Oid(number)))
+}
+
+#[inline]
+pub(crate) fn xid(input: &[u8]) -> Parsed<'_, Xid> {
+    uint32(input).map(|(rest, number)| (rest, Xid(number)))
+}
+
+#[inline]
+pub(crate) fn lsn(input: &[u8]) -> Parsed<'_, Lsn> {
+    array(input).map(|(rest, bytes)| (rest, Lsn::new(u64::from_be_bytes(bytes))))
+}
+
+#[inline]
+pub(crate) fn timestamp(input: &[u8]) -> Parsed<'_, PgTimestamp> {
+    array(input).map(|(rest, bytes)| (rest, PgTimestamp(i64::from_be_bytes(bytes))))
+}
+
+/// A byte that is 0 or 1.
+#[inline]
+pub(crate) fn boolean(input: &[u8]) -> Parsed<'_, bool> {
+    let (rest, byte) = uint8(input)?;
+    match byte {
+        0 => Ok((rest, false)),
+        1 => Ok((rest, true)),
+        _ => Err(Malformed::at(input, DecodeErrorKind::InvalidValue)),
+    }
+}
+
+/// A byte of flags none of which is defined.
+#[inline]
+pub(crate) fn no_flags(input: &[u8]) -> Parsed<'_, ()> {
+    match uint8(input)? {
+        (rest, 0) => Ok((rest, ())),
+        _ => Err(Malformed::at(input, DecodeErrorKind::InvalidValue)),
+    }
+}
+
+/// So many bytes, borrowed.
+#[inline]
+pub(crate) fn bytes(input: &[u8], length: usize) -> Parsed<'_, &[u8]> {
+    match input.split_at_checked(length) {
+        Some((head, rest)) => Ok((rest, head)),
+        None => Err(Malformed::at(input, DecodeErrorKind::InvalidLength)),
+    }
+}
+
+/// All that is left.
+#[inline]
+pub(crate) fn rest(input: &[u8]) -> Parsed<'_, &[u8]> {
+    let (head, tail) = input.split_at(input.len());
+    Ok((tail, head))
+}
+
+/// A length of 32 bits, not negative, and that many bytes.
+#[inline]
+pub(crate) fn sized(input: &[u8]) -> Parsed<'_, &[u8]> {
+    let (rest, length) = int32(input)?;
+    match usize::try_from(length) {
+        Ok(length) => bytes(rest, length),
+        Err(_) => Err(Malformed::at(input, DecodeErrorKind::InvalidLength)),
+    }
+}
+
+/// Bytes up to a zero byte, which is consumed and not part of them.
+pub(crate) fn c_bytes(input: &[u8]) -> Parsed<'_, &[u8]> {
+    let end = input.iter().position(|&byte| byte == 0);
+    match end.and_then(|end| input.split_at_checked(end)) {
+        Some((text, [_, rest @ ..])) => Ok((rest, text)),
+        _ => Err(Malformed::at(input, DecodeErrorKind::UnterminatedString)),
+    }
+}
+
+/// A zero-terminated string in UTF-8.
+pub(crate) fn c_str(input: &[u8]) -> Parsed<'_, &str> {
+    let (rest, text) = c_bytes(input)?;
+    match str::from_utf8(text) {
+        Ok(text) => Ok((rest, text)),
+        Err(_) => Err(Malformed::at(input, DecodeErrorKind::InvalidUtf8)),
+    }
+}
+
+/// Appends a zero-terminated string.
+pub(crate) fn put_c_str(
+    out: &mut BytesMut,
+    text: &str,
+    what: &'static str,
+) -> Result<(), EncodeError> {
+    if text.as_bytes().contains(&0) {
+        return Err(EncodeError::ZeroByte(what));
+    }
+    out.put_slice(text.as_bytes());
+    out.put_u8(0);
+    Ok(())
+}
+
+/// Appends a count of 16 bits.
+pub(crate) fn put_count16(
+    out: &mut BytesMut,
+    count: usize,
+    what: &'static str,
+) -> Result<(), EncodeError> {
+    out.put_u16(u16::try_from(count).map_err(|_| EncodeError::TooLong(what))?);
+    Ok(())
+}
+
+/// Appends a length of 32 bits, signed on the wire, and the bytes; -1 for none.
+pub(crate) fn put_sized(
+    out: &mut BytesMut,
+    value: Option<&[u8]>,
+    what: &'static str,
+) -> Result<(), EncodeError> {
+    match value {
+        None => out.put_i32(-1),
+        Some(value) => {
+            out.put_i32(i32::try_from(value.len()).map_err(|_| EncodeError::TooLong(what))?);
+            out.put_slice(value);
+        }
+    }
+    Ok(())
+}
+
+/// Appends a message: its tag if it has one, the length of what `body` appends, and that. Nothing
+/// is appended if `body` fails or its length outgrows the prefix.
+pub(crate) fn put_frame(
+    out: &mut BytesMut,
+    tag: Option<u8>,
+    what: &'static str,
+    body: impl FnOnce(&mut BytesMut) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
+    let start = out.len();
+    if let Some(tag) = tag {
+        out.put_u8(tag);
+    }
+    let header = out.len();
+    out.put_i32(0);
+    let result = body(out).and_then(|()| {
+        let length = i32::try_from(out.len() - header).map_err(|_| EncodeError::TooLong(what))?;
+        if let Some(prefix) = out.get_mut(header..header + 4) {
+            prefix.copy_from_slice(&length.to_be_bytes());
+        }
+        Ok(())
+    });
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_counted_from_the_start_of_the_body() {
+        let parser = |input| {
+            let (rest, _) = uint16(input)?;
+            uint32(rest)
+        };
+        let error = whole("Test", &[0, 1, 2, 3], parser).unwrap_err();
+        assert_eq!(
+            error,
+            DecodeError::new(DecodeErrorKind::UnexpectedEnd, 2, "Test")
+        );
+        let error = whole("Test", &[0; 7], parser).unwrap_err();
+        assert_eq!(
+            error,
+            DecodeError::new(DecodeErrorKind::TrailingBytes, 6, "Test")
+        );
+        assert_eq!(
+            error.to_string(),
+            "malformed Test message at byte 6: bytes are left behind the last field"
+        );
+        assert_eq!(whole("Test", &[0, 0, 0, 0, 1, 0], parser), Ok(256));
+    }
+
+    #[test]
+    fn lengths_beyond_the_input_and_negative_ones_are_refused() {
+        for input in [
+            &[0, 0, 0, 2, 1][..],
+            &[0xff; 4],
+            &[0x7f, 0xff, 0xff, 0xff, 0],
+        ] {
+            let error = whole("Test", input, sized).unwrap_err();
+            assert_eq!(error.kind(), DecodeErrorKind::InvalidLength);
+        }
+        assert_eq!(whole("Test", &[0, 0, 0, 2, 1, 2], sized), Ok(&[1, 2][..]));
+    }
+
+    #[test]
+    fn strings_end_at_the_zero_byte() {
+        assert_eq!(c_str(b"ab\0c"), Ok((&b"c"[..], "ab")));
+        let kind = |input| whole("Test", input, c_str).unwrap_err().kind();
+        assert_eq!(kind(b"ab"), DecodeErrorKind::UnterminatedString);
+        assert_eq!(kind(b""), DecodeErrorKind::UnterminatedString);
+        assert_eq!(kind(b"a\xffb\0"), DecodeErrorKind::InvalidUtf8);
+    }
+
+    #[test]
+    fn a_frame_that_fails_leaves_nothing_behind() {
+        let mut out = BytesMut::new();
+        put_frame(&mut out, Some(b'Q'), "query", |out| {
+            put_c_str(out, "a", "query")
+        })
+        .unwrap();
+        let before = out.clone();
+        let result = put_frame(&mut out, Some(b'Q'), "query", |out| {
+            out.put_u8(1);
+            put_c_str(out, "a\0b", "query")
+        });
+        assert_eq!(result, Err(EncodeError::ZeroByte("query")));
+        assert_eq!(out, before);
+        assert_eq!(&out[..], b"Q\0\0\0\x06a\0");
+    }
+
+    #[test]
+    fn counts_that_outgrow_their_prefix_are_refused() {
+        let mut out = BytesMut::new();
+        assert_eq!(put_count16(&mut out, 65_535, "list"), Ok(()));
+        assert_eq!(
+            put_count16(&mut out, 65_536, "list"),
+            Err(EncodeError::TooLong("list"))
+        );
+    }
+}

@@ -1,0 +1,362 @@
+//! Errors and notices of the server, with all their fields.
+//!
+//! See <https://www.postgresql.org/docs/current/protocol-error-fields.html>.
+
+use std::{borrow::Cow, fmt};
+
+use crate::{
+    codec::{Malformed, Parsed, c_bytes, uint8, whole},
+    error::{DecodeError, DecodeErrorKind},
+};
+
+const SEVERITY_LOCALIZED: u8 = b'S';
+const SEVERITY: u8 = b'V';
+const CODE: u8 = b'C';
+const MESSAGE: u8 = b'M';
+
+/// The body of an ErrorResponse or NoticeResponse.
+///
+/// Texts are in the server's language and, before the session is established, possibly not in
+/// UTF-8: bytes that are not are replaced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Report<'a> {
+    fields: &'a [u8],
+    code: SqlState,
+}
+
+impl<'a> Report<'a> {
+    pub(crate) fn parse(message: &'static str, body: &'a [u8]) -> Result<Self, DecodeError> {
+        whole(message, body, |input| {
+            let (mut code, mut has_message) = (None, false);
+            let mut rest = input;
+            loop {
+                let (value, kind) = uint8(rest)?;
+                if kind == 0 {
+                    rest = value;
+                    break;
+                }
+                let (next, text) = c_bytes(value)?;
+                match kind {
+                    CODE => code = Some(SqlState::parse(value, text)?),
+                    MESSAGE => has_message = true,
+                    _ => {}
+                }
+                rest = next;
+            }
+            match code {
+                Some(code) if has_message => Ok((
+                    rest,
+                    Self {
+                        fields: input,
+                        code,
+                    },
+                )),
+                _ => Err(Malformed::at(rest, DecodeErrorKind::UnexpectedEnd)),
+            }
+        })
+    }
+
+    /// Returns how severe it is.
+    pub fn severity(&self) -> Severity {
+        // The untranslated word came with 9.6; without it the translated one has to do.
+        let word = self
+            .field(SEVERITY)
+            .or_else(|| self.field(SEVERITY_LOCALIZED));
+        word.map_or(Severity::Other, Severity::from_word)
+    }
+
+    /// Returns the SQLSTATE.
+    pub fn code(&self) -> SqlState {
+        self.code
+    }
+
+    /// Returns what happened, in one line.
+    pub fn message(&self) -> Cow<'a, str> {
+        self.text(MESSAGE).unwrap_or_default()
+    }
+
+    /// Returns more about what happened. May quote values of rows.
+    pub fn detail(&self) -> Option<Cow<'a, str>> {
+        self.text(b'D')
+    }
+
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<Cow<'a, str>> {
+        self.text(b'H')
+    }
+
+    /// Returns the severity as the server's language has it.
+    pub fn severity_localized(&self) -> Option<Cow<'a, str>> {
+        self.text(SEVERITY_LOCALIZED)
+    }
+
+    /// Returns where in the statement it is, in characters, the first being 1.
+    pub fn position(&self) -> Option<u32> {
+        self.number(b'P')
+    }
+
+    /// Returns where in the internal statement it is, in characters, the first being 1.
+    pub fn internal_position(&self) -> Option<u32> {
+        self.number(b'p')
+    }
+
+    /// Returns the statement that the server made itself and that failed.
+    pub fn internal_query(&self) -> Option<Cow<'a, str>> {
+        self.text(b'q')
+    }
+
+    /// Returns the call stack of procedural languages and internal statements.
+    pub fn where_(&self) -> Option<Cow<'a, str>> {
+        self.text(b'W')
+    }
+
+    /// Returns the schema that it is about.
+    pub fn schema(&self) -> Option<Cow<'a, str>> {
+        self.text(b's')
+    }
+
+    /// Returns the table that it is about.
+    pub fn table(&self) -> Option<Cow<'a, str>> {
+        self.text(b't')
+    }
+
+    /// Returns the column that it is about.
+    pub fn column(&self) -> Option<Cow<'a, str>> {
+        self.text(b'c')
+    }
+
+    /// Returns the data type that it is about.
+    pub fn data_type(&self) -> Option<Cow<'a, str>> {
+        self.text(b'd')
+    }
+
+    /// Returns the constraint that it is about.
+    pub fn constraint(&self) -> Option<Cow<'a, str>> {
+        self.text(b'n')
+    }
+
+    /// Returns the file of the server's source that reported it.
+    pub fn file(&self) -> Option<Cow<'a, str>> {
+        self.text(b'F')
+    }
+
+    /// Returns the line in that file.
+    pub fn line(&self) -> Option<u32> {
+        self.number(b'L')
+    }
+
+    /// Returns the routine of the server's source that reported it.
+    pub fn routine(&self) -> Option<Cow<'a, str>> {
+        self.text(b'R')
+    }
+
+    /// Returns all fields in the order they came: the letter of each and its bytes. Unknown
+    /// letters are among them, as the protocol allows new ones.
+    pub fn fields(&self) -> impl Iterator<Item = (u8, &'a [u8])> + use<'a> {
+        let mut rest = self.fields;
+        std::iter::from_fn(move || {
+            let (next, field) = field(rest).ok()?;
+            rest = next;
+            Some(field)
+        })
+    }
+
+    /// Detaches the report from the receive buffer.
+    pub fn into_owned(self) -> ServerError {
+        ServerError {
+            fields: self.fields.into(),
+            code: self.code,
+        }
+    }
+
+    fn field(&self, kind: u8) -> Option<&'a [u8]> {
+        self.fields()
+            .find(|(found, _)| *found == kind)
+            .map(|(_, text)| text)
+    }
+
+    fn text(&self, kind: u8) -> Option<Cow<'a, str>> {
+        self.field(kind).map(String::from_utf8_lossy)
+    }
+
+    fn number(&self, kind: u8) -> Option<u32> {
+        str::from_utf8(self.field(kind)?).ok()?.parse().ok()
+    }
+}
+
+impl fmt::Debug for Report<'_> {
+    /// Leaves out the fields that may quote values of rows.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Report")
+            .field("severity", &self.severity())
+            .field("code", &self.code)
+            .field("message", &self.message())
+            .finish_non_exhaustive()
+    }
+}
+
+fn field(input: &[u8]) -> Parsed<'_, (u8, &[u8])> {
+    match uint8(input)? {
+        (rest, 0) => Err(Malformed::at(rest, DecodeErrorKind::TrailingBytes)),
+        (rest, kind) => c_bytes(rest).map(|(rest, text)| (rest, (kind, text))),
+    }
+}
+
+/// An error that the server reported, with all its fields.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ServerError {
+    fields: Box<[u8]>,
+    code: SqlState,
+}
+
+impl ServerError {
+    /// Returns the report with its fields.
+    pub fn report(&self) -> Report<'_> {
+        Report {
+            fields: &self.fields,
+            code: self.code,
+        }
+    }
+
+    /// Returns the SQLSTATE.
+    pub fn code(&self) -> SqlState {
+        self.code
+    }
+
+    /// Returns how severe it is.
+    pub fn severity(&self) -> Severity {
+        self.report().severity()
+    }
+
+    /// Returns what happened, in one line.
+    pub fn message(&self) -> Cow<'_, str> {
+        self.report().message()
+    }
+
+    /// Returns more about what happened. May quote values of rows.
+    pub fn detail(&self) -> Option<Cow<'_, str>> {
+        self.report().detail()
+    }
+
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        self.report().hint()
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (SQLSTATE {})", self.message(), self.code)
+    }
+}
+
+impl fmt::Debug for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.report().fmt(f)
+    }
+}
+
+impl std::error::Error for ServerError {}
+
+/// How severe an error or notice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Severity {
+    /// The statement failed.
+    Error,
+    /// The session ended.
+    Fatal,
+    /// All sessions ended.
+    Panic,
+    /// Something is likely wrong.
+    Warning,
+    /// Something the user may want to know.
+    Notice,
+    /// Something for developers.
+    Debug,
+    /// Something the user asked for.
+    Info,
+    /// Something for the server's log.
+    Log,
+    /// A word that is not one of the above.
+    Other,
+}
+
+impl Severity {
+    fn from_word(word: &[u8]) -> Self {
+        match word {
+            b"ERROR" => Self::Error,
+            b"FATAL" => Self::Fatal,
+            b"PANIC" => Self::Panic,
+            b"WARNING" => Self::Warning,
+            b"NOTICE" => Self::Notice,
+            b"DEBUG" => Self::Debug,
+            b"INFO" => Self::Info,
+            b"LOG" => Self::Log,
+            _ => Self::Other,
+        }
+    }
+
+    /// Returns whether the server ends the session with it.
+    pub const fn ends_session(self) -> bool {
+        matches!(self, Self::Fatal | Self::Panic)
+    }
+}
+
+/// A five-letter error code.
+///
+/// See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SqlState([u8; 5]);
+
+impl SqlState {
+    /// Makes a code of five ASCII letters and digits; `None` if they are not.
+    pub const fn new(code: [u8; 5]) -> Option<Self> {
+        let [a, b, c, d, e] = code;
+        if a.is_ascii_alphanumeric()
+            && b.is_ascii_alphanumeric()
+            && c.is_ascii_alphanumeric()
+            && d.is_ascii_alphanumeric()
+            && e.is_ascii_alphanumeric()
+        {
+            Some(Self(code))
+        } else {
+            None
+        }
+    }
+
+    fn parse<'a>(at: &'a [u8], text: &'a [u8]) -> Result<Self, nom::Err<Malformed>> {
+        text.try_into()
+            .ok()
+            .and_then(Self::new)
+            .ok_or_else(|| Malformed::at(at, DecodeErrorKind::InvalidValue))
+    }
+
+    /// Returns the code as text.
+    pub fn as_str(&self) -> &str {
+        // All five bytes are ASCII by construction.
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// Returns the code's bytes.
+    pub const fn as_bytes(&self) -> &[u8; 5] {
+        &self.0
+    }
+
+    /// Returns the class of the error: the code's first two letters.
+    pub fn class(&self) -> &str {
+        self.as_str().get(..2).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for SqlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for SqlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SqlState({self})")
+    }
+}

@@ -1,0 +1,247 @@
+//! DataRow and RowDescription: what carries a result.
+
+use std::{fmt, iter::FusedIterator};
+
+use crate::{
+    codec::{Malformed, Parsed, bytes, c_str, int16, int32, oid, uint16, whole},
+    error::{DecodeError, DecodeErrorKind},
+    ids::Oid,
+    message::Format,
+};
+
+/// One row of a result: for each column its value, or `None` for NULL.
+///
+/// See [DataRow](https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct DataRow<'a> {
+    count: u16,
+    values: &'a [u8],
+}
+
+impl<'a> DataRow<'a> {
+    #[inline]
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
+        whole("DataRow", body, |input| {
+            let (values, count) = uint16(input)?;
+            let mut rest = values;
+            for _ in 0..count {
+                (rest, _) = value(rest)?;
+            }
+            Ok((rest, Self { count, values }))
+        })
+    }
+
+    /// Returns the number of columns.
+    #[inline]
+    pub fn len(&self) -> usize {
+        usize::from(self.count)
+    }
+
+    /// Returns whether there are no columns.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Returns the values in the order of the columns.
+    #[inline]
+    pub fn iter(&self) -> DataRowIter<'a> {
+        DataRowIter {
+            left: self.count,
+            rest: self.values,
+        }
+    }
+}
+
+impl<'a> IntoIterator for DataRow<'a> {
+    type Item = Option<&'a [u8]>;
+    type IntoIter = DataRowIter<'a>;
+
+    #[inline]
+    fn into_iter(self) -> DataRowIter<'a> {
+        self.iter()
+    }
+}
+
+impl fmt::Debug for DataRow<'_> {
+    /// Shows the shape of the row and none of its values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "DataRow({} columns, {} bytes)",
+            self.count,
+            self.values.len()
+        )
+    }
+}
+
+/// The values of a [`DataRow`].
+#[derive(Clone)]
+pub struct DataRowIter<'a> {
+    left: u16,
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for DataRowIter<'a> {
+    type Item = Option<&'a [u8]>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        // The row was validated: the count is what runs out, the bytes do not.
+        self.left = self.left.checked_sub(1)?;
+        let (rest, value) = value(self.rest).ok()?;
+        self.rest = rest;
+        Some(value)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (usize::from(self.left), Some(usize::from(self.left)))
+    }
+}
+
+impl ExactSizeIterator for DataRowIter<'_> {}
+
+impl FusedIterator for DataRowIter<'_> {}
+
+impl fmt::Debug for DataRowIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "DataRowIter({} columns, {} bytes left)",
+            self.left,
+            self.rest.len()
+        )
+    }
+}
+
+/// A length and that many bytes; -1 is NULL.
+#[inline]
+fn value(input: &[u8]) -> Parsed<'_, Option<&[u8]>> {
+    let (rest, length) = int32(input)?;
+    match usize::try_from(length) {
+        Ok(length) => bytes(rest, length).map(|(rest, value)| (rest, Some(value))),
+        Err(_) if length == -1 => Ok((rest, None)),
+        Err(_) => Err(Malformed::at(input, DecodeErrorKind::InvalidLength)),
+    }
+}
+
+/// The columns of a result.
+///
+/// See [RowDescription](https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-ROWDESCRIPTION).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RowDescription<'a> {
+    count: u16,
+    fields: &'a [u8],
+}
+
+impl<'a> RowDescription<'a> {
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
+        whole("RowDescription", body, |input| {
+            let (fields, count) = uint16(input)?;
+            let mut rest = fields;
+            for _ in 0..count {
+                (rest, _) = field(rest)?;
+            }
+            Ok((rest, Self { count, fields }))
+        })
+    }
+
+    /// Returns the number of columns.
+    pub fn len(&self) -> usize {
+        usize::from(self.count)
+    }
+
+    /// Returns whether there are no columns.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Returns the columns in order.
+    pub fn iter(&self) -> RowDescriptionIter<'a> {
+        RowDescriptionIter {
+            left: self.count,
+            rest: self.fields,
+        }
+    }
+}
+
+impl<'a> IntoIterator for RowDescription<'a> {
+    type Item = FieldDescription<'a>;
+    type IntoIter = RowDescriptionIter<'a>;
+
+    fn into_iter(self) -> RowDescriptionIter<'a> {
+        self.iter()
+    }
+}
+
+impl fmt::Debug for RowDescription<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// The columns of a [`RowDescription`].
+#[derive(Debug, Clone)]
+pub struct RowDescriptionIter<'a> {
+    left: u16,
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for RowDescriptionIter<'a> {
+    type Item = FieldDescription<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let (rest, field) = field(self.rest).ok()?;
+        self.rest = rest;
+        Some(field)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (usize::from(self.left), Some(usize::from(self.left)))
+    }
+}
+
+impl ExactSizeIterator for RowDescriptionIter<'_> {}
+
+impl FusedIterator for RowDescriptionIter<'_> {}
+
+/// One column of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FieldDescription<'a> {
+    /// The column's name.
+    pub name: &'a str,
+    /// The table that the column is one of; invalid if it is an expression.
+    pub table: Oid,
+    /// The column's number in that table; 0 if it is an expression.
+    pub column: i16,
+    /// The data type.
+    pub type_oid: Oid,
+    /// The type's size in bytes; negative for one of variable size.
+    pub type_size: i16,
+    /// The type's modifier, such as the length of a varchar; -1 for none.
+    pub type_modifier: i32,
+    /// The form of the values. When a statement is described it is not yet known, and is text.
+    pub format: Format,
+}
+
+fn field(input: &[u8]) -> Parsed<'_, FieldDescription<'_>> {
+    let (input, name) = c_str(input)?;
+    let (input, table) = oid(input)?;
+    let (input, column) = int16(input)?;
+    let (input, type_oid) = oid(input)?;
+    let (input, type_size) = int16(input)?;
+    let (input, type_modifier) = int32(input)?;
+    let (input, format) = Format::parse(input)?;
+    let field = FieldDescription {
+        name,
+        table,
+        column,
+        type_oid,
+        type_size,
+        type_modifier,
+        format,
+    };
+    Ok((input, field))
+}

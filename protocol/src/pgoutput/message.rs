@@ -1,0 +1,574 @@
+//! The bodies of the messages about transactions and rows.
+//!
+//! Each is described at
+//! <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
+
+use std::fmt;
+
+use super::{OldTuple, ParseContext, Tuple};
+use crate::{
+    codec::{
+        Malformed, Parsed, boolean, bytes, c_str, lsn, no_flags, oid, sized, timestamp, uint8,
+        uint32, xid,
+    },
+    error::DecodeErrorKind,
+    ids::{Oid, Xid},
+    lsn::Lsn,
+    timestamp::PgTimestamp,
+};
+
+/// Which tuple follows.
+pub(crate) mod part {
+    pub(crate) const KEY: u8 = b'K';
+    pub(crate) const OLD: u8 = b'O';
+    pub(crate) const NEW: u8 = b'N';
+}
+
+/// The transaction that a message names within a stream block.
+#[inline]
+pub(super) fn stream_xid(input: &[u8], context: ParseContext) -> Parsed<'_, Option<Xid>> {
+    if context.in_stream_block {
+        xid(input).map(|(rest, xid)| (rest, Some(xid)))
+    } else {
+        Ok((input, None))
+    }
+}
+
+/// A transaction begins. All of its messages follow before another one's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BeginMessage {
+    /// The position of the commit.
+    pub final_lsn: Lsn,
+    /// When it was committed.
+    pub commit_time: PgTimestamp,
+    /// The transaction.
+    pub xid: Xid,
+}
+
+impl BeginMessage {
+    pub(super) fn parse(input: &[u8]) -> Parsed<'_, Self> {
+        let (input, final_lsn) = lsn(input)?;
+        let (input, commit_time) = timestamp(input)?;
+        let (input, xid) = xid(input)?;
+        Ok((
+            input,
+            Self {
+                final_lsn,
+                commit_time,
+                xid,
+            },
+        ))
+    }
+}
+
+/// What `pg_logical_emit_message` was called with; option `messages`, servers since 14.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct LogicalDecodingMessage<'a> {
+    /// The transaction, within a stream block.
+    pub xid: Option<Xid>,
+    /// Whether it is part of the transaction, or stands alone.
+    pub transactional: bool,
+    /// The position of the message.
+    pub message_lsn: Lsn,
+    /// Its prefix.
+    pub prefix: &'a str,
+    /// Its content.
+    pub content: &'a [u8],
+}
+
+impl<'a> LogicalDecodingMessage<'a> {
+    pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
+        let (input, xid) = stream_xid(input, context)?;
+        let (input, transactional) = boolean(input)?;
+        let (input, message_lsn) = lsn(input)?;
+        let (input, prefix) = c_str(input)?;
+        let (input, content) = sized(input)?;
+        Ok((
+            input,
+            Self {
+                xid,
+                transactional,
+                message_lsn,
+                prefix,
+                content,
+            },
+        ))
+    }
+}
+
+impl fmt::Debug for LogicalDecodingMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogicalDecodingMessage")
+            .field("xid", &self.xid)
+            .field("transactional", &self.transactional)
+            .field("message_lsn", &self.message_lsn)
+            .field("prefix", &self.prefix)
+            .field("content", &format_args!("{} bytes", self.content.len()))
+            .finish()
+    }
+}
+
+/// The transaction is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitMessage {
+    /// The position of the commit.
+    pub commit_lsn: Lsn,
+    /// The position behind the transaction.
+    pub end_lsn: Lsn,
+    /// When it was committed.
+    pub commit_time: PgTimestamp,
+}
+
+impl CommitMessage {
+    pub(super) fn parse(input: &[u8]) -> Parsed<'_, Self> {
+        let (input, ()) = no_flags(input)?;
+        let (input, commit_lsn) = lsn(input)?;
+        let (input, end_lsn) = lsn(input)?;
+        let (input, commit_time) = timestamp(input)?;
+        Ok((
+            input,
+            Self {
+                commit_lsn,
+                end_lsn,
+                commit_time,
+            },
+        ))
+    }
+}
+
+/// The transaction comes from another server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OriginMessage<'a> {
+    /// The position of the commit on that server.
+    pub commit_lsn: Lsn,
+    /// The name of the replication origin.
+    pub name: &'a str,
+}
+
+impl<'a> OriginMessage<'a> {
+    pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
+        let (input, commit_lsn) = lsn(input)?;
+        let (input, name) = c_str(input)?;
+        Ok((input, Self { commit_lsn, name }))
+    }
+}
+
+/// A row was inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InsertMessage<'a> {
+    /// The transaction or subtransaction, within a stream block.
+    pub xid: Option<Xid>,
+    /// The table.
+    pub relation: Oid,
+    /// The row.
+    pub new: Tuple<'a>,
+}
+
+impl<'a> InsertMessage<'a> {
+    #[inline]
+    pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
+        let (input, xid) = stream_xid(input, context)?;
+        let (input, relation) = oid(input)?;
+        let (input, new) = new_tuple(input)?;
+        Ok((input, Self { xid, relation, new }))
+    }
+}
+
+/// A row was updated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpdateMessage<'a> {
+    /// The transaction or subtransaction, within a stream block.
+    pub xid: Option<Xid>,
+    /// The table.
+    pub relation: Oid,
+    /// The row before: of its key if that has changed, whole if the replica identity is FULL.
+    pub old: Option<OldTuple<'a>>,
+    /// The row after.
+    pub new: Tuple<'a>,
+}
+
+impl<'a> UpdateMessage<'a> {
+    #[inline]
+    pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
+        let (input, xid) = stream_xid(input, context)?;
+        let (input, relation) = oid(input)?;
+        let (input, old) = match input.first() {
+            Some(&part::NEW) => (input, None),
+            _ => old_tuple(input).map(|(rest, old)| (rest, Some(old)))?,
+        };
+        let (input, new) = new_tuple(input)?;
+        Ok((
+            input,
+            Self {
+                xid,
+                relation,
+                old,
+                new,
+            },
+        ))
+    }
+}
+
+/// A row was deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeleteMessage<'a> {
+    /// The transaction or subtransaction, within a stream block.
+    pub xid: Option<Xid>,
+    /// The table.
+    pub relation: Oid,
+    /// The row.
+    pub old: OldTuple<'a>,
+}
+
+impl<'a> DeleteMessage<'a> {
+    #[inline]
+    pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
+        let (input, xid) = stream_xid(input, context)?;
+        let (input, relation) = oid(input)?;
+        let (input, old) = old_tuple(input)?;
+        Ok((input, Self { xid, relation, old }))
+    }
+}
+
+#[inline]
+fn new_tuple(input: &[u8]) -> Parsed<'_, Tuple<'_>> {
+    match uint8(input)? {
+        (rest, part::NEW) => Tuple::parse(rest),
+        (_, other) => Err(Malformed::at(input, DecodeErrorKind::UnknownTag(other))),
+    }
+}
+
+#[inline]
+fn old_tuple(input: &[u8]) -> Parsed<'_, OldTuple<'_>> {
+    match uint8(input)? {
+        (rest, part::KEY) => Tuple::parse(rest).map(|(rest, tuple)| (rest, OldTuple::Key(tuple))),
+        (rest, part::OLD) => Tuple::parse(rest).map(|(rest, tuple)| (rest, OldTuple::Full(tuple))),
+        (_, other) => Err(Malformed::at(input, DecodeErrorKind::UnknownTag(other))),
+    }
+}
+
+/// Tables were truncated, all by one command. Servers since 11.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TruncateMessage<'a> {
+    /// The transaction or subtransaction, within a stream block.
+    pub xid: Option<Xid>,
+    /// Whether CASCADE was given.
+    pub cascade: bool,
+    /// Whether RESTART IDENTITY was given.
+    pub restart_identity: bool,
+    relations: &'a [u8],
+}
+
+impl<'a> TruncateMessage<'a> {
+    pub(crate) const CASCADE: u8 = 1;
+    pub(crate) const RESTART_IDENTITY: u8 = 2;
+
+    pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
+        let (input, xid) = stream_xid(input, context)?;
+        let (rest, count) = uint32(input)?;
+        let (rest, flags) = uint8(rest)?;
+        let length = usize::try_from(count)
+            .ok()
+            .and_then(|count| count.checked_mul(4));
+        let relations = length.and_then(|length| bytes(rest, length).ok());
+        let Some((rest, relations)) = relations else {
+            return Err(Malformed::at(input, DecodeErrorKind::InvalidCount));
+        };
+        let message = Self {
+            xid,
+            cascade: flags & Self::CASCADE != 0,
+            restart_identity: flags & Self::RESTART_IDENTITY != 0,
+            relations,
+        };
+        Ok((rest, message))
+    }
+
+    /// Returns the tables.
+    pub fn relations(&self) -> impl Iterator<Item = Oid> + use<'a> {
+        let mut input = self.relations;
+        std::iter::from_fn(move || {
+            let (rest, relation) = oid(input).ok()?;
+            input = rest;
+            Some(relation)
+        })
+    }
+}
+
+impl fmt::Debug for TruncateMessage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TruncateMessage")
+            .field("xid", &self.xid)
+            .field("cascade", &self.cascade)
+            .field("restart_identity", &self.restart_identity)
+            .field("relations", &self.relations().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+/// A block of a transaction in progress begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamStartMessage {
+    /// The transaction.
+    pub xid: Xid,
+    /// Whether it is the transaction's first block.
+    pub first_segment: bool,
+}
+
+impl StreamStartMessage {
+    pub(super) fn parse(input: &[u8]) -> Parsed<'_, Self> {
+        let (input, xid) = xid(input)?;
+        let (input, first_segment) = boolean(input)?;
+        Ok((input, Self { xid, first_segment }))
+    }
+}
+
+/// A streamed transaction is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamCommitMessage {
+    /// The transaction.
+    pub xid: Xid,
+    /// The position of the commit.
+    pub commit_lsn: Lsn,
+    /// The position behind the transaction.
+    pub end_lsn: Lsn,
+    /// When it was committed.
+    pub commit_time: PgTimestamp,
+}
+
+impl StreamCommitMessage {
+    pub(super) fn parse(input: &[u8]) -> Parsed<'_, Self> {
+        let (input, xid) = xid(input)?;
+        let (input, ()) = no_flags(input)?;
+        let (input, commit_lsn) = lsn(input)?;
+        let (input, end_lsn) = lsn(input)?;
+        let (input, commit_time) = timestamp(input)?;
+        Ok((
+            input,
+            Self {
+                xid,
+                commit_lsn,
+                end_lsn,
+                commit_time,
+            },
+        ))
+    }
+}
+
+/// A streamed transaction, or a subtransaction of it, was rolled back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamAbortMessage {
+    /// The transaction.
+    pub xid: Xid,
+    /// The subtransaction; the same as `xid` if all of it was rolled back.
+    pub subxid: Xid,
+    /// Where and when it was rolled back, with parallel streaming.
+    pub abort: Option<(Lsn, PgTimestamp)>,
+}
+
+impl StreamAbortMessage {
+    pub(super) fn parse(input: &[u8], context: ParseContext) -> Parsed<'_, Self> {
+        let (input, top) = xid(input)?;
+        let (input, subxid) = xid(input)?;
+        let (input, abort) = if context.parallel_streaming {
+            let (input, abort_lsn) = lsn(input)?;
+            let (input, abort_time) = timestamp(input)?;
+            (input, Some((abort_lsn, abort_time)))
+        } else {
+            (input, None)
+        };
+        Ok((
+            input,
+            Self {
+                xid: top,
+                subxid,
+                abort,
+            },
+        ))
+    }
+}
+
+/// A transaction that will be prepared begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BeginPrepareMessage<'a> {
+    /// The position of the PREPARE TRANSACTION.
+    pub prepare_lsn: Lsn,
+    /// The position behind it.
+    pub end_lsn: Lsn,
+    /// When it was prepared.
+    pub prepare_time: PgTimestamp,
+    /// The transaction.
+    pub xid: Xid,
+    /// The name that the user gave it.
+    pub gid: &'a str,
+}
+
+impl<'a> BeginPrepareMessage<'a> {
+    pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
+        let (input, prepare_lsn) = lsn(input)?;
+        let (input, end_lsn) = lsn(input)?;
+        let (input, prepare_time) = timestamp(input)?;
+        let (input, xid) = xid(input)?;
+        let (input, gid) = c_str(input)?;
+        Ok((
+            input,
+            Self {
+                prepare_lsn,
+                end_lsn,
+                prepare_time,
+                xid,
+                gid,
+            },
+        ))
+    }
+}
+
+/// The transaction was prepared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrepareMessage<'a> {
+    /// The position of the PREPARE TRANSACTION.
+    pub prepare_lsn: Lsn,
+    /// The position behind it.
+    pub end_lsn: Lsn,
+    /// When it was prepared.
+    pub prepare_time: PgTimestamp,
+    /// The transaction.
+    pub xid: Xid,
+    /// The name that the user gave it.
+    pub gid: &'a str,
+}
+
+impl<'a> PrepareMessage<'a> {
+    pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
+        let (input, ()) = no_flags(input)?;
+        let (input, begin) = BeginPrepareMessage::parse(input)?;
+        let BeginPrepareMessage {
+            prepare_lsn,
+            end_lsn,
+            prepare_time,
+            xid,
+            gid,
+        } = begin;
+        Ok((
+            input,
+            Self {
+                prepare_lsn,
+                end_lsn,
+                prepare_time,
+                xid,
+                gid,
+            },
+        ))
+    }
+}
+
+/// A prepared transaction was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitPreparedMessage<'a> {
+    /// The position of the COMMIT PREPARED.
+    pub commit_lsn: Lsn,
+    /// The position behind it.
+    pub end_lsn: Lsn,
+    /// When it was committed.
+    pub commit_time: PgTimestamp,
+    /// The transaction.
+    pub xid: Xid,
+    /// The name that the user gave it.
+    pub gid: &'a str,
+}
+
+impl<'a> CommitPreparedMessage<'a> {
+    pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
+        let (input, ()) = no_flags(input)?;
+        let (input, commit_lsn) = lsn(input)?;
+        let (input, end_lsn) = lsn(input)?;
+        let (input, commit_time) = timestamp(input)?;
+        let (input, xid) = xid(input)?;
+        let (input, gid) = c_str(input)?;
+        Ok((
+            input,
+            Self {
+                commit_lsn,
+                end_lsn,
+                commit_time,
+                xid,
+                gid,
+            },
+        ))
+    }
+}
+
+/// A prepared transaction was rolled back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RollbackPreparedMessage<'a> {
+    /// The position behind the PREPARE TRANSACTION.
+    pub prepare_end_lsn: Lsn,
+    /// The position behind the ROLLBACK PREPARED.
+    pub rollback_end_lsn: Lsn,
+    /// When it was prepared.
+    pub prepare_time: PgTimestamp,
+    /// When it was rolled back.
+    pub rollback_time: PgTimestamp,
+    /// The transaction.
+    pub xid: Xid,
+    /// The name that the user gave it.
+    pub gid: &'a str,
+}
+
+impl<'a> RollbackPreparedMessage<'a> {
+    pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
+        let (input, ()) = no_flags(input)?;
+        let (input, prepare_end_lsn) = lsn(input)?;
+        let (input, rollback_end_lsn) = lsn(input)?;
+        let (input, prepare_time) = timestamp(input)?;
+        let (input, rollback_time) = timestamp(input)?;
+        let (input, xid) = xid(input)?;
+        let (input, gid) = c_str(input)?;
+        let message = Self {
+            prepare_end_lsn,
+            rollback_end_lsn,
+            prepare_time,
+            rollback_time,
+            xid,
+            gid,
+        };
+        Ok((input, message))
+    }
+}
+
+/// A streamed transaction was prepared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamPrepareMessage<'a> {
+    /// The position of the PREPARE TRANSACTION.
+    pub prepare_lsn: Lsn,
+    /// The position behind it.
+    pub end_lsn: Lsn,
+    /// When it was prepared.
+    pub prepare_time: PgTimestamp,
+    /// The transaction.
+    pub xid: Xid,
+    /// The name that the user gave it.
+    pub gid: &'a str,
+}
+
+impl<'a> StreamPrepareMessage<'a> {
+    pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
+        let (input, prepare) = PrepareMessage::parse(input)?;
+        let PrepareMessage {
+            prepare_lsn,
+            end_lsn,
+            prepare_time,
+            xid,
+            gid,
+        } = prepare;
+        Ok((
+            input,
+            Self {
+                prepare_lsn,
+                end_lsn,
+                prepare_time,
+                xid,
+                gid,
+            },
+        ))
+    }
+}

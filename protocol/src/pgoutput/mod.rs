@@ -1,0 +1,214 @@
+//! The messages of the `pgoutput` plugin, protocol versions 1 to 4, as XLogData carries them.
+//!
+//! See <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
+
+mod message;
+mod relation;
+mod tuple;
+
+use crate::{
+    codec::{uint8, whole},
+    error::{DecodeError, DecodeErrorKind},
+};
+pub use message::{
+    BeginMessage, BeginPrepareMessage, CommitMessage, CommitPreparedMessage, DeleteMessage,
+    InsertMessage, LogicalDecodingMessage, OriginMessage, PrepareMessage, RollbackPreparedMessage,
+    StreamAbortMessage, StreamCommitMessage, StreamPrepareMessage, StreamStartMessage,
+    TruncateMessage, UpdateMessage,
+};
+pub use relation::{Column, ColumnIter, RelationMessage, ReplicaIdentity, TypeMessage};
+pub use tuple::{OldTuple, Tuple, TupleData, TupleIter};
+
+/// The first byte of each message, as the manual writes it.
+pub(crate) mod tag {
+    pub(crate) const BEGIN: u8 = b'B';
+    pub(crate) const MESSAGE: u8 = b'M';
+    pub(crate) const COMMIT: u8 = b'C';
+    pub(crate) const ORIGIN: u8 = b'O';
+    pub(crate) const RELATION: u8 = b'R';
+    pub(crate) const TYPE: u8 = b'Y';
+    pub(crate) const INSERT: u8 = b'I';
+    pub(crate) const UPDATE: u8 = b'U';
+    pub(crate) const DELETE: u8 = b'D';
+    pub(crate) const TRUNCATE: u8 = b'T';
+    pub(crate) const STREAM_START: u8 = b'S';
+    pub(crate) const STREAM_STOP: u8 = b'E';
+    pub(crate) const STREAM_COMMIT: u8 = b'c';
+    pub(crate) const STREAM_ABORT: u8 = b'A';
+    pub(crate) const BEGIN_PREPARE: u8 = b'b';
+    pub(crate) const PREPARE: u8 = b'P';
+    pub(crate) const COMMIT_PREPARED: u8 = b'K';
+    pub(crate) const ROLLBACK_PREPARED: u8 = b'r';
+    pub(crate) const STREAM_PREPARE: u8 = b'p';
+}
+
+/// What the messages' form depends on: the options of START_REPLICATION, and what came before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParseContext {
+    /// The option `proto_version`, 1 to 4. Messages that the version does not have are errors.
+    pub protocol_version: u8,
+    /// Whether the message stands between StreamStart and StreamStop, where each names its
+    /// transaction.
+    pub in_stream_block: bool,
+    /// Whether the option `streaming` is `parallel` (version 4): a StreamAbort then says where and
+    /// when.
+    pub parallel_streaming: bool,
+}
+
+impl ParseContext {
+    /// Makes the context of a stream's start, with streaming not in parallel.
+    pub const fn new(protocol_version: u8) -> Self {
+        Self {
+            protocol_version,
+            in_stream_block: false,
+            parallel_streaming: false,
+        }
+    }
+}
+
+impl Default for ParseContext {
+    fn default() -> Self {
+        Self::new(1)
+    }
+}
+
+/// What an XLogData carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LogicalReplicationMessage<'a> {
+    /// A transaction begins.
+    Begin(BeginMessage),
+    /// `pg_logical_emit_message` was called.
+    Message(LogicalDecodingMessage<'a>),
+    /// The transaction is complete.
+    Commit(CommitMessage),
+    /// The transaction comes from another server.
+    Origin(OriginMessage<'a>),
+    /// A table's columns.
+    Relation(RelationMessage<'a>),
+    /// A type's name.
+    Type(TypeMessage<'a>),
+    /// A row was inserted.
+    Insert(InsertMessage<'a>),
+    /// A row was updated.
+    Update(UpdateMessage<'a>),
+    /// A row was deleted.
+    Delete(DeleteMessage<'a>),
+    /// Tables were truncated.
+    Truncate(TruncateMessage<'a>),
+    /// A block of a transaction in progress begins (version 2).
+    StreamStart(StreamStartMessage),
+    /// The block ends (version 2).
+    StreamStop,
+    /// A streamed transaction is complete (version 2).
+    StreamCommit(StreamCommitMessage),
+    /// A streamed transaction, or a subtransaction of it, was rolled back (version 2).
+    StreamAbort(StreamAbortMessage),
+    /// A transaction that will be prepared begins (version 3).
+    BeginPrepare(BeginPrepareMessage<'a>),
+    /// The transaction was prepared (version 3).
+    Prepare(PrepareMessage<'a>),
+    /// A prepared transaction was committed (version 3).
+    CommitPrepared(CommitPreparedMessage<'a>),
+    /// A prepared transaction was rolled back (version 3).
+    RollbackPrepared(RollbackPreparedMessage<'a>),
+    /// A streamed transaction was prepared (version 3).
+    StreamPrepare(StreamPrepareMessage<'a>),
+}
+
+impl<'a> LogicalReplicationMessage<'a> {
+    /// Parses the data of an XLogData.
+    ///
+    /// The message borrows from it, and nothing is allocated. All of it is validated here: what the
+    /// message holds iterates without failing.
+    ///
+    /// # Errors
+    ///
+    /// If the data is not exactly a message of this protocol version.
+    #[inline]
+    pub fn parse(data: &'a [u8], context: ParseContext) -> Result<Self, DecodeError> {
+        // The offsets of errors count from the tag.
+        match data.first() {
+            Some(&tag::INSERT) => whole("Insert", data, |input| {
+                InsertMessage::parse(uint8(input)?.0, context)
+            })
+            .map(Self::Insert),
+            Some(&tag::UPDATE) => whole("Update", data, |input| {
+                UpdateMessage::parse(uint8(input)?.0, context)
+            })
+            .map(Self::Update),
+            Some(&tag::DELETE) => whole("Delete", data, |input| {
+                DeleteMessage::parse(uint8(input)?.0, context)
+            })
+            .map(Self::Delete),
+            _ => Self::parse_other(data, context),
+        }
+    }
+
+    fn parse_other(data: &'a [u8], context: ParseContext) -> Result<Self, DecodeError> {
+        macro_rules! body {
+            ($name:literal, $parser:expr) => {
+                whole($name, data, |input| $parser(uint8(input)?.0))
+            };
+        }
+        let Some(&tag) = data.first() else {
+            return Err(DecodeError::new(
+                DecodeErrorKind::UnexpectedEnd,
+                0,
+                "logical replication",
+            ));
+        };
+        let since = match tag {
+            tag::STREAM_START | tag::STREAM_STOP | tag::STREAM_COMMIT | tag::STREAM_ABORT => 2,
+            tag::BEGIN_PREPARE
+            | tag::PREPARE
+            | tag::COMMIT_PREPARED
+            | tag::ROLLBACK_PREPARED
+            | tag::STREAM_PREPARE => 3,
+            _ => 1,
+        };
+        match tag {
+            _ if context.protocol_version < since => Err(unknown(tag)),
+            tag::BEGIN => body!("Begin", BeginMessage::parse).map(Self::Begin),
+            tag::MESSAGE => body!("Message", |input| LogicalDecodingMessage::parse(
+                input, context
+            ))
+            .map(Self::Message),
+            tag::COMMIT => body!("Commit", CommitMessage::parse).map(Self::Commit),
+            tag::ORIGIN => body!("Origin", OriginMessage::parse).map(Self::Origin),
+            tag::RELATION => body!("Relation", |input| RelationMessage::parse(input, context))
+                .map(Self::Relation),
+            tag::TYPE => body!("Type", |input| TypeMessage::parse(input, context)).map(Self::Type),
+            tag::TRUNCATE => body!("Truncate", |input| TruncateMessage::parse(input, context))
+                .map(Self::Truncate),
+            tag::STREAM_START => {
+                body!("Stream Start", StreamStartMessage::parse).map(Self::StreamStart)
+            }
+            tag::STREAM_STOP => body!("Stream Stop", |input| Ok((input, Self::StreamStop))),
+            tag::STREAM_COMMIT => {
+                body!("Stream Commit", StreamCommitMessage::parse).map(Self::StreamCommit)
+            }
+            tag::STREAM_ABORT => body!("Stream Abort", |input| StreamAbortMessage::parse(
+                input, context
+            ))
+            .map(Self::StreamAbort),
+            tag::BEGIN_PREPARE => {
+                body!("Begin Prepare", BeginPrepareMessage::parse).map(Self::BeginPrepare)
+            }
+            tag::PREPARE => body!("Prepare", PrepareMessage::parse).map(Self::Prepare),
+            tag::COMMIT_PREPARED => {
+                body!("Commit Prepared", CommitPreparedMessage::parse).map(Self::CommitPrepared)
+            }
+            tag::ROLLBACK_PREPARED => body!("Rollback Prepared", RollbackPreparedMessage::parse)
+                .map(Self::RollbackPrepared),
+            tag::STREAM_PREPARE => {
+                body!("Stream Prepare", StreamPrepareMessage::parse).map(Self::StreamPrepare)
+            }
+            _ => Err(unknown(tag)),
+        }
+    }
+}
+
+fn unknown(tag: u8) -> DecodeError {
+    DecodeError::new(DecodeErrorKind::UnknownTag(tag), 0, "logical replication")
+}

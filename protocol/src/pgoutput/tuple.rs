@@ -1,0 +1,187 @@
+//! Rows as pgoutput sends them.
+
+use std::{fmt, iter::FusedIterator};
+
+use crate::{
+    codec::{Malformed, Parsed, sized, uint8, uint16},
+    error::DecodeErrorKind,
+};
+
+/// The form of each value.
+pub(crate) mod kind {
+    pub(crate) const NULL: u8 = b'n';
+    pub(crate) const UNCHANGED_TOAST: u8 = b'u';
+    pub(crate) const TEXT: u8 = b't';
+    pub(crate) const BINARY: u8 = b'b';
+}
+
+/// The values of a row, in the order of the relation's columns.
+///
+/// See [TupleData](https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html#PROTOCOL-LOGICALREP-MESSAGE-FORMATS-TUPLEDATA).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Tuple<'a> {
+    count: u16,
+    values: &'a [u8],
+}
+
+impl<'a> Tuple<'a> {
+    #[inline]
+    pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
+        let (values, count) = uint16(input)?;
+        let mut rest = values;
+        for _ in 0..count {
+            (rest, _) = value(rest)?;
+        }
+        let length = values.len() - rest.len();
+        // The rest is a part of the values, at their end.
+        match values.split_at_checked(length) {
+            Some((values, rest)) => Ok((rest, Self { count, values })),
+            None => Err(Malformed::at(input, DecodeErrorKind::UnexpectedEnd)),
+        }
+    }
+
+    /// Returns the number of columns.
+    #[inline]
+    pub fn len(&self) -> usize {
+        usize::from(self.count)
+    }
+
+    /// Returns whether there are no columns.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Returns the values in the order of the columns.
+    #[inline]
+    pub fn iter(&self) -> TupleIter<'a> {
+        TupleIter {
+            left: self.count,
+            rest: self.values,
+        }
+    }
+
+    /// Returns the number of bytes that the values take, with their prefixes.
+    #[inline]
+    pub fn size(&self) -> usize {
+        self.values.len()
+    }
+}
+
+impl<'a> IntoIterator for Tuple<'a> {
+    type Item = TupleData<'a>;
+    type IntoIter = TupleIter<'a>;
+
+    #[inline]
+    fn into_iter(self) -> TupleIter<'a> {
+        self.iter()
+    }
+}
+
+impl fmt::Debug for Tuple<'_> {
+    /// Shows the shape of the row and none of its values.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Tuple({} columns, {} bytes)",
+            self.count,
+            self.values.len()
+        )
+    }
+}
+
+/// The values of a [`Tuple`].
+#[derive(Clone)]
+pub struct TupleIter<'a> {
+    left: u16,
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for TupleIter<'a> {
+    type Item = TupleData<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<TupleData<'a>> {
+        // The tuple was validated: the count is what runs out, the bytes do not.
+        self.left = self.left.checked_sub(1)?;
+        let (rest, value) = value(self.rest).ok()?;
+        self.rest = rest;
+        Some(value)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (usize::from(self.left), Some(usize::from(self.left)))
+    }
+}
+
+impl ExactSizeIterator for TupleIter<'_> {}
+
+impl FusedIterator for TupleIter<'_> {}
+
+impl fmt::Debug for TupleIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "TupleIter({} columns, {} bytes left)",
+            self.left,
+            self.rest.len()
+        )
+    }
+}
+
+/// A value of a row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum TupleData<'a> {
+    /// NULL.
+    Null,
+    /// A value out of line that did not change, and is not sent.
+    UnchangedToast,
+    /// The value in its text form.
+    Text(&'a [u8]),
+    /// The value in its binary form: option `binary`, servers since 14.
+    Binary(&'a [u8]),
+}
+
+impl fmt::Debug for TupleData<'_> {
+    /// Shows the form and the length, and not the value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("Null"),
+            Self::UnchangedToast => f.write_str("UnchangedToast"),
+            Self::Text(value) => write!(f, "Text({} bytes)", value.len()),
+            Self::Binary(value) => write!(f, "Binary({} bytes)", value.len()),
+        }
+    }
+}
+
+#[inline]
+fn value(input: &[u8]) -> Parsed<'_, TupleData<'_>> {
+    let (rest, kind) = uint8(input)?;
+    match kind {
+        kind::TEXT => sized(rest).map(|(rest, value)| (rest, TupleData::Text(value))),
+        kind::NULL => Ok((rest, TupleData::Null)),
+        kind::UNCHANGED_TOAST => Ok((rest, TupleData::UnchangedToast)),
+        kind::BINARY => sized(rest).map(|(rest, value)| (rest, TupleData::Binary(value))),
+        other => Err(Malformed::at(input, DecodeErrorKind::UnknownTag(other))),
+    }
+}
+
+/// What is known of a row before its change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OldTuple<'a> {
+    /// The columns of the replica identity, all others NULL.
+    Key(Tuple<'a>),
+    /// All columns: the replica identity is FULL.
+    Full(Tuple<'a>),
+}
+
+impl<'a> OldTuple<'a> {
+    /// Returns the row, whichever of its columns are known.
+    #[inline]
+    pub fn tuple(&self) -> Tuple<'a> {
+        match self {
+            Self::Key(tuple) | Self::Full(tuple) => *tuple,
+        }
+    }
+}

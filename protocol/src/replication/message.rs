@@ -1,0 +1,192 @@
+//! What CopyData carries in a replication stream, both ways.
+
+use std::fmt;
+
+use bytes::{BufMut, BytesMut};
+
+use crate::{
+    codec::{boolean, lsn, rest, timestamp, whole},
+    error::{DecodeError, DecodeErrorKind},
+    ids::Xid,
+    lsn::Lsn,
+    timestamp::PgTimestamp,
+};
+
+/// The first byte of each message.
+mod tag {
+    pub(super) const XLOG_DATA: u8 = b'w';
+    pub(super) const PRIMARY_KEEPALIVE: u8 = b'k';
+    pub(super) const STANDBY_STATUS_UPDATE: u8 = b'r';
+    pub(super) const HOT_STANDBY_FEEDBACK: u8 = b'h';
+}
+
+/// What the server sends in a CopyData.
+///
+/// See <https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-START-REPLICATION>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReplicationMessage<'a> {
+    /// A piece of the stream.
+    XLogData(XLogData<'a>),
+    /// A sign of life.
+    PrimaryKeepalive(PrimaryKeepalive),
+}
+
+impl<'a> ReplicationMessage<'a> {
+    /// Parses the content of a CopyData.
+    ///
+    /// # Errors
+    ///
+    /// If the content is not exactly such a message.
+    #[inline]
+    pub fn parse(data: &'a [u8]) -> Result<Self, DecodeError> {
+        match data.split_first() {
+            Some((&tag::XLOG_DATA, body)) => XLogData::parse(body).map(Self::XLogData),
+            Some((&tag::PRIMARY_KEEPALIVE, body)) => {
+                PrimaryKeepalive::parse(body).map(Self::PrimaryKeepalive)
+            }
+            Some((&other, _)) => Err(DecodeError::new(
+                DecodeErrorKind::UnknownTag(other),
+                0,
+                "replication",
+            )),
+            None => Err(DecodeError::new(
+                DecodeErrorKind::UnexpectedEnd,
+                0,
+                "replication",
+            )),
+        }
+    }
+}
+
+/// A piece of the stream: with logical replication, one message of the output plugin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct XLogData<'a> {
+    /// Where the piece starts; with logical replication the position of the change, or 0/0.
+    pub wal_start: Lsn,
+    /// The server's position when it sent the piece.
+    pub wal_end: Lsn,
+    /// The server's time when it sent the piece.
+    pub server_clock: PgTimestamp,
+    /// The piece.
+    pub data: &'a [u8],
+}
+
+impl<'a> XLogData<'a> {
+    #[inline]
+    fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
+        whole("XLogData", body, |input| {
+            let (input, wal_start) = lsn(input)?;
+            let (input, wal_end) = lsn(input)?;
+            let (input, server_clock) = timestamp(input)?;
+            let (input, data) = rest(input)?;
+            Ok((
+                input,
+                Self {
+                    wal_start,
+                    wal_end,
+                    server_clock,
+                    data,
+                },
+            ))
+        })
+    }
+}
+
+impl fmt::Debug for XLogData<'_> {
+    /// Shows the length of the data and none of it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("XLogData")
+            .field("wal_start", &self.wal_start)
+            .field("wal_end", &self.wal_end)
+            .field("server_clock", &self.server_clock)
+            .field("data", &format_args!("{} bytes", self.data.len()))
+            .finish()
+    }
+}
+
+/// A sign of life of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrimaryKeepalive {
+    /// Up to where the server has sent, or found nothing to send.
+    pub wal_end: Lsn,
+    /// The server's time.
+    pub server_clock: PgTimestamp,
+    /// Whether a [`StandbyStatusUpdate`] is due at once, or the server will hang up.
+    pub reply_requested: bool,
+}
+
+impl PrimaryKeepalive {
+    #[inline]
+    fn parse(body: &[u8]) -> Result<Self, DecodeError> {
+        whole("PrimaryKeepalive", body, |input| {
+            let (input, wal_end) = lsn(input)?;
+            let (input, server_clock) = timestamp(input)?;
+            let (input, reply_requested) = boolean(input)?;
+            Ok((
+                input,
+                Self {
+                    wal_end,
+                    server_clock,
+                    reply_requested,
+                },
+            ))
+        })
+    }
+}
+
+/// How far the client has come. The server keeps the log from `flush_lsn` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandbyStatusUpdate {
+    /// Up to where the stream was received.
+    pub write_lsn: Lsn,
+    /// Up to where it is durable: the server forgets what lies before.
+    pub flush_lsn: Lsn,
+    /// Up to where it was applied.
+    pub apply_lsn: Lsn,
+    /// The client's time.
+    pub clock: PgTimestamp,
+    /// Whether the server is asked for a sign of life.
+    pub reply_requested: bool,
+}
+
+impl StandbyStatusUpdate {
+    /// Appends the message, the content of a CopyData.
+    pub fn encode(&self, out: &mut BytesMut) {
+        out.reserve(34);
+        out.put_u8(tag::STANDBY_STATUS_UPDATE);
+        out.put_u64(self.write_lsn.as_u64());
+        out.put_u64(self.flush_lsn.as_u64());
+        out.put_u64(self.apply_lsn.as_u64());
+        out.put_i64(self.clock.as_micros());
+        out.put_u8(u8::from(self.reply_requested));
+    }
+}
+
+/// Which transactions the client still needs to see the rows of. For hot standbys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HotStandbyFeedback {
+    /// The client's time.
+    pub clock: PgTimestamp,
+    /// The oldest transaction, without the catalog's; invalid to ask for none to be kept.
+    pub xmin: Xid,
+    /// The epoch of `xmin`.
+    pub xmin_epoch: u32,
+    /// The oldest transaction that the catalog is needed of.
+    pub catalog_xmin: Xid,
+    /// The epoch of `catalog_xmin`.
+    pub catalog_xmin_epoch: u32,
+}
+
+impl HotStandbyFeedback {
+    /// Appends the message, the content of a CopyData.
+    pub fn encode(&self, out: &mut BytesMut) {
+        out.reserve(25);
+        out.put_u8(tag::HOT_STANDBY_FEEDBACK);
+        out.put_i64(self.clock.as_micros());
+        out.put_u32(self.xmin.as_u32());
+        out.put_u32(self.xmin_epoch);
+        out.put_u32(self.catalog_xmin.as_u32());
+        out.put_u32(self.catalog_xmin_epoch);
+    }
+}

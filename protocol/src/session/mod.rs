@@ -1,0 +1,541 @@
+//! The state machine of a connection: what arrived goes in, what is to be sent comes out.
+
+mod copy_both;
+mod event;
+mod pipeline;
+mod startup;
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{
+    auth::{NONCE, Secret, Transport},
+    error::{EncodeError, ProtocolError},
+    frame::{self, Frame, Limits},
+    ids::{Oid, ProcessId},
+    message::{
+        self, BackendMessage, CancelKey, DataRow, Format, ProtocolVersion, Target,
+        TransactionStatus, tag,
+    },
+};
+pub use event::Event;
+use pipeline::{Pending, Step};
+use startup::Startup;
+
+/// What a session needs to know before it starts.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// The role to connect as.
+    pub user: String,
+    /// The database; the server takes the user's name if there is none.
+    pub database: Option<String>,
+    /// The password, should the server ask for one.
+    pub password: Option<Secret>,
+    /// Run-time parameters to start with, such as `application_name`; also `replication`.
+    pub parameters: Vec<(String, String)>,
+    /// Whether to ask for TLS.
+    pub tls: TlsRequest,
+    /// Fresh random bytes for the authentication. Never use them for a second session.
+    pub nonce: [u8; NONCE],
+    /// Whether to send the password in clear text over a connection without TLS.
+    pub allow_cleartext: bool,
+    /// The protocol version to ask for.
+    pub protocol_version: ProtocolVersion,
+    /// The longest messages that are accepted.
+    pub limits: Limits,
+}
+
+impl SessionConfig {
+    /// Makes a configuration for a role, with fresh random bytes; all else has its default.
+    pub fn new(user: impl Into<String>, nonce: [u8; NONCE]) -> Self {
+        Self {
+            user: user.into(),
+            database: None,
+            password: None,
+            parameters: Vec::new(),
+            tls: TlsRequest::Disable,
+            nonce,
+            allow_cleartext: false,
+            protocol_version: ProtocolVersion::V3_0,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Whether a session asks for TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsRequest {
+    /// Start at once, without.
+    #[default]
+    Disable,
+    /// Ask first. The answer is [`Event::TlsAccepted`] or [`Event::TlsRefused`].
+    Request,
+}
+
+/// One connection to a server, from the first byte to the last.
+///
+/// The caller owns the socket, the receive buffer and the clock. The order of calls:
+///
+/// 1. [`new`](Self::new) queues the first message. Send what [`poll_transmit`](Self::poll_transmit)
+///    returns, after this and after every other call, until it returns `None`.
+/// 2. Give what was received to [`handle_input`](Self::handle_input), again and again, dropping
+///    from the buffer as many bytes as it consumed, until it returns `None`. Then receive at least
+///    [`needed`](Self::needed) bytes more.
+/// 3. After [`Event::TlsAccepted`] do the TLS handshake and call
+///    [`handle_tls_established`](Self::handle_tls_established); after [`Event::TlsRefused`] call
+///    [`handle_tls_declined`](Self::handle_tls_declined), or give up.
+/// 4. After the first [`Event::Ready`] queue queries. Extended queries may be queued before earlier
+///    ones are answered; each [`sync`](Self::sync) is answered by one [`Event::Ready`], and
+///    [`is_ready`](Self::is_ready) holds after the last. A simple query has to be queued last.
+/// 5. [`terminate`](Self::terminate) at the end.
+///
+/// An [`Event::Error`] is the server's, and the session goes on, unless [`is_closed`](Self::is_closed).
+#[derive(Debug)]
+pub struct Session {
+    phase: Phase,
+    pending: VecDeque<Pending>,
+    /// Extended queries were queued behind the last Sync.
+    unsynced: bool,
+    /// The server skips what it is asked for until a Sync that is not yet queued.
+    skips: bool,
+    limits: Limits,
+    parameters: Vec<(String, String)>,
+    cancel_key: Option<CancelKey>,
+    transaction_status: TransactionStatus,
+    out: BytesMut,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Startup(Box<Startup>),
+    /// Established. What is going on is in `pending`.
+    Open,
+    Closed,
+}
+
+/// The most run-time parameters that are kept. Servers report about twenty.
+const MAX_PARAMETERS: usize = 256;
+
+impl Session {
+    /// Starts a session: queues the request for TLS, or the StartupMessage.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration does not fit into the messages.
+    pub fn new(config: SessionConfig) -> Result<Self, ProtocolError> {
+        let limits = config.limits;
+        let mut out = BytesMut::new();
+        let startup = Startup::new(config, &mut out)?;
+        Ok(Self {
+            phase: Phase::Startup(Box::new(startup)),
+            pending: VecDeque::new(),
+            unsynced: false,
+            skips: false,
+            limits,
+            parameters: Vec::new(),
+            cancel_key: None,
+            transaction_status: TransactionStatus::Idle,
+            out,
+        })
+    }
+
+    /// Takes the first message off the input: returns how many bytes it took and what it was, or
+    /// `None` if it is not whole yet. Answers that the protocol demands are queued.
+    ///
+    /// The event borrows from the input. Nothing is copied or kept.
+    ///
+    /// # Errors
+    ///
+    /// If the server breaks the protocol, or cannot be authenticated to. The session is closed then.
+    #[inline]
+    pub fn handle_input<'a>(
+        &mut self,
+        input: &'a [u8],
+    ) -> Result<Option<(usize, Event<'a>)>, ProtocolError> {
+        // Rows and streams come first: they are nearly all there is.
+        if let (Phase::Open, Some(pending)) = (&self.phase, self.pending.front())
+            && let Some(&first) = input.first()
+            && pending.accepts_data(first)
+        {
+            let Some(frame) = self.split(input)? else {
+                return Ok(None);
+            };
+            let event = if first == tag::COPY_DATA {
+                Event::CopyData(frame.body)
+            } else {
+                match DataRow::parse(frame.body) {
+                    Ok(row) => Event::DataRow(row),
+                    Err(error) => return Err(self.fail(error)),
+                }
+            };
+            return Ok(Some((frame.size(), event)));
+        }
+        self.handle_other(input)
+    }
+
+    #[inline]
+    fn split<'a>(&mut self, input: &'a [u8]) -> Result<Option<Frame<'a>>, ProtocolError> {
+        match Frame::split(input, &self.limits) {
+            Ok(frame) => Ok(frame),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, error: impl Into<ProtocolError>) -> ProtocolError {
+        self.close();
+        error.into()
+    }
+
+    fn close(&mut self) {
+        self.phase = Phase::Closed;
+        self.pending.clear();
+    }
+
+    fn handle_other<'a>(
+        &mut self,
+        input: &'a [u8],
+    ) -> Result<Option<(usize, Event<'a>)>, ProtocolError> {
+        let result = match &mut self.phase {
+            Phase::Startup(_) => self.handle_startup(input),
+            Phase::Open => self.handle_open(input),
+            Phase::Closed => match input.first() {
+                Some(&tag) => Err(ProtocolError::UnexpectedMessage {
+                    tag,
+                    state: "the session is closed",
+                }),
+                None => Ok(None),
+            },
+        };
+        if result.is_err() {
+            self.close();
+        }
+        result
+    }
+
+    fn handle_open<'a>(
+        &mut self,
+        input: &'a [u8],
+    ) -> Result<Option<(usize, Event<'a>)>, ProtocolError> {
+        let Some(frame) = Frame::split(input, &self.limits)? else {
+            return Ok(None);
+        };
+        let message = BackendMessage::parse(frame.tag, frame.body)?;
+        let event = match message {
+            BackendMessage::ParameterStatus { name, value } => {
+                self.set_parameter(name, value)?;
+                Event::ParameterStatus { name, value }
+            }
+            BackendMessage::NoticeResponse(report) => Event::Notice(report),
+            BackendMessage::NotificationResponse(notification) => Event::Notification(notification),
+            BackendMessage::ErrorResponse(report) => {
+                if report.severity().ends_session() {
+                    self.close();
+                } else {
+                    self.handle_error();
+                }
+                Event::Error(report)
+            }
+            _ => self.advance(frame.tag, message)?,
+        };
+        Ok(Some((frame.size(), event)))
+    }
+
+    /// Returns how many bytes more are needed at least before
+    /// [`handle_input`](Self::handle_input) can go on with this input. Once a message's header is
+    /// there, it is what is missing of the message; to size the buffer by it is safe, since
+    /// [`Limits`] cap it. 0 if there is something to handle already.
+    pub fn needed(&self, input: &[u8]) -> usize {
+        match &self.phase {
+            Phase::Startup(startup) => startup.needed(input, &self.limits),
+            Phase::Open => frame::missing(input, &self.limits),
+            Phase::Closed => 0,
+        }
+    }
+
+    /// Returns all queued output, or `None` if there is none.
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        (!self.out.is_empty()).then(|| self.out.split().freeze())
+    }
+
+    /// Returns whether a query can be queued and nothing is under way.
+    pub fn is_ready(&self) -> bool {
+        self.nothing_under_way()
+    }
+
+    /// Returns whether the session is over: terminated, ended by the server or failed.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Returns whether the connection carries CopyData both ways.
+    pub fn is_copy_both(&self) -> bool {
+        self.pending
+            .front()
+            .is_some_and(|pending| pending.copy().is_both())
+    }
+
+    /// Returns the transaction status that the server reported last.
+    pub fn transaction_status(&self) -> TransactionStatus {
+        self.transaction_status
+    }
+
+    /// Returns the value of a run-time parameter that the server has reported.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the process that serves the session, once it is known.
+    pub fn process_id(&self) -> Option<ProcessId> {
+        self.cancel_key.as_ref().map(CancelKey::process_id)
+    }
+
+    /// Returns what it takes to cancel a query of this session, once it is known.
+    pub fn cancel_key(&self) -> Option<&CancelKey> {
+        self.cancel_key.as_ref()
+    }
+
+    fn set_parameter(&mut self, name: &str, value: &str) -> Result<(), ProtocolError> {
+        if let Some((_, slot)) = self.parameters.iter_mut().find(|(found, _)| found == name) {
+            value.clone_into(slot);
+        } else if self.parameters.len() < MAX_PARAMETERS {
+            self.parameters.push((name.to_owned(), value.to_owned()));
+        } else {
+            return Err(ProtocolError::TooManyParameters);
+        }
+        Ok(())
+    }
+}
+
+/// What a client asks for.
+impl Session {
+    /// Queues a simple query; it may hold several statements.
+    ///
+    /// # Errors
+    ///
+    /// Unless nothing is under way, or if the text holds a zero byte.
+    pub fn query(&mut self, sql: &str) -> Result<(), ProtocolError> {
+        const CALL: &str = "query";
+        self.check_open(CALL)?;
+        if !self.nothing_under_way() {
+            return Err(ProtocolError::Call {
+                call: CALL,
+                state: "another one is under way",
+            });
+        }
+        message::query(&mut self.out, sql)?;
+        self.pending.push_back(Pending::new(Step::Query));
+        Ok(())
+    }
+
+    /// Queues Parse: prepares a statement; the empty name is that of the unnamed one. The server
+    /// infers the types that are left out or [`Oid::INVALID`].
+    ///
+    /// # Errors
+    ///
+    /// While a simple query or a COPY is under way, or if an argument does not fit the message.
+    pub fn parse(
+        &mut self,
+        statement: &str,
+        sql: &str,
+        parameter_types: &[Oid],
+    ) -> Result<(), ProtocolError> {
+        self.extended("parse", Step::Parse, |out| {
+            message::parse(out, statement, sql, parameter_types)
+        })
+    }
+
+    /// Queues Bind: makes a portal of a statement, with its parameters as text, `None` for NULL.
+    /// All columns of the result come in one format.
+    ///
+    /// # Errors
+    ///
+    /// While a simple query or a COPY is under way, or if an argument does not fit the message.
+    pub fn bind(
+        &mut self,
+        portal: &str,
+        statement: &str,
+        parameters: &[Option<&[u8]>],
+        result_format: Format,
+    ) -> Result<(), ProtocolError> {
+        self.extended("bind", Step::Bind, |out| {
+            message::bind(out, portal, statement, parameters, result_format)
+        })
+    }
+
+    /// Queues Describe of a portal.
+    ///
+    /// # Errors
+    ///
+    /// While a simple query or a COPY is under way, or if the name holds a zero byte.
+    pub fn describe_portal(&mut self, portal: &str) -> Result<(), ProtocolError> {
+        self.extended("describe_portal", Step::DescribePortal, |out| {
+            message::describe(out, Target::Portal, portal)
+        })
+    }
+
+    /// Queues Describe of a statement.
+    ///
+    /// # Errors
+    ///
+    /// While a simple query or a COPY is under way, or if the name holds a zero byte.
+    pub fn describe_statement(&mut self, statement: &str) -> Result<(), ProtocolError> {
+        self.extended("describe_statement", Step::DescribeStatement, |out| {
+            message::describe(out, Target::Statement, statement)
+        })
+    }
+
+    /// Queues Execute of a portal, for at most so many rows; 0 for all.
+    ///
+    /// # Errors
+    ///
+    /// While a simple query or a COPY is under way, or if an argument does not fit the message.
+    pub fn execute(&mut self, portal: &str, max_rows: u32) -> Result<(), ProtocolError> {
+        self.extended("execute", Step::Execute, |out| {
+            message::execute(out, portal, max_rows)
+        })
+    }
+
+    /// Queues Close of a portal.
+    ///
+    /// # Errors
+    ///
+    /// While a simple query or a COPY is under way, or if the name holds a zero byte.
+    pub fn close_portal(&mut self, portal: &str) -> Result<(), ProtocolError> {
+        self.extended("close_portal", Step::Close, |out| {
+            message::close(out, Target::Portal, portal)
+        })
+    }
+
+    /// Queues Close of a statement.
+    ///
+    /// # Errors
+    ///
+    /// While a simple query or a COPY is under way, or if the name holds a zero byte.
+    pub fn close_statement(&mut self, statement: &str) -> Result<(), ProtocolError> {
+        self.extended("close_statement", Step::Close, |out| {
+            message::close(out, Target::Statement, statement)
+        })
+    }
+
+    /// Queues Flush: the server sends what it has ready.
+    ///
+    /// # Errors
+    ///
+    /// While a simple query or a COPY is under way.
+    pub fn flush(&mut self) -> Result<(), ProtocolError> {
+        self.check_extended("flush")?;
+        Ok(message::flush(&mut self.out)?)
+    }
+
+    /// Queues Sync, the end of a sequence of extended queries: outside of a transaction block they
+    /// are one transaction, and after an error the server goes on behind it.
+    ///
+    /// # Errors
+    ///
+    /// While a simple query or a COPY is under way.
+    pub fn sync(&mut self) -> Result<(), ProtocolError> {
+        self.extended("sync", Step::Sync, message::sync)
+    }
+
+    /// Queues Terminate: the end of the session.
+    ///
+    /// # Errors
+    ///
+    /// If the session is already closed, or not yet started.
+    pub fn terminate(&mut self) -> Result<(), ProtocolError> {
+        match &self.phase {
+            Phase::Startup(startup) => startup.check_started()?,
+            Phase::Open => {}
+            Phase::Closed => self.check_open("terminate")?,
+        }
+        message::terminate(&mut self.out)?;
+        self.close();
+        Ok(())
+    }
+
+    fn check_open(&self, call: &'static str) -> Result<(), ProtocolError> {
+        match self.phase {
+            Phase::Open => Ok(()),
+            Phase::Startup(_) => Err(ProtocolError::Call {
+                call,
+                state: "the session is starting",
+            }),
+            Phase::Closed => Err(ProtocolError::Call {
+                call,
+                state: "the session is closed",
+            }),
+        }
+    }
+
+    fn check_extended(&self, call: &'static str) -> Result<(), ProtocolError> {
+        self.check_open(call)?;
+        match self.pending.front() {
+            Some(pending) if pending.is_simple() => Err(ProtocolError::Call {
+                call,
+                state: "a simple query is under way",
+            }),
+            Some(pending) if pending.copy().client_sends() => Err(ProtocolError::Call {
+                call,
+                state: pending.copy().state(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn extended(
+        &mut self,
+        call: &'static str,
+        step: Step,
+        encode: impl FnOnce(&mut BytesMut) -> Result<(), EncodeError>,
+    ) -> Result<(), ProtocolError> {
+        self.check_extended(call)?;
+        encode(&mut self.out)?;
+        self.push_extended(step);
+        Ok(())
+    }
+}
+
+/// What the connection below reports.
+impl Session {
+    /// Goes on after [`Event::TlsAccepted`] and a handshake: queues the StartupMessage. The hash is
+    /// that of the server's certificate as RFC 5929 has it for `tls-server-end-point`, if it
+    /// defines one; with it the authentication is bound to this connection where the server can.
+    ///
+    /// # Errors
+    ///
+    /// Unless the session waits for it.
+    pub fn handle_tls_established(
+        &mut self,
+        server_end_point: Option<Vec<u8>>,
+    ) -> Result<(), ProtocolError> {
+        self.leave_tls("handle_tls_established", Transport::Tls(server_end_point))
+    }
+
+    /// Goes on without TLS after [`Event::TlsRefused`]: queues the StartupMessage.
+    ///
+    /// # Errors
+    ///
+    /// Unless the session waits for it.
+    pub fn handle_tls_declined(&mut self) -> Result<(), ProtocolError> {
+        self.leave_tls("handle_tls_declined", Transport::Plain)
+    }
+
+    fn leave_tls(&mut self, call: &'static str, transport: Transport) -> Result<(), ProtocolError> {
+        match &mut self.phase {
+            Phase::Startup(startup) => startup.leave_tls(call, transport, &mut self.out),
+            Phase::Open => Err(ProtocolError::Call {
+                call,
+                state: "the session is established",
+            }),
+            Phase::Closed => Err(ProtocolError::Call {
+                call,
+                state: "the session is closed",
+            }),
+        }
+    }
+}

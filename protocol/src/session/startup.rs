@@ -1,0 +1,226 @@
+//! From the first byte to the first ReadyForQuery.
+//!
+//! ```text
+//! AwaitTlsAnswer -> AwaitHandshake -> Authenticate -> AwaitReady -> (established)
+//! ```
+
+use bytes::BytesMut;
+
+use super::{Event, Phase, Session, SessionConfig, TlsRequest};
+use crate::{
+    auth::{Authenticator, Transport},
+    error::ProtocolError,
+    frame::{self, Frame, Limits},
+    message::{self, BackendMessage, CancelKey, ProtocolVersion},
+};
+
+/// A session before it is established.
+#[derive(Debug)]
+pub(super) struct Startup {
+    state: State,
+    transport: Transport,
+    authenticator: Authenticator,
+    version: ProtocolVersion,
+    /// The StartupMessage, made when its arguments were checked, until it may be sent.
+    message: BytesMut,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// SSLRequest is out: one byte is due.
+    AwaitTlsAnswer,
+    /// The caller does the handshake, or decides about going on without.
+    AwaitHandshake { accepted: bool },
+    /// StartupMessage is out.
+    Authenticate,
+    /// The server sends its parameters.
+    AwaitReady,
+}
+
+impl Startup {
+    pub(super) fn new(config: SessionConfig, out: &mut BytesMut) -> Result<Self, ProtocolError> {
+        let mut message = BytesMut::new();
+        let named = [
+            ("user", Some(&config.user)),
+            ("database", config.database.as_ref()),
+        ];
+        let named = named
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?.as_str())));
+        let others = config
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
+        message::startup(&mut message, config.protocol_version, named.chain(others))?;
+        let state = match config.tls {
+            TlsRequest::Disable => {
+                out.unsplit(message.split());
+                State::Authenticate
+            }
+            TlsRequest::Request => {
+                message::ssl_request(out)?;
+                State::AwaitTlsAnswer
+            }
+        };
+        let authenticator = Authenticator::new(
+            config.user,
+            config.password,
+            config.allow_cleartext,
+            config.nonce,
+        );
+        Ok(Self {
+            state,
+            transport: Transport::Plain,
+            authenticator,
+            version: config.protocol_version,
+            message,
+        })
+    }
+
+    pub(super) fn needed(&self, input: &[u8], limits: &Limits) -> usize {
+        match self.state {
+            State::AwaitTlsAnswer => usize::from(input.is_empty()),
+            State::AwaitHandshake { .. } => 0,
+            State::Authenticate => frame::missing(input, &limits.before_authentication()),
+            State::AwaitReady => frame::missing(input, limits),
+        }
+    }
+
+    pub(super) fn leave_tls(
+        &mut self,
+        call: &'static str,
+        transport: Transport,
+        out: &mut BytesMut,
+    ) -> Result<(), ProtocolError> {
+        match (self.state, &transport) {
+            (State::AwaitHandshake { accepted: true }, Transport::Tls(_))
+            | (State::AwaitHandshake { accepted: false }, Transport::Plain) => {
+                out.unsplit(self.message.split());
+                self.transport = transport;
+                self.state = State::Authenticate;
+                Ok(())
+            }
+            _ => Err(ProtocolError::Call {
+                call,
+                state: "the session does not wait for it",
+            }),
+        }
+    }
+
+    /// Terminate is a message of a session that was started: not of one that still asks for TLS.
+    pub(super) fn check_started(&self) -> Result<(), ProtocolError> {
+        match self.state {
+            State::Authenticate | State::AwaitReady => Ok(()),
+            State::AwaitTlsAnswer | State::AwaitHandshake { .. } => Err(ProtocolError::Call {
+                call: "terminate",
+                state: "the session is asking for TLS",
+            }),
+        }
+    }
+
+    /// Reads the answer to SSLRequest: one byte, and nothing may follow it. What followed would
+    /// have been injected before the handshake, and be taken for what came through it.
+    fn tls_answer<'a>(
+        &mut self,
+        input: &'a [u8],
+    ) -> Result<Option<(usize, Event<'a>)>, ProtocolError> {
+        let Some((&answer, rest)) = input.split_first() else {
+            return Ok(None);
+        };
+        let accepted = match answer {
+            b'S' => true,
+            b'N' => false,
+            other => return Err(ProtocolError::TlsAnswer(other)),
+        };
+        if !rest.is_empty() {
+            return Err(ProtocolError::BytesBeforeTls);
+        }
+        self.state = State::AwaitHandshake { accepted };
+        Ok(Some((
+            1,
+            if accepted {
+                Event::TlsAccepted
+            } else {
+                Event::TlsRefused
+            },
+        )))
+    }
+}
+
+impl Session {
+    pub(super) fn handle_startup<'a>(
+        &mut self,
+        input: &'a [u8],
+    ) -> Result<Option<(usize, Event<'a>)>, ProtocolError> {
+        let Phase::Startup(startup) = &mut self.phase else {
+            return Ok(None);
+        };
+        let limits = match startup.state {
+            State::AwaitTlsAnswer => return startup.tls_answer(input),
+            State::AwaitHandshake { .. } if input.is_empty() => return Ok(None),
+            State::AwaitHandshake { .. } => return Err(ProtocolError::BytesBeforeTls),
+            State::Authenticate => self.limits.before_authentication(),
+            State::AwaitReady => self.limits,
+        };
+        let Some(frame) = Frame::split(input, &limits)? else {
+            return Ok(None);
+        };
+        let message = BackendMessage::parse(frame.tag, frame.body)?;
+        let event = match (startup.state, message) {
+            (_, BackendMessage::NoticeResponse(report)) => Event::Notice(report),
+            (_, BackendMessage::ErrorResponse(report)) => {
+                // Whatever its severity, the server closes the connection behind it.
+                self.close();
+                Event::Error(report)
+            }
+            (State::Authenticate, BackendMessage::Authentication(step)) => {
+                if startup
+                    .authenticator
+                    .handle(step, &startup.transport, &mut self.out)?
+                {
+                    startup.state = State::AwaitReady;
+                    Event::Authenticated
+                } else {
+                    Event::AuthenticationStep
+                }
+            }
+            (
+                State::Authenticate | State::AwaitReady,
+                BackendMessage::NegotiateProtocolVersion(negotiation),
+            ) => {
+                // Old servers send the minor version alone.
+                let (major, minor) = (negotiation.version >> 16, negotiation.version & 0xffff);
+                if !matches!(major, 0 | 3) || minor > startup.version.code() & 0xffff {
+                    return Err(ProtocolError::Version {
+                        found: negotiation.version,
+                    });
+                }
+                Event::NegotiateProtocolVersion(negotiation)
+            }
+            (State::AwaitReady, BackendMessage::ParameterStatus { name, value }) => {
+                self.set_parameter(name, value)?;
+                Event::ParameterStatus { name, value }
+            }
+            (State::AwaitReady, BackendMessage::BackendKeyData(data)) => {
+                self.cancel_key = Some(CancelKey::new(data));
+                Event::BackendKeyData
+            }
+            (State::AwaitReady, BackendMessage::ReadyForQuery(status)) => {
+                self.transaction_status = status;
+                self.phase = Phase::Open;
+                Event::Ready(status)
+            }
+            (state, _) => {
+                let state = match state {
+                    State::AwaitReady => "the session is being set up",
+                    _ => "the authentication is under way",
+                };
+                return Err(ProtocolError::UnexpectedMessage {
+                    tag: frame.tag,
+                    state,
+                });
+            }
+        };
+        Ok(Some((frame.size(), event)))
+    }
+}

@@ -1,0 +1,106 @@
+//! Where a scan stands.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A physical position of a keyless scan: rows at or before it were read. Printed as a tid,
+/// `(block,offset)`, which is also its form of storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Position {
+    /// Block number.
+    pub block: u32,
+    /// Row number within the block, from 1; 0 is before its first.
+    pub offset: u16,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({},{})", self.block, self.offset)
+    }
+}
+
+impl FromStr for Position {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        text.strip_prefix('(')
+            .and_then(|rest| rest.strip_suffix(')'))
+            .and_then(|inner| inner.split_once(','))
+            .and_then(|(block, offset)| {
+                Some(Self { block: block.parse().ok()?, offset: offset.parse().ok()? })
+            })
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::State,
+                    "the position of a keyless backfill in the state is not of the form (block,offset)",
+                )
+            })
+    }
+}
+
+/// The part of a table that one keyless chunk reads: behind `after`, up to and with `until`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Where the scan stands.
+    pub after: Position,
+    /// Where it will stand.
+    pub until: Position,
+}
+
+/// Rows that a page is taken to hold when the size of a window is chosen.
+const ROWS_PER_PAGE: u32 = 100;
+
+impl Window {
+    /// Returns the next window of a table with so many partitions, each of which has page numbers of
+    /// its own.
+    pub fn next(after: Position, chunk_size: u32, partitions: u32) -> Self {
+        let pages = chunk_size / (ROWS_PER_PAGE * (partitions + 1)) + 1;
+        let until = Position {
+            block: after.block.saturating_add(pages),
+            offset: 0,
+        };
+        Self { after, until }
+    }
+
+    /// Returns whether the window reaches past the end of a table of so many pages. A twentieth is
+    /// added for pages that are appended meanwhile.
+    pub fn is_last(&self, pages: u64) -> bool {
+        u64::from(self.until.block) >= (pages * 105).div_ceil(100) || self.until.block == u32::MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_printed_and_read_as_tids() {
+        let position = Position {
+            block: 501,
+            offset: 3,
+        };
+        assert_eq!(position.to_string(), "(501,3)");
+        assert_eq!("(501,3)".parse::<Position>().unwrap(), position);
+        for text in ["", "501,3", "(1)", "(1,2,3)", "(-1,0)", "(1,99999)"] {
+            assert!(text.parse::<Position>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn windows_follow_each_other_to_the_end_of_the_table() {
+        let window = Window::next(Position::default(), 50_000, 0);
+        assert_eq!(
+            window.until,
+            Position {
+                block: 501,
+                offset: 0
+            }
+        );
+        assert_eq!(Window::next(window.until, 1, 2).until.block, 502);
+        assert!(window.is_last(0));
+        assert!(window.is_last(477));
+        assert!(!window.is_last(478));
+    }
+}

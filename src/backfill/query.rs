@@ -1,0 +1,306 @@
+//! The SQL of a chunk.
+
+use std::fmt::Write;
+
+use protocol::quote_identifier;
+
+use super::Window;
+
+/// What of a table is scanned, and how: the same for all of its chunks.
+#[derive(Debug, Clone)]
+pub struct TableScan {
+    /// What rows are read from: a quoted table, with ONLY in front where rows of tables that inherit
+    /// from it do not belong to it.
+    pub target: String,
+    /// Key columns in order, each with whether it may be NULL; empty for a scan by physical
+    /// position.
+    pub key_columns: Vec<(String, bool)>,
+    /// A condition of the user's.
+    pub filter: Option<String>,
+    /// Leave out rows that were written before this transaction, in circular comparison.
+    pub min_xid: Option<u32>,
+    /// The number of rows of a chunk.
+    pub chunk_size: u32,
+    /// The server's version, as server_version_num.
+    pub server_version: u32,
+}
+
+/// A chunk's statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChunkQuery {
+    /// The statement.
+    pub sql: String,
+    /// Its parameters in text form.
+    pub parameters: Vec<Option<String>>,
+    /// The number of leading columns that are not the table's.
+    pub helper_columns: usize,
+}
+
+/// The first version that scans a range of physical positions without reading the whole table.
+const TID_RANGE_SCAN: u32 = 140_000;
+
+impl TableScan {
+    /// Returns the statement for rows in the order of their keys, behind a key or from the start.
+    pub fn keyed(&self, after: Option<&[Option<String>]>) -> ChunkQuery {
+        let mut conditions = Vec::new();
+        let mut parameters = Vec::new();
+        if let Some(values) = after {
+            conditions.push(self.behind(values, &mut parameters));
+        }
+        if let Some(filter) = &self.filter {
+            conditions.push(format!("({filter})"));
+        }
+        let order = self.quoted_key();
+        let tail = format!(
+            "{} ORDER BY {order} LIMIT {}",
+            condition(&conditions),
+            self.chunk_size
+        );
+        let Some(min_xid) = self.min_xid else {
+            let sql = format!("SELECT * FROM {}{tail}", self.target);
+            return ChunkQuery {
+                sql,
+                parameters,
+                helper_columns: 0,
+            };
+        };
+        // The chunk is so many rows of the table whether or not they are old; the old ones stay on
+        // the server, but for the last, whose key is where the scan goes on.
+        let sql = format!(
+            "SELECT * FROM (SELECT row_number() OVER () AS \"flow row\", s.* FROM \
+             (SELECT xmin::text AS \"flow xmin\", t.* FROM {} t{tail}) s) q \
+             WHERE {} OR \"flow row\" = {}",
+            self.target,
+            newer(min_xid, "\"flow xmin\"::bigint"),
+            self.chunk_size
+        );
+        ChunkQuery {
+            sql,
+            parameters,
+            helper_columns: 2,
+        }
+    }
+
+    /// Returns the statement for the rows of a window.
+    pub fn keyless(&self, window: Window) -> ChunkQuery {
+        let mut conditions = Vec::new();
+        let parameters;
+        if self.server_version >= TID_RANGE_SCAN {
+            conditions.push("ctid > $1::tid AND ctid <= $2::tid".to_owned());
+            parameters = vec![
+                Some(window.after.to_string()),
+                Some(window.until.to_string()),
+            ];
+        } else {
+            // Every position that the window can hold, one by one, makes a server that knows no
+            // range scan visit just these pages. A row takes at least 28 bytes of its page.
+            conditions.push(
+                "ctid = ANY (ARRAY(SELECT ('(' || b || ',' || o || ')')::tid \
+                 FROM generate_series($1::bigint, $2::bigint - 1) b, \
+                 generate_series(1, current_setting('block_size')::int / 28) o))"
+                    .to_owned(),
+            );
+            parameters = vec![
+                Some(window.after.block.to_string()),
+                Some(window.until.block.to_string()),
+            ];
+        }
+        if let Some(min_xid) = self.min_xid {
+            conditions.push(newer(min_xid, "xmin::text::bigint"));
+        }
+        if let Some(filter) = &self.filter {
+            conditions.push(format!("({filter})"));
+        }
+        let sql = format!("SELECT * FROM {}{}", self.target, condition(&conditions));
+        ChunkQuery {
+            sql,
+            parameters,
+            helper_columns: 0,
+        }
+    }
+
+    fn quoted_key(&self) -> String {
+        let quoted: Vec<_> = self
+            .key_columns
+            .iter()
+            .map(|(name, _)| quote_identifier(name))
+            .collect();
+        quoted.join(", ")
+    }
+
+    /// The condition of being behind a key, in the server's order, where NULL is last.
+    fn behind(&self, values: &[Option<String>], parameters: &mut Vec<Option<String>>) -> String {
+        if self.key_columns.iter().all(|(_, nullable)| !nullable) {
+            parameters.extend_from_slice(values);
+            let places: Vec<_> = (1..=values.len())
+                .map(|number| format!("${number}"))
+                .collect();
+            return format!("({}) > ({})", self.quoted_key(), places.join(", "));
+        }
+        // A comparison of rows is NULL as soon as a NULL decides it, so each column is compared by
+        // itself: behind in the first, or equal in the first and behind in the second, and so on.
+        let mut alternatives = Vec::new();
+        let mut equal = String::new();
+        for ((name, nullable), value) in self.key_columns.iter().zip(values) {
+            let name = quote_identifier(name);
+            if value.is_some() {
+                parameters.push(value.clone());
+                let place = parameters.len();
+                let null = if *nullable {
+                    format!(" OR {name} IS NULL")
+                } else {
+                    String::new()
+                };
+                alternatives.push(format!("({equal}({name} > ${place}{null}))"));
+                let _ = write!(equal, "{name} = ${place} AND ");
+            } else {
+                let _ = write!(equal, "{name} IS NULL AND ");
+            }
+        }
+        if alternatives.is_empty() {
+            "false".to_owned()
+        } else {
+            format!("({})", alternatives.join(" OR "))
+        }
+    }
+}
+
+/// Returns the statement for some columns of one row, by the values of its key.
+pub fn row_by_key(target: &str, columns: &[&str], key: &[(&str, Option<&str>)]) -> ChunkQuery {
+    let list: Vec<_> = columns
+        .iter()
+        .map(|column| quote_identifier(column))
+        .collect();
+    let mut conditions = Vec::new();
+    let mut parameters = Vec::new();
+    for (name, value) in key {
+        let name = quote_identifier(name);
+        if let Some(value) = value {
+            parameters.push(Some((*value).to_owned()));
+            conditions.push(format!("{name} = ${}", parameters.len()));
+        } else {
+            conditions.push(format!("{name} IS NULL"));
+        }
+    }
+    let sql = format!(
+        "SELECT {} FROM {target}{} LIMIT 1",
+        list.join(", "),
+        condition(&conditions)
+    );
+    ChunkQuery {
+        sql,
+        parameters,
+        helper_columns: 0,
+    }
+}
+
+fn condition(conditions: &[String]) -> String {
+    if conditions.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE {}", conditions.join(" AND "))
+    }
+}
+
+/// Whether a row was written by the transaction or a later one, and before now: 32-bit ids compare
+/// in a circle, and those below 3 are not of transactions.
+fn newer(min_xid: u32, xmin: &str) -> String {
+    format!(
+        "({xmin} >= 3 AND (({xmin} - {min_xid}) & 4294967295) < 2147483648 \
+         AND ((txid_snapshot_xmax(txid_current_snapshot()) - {xmin}) & 4294967295) < 2147483648)"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Position;
+    use super::*;
+
+    fn scan(keys: &[(&str, bool)]) -> TableScan {
+        TableScan {
+            target: r#"ONLY "shop"."od""d""#.into(),
+            key_columns: keys
+                .iter()
+                .map(|(name, null)| ((*name).to_owned(), *null))
+                .collect(),
+            filter: None,
+            min_xid: None,
+            chunk_size: 100,
+            server_version: 150_000,
+        }
+    }
+
+    fn values(texts: &[Option<&str>]) -> Vec<Option<String>> {
+        texts.iter().map(|text| text.map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn a_scan_starts_anywhere_and_goes_on_behind_a_key() {
+        let scan = scan(&[("a", false), ("B", false)]);
+        assert_eq!(
+            scan.keyed(None).sql,
+            r#"SELECT * FROM ONLY "shop"."od""d" ORDER BY "a", "B" LIMIT 100"#
+        );
+        let query = scan.keyed(Some(&values(&[Some("1"), Some("x")])));
+        assert_eq!(
+            query.sql,
+            r#"SELECT * FROM ONLY "shop"."od""d" WHERE ("a", "B") > ($1, $2) ORDER BY "a", "B" LIMIT 100"#
+        );
+        assert_eq!(query.parameters, values(&[Some("1"), Some("x")]));
+    }
+
+    #[test]
+    fn null_is_behind_every_value_of_a_nullable_key_column() {
+        let scan = scan(&[("a", true), ("b", false)]);
+        let query = scan.keyed(Some(&values(&[Some("1"), Some("2")])));
+        assert!(
+            query.sql.contains(
+                r#"WHERE ((("a" > $1 OR "a" IS NULL)) OR ("a" = $1 AND ("b" > $2))) ORDER"#
+            )
+        );
+        let query = scan.keyed(Some(&values(&[None, Some("2")])));
+        assert!(
+            query
+                .sql
+                .contains(r#"WHERE (("a" IS NULL AND ("b" > $1))) ORDER"#)
+        );
+        assert_eq!(query.parameters, values(&[Some("2")]));
+    }
+
+    #[test]
+    fn filters_are_added_and_old_rows_left_out_on_the_server() {
+        let mut scan = scan(&[("a", false)]);
+        scan.filter = Some("qty > 3 OR x".into());
+        assert!(scan.keyed(None).sql.contains("WHERE (qty > 3 OR x) ORDER"));
+        scan.min_xid = Some(700);
+        let query = scan.keyed(None);
+        assert_eq!(query.helper_columns, 2);
+        assert!(query.sql.ends_with("OR \"flow row\" = 100"));
+    }
+
+    #[test]
+    fn a_row_is_found_by_its_key() {
+        let query = row_by_key("t", &["big", "b\"g"], &[("a", Some("1")), ("b", None)]);
+        assert_eq!(
+            query.sql,
+            r#"SELECT "big", "b""g" FROM t WHERE "a" = $1 AND "b" IS NULL LIMIT 1"#
+        );
+        assert_eq!(query.parameters, values(&[Some("1")]));
+    }
+
+    #[test]
+    fn windows_are_read_by_range_where_the_server_can() {
+        let window = Window::next(Position::default(), 100, 0);
+        let mut scan = scan(&[]);
+        assert_eq!(
+            scan.keyless(window).sql,
+            r#"SELECT * FROM ONLY "shop"."od""d" WHERE ctid > $1::tid AND ctid <= $2::tid"#
+        );
+        scan.server_version = 130_000;
+        assert!(scan.keyless(window).sql.contains("ctid = ANY"));
+        assert_eq!(
+            scan.keyless(window).parameters,
+            values(&[Some("0"), Some("2")])
+        );
+    }
+}

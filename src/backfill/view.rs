@@ -1,0 +1,157 @@
+//! What a chunk can see: which transactions its rows contain.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use protocol::{Lsn, Xid};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A snapshot as `pg_current_snapshot()` prints it: `xmin:xmax:xip,xip`, with 64-bit ids.
+///
+/// See <https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT>.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    xmin: u64,
+    xmax: u64,
+    running: BTreeSet<u64>,
+}
+
+impl Snapshot {
+    /// Returns whether the snapshot contains what a committed transaction did. Only top-level ids
+    /// are listed in a snapshot, and only those may be asked for.
+    pub fn contains(&self, xid: u64) -> bool {
+        xid < self.xmin || (xid < self.xmax && !self.running.contains(&xid))
+    }
+
+    /// Returns the transactions that were running, and those that had not begun counted from
+    /// `xmax`: none of them is contained.
+    pub fn running(&self) -> impl Iterator<Item = u64> + '_ {
+        self.running.iter().copied()
+    }
+
+    /// Completes a 32-bit id of the stream: of all ids with those low bits, the one nearest to this
+    /// snapshot's. Ids in use are never more than 2^31 apart.
+    pub fn widen(&self, xid: Xid) -> u64 {
+        let low = u64::from(xid.as_u32());
+        let guess = (self.xmax & !0xffff_ffff) | low;
+        let half = 1u64 << 31;
+        if guess > self.xmax.saturating_add(half) {
+            guess.checked_sub(1 << 32).unwrap_or(guess)
+        } else if guess.saturating_add(half) < self.xmax {
+            guess.saturating_add(1 << 32)
+        } else {
+            guess
+        }
+    }
+}
+
+impl FromStr for Snapshot {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let malformed = || {
+            Error::new(
+                ErrorKind::Protocol,
+                "a snapshot is not of the form xmin:xmax:xid,xid",
+            )
+        };
+        let mut parts = text.split(':');
+        let mut number = || {
+            parts
+                .next()
+                .and_then(|part| part.parse().ok())
+                .ok_or_else(malformed)
+        };
+        let (xmin, xmax) = (number()?, number()?);
+        let list = parts.next().ok_or_else(malformed)?;
+        let running = list
+            .split(',')
+            .filter(|part| !part.is_empty())
+            .map(|part| part.parse().map_err(|_| malformed()))
+            .collect::<Result<_>>()?;
+        if parts.next().is_some() {
+            return Err(malformed());
+        }
+        Ok(Self {
+            xmin,
+            xmax,
+            running,
+        })
+    }
+}
+
+/// Which transactions a chunk's rows contain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum View {
+    /// On a primary: those that its snapshot contains.
+    Snapshot(Snapshot),
+    /// On a standby, whose snapshots list nothing as running: those that were replayed before the
+    /// chunk was read.
+    Replayed {
+        /// Commits whose record is before this position are contained.
+        until: Lsn,
+    },
+}
+
+impl View {
+    /// Returns whether a transaction of the stream, with the position of its commit record, is
+    /// contained.
+    pub fn contains(&self, xid: Xid, commit_lsn: Lsn) -> bool {
+        match self {
+            Self::Snapshot(snapshot) => snapshot.contains(snapshot.widen(xid)),
+            Self::Replayed { until } => commit_lsn < *until,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_contains_what_had_ended() {
+        let snapshot: Snapshot = "100:110:102,105".parse().unwrap();
+        for (xid, contained) in [
+            (99, true),
+            (100, true),
+            (102, false),
+            (104, true),
+            (105, false),
+            (109, true),
+            (110, false),
+        ] {
+            assert_eq!(snapshot.contains(xid), contained, "{xid}");
+        }
+        assert_eq!(snapshot.running().collect::<Vec<_>>(), [102, 105]);
+        assert!(
+            "100:100:"
+                .parse::<Snapshot>()
+                .unwrap()
+                .running()
+                .next()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn malformed_snapshots_are_refused() {
+        for text in ["", "1", "1:2", "1:2:x", "a:2:", "1:2:3:4", "-1:2:"] {
+            assert!(text.parse::<Snapshot>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn ids_of_the_stream_are_completed_across_the_wrap() {
+        let epoch = 3u64 << 32;
+        let after: Snapshot = format!("{0}:{0}:", epoch + 5).parse().unwrap();
+        assert_eq!(after.widen(Xid::from(4)), epoch + 4);
+        assert_eq!(after.widen(Xid::from(u32::MAX)), epoch - 1);
+        assert!(after.contains(after.widen(Xid::from(u32::MAX))));
+        let before: Snapshot = format!("{0}:{0}:", epoch - 5).parse().unwrap();
+        assert_eq!(before.widen(Xid::from(3)), epoch + 3);
+        assert!(!before.contains(before.widen(Xid::from(3))));
+        let first: Snapshot = "700:700:".parse().unwrap();
+        assert_eq!(first.widen(Xid::from(699)), 699);
+    }
+}

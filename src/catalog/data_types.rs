@@ -1,0 +1,132 @@
+//! The data types that a database knows, beyond the built-in ones.
+
+use protocol::Oid;
+
+use crate::client::{Client, Row};
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::{PgType, TypeKind, TypeRegistry};
+
+/// A type is an array if it is the array type of its element. That a type has elements is not
+/// enough: `int2vector` has, and `name`.
+const SELECT_TYPES: &str = "\
+SELECT t.oid, t.typname, n.nspname, t.typtype, t.typdelim, e.oid,
+       t.typbasetype, t.typnotnull, r.rngsubtype, {multirange}
+FROM pg_catalog.pg_type AS t
+JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
+LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem AND e.typarray = t.oid
+LEFT JOIN pg_catalog.pg_range AS r ON r.rngtypid = t.oid
+";
+
+/// Leaves out the row type of every table, and the array of that: there is one of each for each
+/// table, and next to none is a column's type.
+const WITHOUT_ROW_TYPES: &str = "\
+LEFT JOIN pg_catalog.pg_class AS c ON c.oid = COALESCE(NULLIF(t.typrelid, 0), e.typrelid)
+WHERE c.oid IS NULL OR c.relkind = 'c'";
+
+/// The types named, and the types these are made of.
+const WITH_PARTS: &str = "\
+WHERE t.oid IN (
+  WITH RECURSIVE part(oid) AS (
+    SELECT w.oid::oid FROM unnest(string_to_array($1, ',')) AS w(oid)
+    UNION
+    SELECT q.oid
+    FROM part AS p
+    JOIN pg_catalog.pg_type AS pt ON pt.oid = p.oid
+    LEFT JOIN pg_catalog.pg_range AS pr ON pr.rngtypid = p.oid
+    CROSS JOIN unnest(ARRAY[pt.typelem, pt.typbasetype, pr.rngsubtype, {range}]) AS q(oid)
+    WHERE q.oid <> 0
+  )
+  SELECT oid FROM part
+)";
+
+/// Reads all data types of the database but the row types of tables.
+///
+/// # Errors
+///
+/// Fails with the server's error, or when the connection is lost.
+pub async fn load_types(client: &mut Client) -> Result<TypeRegistry> {
+    let mut types = TypeRegistry::default();
+    let sql = versioned(
+        &[SELECT_TYPES, WITHOUT_ROW_TYPES],
+        client.server_version_num(),
+    );
+    for row in &client.query(&sql, &[]).await?.rows {
+        types.insert(parse_type(row)?);
+    }
+    Ok(types)
+}
+
+/// Reads those of the types named that are not known yet, with the types they are made of: row
+/// types of tables, and what was created since. One that no longer exists stays unknown.
+///
+/// # Errors
+///
+/// Fails with the server's error, or when the connection is lost.
+pub async fn complete_types(
+    client: &mut Client,
+    types: &mut TypeRegistry,
+    wanted: impl IntoIterator<Item = Oid>,
+) -> Result<()> {
+    let mut missing: Vec<u32> = wanted
+        .into_iter()
+        .filter(|&oid| types.get(oid).is_none())
+        .map(Oid::as_u32)
+        .collect();
+    missing.sort_unstable();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = missing.iter().map(u32::to_string).collect();
+    let sql = versioned(&[SELECT_TYPES, WITH_PARTS], client.server_version_num());
+    for row in &client.query(&sql, &[Some(&list.join(","))]).await?.rows {
+        types.insert(parse_type(row)?);
+    }
+    Ok(())
+}
+
+/// Fills in what depends on the server: multiranges came with version 14.
+fn versioned(parts: &[&str], version: u32) -> String {
+    let (multirange, range) = if version >= 140_000 {
+        (
+            "(SELECT m.rngtypid FROM pg_catalog.pg_range AS m WHERE m.rngmultitypid = t.oid)",
+            "(SELECT m.rngtypid FROM pg_catalog.pg_range AS m WHERE m.rngmultitypid = p.oid)",
+        )
+    } else {
+        ("NULL::oid", "NULL::oid")
+    };
+    parts
+        .concat()
+        .replace("{multirange}", multirange)
+        .replace("{range}", range)
+}
+
+fn parse_type(row: &Row) -> Result<PgType> {
+    let oid = |column| row.parse::<u32>(column).map(Oid::from);
+    let kind = match row.text(3)? {
+        _ if row.get(5).is_some() => TypeKind::Array { element: oid(5)? },
+        "b" => TypeKind::Base,
+        "c" => TypeKind::Composite,
+        "d" => TypeKind::Domain {
+            base: oid(6)?,
+            not_null: row.bool(7)?,
+        },
+        "e" => TypeKind::Enum,
+        "m" => TypeKind::Multirange { range: oid(9)? },
+        "p" => TypeKind::Pseudo,
+        "r" => TypeKind::Range { subtype: oid(8)? },
+        other => {
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                format!("type {} is of the unknown kind {other:?}", row.text(1)?),
+            ));
+        }
+    };
+    Ok(PgType {
+        oid: oid(0)?,
+        name: row.text(1)?.to_owned(),
+        schema: row.text(2)?.to_owned(),
+        kind,
+        delimiter: row.text(4)?.bytes().next().unwrap_or(b','),
+    })
+}

@@ -1,0 +1,210 @@
+//! What a capture needs of its database: checked all at once, and provided where the user may.
+
+mod publication;
+mod server;
+mod slot;
+mod tables;
+mod watermarks;
+
+use crate::catalog::publication::Publication;
+use crate::catalog::table::TableId;
+use crate::catalog::tables::{TableLookup, lookup_tables};
+use crate::client::Client;
+use crate::error::{Error, ErrorKind, Result};
+
+/// How many failures are shown.
+const FAILURES_SHOWN: usize = 20;
+
+/// What the capture is going to do with its replication slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotUse {
+    /// Go on from where it stopped, so the slot has to be there and in order.
+    Resume,
+    /// Start anew: the slot is dropped, if it is there, and created.
+    Create,
+    /// Not known yet.
+    Undecided,
+}
+
+/// What the configuration asks for.
+#[derive(Debug, Clone)]
+pub struct Requirements<'a> {
+    /// The name of the replication slot.
+    pub slot: &'a str,
+    /// Whether the capture may create it.
+    pub create_slot: bool,
+    /// What the capture is going to do with it.
+    pub slot_use: SlotUse,
+    /// The name of the publication.
+    pub publication: &'a str,
+    /// The watermarks table; `None` in a read-only capture.
+    pub watermarks: Option<&'a TableId>,
+    /// Whether partitions are captured one by one.
+    pub capture_as_partitions: bool,
+    /// Whether nothing is checked, and nothing created.
+    pub skip: bool,
+    /// Whether the bound tables are not checked, and not added to the publication.
+    pub skip_tables: bool,
+}
+
+/// A table that is bound to a collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundTable {
+    /// The name as configured.
+    pub id: TableId,
+    /// The columns of the collection's key; none where it is keyed by position.
+    pub key_columns: Vec<String>,
+}
+
+/// What was found where nothing stands in the way.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// What the bound tables are, in their order. The checks have let through only what was found,
+    /// unless they were skipped.
+    pub tables: Vec<TableLookup>,
+    /// The real name of the watermarks table.
+    pub watermarks: Option<TableId>,
+    /// The publication, with the tables that were added.
+    pub publication: Option<Publication>,
+    /// What does not stop the capture, but should be known.
+    pub warnings: Vec<String>,
+}
+
+/// Checks what a capture of these tables needs, and creates publication, watermarks table and
+/// membership in the publication where they are missing and the user may.
+///
+/// # Errors
+///
+/// Fails with one [`ErrorKind::Prerequisite`] error that lists whatever is missing, with the SQL
+/// that provides it; and as such when the connection is lost.
+pub async fn check_prerequisites(
+    client: &mut Client,
+    requirements: &Requirements<'_>,
+    bound: &[BoundTable],
+) -> Result<Checked> {
+    let mut report = Report::default();
+    if requirements.skip {
+        report.warn("the prerequisites are not checked, since skip_prerequisites is set");
+        return Ok(Checked {
+            tables: look_up(client, bound).await?,
+            watermarks: requirements.watermarks.cloned(),
+            publication: None,
+            warnings: report.warnings,
+        });
+    }
+    server::check_version(client.server_version_num(), &mut report);
+    // None of the queries below is meant for a server that is too old.
+    report.stop_if_failed()?;
+    let facts = server::read_facts(client).await?;
+    server::check_server(&facts, requirements.watermarks.is_some(), &mut report);
+    slot::check_slot(client, requirements, &facts, &mut report).await?;
+    let tables = look_up(client, bound).await?;
+    let watermarks = match requirements.watermarks {
+        Some(table) if !facts.in_recovery => {
+            watermarks::check_watermarks(client, table, requirements.slot, &facts, &mut report)
+                .await?
+        }
+        _ => None,
+    };
+    let readable =
+        tables::check_tables(client, requirements, bound, &tables, &facts, &mut report).await?;
+    let publication = publication::check_publication(
+        client,
+        requirements,
+        &readable,
+        watermarks.as_ref(),
+        &facts,
+        &mut report,
+    )
+    .await?;
+    report.stop_if_failed()?;
+    Ok(Checked {
+        tables,
+        watermarks,
+        publication,
+        warnings: report.warnings,
+    })
+}
+
+async fn look_up(client: &mut Client, bound: &[BoundTable]) -> Result<Vec<TableLookup>> {
+    let ids: Vec<TableId> = bound.iter().map(|table| table.id.clone()).collect();
+    lookup_tables(client, &ids).await
+}
+
+/// What the checks have found so far.
+#[derive(Debug, Default)]
+struct Report {
+    failures: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl Report {
+    fn fail(&mut self, text: impl Into<String>) {
+        self.failures.push(text.into());
+    }
+
+    fn warn(&mut self, text: impl Into<String>) {
+        self.warnings.push(text.into());
+    }
+
+    fn stop_if_failed(&self) -> Result<()> {
+        if self.failures.is_empty() {
+            return Ok(());
+        }
+        let mut text = "the capture cannot run due to the following error(s):".to_owned();
+        for failure in self.failures.iter().take(FAILURES_SHOWN) {
+            text.push_str("\n - ");
+            text.push_str(failure);
+        }
+        let omitted = self.failures.len().saturating_sub(FAILURES_SHOWN);
+        if omitted > 0 {
+            text.push_str(&format!("\n - additional {omitted} errors omitted"));
+        }
+        Err(Error::new(ErrorKind::Prerequisite, text))
+    }
+}
+
+/// Tells apart what the server refuses, which is a finding, from a failure of the attempt itself.
+fn refusal<T>(result: Result<T>) -> Result<Result<T, Error>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) if error.kind() == ErrorKind::Server && !error.is_retryable() => Ok(Err(error)),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_failures_are_in_one_error_and_the_twentieth_is_the_last() {
+        let mut report = Report::default();
+        assert!(report.stop_if_failed().is_ok());
+        report.fail("one");
+        report.fail("two");
+        let error = report.stop_if_failed().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Prerequisite);
+        assert_eq!(
+            error.to_string(),
+            "the capture cannot run due to the following error(s):\n - one\n - two"
+        );
+        for number in 0..21 {
+            report.fail(number.to_string());
+        }
+        let text = report.stop_if_failed().unwrap_err().to_string();
+        assert!(
+            text.ends_with("\n - 17\n - additional 3 errors omitted"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_a_finding_and_a_lost_connection_is_not() {
+        let refused = Error::new(ErrorKind::Server, "permission denied").with_sqlstate(*b"42501");
+        assert!(matches!(refusal::<()>(Err(refused)), Ok(Err(_))));
+        let down = Error::new(ErrorKind::Server, "terminating").with_sqlstate(*b"57P01");
+        assert!(refusal::<()>(Err(down)).is_err());
+        assert!(refusal::<()>(Err(Error::new(ErrorKind::Connection, "reset"))).is_err());
+    }
+}

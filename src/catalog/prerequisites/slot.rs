@@ -1,0 +1,308 @@
+//! Whether the replication slot can be used, or created.
+
+use super::server::Facts;
+use super::{Report, Requirements, SlotUse};
+use crate::catalog::slot::{SlotCapacity, SlotInfo, is_valid_name, read_capacity, read_slot};
+use crate::client::Client;
+use crate::error::Result;
+
+/// The output plugin that publishes publications.
+const PLUGIN: &str = "pgoutput";
+
+pub(super) async fn check_slot(
+    client: &mut Client,
+    requirements: &Requirements<'_>,
+    facts: &Facts,
+    report: &mut Report,
+) -> Result<()> {
+    match read_slot(client, requirements.slot).await? {
+        Some(slot) => check_existing(&slot, requirements, facts, report),
+        None => {
+            let capacity = read_capacity(client).await?;
+            check_missing(requirements, &capacity, report);
+        }
+    }
+    Ok(())
+}
+
+fn check_existing(
+    slot: &SlotInfo,
+    requirements: &Requirements<'_>,
+    facts: &Facts,
+    report: &mut Report,
+) {
+    let name = &slot.name;
+    let Some(plugin) = &slot.plugin else {
+        report.fail(format!(
+            "replication slot {name:?} is a physical one: set advanced.slotName to another name"
+        ));
+        return;
+    };
+    if let Some(database) = slot
+        .database
+        .as_deref()
+        .filter(|name| *name != facts.database)
+    {
+        report.fail(format!(
+            "replication slot {name:?} belongs to database {database:?}, not to {:?}: set \
+             advanced.slotName to another name",
+            facts.database,
+        ));
+        return;
+    }
+    if plugin != PLUGIN {
+        report.fail(format!(
+            "replication slot {name:?} uses the output plugin {plugin:?} and not {PLUGIN:?}: set \
+             advanced.slotName to another name, or if nobody needs it: {}",
+            drop_statement(name),
+        ));
+        return;
+    }
+    if slot.synced {
+        report.fail(format!(
+            "replication slot {name:?} is a copy that this standby keeps of the primary's, and \
+             cannot be read here: set advanced.slotName to another name"
+        ));
+        return;
+    }
+    if requirements.slot_use == SlotUse::Create {
+        return;
+    }
+    if slot.two_phase {
+        report.fail(format!(
+            "replication slot {name:?} decodes transactions when they are prepared, so their \
+             content could be lost at a restart: {} and backfill all bindings again",
+            drop_statement(name),
+        ));
+    }
+    if slot.is_invalidated() {
+        let reason = slot
+            .invalidation_reason
+            .as_deref()
+            .unwrap_or("its WAL was removed");
+        let text = format!(
+            "replication slot {name:?} is lost ({reason}), and with it the changes since the last \
+             checkpoint: {} and backfill all bindings again",
+            drop_statement(name),
+        );
+        // A capture that starts anew replaces the slot, and it is not known yet that this one
+        // does not.
+        if requirements.slot_use == SlotUse::Undecided && requirements.create_slot {
+            report.warn(text);
+        } else {
+            report.fail(text);
+        }
+    } else if slot.wal_status.as_deref() == Some("unreserved") {
+        report.warn(format!(
+            "replication slot {name:?} holds more WAL than max_slot_wal_keep_size allows, and is \
+             lost at the next checkpoint of the server unless it catches up"
+        ));
+    }
+}
+
+fn check_missing(requirements: &Requirements<'_>, capacity: &SlotCapacity, report: &mut Report) {
+    let name = requirements.slot;
+    if !requirements.create_slot {
+        report.fail(format!(
+            "replication slot {name:?} does not exist, and may not be created since \
+             no_create_replication_slot is set: SELECT \
+             pg_create_logical_replication_slot('{}', '{PLUGIN}');",
+            name.replace('\'', "''"),
+        ));
+        return;
+    }
+    if !is_valid_name(name) {
+        report.fail(format!(
+            "replication slot {name:?} does not exist, and a slot cannot have that name: set \
+             advanced.slotName to at most 63 lower-case letters, digits and underscores"
+        ));
+        return;
+    }
+    if capacity.slots >= capacity.max_slots {
+        let unused = match capacity.unused.as_slice() {
+            [] => String::new(),
+            names => format!(
+                "; nobody uses {}: SELECT pg_drop_replication_slot('NAME'); frees one that is not \
+                 needed",
+                names.join(", "),
+            ),
+        };
+        report.fail(format!(
+            "replication slot {name:?} cannot be created, since all {} of max_replication_slots \
+             are taken: ALTER SYSTEM SET max_replication_slots = {}; and restart the server{unused}",
+            capacity.max_slots,
+            capacity.slots + 1,
+        ));
+    }
+    if capacity.senders >= capacity.max_senders {
+        report.fail(format!(
+            "no replication connection can be made, since all {} of max_wal_senders are taken: \
+             ALTER SYSTEM SET max_wal_senders = {}; and restart the server",
+            capacity.max_senders,
+            capacity.senders + 1,
+        ));
+    }
+}
+
+fn drop_statement(name: &str) -> String {
+    format!(
+        "SELECT pg_drop_replication_slot('{}');",
+        name.replace('\'', "''")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requirements(slot_use: SlotUse, create_slot: bool) -> Requirements<'static> {
+        Requirements {
+            slot: "flow_slot",
+            create_slot,
+            slot_use,
+            publication: "flow_publication",
+            watermarks: None,
+            capture_as_partitions: false,
+            skip: false,
+            skip_tables: false,
+        }
+    }
+
+    fn slot() -> SlotInfo {
+        SlotInfo {
+            name: "flow_slot".into(),
+            plugin: Some("pgoutput".into()),
+            database: Some("shop".into()),
+            temporary: false,
+            active_pid: None,
+            restart_lsn: None,
+            confirmed_flush_lsn: None,
+            wal_status: Some("reserved".into()),
+            safe_wal_size: None,
+            two_phase: false,
+            invalidation_reason: None,
+            synced: false,
+        }
+    }
+
+    /// The failures, and how many warnings there were.
+    fn existing(slot: &SlotInfo, slot_use: SlotUse, create: bool) -> (Vec<String>, usize) {
+        let facts = Facts {
+            version: 170_000,
+            user: "u".into(),
+            database: "shop".into(),
+            wal_level: "logical".into(),
+            in_recovery: false,
+            may_replicate: true,
+            is_rds: false,
+        };
+        let mut report = Report::default();
+        check_existing(slot, &requirements(slot_use, create), &facts, &mut report);
+        (report.failures, report.warnings.len())
+    }
+
+    #[test]
+    fn a_slot_that_is_in_order_passes_and_one_of_others_never_does() {
+        use SlotUse::{Create, Resume, Undecided};
+        for slot_use in [Create, Resume, Undecided] {
+            assert_eq!(existing(&slot(), slot_use, true), (vec![], 0));
+            for (other, word) in [
+                (
+                    SlotInfo {
+                        plugin: None,
+                        database: None,
+                        ..slot()
+                    },
+                    "physical",
+                ),
+                (
+                    SlotInfo {
+                        database: Some("hr".into()),
+                        ..slot()
+                    },
+                    "\"hr\", not to \"shop\"",
+                ),
+                (
+                    SlotInfo {
+                        plugin: Some("wal2json".into()),
+                        ..slot()
+                    },
+                    "wal2json",
+                ),
+                (
+                    SlotInfo {
+                        synced: true,
+                        ..slot()
+                    },
+                    "standby",
+                ),
+            ] {
+                let (failures, _) = existing(&other, slot_use, true);
+                assert!(
+                    failures.len() == 1 && failures[0].contains(word),
+                    "{failures:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_spent_is_of_no_matter_where_it_is_replaced() {
+        let lost = SlotInfo {
+            wal_status: Some("lost".into()),
+            ..slot()
+        };
+        assert_eq!(existing(&lost, SlotUse::Create, true), (vec![], 0));
+        assert_eq!(existing(&lost, SlotUse::Undecided, true), (vec![], 1));
+        assert_eq!(existing(&lost, SlotUse::Undecided, false).0.len(), 1);
+        assert_eq!(existing(&lost, SlotUse::Resume, true).0.len(), 1);
+        let two_phase = SlotInfo {
+            two_phase: true,
+            ..slot()
+        };
+        assert_eq!(existing(&two_phase, SlotUse::Create, true), (vec![], 0));
+        assert_eq!(existing(&two_phase, SlotUse::Undecided, true).0.len(), 1);
+        let unreserved = SlotInfo {
+            wal_status: Some("unreserved".into()),
+            ..slot()
+        };
+        assert_eq!(existing(&unreserved, SlotUse::Resume, true), (vec![], 1));
+    }
+
+    #[test]
+    fn a_missing_slot_needs_leave_a_name_and_room() {
+        let room = SlotCapacity {
+            slots: 3,
+            max_slots: 4,
+            unused: vec!["old".into()],
+            senders: 0,
+            max_senders: 4,
+        };
+        let check = |requirements: &Requirements<'_>, capacity: &SlotCapacity| {
+            let mut report = Report::default();
+            check_missing(requirements, capacity, &mut report);
+            report.failures
+        };
+        let allowed = requirements(SlotUse::Undecided, true);
+        assert!(check(&allowed, &room).is_empty());
+        let odd = Requirements {
+            slot: "Flow-Slot",
+            ..allowed.clone()
+        };
+        assert!(check(&odd, &room)[0].contains("cannot have that name"));
+        let forbidden = requirements(SlotUse::Undecided, false);
+        assert!(check(&forbidden, &room)[0].contains("pg_create_logical_replication_slot"));
+        let full = SlotCapacity {
+            slots: 4,
+            senders: 4,
+            ..room
+        };
+        let failures = check(&allowed, &full);
+        assert!(
+            failures[0].contains("max_replication_slots = 5;"),
+            "{failures:?}"
+        );
+        assert!(failures[0].contains("nobody uses old"), "{failures:?}");
+        assert!(failures[1].contains("max_wal_senders = 5;"), "{failures:?}");
+    }
+}

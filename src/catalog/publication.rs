@@ -1,0 +1,164 @@
+//! The publication: what it publishes, and bringing tables into it.
+
+use std::collections::HashSet;
+
+use protocol::quote_identifier;
+
+use crate::catalog::table::{TableId, TableInfo};
+use crate::catalog::tables::name_list;
+use crate::client::Client;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A publication and the tables that it publishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// Its name.
+    pub name: String,
+    /// Whether it publishes all tables there are and will be.
+    pub all_tables: bool,
+    /// Whether it publishes inserts.
+    pub inserts: bool,
+    /// Whether it publishes updates.
+    pub updates: bool,
+    /// Whether it publishes deletes.
+    pub deletes: bool,
+    /// Whether changes of partitions come under the name of the root. Before version 13 they always
+    /// come under their own, and a partitioned table cannot be published.
+    pub via_partition_root: bool,
+    /// The tables under whose names changes come.
+    pub tables: HashSet<TableId>,
+}
+
+const SELECT_PUBLICATION: &str = "\
+SELECT p.puballtables, p.pubinsert, p.pubupdate, p.pubdelete, {pubviaroot}
+FROM pg_catalog.pg_publication AS p
+WHERE p.pubname::text = $1";
+
+const SELECT_MEMBERS: &str = "\
+SELECT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname::text = $1";
+
+/// Reads a publication; `None` if there is none of that name.
+///
+/// # Errors
+///
+/// Fails with the server's error, or when the connection is lost.
+pub async fn read_publication(client: &mut Client, name: &str) -> Result<Option<Publication>> {
+    let via_root = if client.server_version_num() >= 130_000 {
+        "p.pubviaroot"
+    } else {
+        "false"
+    };
+    let sql = SELECT_PUBLICATION.replace("{pubviaroot}", via_root);
+    let rows = client.query(&sql, &[Some(name)]).await?;
+    let Some(row) = rows.rows.first() else {
+        return Ok(None);
+    };
+    Ok(Some(Publication {
+        name: name.to_owned(),
+        all_tables: row.bool(0)?,
+        inserts: row.bool(1)?,
+        updates: row.bool(2)?,
+        deletes: row.bool(3)?,
+        via_partition_root: row.bool(4)?,
+        tables: read_members(client, name).await?,
+    }))
+}
+
+/// Reads which tables a publication has.
+pub(super) async fn read_members(client: &mut Client, name: &str) -> Result<HashSet<TableId>> {
+    client
+        .query(SELECT_MEMBERS, &[Some(name)])
+        .await?
+        .rows
+        .iter()
+        .map(|row| Ok(TableId::new(row.text(0)?, row.text(1)?)))
+        .collect()
+}
+
+/// Returns the statement that creates a publication of these tables. Only since version 13 it can
+/// be told to publish partitions under the name of their root.
+pub(super) fn create_statement(
+    name: &str,
+    tables: &[TableId],
+    via_partition_root: bool,
+    version: u32,
+) -> String {
+    let mut sql = format!("CREATE PUBLICATION {}", quote_identifier(name));
+    if !tables.is_empty() {
+        sql.push_str(&format!(" FOR TABLE {}", table_list(tables)));
+    }
+    if via_partition_root && version >= 130_000 {
+        sql.push_str(" WITH (publish_via_partition_root = true)");
+    }
+    sql
+}
+
+/// Returns the statement that adds tables to a publication.
+pub(super) fn add_statement(name: &str, tables: &[TableId]) -> String {
+    format!(
+        "ALTER PUBLICATION {} ADD TABLE {}",
+        quote_identifier(name),
+        table_list(tables)
+    )
+}
+
+/// Tables that inherit from one of these stay outside: they were not bound.
+fn table_list(tables: &[TableId]) -> String {
+    let names: Vec<String> = tables
+        .iter()
+        .map(|id| format!("ONLY {}", id.quoted()))
+        .collect();
+    names.join(", ")
+}
+
+/// What a publication leaves out of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Restriction {
+    /// The table.
+    pub(super) table: TableId,
+    /// The columns that it publishes.
+    pub(super) columns: HashSet<String>,
+    /// Whether it publishes some rows only.
+    pub(super) row_filter: bool,
+}
+
+const SELECT_RESTRICTIONS: &str = "\
+SELECT p.schemaname, p.tablename, to_json(p.attnames), p.rowfilter IS NOT NULL
+FROM json_array_elements($2::json) AS w(name)
+JOIN pg_catalog.pg_publication_tables AS p
+  ON p.schemaname::text = w.name ->> 0 AND p.tablename::text = w.name ->> 1
+WHERE p.pubname::text = $1";
+
+/// Reads what a publication publishes of some tables. Before version 15 it is always everything.
+pub(super) async fn read_restrictions(
+    client: &mut Client,
+    name: &str,
+    tables: &[&TableInfo],
+) -> Result<Vec<Restriction>> {
+    if client.server_version_num() < 150_000 || tables.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names = name_list(&tables.iter().map(|table| &table.id).collect::<Vec<_>>());
+    let rows = client
+        .query(SELECT_RESTRICTIONS, &[Some(name), Some(&names)])
+        .await?;
+    let parse = |text: &str| {
+        serde_json::from_str(text).map_err(|error| {
+            Error::new(
+                ErrorKind::Protocol,
+                "the columns of a published table cannot be read",
+            )
+            .with_source(error)
+        })
+    };
+    rows.rows
+        .iter()
+        .map(|row| {
+            Ok(Restriction {
+                table: TableId::new(row.text(0)?, row.text(1)?),
+                columns: row.get(2).map(parse).transpose()?.unwrap_or_default(),
+                row_filter: row.bool(3)?,
+            })
+        })
+        .collect()
+}

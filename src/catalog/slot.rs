@@ -1,0 +1,184 @@
+//! The replication slot, as the server keeps it.
+
+use std::fmt;
+
+use protocol::Lsn;
+
+use crate::client::{Client, Row};
+use crate::error::Result;
+
+/// A replication slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotInfo {
+    /// Its name.
+    pub name: String,
+    /// The output plugin; `None` for a physical slot.
+    pub plugin: Option<String>,
+    /// The database it decodes; `None` for a physical slot.
+    pub database: Option<String>,
+    /// Whether it vanishes with its session.
+    pub temporary: bool,
+    /// The process that streams from it.
+    pub active_pid: Option<u32>,
+    /// From where on the server keeps the log for it.
+    pub restart_lsn: Option<Lsn>,
+    /// Up to where changes were confirmed.
+    pub confirmed_flush_lsn: Option<Lsn>,
+    /// Whether the log it needs is there: `reserved`, `extended`, `unreserved`, `lost`. Since
+    /// version 13.
+    pub wal_status: Option<String>,
+    /// How much can be written before it is in danger, with a limit set. Since version 13.
+    pub safe_wal_size: Option<i64>,
+    /// Whether it decodes transactions when they are prepared. Since version 14.
+    pub two_phase: bool,
+    /// Why it can no longer be used. Since version 17; `conflict` in version 16.
+    pub invalidation_reason: Option<String>,
+    /// Whether a standby keeps it as a copy of the primary's. Since version 17.
+    pub synced: bool,
+}
+
+impl SlotInfo {
+    /// Returns whether it decodes changes of a database.
+    pub fn is_logical(&self) -> bool {
+        self.plugin.is_some()
+    }
+
+    /// Returns whether the server has given up on it: what it needs is no longer there.
+    pub fn is_invalidated(&self) -> bool {
+        self.invalidation_reason.is_some() || self.wal_status.as_deref() == Some("lost")
+    }
+}
+
+impl fmt::Display for SlotInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let position = |lsn: Option<Lsn>| lsn.map_or("none".to_owned(), |lsn| lsn.to_string());
+        write!(
+            f,
+            "slot {}: restart_lsn {}, confirmed_flush_lsn {}",
+            self.name,
+            position(self.restart_lsn),
+            position(self.confirmed_flush_lsn),
+        )?;
+        match self.active_pid {
+            Some(pid) => write!(f, ", in use by process {pid}")?,
+            None => f.write_str(", not in use")?,
+        }
+        if let Some(status) = &self.wal_status {
+            write!(f, ", wal_status {status}")?;
+        }
+        if let Some(bytes) = self.safe_wal_size {
+            write!(f, ", {bytes} bytes until it may be lost")?;
+        }
+        if let Some(reason) = &self.invalidation_reason {
+            write!(f, ", invalidated: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+const SELECT_SLOT: &str = "\
+SELECT s.slot_name, s.plugin, s.database, s.temporary, s.active_pid, s.restart_lsn,
+       s.confirmed_flush_lsn, {wal_status}, {safe_wal_size}, {two_phase}, {reason}, {synced}
+FROM pg_catalog.pg_replication_slots AS s
+WHERE s.slot_name::text = $1";
+
+/// Reads a slot; `None` if there is none of that name.
+///
+/// # Errors
+///
+/// Fails with the server's error, or when the connection is lost.
+pub async fn read_slot(client: &mut Client, name: &str) -> Result<Option<SlotInfo>> {
+    let version = client.server_version_num();
+    let since = |first: u32, then: &'static str, before: &'static str| {
+        if version >= first * 10_000 {
+            then
+        } else {
+            before
+        }
+    };
+    let conflict = since(16, "CASE WHEN s.conflicting THEN 'conflict' END", "NULL");
+    let sql = SELECT_SLOT
+        .replace("{wal_status}", since(13, "s.wal_status", "NULL"))
+        .replace("{safe_wal_size}", since(13, "s.safe_wal_size", "NULL"))
+        .replace("{two_phase}", since(14, "s.two_phase", "false"))
+        .replace("{reason}", since(17, "s.invalidation_reason", conflict))
+        .replace("{synced}", since(17, "s.synced", "false"));
+    client
+        .query(&sql, &[Some(name)])
+        .await?
+        .rows
+        .first()
+        .map(parse_slot)
+        .transpose()
+}
+
+fn parse_slot(row: &Row) -> Result<SlotInfo> {
+    let text = |column| row.get(column).map(str::to_owned);
+    Ok(SlotInfo {
+        name: row.text(0)?.to_owned(),
+        plugin: text(1),
+        database: text(2),
+        temporary: row.bool(3)?,
+        active_pid: optional(row, 4)?,
+        restart_lsn: optional(row, 5)?,
+        confirmed_flush_lsn: optional(row, 6)?,
+        wal_status: text(7),
+        safe_wal_size: optional(row, 8)?,
+        two_phase: row.bool(9)?,
+        invalidation_reason: text(10),
+        synced: row.bool(11)?,
+    })
+}
+
+fn optional<T>(row: &Row, column: usize) -> Result<Option<T>>
+where
+    T: std::str::FromStr,
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    row.get(column).map(|_| row.parse(column)).transpose()
+}
+
+/// How many slots and WAL senders are taken, of how many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SlotCapacity {
+    pub(super) slots: u32,
+    pub(super) max_slots: u32,
+    /// Slots that nobody uses, the first few.
+    pub(super) unused: Vec<String>,
+    pub(super) senders: u32,
+    pub(super) max_senders: u32,
+}
+
+const SELECT_CAPACITY: &str = "\
+SELECT (SELECT count(*) FROM pg_catalog.pg_replication_slots),
+       current_setting('max_replication_slots'),
+       (SELECT count(*) FROM pg_catalog.pg_stat_replication),
+       current_setting('max_wal_senders'),
+       (SELECT string_agg(s.slot_name::text, ', ')
+        FROM (SELECT slot_name FROM pg_catalog.pg_replication_slots
+              WHERE NOT active ORDER BY slot_name LIMIT 10) AS s)";
+
+pub(super) async fn read_capacity(client: &mut Client) -> Result<SlotCapacity> {
+    let rows = client.query(SELECT_CAPACITY, &[]).await?;
+    let row = rows.one()?;
+    Ok(SlotCapacity {
+        slots: row.parse(0)?,
+        max_slots: row.parse(1)?,
+        senders: row.parse(2)?,
+        max_senders: row.parse(3)?,
+        unused: row
+            .get(4)
+            .into_iter()
+            .flat_map(|names| names.split(", "))
+            .map(str::to_owned)
+            .collect(),
+    })
+}
+
+/// Returns whether the server would take this as the name of a new slot.
+pub(super) fn is_valid_name(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+}

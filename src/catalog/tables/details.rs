@@ -1,0 +1,328 @@
+//! Everything about a table that the catalogs hold, in one statement and so of one moment.
+
+use protocol::{Oid, ReplicaIdentity};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::name_list;
+use crate::catalog::table::{
+    ColumnInfo, Generated, PartitionInfo, Persistence, TableId, TableInfo, TableKind, UniqueIndex,
+};
+use crate::client::{Client, Row};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Whether text sorts as its UTF-8 form does byte by byte. That holds where the collation compares
+/// bytes, or code points, and the order of the encoding's bytes is that of code points. The
+/// `builtin` provider compares code points, whatever the locale.
+const SELECT_DETAILS: &str = "\
+WITH wanted AS (
+  SELECT w.number, w.name ->> 0 AS schema, w.name ->> 1 AS name
+  FROM json_array_elements($1::json) WITH ORDINALITY AS w(name, number)
+), database AS (
+  SELECT d.encoding IN (0, 6, 8) AS ordered_encoding,
+         d.encoding IN (0, 6, 8) AND CASE {datlocprovider}
+           WHEN 'b' THEN true
+           WHEN 'c' THEN lower(d.datcollate) IN {bytewise_locales}
+           ELSE false END AS bytewise
+  FROM pg_catalog.pg_database AS d
+  WHERE d.datname = current_database()
+)
+SELECT w.number - 1, c.oid, n.nspname, c.relname, c.relkind, c.relispartition, c.relpersistence,
+       c.relreplident, c.reltuples::float8::bigint, c.relpages,
+       has_schema_privilege(n.oid, 'USAGE')
+         AND (has_table_privilege(c.oid, 'SELECT') OR NOT EXISTS (
+           SELECT FROM pg_catalog.pg_attribute AS a
+           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+             AND NOT has_column_privilege(c.oid, a.attnum, 'SELECT'))),
+       row_security_active(c.oid),
+       (SELECT json_agg(json_build_object(
+                 'name', a.attname, 'position', a.attnum, 'type_oid', a.atttypid::bigint,
+                 'type_modifier', a.atttypmod, 'not_null', {not_null},
+                 'generated', {attgenerated}, 'comment', t.description,
+                 'bytewise_collation', CASE
+                   WHEN a.attcollation = 0 THEN true
+                   WHEN o.collprovider = 'd' THEN db.bytewise
+                   WHEN NOT {deterministic} THEN false
+                   WHEN o.collprovider = 'b' THEN db.ordered_encoding
+                   WHEN o.collprovider = 'c'
+                     THEN db.ordered_encoding AND lower(o.collcollate) IN {bytewise_locales}
+                   ELSE false END
+               ) ORDER BY a.attnum)
+        FROM pg_catalog.pg_attribute AS a
+        LEFT JOIN pg_catalog.pg_collation AS o ON o.oid = a.attcollation
+        LEFT JOIN pg_catalog.pg_description AS t
+          ON t.objoid = a.attrelid AND t.objsubid = a.attnum
+          AND t.classoid = 'pg_catalog.pg_class'::regclass
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+       {indexes_of_c},
+       CASE WHEN c.relkind = 'p' THEN (
+         WITH RECURSIVE tree(oid) AS (
+           SELECT c.oid
+           UNION ALL
+           SELECT h.inhrelid FROM pg_catalog.pg_inherits AS h JOIN tree ON tree.oid = h.inhparent
+         )
+         SELECT json_agg(json_build_object(
+                  'schema', ln.nspname, 'name', l.relname, 'identity', l.relreplident,
+                  'tuples', l.reltuples::float8::bigint, 'pages', l.relpages,
+                  'indexes', CASE WHEN l.relreplident IN ('d', 'i') THEN {indexes_of_l} END
+                ) ORDER BY ln.nspname, l.relname)
+         FROM tree
+         JOIN pg_catalog.pg_class AS l ON l.oid = tree.oid AND l.relkind = 'r'
+         JOIN pg_catalog.pg_namespace AS ln ON ln.oid = l.relnamespace) END
+FROM wanted AS w
+CROSS JOIN database AS db
+JOIN pg_catalog.pg_namespace AS n ON n.nspname = w.schema::name AND n.nspname::text = w.schema
+JOIN pg_catalog.pg_class AS c
+  ON c.relnamespace = n.oid AND c.relname = w.name::name AND c.relname::text = w.name
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')";
+
+/// The unique indexes that can identify a row. What an index only includes does not count: it has
+/// no part in being unique.
+const INDEXES: &str = "\
+(SELECT json_agg(json_build_object(
+          'name', x.relname, 'primary', i.indisprimary, 'immediate', i.indimmediate,
+          'identity', i.indisreplident, 'columns', (
+            SELECT json_agg(a.attname ORDER BY k.number)
+            FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k(position, number)
+            JOIN pg_catalog.pg_attribute AS a
+              ON a.attrelid = i.indrelid AND a.attnum = k.position
+            WHERE k.number <= {indnkeyatts})))
+        FROM pg_catalog.pg_index AS i
+        JOIN pg_catalog.pg_class AS x ON x.oid = i.indexrelid
+        WHERE i.indrelid = {table}.oid AND i.indisunique AND i.indisvalid
+          AND i.indpred IS NULL AND i.indexprs IS NULL)";
+
+/// Locales of the C library whose order is that of code points. In PostgreSQL's own words only the
+/// first two; the others are so by the C library's definition.
+const BYTEWISE_LOCALES: &str = "('c', 'posix', 'c.utf-8', 'c.utf8', 'ucs_basic')";
+
+/// Since version 18 a NOT NULL constraint may be there without being true of all rows.
+const VALID_NOT_NULL: &str = "\
+a.attnotnull AND NOT EXISTS (
+  SELECT FROM pg_catalog.pg_constraint AS k
+  WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum]
+    AND NOT k.convalidated)";
+
+/// Reads the relations of exactly these names, in the order of the names; `None` where there is
+/// none.
+pub(crate) async fn read_details(
+    client: &mut Client,
+    ids: &[TableId],
+) -> Result<Vec<Option<TableInfo>>> {
+    let mut tables = vec![None; ids.len()];
+    if ids.is_empty() {
+        return Ok(tables);
+    }
+    let sql = versioned(client.server_version_num());
+    let names = name_list(&ids.iter().collect::<Vec<_>>());
+    for row in &client.query(&sql, &[Some(&names)]).await?.rows {
+        if let Some(place) = tables.get_mut(row.parse::<usize>(0)?) {
+            *place = Some(parse_table(row)?);
+        }
+    }
+    Ok(tables)
+}
+
+/// Fills in what depends on the server's version.
+fn versioned(version: u32) -> String {
+    let since = |first: u32, then: &'static str, before: &'static str| {
+        if version >= first * 10_000 {
+            then
+        } else {
+            before
+        }
+    };
+    let indexes = INDEXES.replace("{indnkeyatts}", since(11, "i.indnkeyatts", "i.indnatts"));
+    SELECT_DETAILS
+        .replace("{indexes_of_c}", &indexes.replace("{table}", "c"))
+        .replace("{indexes_of_l}", &indexes.replace("{table}", "l"))
+        .replace("{attgenerated}", since(12, "a.attgenerated", "''"))
+        .replace(
+            "{deterministic}",
+            since(12, "o.collisdeterministic", "true"),
+        )
+        .replace("{datlocprovider}", since(15, "d.datlocprovider", "'c'"))
+        .replace("{not_null}", since(18, VALID_NOT_NULL, "a.attnotnull"))
+        .replace("{bytewise_locales}", BYTEWISE_LOCALES)
+}
+
+#[derive(Deserialize)]
+struct RawColumn {
+    name: String,
+    position: i16,
+    type_oid: u32,
+    type_modifier: i32,
+    not_null: bool,
+    generated: String,
+    comment: Option<String>,
+    bytewise_collation: bool,
+}
+
+#[derive(Deserialize)]
+struct RawIndex {
+    name: String,
+    primary: bool,
+    immediate: bool,
+    identity: bool,
+    /// Absent where the index is on system columns only.
+    columns: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct RawLeaf {
+    schema: String,
+    name: String,
+    identity: String,
+    tuples: i64,
+    pages: i64,
+    indexes: Option<Vec<RawIndex>>,
+}
+
+fn parse_table(row: &Row) -> Result<TableInfo> {
+    let id = TableId::new(row.text(2)?, row.text(3)?);
+    let kind = match row.text(4)? {
+        "r" => TableKind::Ordinary,
+        "p" => TableKind::Partitioned,
+        other => TableKind::Other(other.chars().next().unwrap_or('?')),
+    };
+    let persistence = match row.text(6)? {
+        "p" => Persistence::Permanent,
+        "u" => Persistence::Unlogged,
+        _ => Persistence::Temporary,
+    };
+    let columns: Vec<ColumnInfo> = parse_json::<Vec<RawColumn>>(row.get(12), &id)?
+        .unwrap_or_default()
+        .into_iter()
+        .map(column)
+        .collect();
+    let not_null = |name: &String| {
+        columns
+            .iter()
+            .any(|column| column.not_null && column.name == *name)
+    };
+    let mut indexes: Vec<RawIndex> = parse_json(row.get(13), &id)?.unwrap_or_default();
+    // By bytes, whatever the server's collation.
+    indexes.sort_by(|a, b| a.name.cmp(&b.name));
+    let leaves: Vec<RawLeaf> = parse_json(row.get(14), &id)?.unwrap_or_default();
+
+    let primary_key = indexes
+        .iter()
+        .find(|index| index.primary)
+        .and_then(|index| index.columns.clone());
+    let replica_identity = identity(row.text(7)?, &id)?;
+    let identity_columns = match replica_identity {
+        ReplicaIdentity::Full => columns.iter().map(|column| column.name.clone()).collect(),
+        other => identity_columns(other, &indexes),
+    };
+    let unique_indexes: Vec<UniqueIndex> = indexes
+        .into_iter()
+        .filter(|index| index.immediate)
+        .filter_map(|index| {
+            let columns = index.columns?;
+            let not_null = columns.iter().all(not_null);
+            Some(UniqueIndex {
+                name: index.name,
+                columns,
+                not_null,
+            })
+        })
+        .collect();
+    let fallback_key = match primary_key {
+        Some(_) => None,
+        None => unique_indexes
+            .iter()
+            .find(|index| index.not_null)
+            .map(|index| index.columns.clone()),
+    };
+    let (mut tuples, mut pages) = (row.parse::<i64>(8)?, row.parse::<i64>(9)?);
+    if kind == TableKind::Partitioned {
+        // A leaf that was never counted has -1; the sum is then short, not unknown.
+        tuples = leaves.iter().map(|leaf| leaf.tuples.max(0)).sum();
+        pages = leaves.iter().map(|leaf| leaf.pages).max().unwrap_or(0);
+    }
+    Ok(TableInfo {
+        oid: row.parse::<u32>(1)?.into(),
+        kind,
+        is_partition: row.bool(5)?,
+        persistence,
+        primary_key,
+        fallback_key,
+        replica_identity,
+        identity_columns,
+        unique_indexes,
+        leaves: leaves
+            .into_iter()
+            .map(|leaf| partition(leaf, &id))
+            .collect::<Result<_>>()?,
+        row_estimate: u64::try_from(tuples).ok().filter(|&tuples| tuples > 0),
+        pages: u64::try_from(pages).unwrap_or(0),
+        selectable: row.bool(10)?,
+        row_security: row.bool(11)?,
+        columns,
+        id,
+    })
+}
+
+fn column(raw: RawColumn) -> ColumnInfo {
+    ColumnInfo {
+        name: raw.name,
+        position: raw.position,
+        type_oid: Oid::from(raw.type_oid),
+        type_modifier: raw.type_modifier,
+        not_null: raw.not_null,
+        generated: match raw.generated.as_str() {
+            "s" => Generated::Stored,
+            "v" => Generated::Virtual,
+            _ => Generated::No,
+        },
+        comment: raw.comment,
+        bytewise_collation: raw.bytewise_collation,
+    }
+}
+
+fn partition(leaf: RawLeaf, root: &TableId) -> Result<PartitionInfo> {
+    let replica_identity = identity(&leaf.identity, root)?;
+    Ok(PartitionInfo {
+        identity_columns: identity_columns(replica_identity, &leaf.indexes.unwrap_or_default()),
+        id: TableId::new(leaf.schema, leaf.name),
+        replica_identity,
+    })
+}
+
+/// The columns that an identity by index has. As in the server, a deferrable index is no identity.
+fn identity_columns(identity: ReplicaIdentity, indexes: &[RawIndex]) -> Vec<String> {
+    let chosen = |index: &&RawIndex| match identity {
+        ReplicaIdentity::Default => index.primary,
+        ReplicaIdentity::Index => index.identity,
+        _ => false,
+    };
+    indexes
+        .iter()
+        .filter(|index| index.immediate)
+        .find(chosen)
+        .and_then(|index| index.columns.clone())
+        .unwrap_or_default()
+}
+
+fn identity(letter: &str, table: &TableId) -> Result<ReplicaIdentity> {
+    match letter {
+        "d" => Ok(ReplicaIdentity::Default),
+        "n" => Ok(ReplicaIdentity::Nothing),
+        "f" => Ok(ReplicaIdentity::Full),
+        "i" => Ok(ReplicaIdentity::Index),
+        other => Err(Error::new(
+            ErrorKind::Protocol,
+            format!("table {table} has the unknown replica identity {other:?}"),
+        )),
+    }
+}
+
+fn parse_json<T: DeserializeOwned>(text: Option<&str>, table: &TableId) -> Result<Option<T>> {
+    text.map(serde_json::from_str).transpose().map_err(|error| {
+        Error::new(
+            ErrorKind::Protocol,
+            format!("the description of table {table} cannot be read"),
+        )
+        .with_source(error)
+    })
+}

@@ -1,0 +1,180 @@
+//! Which tables there are, and what they look like.
+
+mod details;
+
+use std::collections::HashMap;
+
+use serde_json::json;
+
+pub(super) use details::read_details;
+
+use crate::catalog::table::{TableId, TableInfo};
+use crate::client::Client;
+use crate::error::Result;
+
+/// How many tables one query describes.
+const TABLES_PER_QUERY: usize = 100;
+
+/// Which tables to look for. The names are exact.
+#[derive(Debug, Clone, Default)]
+pub struct TableFilter<'a> {
+    /// The schemas to look in; all if there is none.
+    pub include_schemas: &'a [String],
+    /// Schemas to leave out of these.
+    pub exclude_schemas: &'a [String],
+    /// Whether each partition counts as a table of its own, and what holds partitions as none.
+    pub partitions: bool,
+}
+
+/// Schemas that belong to the server and its extensions.
+const SYSTEM_SCHEMAS: [&str; 6] = [
+    "pg_catalog",
+    "pg_internal",
+    "information_schema",
+    "catalog_history",
+    "cron",
+    "pglogical",
+];
+
+const SELECT_NAMES: &str = "\
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relpersistence = 'p'
+  AND CASE WHEN $1::boolean THEN c.relkind = 'r'
+           ELSE c.relkind IN ('r', 'p') AND NOT c.relispartition END
+  AND (json_array_length($2::json) = 0
+       OR n.nspname::text IN (SELECT json_array_elements_text($2::json)))
+  AND n.nspname::text NOT IN (SELECT json_array_elements_text($3::json))";
+
+/// Finds the permanent tables that `filter` and `wanted` let through, sorted by name. A table that
+/// vanishes meanwhile is left out.
+///
+/// # Errors
+///
+/// Fails with the server's error, or when the connection is lost.
+pub async fn discover_tables(
+    client: &mut Client,
+    filter: &TableFilter<'_>,
+    wanted: impl Fn(&TableId) -> bool,
+) -> Result<Vec<TableInfo>> {
+    let excluded: Vec<&str> = SYSTEM_SCHEMAS
+        .into_iter()
+        .chain(filter.exclude_schemas.iter().map(String::as_str))
+        .collect();
+    let rows = client
+        .query(
+            SELECT_NAMES,
+            &[
+                Some(if filter.partitions { "t" } else { "f" }),
+                Some(&json!(filter.include_schemas).to_string()),
+                Some(&json!(excluded).to_string()),
+            ],
+        )
+        .await?;
+    let mut ids = Vec::with_capacity(rows.rows.len());
+    for row in &rows.rows {
+        let id = TableId::new(row.text(0)?, row.text(1)?);
+        if wanted(&id) {
+            ids.push(id);
+        }
+    }
+    ids.sort();
+    let mut tables = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(TABLES_PER_QUERY) {
+        tables.extend(read_details(client, ids).await?.into_iter().flatten());
+    }
+    Ok(tables)
+}
+
+/// What was found under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableLookup {
+    /// A relation: of that name, or if there is none, the only one whose name differs in case only.
+    Found(Box<TableInfo>),
+    /// Nothing.
+    Missing,
+    /// None of exactly that name, and several whose names differ from it in case only.
+    Ambiguous(Vec<TableId>),
+}
+
+impl TableLookup {
+    /// Returns the relation, where there is one.
+    pub fn table(&self) -> Option<&TableInfo> {
+        match self {
+            Self::Found(table) => Some(table),
+            Self::Missing | Self::Ambiguous(_) => None,
+        }
+    }
+}
+
+const SELECT_SIMILAR: &str = "\
+SELECT w.number - 1, n.nspname, c.relname
+FROM json_array_elements($1::json) WITH ORDINALITY AS w(name, number)
+JOIN pg_catalog.pg_namespace AS n ON lower(n.nspname::text) = lower(w.name ->> 0)
+JOIN pg_catalog.pg_class AS c
+  ON c.relnamespace = n.oid AND lower(c.relname::text) = lower(w.name ->> 1)
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+ORDER BY 1, 2, 3";
+
+/// Looks relations up by name: the exact spelling first, then without regard to case. The answers
+/// stand in the order of the names. Not only tables are found: see [`TableInfo::kind`].
+///
+/// # Errors
+///
+/// Fails with the server's error, or when the connection is lost.
+pub async fn lookup_tables(client: &mut Client, ids: &[TableId]) -> Result<Vec<TableLookup>> {
+    let mut found = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(TABLES_PER_QUERY) {
+        found.extend(
+            read_details(client, ids)
+                .await?
+                .into_iter()
+                .map(|table| match table {
+                    Some(table) => TableLookup::Found(Box::new(table)),
+                    None => TableLookup::Missing,
+                }),
+        );
+    }
+    let missing: Vec<usize> = (0..ids.len())
+        .filter(|&index| found[index] == TableLookup::Missing)
+        .collect();
+    for missing in missing.chunks(TABLES_PER_QUERY) {
+        let names: Vec<&TableId> = missing.iter().map(|&index| &ids[index]).collect();
+        let mut similar: HashMap<usize, Vec<TableId>> = HashMap::new();
+        for row in &client
+            .query(SELECT_SIMILAR, &[Some(&name_list(&names))])
+            .await?
+            .rows
+        {
+            let id = TableId::new(row.text(1)?, row.text(2)?);
+            if let Some(&index) = missing.get(row.parse::<usize>(0)?) {
+                similar.entry(index).or_default().push(id);
+            }
+        }
+        let (mut unique, mut places) = (Vec::new(), Vec::new());
+        for (index, mut candidates) in similar {
+            if candidates.len() > 1 {
+                found[index] = TableLookup::Ambiguous(candidates);
+            } else if let Some(id) = candidates.pop() {
+                unique.push(id);
+                places.push(index);
+            }
+        }
+        for (table, index) in read_details(client, &unique).await?.into_iter().zip(places) {
+            if let Some(table) = table {
+                found[index] = TableLookup::Found(Box::new(table));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Names as a parameter of a query: a JSON array of pairs.
+pub(super) fn name_list<'a>(ids: impl IntoIterator<Item = &'a &'a TableId>) -> String {
+    let pairs: Vec<_> = ids
+        .into_iter()
+        .map(|id| json!([id.schema, id.name]))
+        .collect();
+    json!(pairs).to_string()
+}

@@ -1,0 +1,38 @@
+//! The watermarks table: one row for each slot, written so that the log moves on.
+
+use crate::catalog::table::TableId;
+use crate::client::Client;
+use crate::error::Result;
+
+/// Writes a watermark.
+///
+/// # Errors
+///
+/// Fails with the server's error, or when the connection is lost.
+pub async fn write_watermark(
+    client: &mut Client,
+    table: &TableId,
+    slot: &str,
+    watermark: &str,
+) -> Result<()> {
+    let sql = format!(
+        "INSERT INTO {} AS w (slot, watermark) VALUES ($1::text, $2::text) \
+         ON CONFLICT (slot) DO UPDATE SET watermark = excluded.watermark",
+        table.quoted(),
+    );
+    client
+        .query(&sql, &[Some(slot), Some(watermark)])
+        .await
+        .map(drop)
+}
+
+/// Returns the statement that creates the table if it is not there.
+pub(super) fn create_statement(table: &TableId) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {} (slot TEXT PRIMARY KEY, watermark TEXT)",
+        table.quoted()
+    )
+}
+
+/// The watermark that only tries whether one can be written.
+pub(super) const EXISTENCE_CHECK: &str = "existence-check";

@@ -1,0 +1,187 @@
+//! The forms of `address`: one server or several, by name or number.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+
+use super::members::configuration;
+use crate::error::Result;
+
+const DEFAULT_PORT: u16 = 5432;
+
+/// One server to connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// A host name or an IP address, the latter without brackets.
+    pub host: String,
+    /// The TCP port.
+    pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Refuses Supabase's connection pooler, which cannot replicate.
+pub(super) fn refuse_pooler(address: &str) -> Result<()> {
+    let is_pooler = |entry: &str| {
+        let entry = entry.trim().to_ascii_lowercase();
+        entry
+            .strip_suffix(":6543")
+            .unwrap_or(&entry)
+            .ends_with(".pooler.supabase.com")
+    };
+    if address.split(',').any(is_pooler) {
+        return Err(configuration(
+            "'address' names Supabase's connection pooler, but replication needs a direct \
+             connection to the database: see https://go.estuary.dev/supabase-direct-address",
+        ));
+    }
+    Ok(())
+}
+
+/// Parses a comma-separated list of servers, to be tried in this order.
+pub(super) fn parse_hosts(address: &str) -> Result<Vec<HostPort>> {
+    // What looks like a connection string may hold a password, so it is not repeated.
+    if address.contains('@') || address.contains("://") {
+        return Err(configuration(
+            "'address' must be host or host:port, found a connection URL or a user name: give \
+             these in 'user', 'database' and 'credentials'",
+        ));
+    }
+    address
+        .split(',')
+        .map(|entry| parse_host(entry.trim()))
+        .collect()
+}
+
+fn parse_host(entry: &str) -> Result<HostPort> {
+    let invalid = |why: &str| {
+        configuration(format!(
+            "'address' must be host or host:port, found {entry:?}: {why}"
+        ))
+    };
+    let (host, port) = if let Some(rest) = entry.strip_prefix('[') {
+        let (host, rest) = rest
+            .split_once(']')
+            .ok_or_else(|| invalid("']' is missing"))?;
+        if !is_ipv6(host) {
+            return Err(invalid("between the brackets must be an IPv6 address"));
+        }
+        match rest.strip_prefix(':') {
+            Some(port) => (host, port),
+            None if rest.is_empty() => (host, ""),
+            None => return Err(invalid("behind the brackets only :port may follow")),
+        }
+    } else if is_ipv6(entry) {
+        (entry, "")
+    } else {
+        match entry.split_once(':') {
+            Some((_, port)) if port.contains(':') => {
+                return Err(invalid(
+                    "an IPv6 address with a port is written [address]:port",
+                ));
+            }
+            Some((host, port)) => (host, port),
+            None => (entry, ""),
+        }
+    };
+    if host.is_empty() {
+        return Err(invalid("the host is missing"));
+    }
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/\\?#[]".contains(c);
+    if host.contains(is_odd) {
+        return Err(invalid("the host has characters that no host name has"));
+    }
+    let port = match port {
+        "" => DEFAULT_PORT,
+        digits => digits
+            .parse()
+            .ok()
+            .filter(|&port| port != 0 && digits.bytes().all(|b| b.is_ascii_digit()))
+            .ok_or_else(|| invalid("the port must be a number from 1 to 65535"))?,
+    };
+    Ok(HostPort {
+        host: host.to_owned(),
+        port,
+    })
+}
+
+/// An IPv6 literal, with or without a zone.
+fn is_ipv6(text: &str) -> bool {
+    let address = text.split_once('%').map_or(text, |(address, _)| address);
+    address.parse::<Ipv6Addr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_form() {
+        for (address, due) in [
+            ("db.example.com", "db.example.com:5432"),
+            ("db.example.com:5433", "db.example.com:5433"),
+            ("db.example.com:", "db.example.com:5432"),
+            ("10.0.0.7:15432", "10.0.0.7:15432"),
+            ("[::1]:5415", "[::1]:5415"),
+            ("[fe80::1%eth0]", "[fe80::1%eth0]:5432"),
+            ("::1", "[::1]:5432"),
+            ("2001:db8::7", "[2001:db8::7]:5432"),
+            ("h1,h2:7, [::1]:8", "h1:5432 h2:7 [::1]:8"),
+        ] {
+            let hosts = parse_hosts(address).unwrap();
+            let shown: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+            assert_eq!(shown.join(" "), due, "{address}");
+        }
+        assert_eq!(parse_hosts("::1").unwrap()[0].host, "::1");
+    }
+
+    #[test]
+    fn refuses_what_is_neither_host_nor_port() {
+        for address in [
+            "h:0", "h:65536", "h:+7", "h:port", ":5432", "h1,,h2", ",", " ", "a b", "[::1",
+            "[h]:1", "[::1]x", "h:1:2", "/tmp", "h/db",
+        ] {
+            let error = parse_hosts(address).unwrap_err().to_string();
+            assert!(
+                error.starts_with("'address' must be host or host:port"),
+                "{address}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_connection_string_is_refused_without_repeating_it() {
+        for address in ["postgres://u:hunter2@h/db", "u:hunter2@h", "postgres://h"] {
+            let error = parse_hosts(address).unwrap_err().to_string();
+            assert!(
+                !error.contains("hunter2") && !error.contains("//h"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_pooler_of_supabase_is_refused() {
+        for address in [
+            "aws-0-eu.pooler.supabase.com",
+            "aws-0-eu.pooler.supabase.com:6543",
+            "h,AWS-0-EU.Pooler.Supabase.COM",
+        ] {
+            let error = refuse_pooler(address).unwrap_err().to_string();
+            assert!(
+                error.contains("go.estuary.dev/supabase-direct-address"),
+                "{error}"
+            );
+        }
+        refuse_pooler("db.abc.supabase.co:5432").unwrap();
+        refuse_pooler("aws-0-eu.pooler.supabase.com:5432").unwrap();
+        refuse_pooler("pooler.supabase.com.example.com").unwrap();
+    }
+}

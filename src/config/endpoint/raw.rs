@@ -1,0 +1,228 @@
+//! From JSON to a checked configuration: members, then checks in their documented order, then
+//! defaults.
+
+use super::values::{
+    parse_min_backfill_xid, parse_rediscovery_interval, parse_sslmode, parse_statement_timeout,
+    parse_watermarks_table,
+};
+use super::{Config, SshForwarding};
+use crate::config::address::{parse_hosts, refuse_pooler};
+use crate::config::credentials::{Credentials, RawCredentials};
+use crate::config::filters::{DiscoveryFilters, SkipBackfills, TablePattern};
+use crate::config::flags::Flags;
+use crate::config::members::{Members, configuration};
+use crate::config::secret::Secret;
+use crate::error::Result;
+
+const DEFAULT_PUBLICATION: &str = "flow_publication";
+const DEFAULT_SLOT: &str = "flow_slot";
+const DEFAULT_WATERMARKS_TABLE: &str = "public.flow_watermarks";
+const DEFAULT_CHUNK_SIZE: u32 = 4096;
+
+/// The members as they stand.
+pub(super) struct Raw {
+    address: String,
+    user: String,
+    database: String,
+    history_mode: bool,
+    credentials: Option<RawCredentials>,
+    password: Secret,
+    filters: RawFilters,
+    advanced: RawAdvanced,
+    network_tunnel: Option<SshForwarding>,
+}
+
+#[derive(Default)]
+struct RawFilters {
+    include_schemas: Vec<String>,
+    exclude_schemas: Vec<String>,
+    table_patterns: Vec<String>,
+    discover_unpublished_tables: bool,
+}
+
+#[derive(Default)]
+struct RawAdvanced {
+    publication_name: String,
+    slot_name: String,
+    watermarks_table: String,
+    skip_backfills: String,
+    backfill_chunk_size: i64,
+    sslmode: String,
+    discover_schemas: Vec<String>,
+    min_backfill_xid: String,
+    read_only_capture: bool,
+    capture_as_partitions: bool,
+    discover_unpublished_tables: bool,
+    source_tag: String,
+    rediscovery_interval: String,
+    feature_flags: String,
+    statement_timeout: String,
+}
+
+impl Raw {
+    pub(super) fn read(json: &str) -> Result<Self> {
+        let mut root = Members::root(json, "the endpoint configuration")?;
+        let raw = Self {
+            address: root.string("address")?.unwrap_or_default(),
+            user: root.string("user")?.unwrap_or_default(),
+            database: root.string("database")?.unwrap_or_default(),
+            history_mode: root.boolean("historyMode")?,
+            credentials: root
+                .object("credentials")?
+                .map(RawCredentials::read)
+                .transpose()?,
+            password: root.string("password")?.unwrap_or_default().into(),
+            filters: match root.object("discoveryFilters")? {
+                Some(members) => RawFilters::read(members)?,
+                None => RawFilters::default(),
+            },
+            advanced: match root.object("advanced")? {
+                Some(members) => RawAdvanced::read(members)?,
+                None => RawAdvanced::default(),
+            },
+            network_tunnel: match root.object("networkTunnel")? {
+                Some(members) => read_tunnel(members)?,
+                None => None,
+            },
+        };
+        // What encryption at rest leaves beside the decrypted members.
+        root.ignore("sops");
+        root.finish()?;
+        Ok(raw)
+    }
+
+    pub(super) fn check(self) -> Result<Config> {
+        if self.address.trim().is_empty() {
+            return Err(configuration(
+                "missing 'address': give the host or host:port of the database server",
+            ));
+        }
+        if self.user.is_empty() {
+            return Err(configuration(
+                "missing 'user': give the database user to log in as",
+            ));
+        }
+        let credentials = match self.credentials {
+            Some(credentials) => credentials.check(self.password)?,
+            None => Credentials::Password(self.password),
+        };
+        refuse_pooler(&self.address)?;
+        let hosts = parse_hosts(&self.address)?;
+
+        let advanced = self.advanced;
+        let watermarks_table = parse_watermarks_table(
+            or_default(&advanced.watermarks_table, DEFAULT_WATERMARKS_TABLE),
+            &self.database,
+        )?;
+        let skip_backfills = SkipBackfills::parse(&advanced.skip_backfills)?;
+        let sslmode = parse_sslmode(&advanced.sslmode)?;
+        if advanced.discover_schemas.iter().any(String::is_empty) {
+            return Err(configuration(
+                "invalid 'advanced.discover_schemas': entries must not be blank; leave the list \
+                 empty to look at all schemas",
+            ));
+        }
+        let statement_timeout = parse_statement_timeout(&advanced.statement_timeout)?;
+        let rediscovery_interval = parse_rediscovery_interval(&advanced.rediscovery_interval)?;
+        let table_patterns = self
+            .filters
+            .table_patterns
+            .iter()
+            .map(|pattern| TablePattern::compile(pattern))
+            .collect::<Result<_>>()?;
+        let min_backfill_xid = parse_min_backfill_xid(&advanced.min_backfill_xid)?;
+        let flags = Flags::parse(&advanced.feature_flags)?;
+
+        let mut include_schemas = self.filters.include_schemas;
+        include_schemas.extend(advanced.discover_schemas);
+        let chunk_size = match advanced.backfill_chunk_size {
+            ..=0 => DEFAULT_CHUNK_SIZE,
+            rows => u32::try_from(rows).unwrap_or(u32::MAX),
+        };
+        Ok(Config {
+            hosts,
+            user: self.user,
+            database: self.database,
+            credentials,
+            history_mode: self.history_mode,
+            discovery_filters: DiscoveryFilters {
+                include_schemas,
+                exclude_schemas: self.filters.exclude_schemas,
+                table_patterns,
+            },
+            discover_unpublished_tables: self.filters.discover_unpublished_tables
+                || advanced.discover_unpublished_tables,
+            publication_name: or_default(&advanced.publication_name, DEFAULT_PUBLICATION)
+                .to_owned(),
+            slot_name: or_default(&advanced.slot_name, DEFAULT_SLOT).to_owned(),
+            watermarks_table,
+            skip_backfills,
+            backfill_chunk_size: chunk_size,
+            sslmode,
+            min_backfill_xid,
+            read_only_capture: advanced.read_only_capture,
+            capture_as_partitions: advanced.capture_as_partitions,
+            source_tag: Some(advanced.source_tag).filter(|tag| !tag.is_empty()),
+            rediscovery_interval,
+            statement_timeout,
+            flags,
+            network_tunnel: self.network_tunnel,
+        })
+    }
+}
+
+impl RawFilters {
+    fn read(mut members: Members) -> Result<Self> {
+        let raw = Self {
+            include_schemas: members.strings("include_schemas")?,
+            exclude_schemas: members.strings("exclude_schemas")?,
+            table_patterns: members.strings("table_patterns")?,
+            discover_unpublished_tables: members.boolean("discover_unpublished_tables")?,
+        };
+        members.finish()?;
+        Ok(raw)
+    }
+}
+
+impl RawAdvanced {
+    fn read(mut members: Members) -> Result<Self> {
+        let raw = Self {
+            publication_name: members.string("publicationName")?.unwrap_or_default(),
+            slot_name: members.string("slotName")?.unwrap_or_default(),
+            watermarks_table: members.string("watermarksTable")?.unwrap_or_default(),
+            skip_backfills: members.string("skip_backfills")?.unwrap_or_default(),
+            backfill_chunk_size: members.integer("backfill_chunk_size")?.unwrap_or_default(),
+            sslmode: members.string("sslmode")?.unwrap_or_default(),
+            discover_schemas: members.strings("discover_schemas")?,
+            min_backfill_xid: members.string("min_backfill_xid")?.unwrap_or_default(),
+            read_only_capture: members.boolean("read_only_capture")?,
+            capture_as_partitions: members.boolean("capture_as_partitions")?,
+            discover_unpublished_tables: members.boolean("discover_unpublished_tables")?,
+            source_tag: members.string("source_tag")?.unwrap_or_default(),
+            rediscovery_interval: members.string("rediscovery_interval")?.unwrap_or_default(),
+            feature_flags: members.string("feature_flags")?.unwrap_or_default(),
+            statement_timeout: members.string("statement_timeout")?.unwrap_or_default(),
+        };
+        // Its opposite became the default long ago.
+        members.boolean("discover_only_published")?;
+        members.finish()?;
+        Ok(raw)
+    }
+}
+
+fn read_tunnel(mut members: Members) -> Result<Option<SshForwarding>> {
+    let mut tunnel = None;
+    if let Some(mut forwarding) = members.object("sshForwarding")? {
+        tunnel = Some(SshForwarding {
+            ssh_endpoint: forwarding.string("sshEndpoint")?.unwrap_or_default(),
+            private_key: forwarding.string("privateKey")?.unwrap_or_default().into(),
+        });
+        forwarding.finish()?;
+    }
+    members.finish()?;
+    Ok(tunnel.filter(|tunnel| !tunnel.ssh_endpoint.is_empty()))
+}
+
+fn or_default<'a>(text: &'a str, default: &'a str) -> &'a str {
+    if text.is_empty() { default } else { text }
+}

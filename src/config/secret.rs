@@ -1,0 +1,57 @@
+//! Text that must not reach a log or an error.
+
+use std::fmt;
+
+/// A password, token or private key. Neither `Debug` nor `Display` shows it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Returns the text itself, to be handed to the server or signed with.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns whether the text is empty.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_debug_nor_display_shows_the_text() {
+        let secret = Secret::from("hunter2");
+        assert_eq!(format!("{secret} {secret:?} {:?}", Some(&secret)), {
+            "[redacted] [redacted] Some([redacted])"
+        });
+        assert_eq!(secret.expose(), "hunter2");
+    }
+}

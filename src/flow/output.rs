@@ -1,0 +1,298 @@
+//! Writes responses: documents into a buffer, everything else straight through it.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+
+use super::codec::Codec;
+use super::response::{Checkpoint, ConnectorState, Response, SourcedSchema};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The buffer is written out when it holds this much.
+const FLUSH_THRESHOLD: usize = 1024 * 1024;
+
+/// A buffer that a large document made grow beyond this is given back.
+const MAX_IDLE_BUFFER: usize = 8 * FLUSH_THRESHOLD;
+
+/// The tags of the fields in the way to a document: field number and wire type.
+const TAG_CAPTURED: u8 = 6 << 3 | 2;
+const TAG_BINDING: u8 = 1 << 3;
+const TAG_DOC: u8 = 2 << 3 | 2;
+
+/// A length is only known when the document is there, so room for it is kept: five bytes hold any
+/// `u32`, and a varint may be longer than it need be.
+const LENGTH_ROOM: usize = 5;
+
+const JSON_TAIL: &[u8] = b"}}\n";
+
+/// Where a document under construction begins. See [`Output::begin_captured`].
+#[derive(Debug, Clone, Copy)]
+#[must_use = "a document that was begun must be ended or abandoned"]
+pub struct Mark {
+    /// Where the frame begins.
+    frame: usize,
+    /// Where the `Captured` message begins, behind its length; in protobuf only.
+    captured: usize,
+    /// Where the document begins.
+    document: usize,
+}
+
+/// The responses on one stream, usually [`stdout`].
+///
+/// A document is written in place: between [`begin_captured`](Self::begin_captured) and
+/// [`end_captured`](Self::end_captured) the caller appends it to [`buffer`](Self::buffer), which
+/// stays allocated. Documents may wait in the buffer, for without the next checkpoint they mean
+/// nothing; every other response takes along what waits before it.
+#[derive(Debug)]
+pub struct Output<W> {
+    writer: W,
+    codec: Codec,
+    buffer: Vec<u8>,
+    /// A write that failed may have left half a message behind, so none may follow.
+    is_broken: bool,
+}
+
+impl<W: Write> Output<W> {
+    /// Makes an output to `writer`, which need not buffer anything itself.
+    pub fn new(writer: W, codec: Codec) -> Self {
+        Self {
+            writer,
+            codec,
+            buffer: Vec::new(),
+            is_broken: false,
+        }
+    }
+
+    /// Returns the form of the messages.
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Begins a document of a binding. Until it is ended or abandoned, only
+    /// [`buffer`](Self::buffer) may be used, and only to append to.
+    #[inline]
+    pub fn begin_captured(&mut self, binding: u32) -> Mark {
+        let frame = self.buffer.len();
+        match self.codec {
+            Codec::Proto => {
+                self.buffer.extend_from_slice(&[0; 4]);
+                self.buffer.push(TAG_CAPTURED);
+                self.buffer.extend_from_slice(&[0; LENGTH_ROOM]);
+                let captured = self.buffer.len();
+                if binding != 0 {
+                    self.buffer.push(TAG_BINDING);
+                    prost::encoding::encode_varint(u64::from(binding), &mut self.buffer);
+                }
+                self.buffer.push(TAG_DOC);
+                self.buffer.extend_from_slice(&[0; LENGTH_ROOM]);
+                Mark {
+                    frame,
+                    captured,
+                    document: self.buffer.len(),
+                }
+            }
+            Codec::Json => {
+                self.buffer.extend_from_slice(b"{\"captured\":{");
+                if binding != 0 {
+                    self.buffer.extend_from_slice(b"\"binding\":");
+                    push_decimal(&mut self.buffer, binding);
+                    self.buffer.push(b',');
+                }
+                self.buffer.extend_from_slice(b"\"doc\":");
+                Mark {
+                    frame,
+                    captured: frame,
+                    document: self.buffer.len(),
+                }
+            }
+        }
+    }
+
+    /// Returns the buffer, to append a document to: one JSON value without line feeds.
+    #[inline]
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// Ends a document, and writes the buffer out if it is full.
+    ///
+    /// # Errors
+    ///
+    /// If the document is empty or does not fit into a message, which abandons it, or if writing
+    /// fails.
+    #[inline]
+    pub fn end_captured(&mut self, mark: Mark) -> Result<()> {
+        let length = self.buffer.len().saturating_sub(mark.document);
+        if length == 0 || !self.patch_lengths(mark) {
+            return Err(self.refuse(mark, length));
+        }
+        if self.codec == Codec::Json {
+            debug_assert!(
+                !self.buffer[mark.document..].contains(&b'\n'),
+                "a line feed within a document ends its message"
+            );
+            self.buffer.extend_from_slice(JSON_TAIL);
+        }
+        if self.buffer.len() >= FLUSH_THRESHOLD {
+            self.write_out()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes back a document that was begun.
+    pub fn abandon_captured(&mut self, mark: Mark) {
+        self.buffer.truncate(mark.frame);
+    }
+
+    /// Writes a response, and everything that waits before it.
+    ///
+    /// # Errors
+    ///
+    /// If the response cannot be encoded, or if writing fails.
+    pub fn respond(&mut self, response: &Response) -> Result<()> {
+        response.encode_frame(self.codec, &mut self.buffer)?;
+        self.flush()
+    }
+
+    /// Writes the schema that the source gives a binding's documents.
+    ///
+    /// # Errors
+    ///
+    /// If writing fails, or if it is not JSON, which only the JSON codec finds out.
+    pub fn sourced_schema(&mut self, binding: u32, schema_json: &str) -> Result<()> {
+        let schema_json = schema_json.to_owned();
+        self.respond(
+            &SourcedSchema {
+                binding,
+                schema_json,
+            }
+            .into(),
+        )
+    }
+
+    /// Writes a checkpoint whose state is a merge patch.
+    ///
+    /// # Errors
+    ///
+    /// If writing fails, or if it is not JSON, which only the JSON codec finds out.
+    pub fn checkpoint(&mut self, state_json: &str) -> Result<()> {
+        let state = ConnectorState {
+            updated_json: state_json.to_owned(),
+            merge_patch: true,
+        };
+        self.respond(&Checkpoint { state: Some(state) }.into())
+    }
+
+    /// Writes out everything that waits.
+    ///
+    /// # Errors
+    ///
+    /// If writing fails, now or before.
+    pub fn flush(&mut self) -> Result<()> {
+        self.write_out()?;
+        self.writer.flush().map_err(|error| self.break_off(error))
+    }
+
+    /// Returns how many bytes wait in the buffer.
+    #[inline]
+    pub fn pending_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Writes the lengths that were left open. Returns whether they fit.
+    fn patch_lengths(&mut self, mark: Mark) -> bool {
+        if self.codec == Codec::Json {
+            return true;
+        }
+        let end = self.buffer.len();
+        let lengths =
+            [mark.frame + 4, mark.captured, mark.document].map(|start| u32::try_from(end - start));
+        let [Ok(message), Ok(captured), Ok(document)] = lengths else {
+            return false;
+        };
+        let mut patch = |at: usize, bytes: &[u8]| {
+            self.buffer[at..at + bytes.len()].copy_from_slice(bytes);
+        };
+        patch(mark.frame, &message.to_le_bytes());
+        patch(mark.captured - LENGTH_ROOM, &padded_varint(captured));
+        patch(mark.document - LENGTH_ROOM, &padded_varint(document));
+        true
+    }
+
+    #[cold]
+    fn refuse(&mut self, mark: Mark, length: usize) -> Error {
+        self.abandon_captured(mark);
+        let what = if length == 0 {
+            "a document is empty".to_owned()
+        } else {
+            format!("a document of {length} bytes outgrows the framing of 4 GiB")
+        };
+        Error::new(ErrorKind::Internal, what)
+    }
+
+    fn write_out(&mut self) -> Result<()> {
+        if self.is_broken {
+            return Err(Error::new(ErrorKind::Io, "writing responses failed before"));
+        }
+        let result = self.writer.write_all(&self.buffer);
+        self.buffer.clear();
+        if self.buffer.capacity() > MAX_IDLE_BUFFER {
+            self.buffer.shrink_to(FLUSH_THRESHOLD);
+        }
+        result.map_err(|error| self.break_off(error))
+    }
+
+    #[cold]
+    fn break_off(&mut self, error: io::Error) -> Error {
+        self.is_broken = true;
+        let message = match error.kind() {
+            io::ErrorKind::BrokenPipe => "writing responses failed: their reader is gone",
+            _ => "writing responses failed",
+        };
+        Error::new(ErrorKind::Io, message).with_source(error)
+    }
+}
+
+/// Returns stdout as a file of its own. The standard library's handle would look for line feeds in
+/// every buffer and keep back what follows the last one.
+///
+/// # Errors
+///
+/// If stdout is closed, or no further file can be opened.
+pub fn stdout() -> Result<File> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(|error| {
+        Error::new(ErrorKind::Io, "stdout cannot be written to").with_source(error)
+    })?;
+    Ok(File::from(stdout))
+}
+
+/// The varint of a number in exactly five bytes.
+fn padded_varint(number: u32) -> [u8; LENGTH_ROOM] {
+    let mut rest = number;
+    let mut bytes = [0; LENGTH_ROOM];
+    for byte in &mut bytes {
+        // The low byte of `rest`, of which seven bits count.
+        *byte = rest.to_le_bytes()[0] | 0x80;
+        rest >>= 7;
+    }
+    bytes[LENGTH_ROOM - 1] &= 0x7f;
+    bytes
+}
+
+fn push_decimal(buffer: &mut Vec<u8>, number: u32) {
+    let mut digits = [0; 10];
+    let (mut rest, mut start) = (number, digits.len());
+    loop {
+        start -= 1;
+        digits[start] = b'0' + (rest % 10).to_le_bytes()[0];
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    buffer.extend_from_slice(&digits[start..]);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! The answer to Spec.
+
+use super::response::{Response, Spec};
+use crate::config::{ENDPOINT_SCHEMA, RESOURCE_SCHEMA};
+
+/// The version of the protocol that this connector speaks.
+pub const PROTOCOL_VERSION: u32 = 3_032_023;
+
+/// Where the documentation is, unless the environment says otherwise.
+pub const DOCUMENTATION_URL: &str = "https://go.estuary.dev/source-postgresql";
+
+/// Returns what the connector is. `docs_url` replaces the place of the documentation: the value of
+/// `DOCS_URL`, by which an image for one kind of server points to pages of its own.
+pub fn spec(docs_url: Option<&str>) -> Response {
+    let documentation_url = docs_url
+        .filter(|url| !url.is_empty())
+        .unwrap_or(DOCUMENTATION_URL);
+    Response::Spec(Spec {
+        protocol: PROTOCOL_VERSION,
+        config_schema_json: unindent(ENDPOINT_SCHEMA),
+        resource_config_schema_json: unindent(RESOURCE_SCHEMA),
+        documentation_url: documentation_url.to_owned(),
+        resource_path_pointers: vec!["/namespace".to_owned(), "/stream".to_owned()],
+    })
+}
+
+fn unindent(json: &str) -> String {
+    json.lines().map(str::trim).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{endpoint_schema, resource_schema};
+    use crate::flow::Codec;
+
+    #[test]
+    fn the_spec_is_one_line_of_json_with_everything_the_runtime_needs() {
+        let mut line = Vec::new();
+        spec(None).encode_frame(Codec::Json, &mut line).unwrap();
+        assert_eq!(
+            line.iter().position(|byte| *byte == b'\n'),
+            Some(line.len() - 1)
+        );
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        let due = serde_json::json!({"spec": {
+            "protocol": 3_032_023,
+            "configSchema": endpoint_schema(),
+            "resourceConfigSchema": resource_schema(),
+            "documentationUrl": "https://go.estuary.dev/source-postgresql",
+            "resourcePathPointers": ["/namespace", "/stream"],
+        }});
+        assert_eq!(value, due);
+    }
+
+    #[test]
+    fn an_image_can_point_to_pages_of_its_own() {
+        let url = |docs_url| match spec(docs_url) {
+            Response::Spec(spec) => spec.documentation_url,
+            _ => unreachable!("spec() answers Spec"),
+        };
+        assert_eq!(url(Some("https://x")), "https://x");
+        assert_eq!(url(Some("")), DOCUMENTATION_URL);
+    }
+}

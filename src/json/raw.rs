@@ -1,0 +1,467 @@
+//! Raw JSON: checked and stripped of white space in one pass.
+//!
+//! What the server accepted as `json` may hold escapes of surrogates without a partner, which no
+//! string of Unicode characters has; each becomes the escape of U+FFFD. All else stays as it is
+//! spelled: the order of members, duplicates, the digits of numbers.
+
+use std::fmt;
+
+use super::escape::plain_run;
+
+/// Text that is not one JSON value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MalformedJson {
+    offset: usize,
+}
+
+impl MalformedJson {
+    /// Returns the number of bytes that were well-formed.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+}
+
+impl fmt::Display for MalformedJson {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "malformed JSON at byte {}", self.offset)
+    }
+}
+
+impl std::error::Error for MalformedJson {}
+
+/// Appends a JSON value without white space between its tokens. Nesting has no limit.
+///
+/// # Errors
+///
+/// Fails if the text is not exactly one value; what was appended by then is of no use.
+pub fn compact(text: &[u8], out: &mut Vec<u8>) -> Result<(), MalformedJson> {
+    match std::str::from_utf8(text) {
+        Ok(text) => Compactor {
+            text: text.as_bytes(),
+            at: 0,
+            out,
+        }
+        .run(),
+        Err(_) => compact_repaired(text, out),
+    }
+}
+
+#[cold]
+fn compact_repaired(text: &[u8], out: &mut Vec<u8>) -> Result<(), MalformedJson> {
+    let mut repaired = String::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        repaired.push_str(chunk.valid());
+        repaired.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    Compactor {
+        text: repaired.as_bytes(),
+        at: 0,
+        out,
+    }
+    .run()
+}
+
+struct Compactor<'a> {
+    /// Valid UTF-8.
+    text: &'a [u8],
+    at: usize,
+    out: &'a mut Vec<u8>,
+}
+
+impl Compactor<'_> {
+    fn run(mut self) -> Result<(), MalformedJson> {
+        self.out.reserve(self.text.len());
+        let mut nesting = Nesting::default();
+        loop {
+            // A value starts here. One that opens a container with something in it is not complete.
+            match self.peek_token() {
+                Some(b'{') => {
+                    self.copy(1);
+                    if self.peek_token() == Some(b'}') {
+                        self.copy(1);
+                    } else {
+                        nesting.push(true);
+                        self.member_name()?;
+                        continue;
+                    }
+                }
+                Some(b'[') => {
+                    self.copy(1);
+                    if self.peek_token() == Some(b']') {
+                        self.copy(1);
+                    } else {
+                        nesting.push(false);
+                        continue;
+                    }
+                }
+                Some(b'"') => self.string()?,
+                Some(b'-' | b'0'..=b'9') => self.number()?,
+                Some(b't') => self.literal(b"true")?,
+                Some(b'f') => self.literal(b"false")?,
+                Some(b'n') => self.literal(b"null")?,
+                _ => return Err(self.malformed()),
+            }
+            // A value ended here, and perhaps the containers around it.
+            loop {
+                match (nesting.top(), self.peek_token()) {
+                    (None, None) => return Ok(()),
+                    (Some(true), Some(b'}')) | (Some(false), Some(b']')) => {
+                        self.copy(1);
+                        nesting.pop();
+                    }
+                    (Some(is_object), Some(b',')) => {
+                        self.copy(1);
+                        if is_object {
+                            self.member_name()?;
+                        }
+                        break;
+                    }
+                    _ => return Err(self.malformed()),
+                }
+            }
+        }
+    }
+
+    fn malformed(&self) -> MalformedJson {
+        MalformedJson { offset: self.at }
+    }
+
+    fn byte(&self, offset: usize) -> Option<u8> {
+        self.text.get(self.at + offset).copied()
+    }
+
+    /// Skips white space and returns the byte that follows.
+    #[inline]
+    fn peek_token(&mut self) -> Option<u8> {
+        while let Some(byte) = self.byte(0) {
+            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    #[inline]
+    fn copy(&mut self, length: usize) {
+        if let Some(bytes) = self.text.get(self.at..self.at + length) {
+            self.out.extend_from_slice(bytes);
+        }
+        self.at += length;
+    }
+
+    /// Copies the name of a member and the colon.
+    fn member_name(&mut self) -> Result<(), MalformedJson> {
+        if self.peek_token() != Some(b'"') {
+            return Err(self.malformed());
+        }
+        self.string()?;
+        if self.peek_token() != Some(b':') {
+            return Err(self.malformed());
+        }
+        self.copy(1);
+        Ok(())
+    }
+
+    fn literal(&mut self, word: &[u8]) -> Result<(), MalformedJson> {
+        if !self
+            .text
+            .get(self.at..)
+            .is_some_and(|rest| rest.starts_with(word))
+        {
+            return Err(self.malformed());
+        }
+        self.copy(word.len());
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), MalformedJson> {
+        let digits = |from: usize| {
+            let rest = self.text.get(self.at + from..).unwrap_or_default();
+            rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
+        };
+        let mut length = usize::from(self.byte(0) == Some(b'-'));
+        let integer = digits(length);
+        if integer == 0 || integer > 1 && self.byte(length) == Some(b'0') {
+            return Err(self.malformed());
+        }
+        length += integer;
+        if self.byte(length) == Some(b'.') {
+            let fraction = digits(length + 1);
+            if fraction == 0 {
+                return Err(self.malformed());
+            }
+            length += 1 + fraction;
+        }
+        if let Some(b'e' | b'E') = self.byte(length) {
+            length += 1 + usize::from(matches!(self.byte(length + 1), Some(b'+' | b'-')));
+            let exponent = digits(length);
+            if exponent == 0 {
+                return Err(self.malformed());
+            }
+            length += exponent;
+        }
+        self.copy(length);
+        Ok(())
+    }
+
+    /// Copies a string, from its opening to its closing quote.
+    fn string(&mut self) -> Result<(), MalformedJson> {
+        let mut length = 1;
+        loop {
+            length += plain_run(self.text.get(self.at + length..).unwrap_or_default());
+            match self.byte(length) {
+                Some(b'"') => {
+                    self.copy(length + 1);
+                    return Ok(());
+                }
+                Some(b'\\') => match self.byte(length + 1) {
+                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => length += 2,
+                    Some(b'u') => match (self.unit(length)?, self.unit(length + 6)) {
+                        (0xD800..=0xDBFF, Ok(0xDC00..=0xDFFF)) => length += 12,
+                        (0xD800..=0xDFFF, _) => {
+                            self.copy(length);
+                            self.out.extend_from_slice(b"\\uFFFD");
+                            self.at += 6;
+                            length = 0;
+                        }
+                        _ => length += 6,
+                    },
+                    _ => return Err(self.malformed()),
+                },
+                _ => return Err(self.malformed()),
+            }
+        }
+    }
+
+    /// Reads the UTF-16 code unit of a `\u` escape.
+    fn unit(&self, offset: usize) -> Result<u16, MalformedJson> {
+        let from = self.at + offset;
+        match self.text.get(from..from + 6) {
+            Some([b'\\', b'u', hex @ ..]) => hex.iter().try_fold(0, |unit, &byte| {
+                let digit = char::from(byte)
+                    .to_digit(16)
+                    .and_then(|d| u16::try_from(d).ok());
+                digit
+                    .map(|digit| unit << 4 | digit)
+                    .ok_or_else(|| self.malformed())
+            }),
+            _ => Err(self.malformed()),
+        }
+    }
+}
+
+/// For each container that is open, whether it is an object: bits, so that the usual depth costs
+/// no allocation.
+#[derive(Default)]
+struct Nesting {
+    depth: usize,
+    inline: [u64; 4],
+    spilled: Vec<u64>,
+}
+
+impl Nesting {
+    fn word(&mut self, index: usize) -> Option<&mut u64> {
+        let inline = self.inline.len();
+        if index < inline {
+            self.inline.get_mut(index)
+        } else {
+            self.spilled.get_mut(index - inline)
+        }
+    }
+
+    fn push(&mut self, is_object: bool) {
+        let (index, bit) = (self.depth / 64, self.depth % 64);
+        if index >= self.inline.len() + self.spilled.len() {
+            self.spilled.push(0);
+        }
+        if let Some(word) = self.word(index) {
+            *word = *word & !(1 << bit) | u64::from(is_object) << bit;
+        }
+        self.depth += 1;
+    }
+
+    fn pop(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    fn top(&mut self) -> Option<bool> {
+        let last = self.depth.checked_sub(1)?;
+        self.word(last / 64)
+            .map(|word| *word >> (last % 64) & 1 == 1)
+    }
+}
+
+/// Shortens the JSON string that starts at `start` and ends the buffer so that its characters take
+/// at most `limit` bytes as UTF-8. A value of another kind stays.
+pub fn truncate_string(out: &mut Vec<u8>, start: usize, limit: usize) {
+    if out.get(start) != Some(&b'"') {
+        return;
+    }
+    let (mut at, mut decoded) = (start + 1, 0);
+    while let Some((spelled, bytes)) = character(out.get(at..).unwrap_or_default()) {
+        if decoded + bytes > limit {
+            out.truncate(at);
+            out.push(b'"');
+            return;
+        }
+        at += spelled;
+        decoded += bytes;
+    }
+}
+
+/// Returns how many bytes the first character of a string's contents takes as spelled, and as
+/// UTF-8; `None` at the closing quote.
+fn character(contents: &[u8]) -> Option<(usize, usize)> {
+    let is_high = |hex: &[u8]| {
+        matches!(
+            hex,
+            [b'd' | b'D', b'8' | b'9' | b'a'..=b'b' | b'A'..=b'B', ..]
+        )
+    };
+    match contents {
+        [] | [b'"', ..] => None,
+        [b'\\', b'u', hex @ ..] if is_high(hex) => Some((12, 4)),
+        [b'\\', b'u', b'0', b'0', b'0'..=b'7', ..] => Some((6, 1)),
+        [b'\\', b'u', b'0', b'0'..=b'7', ..] => Some((6, 2)),
+        [b'\\', b'u', ..] => Some((6, 3)),
+        [b'\\', ..] => Some((2, 1)),
+        [0xC0..=0xDF, ..] => Some((2, 2)),
+        [0xE0..=0xEF, ..] => Some((3, 3)),
+        [0xF0..=0xFF, ..] => Some((4, 4)),
+        _ => Some((1, 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compacted(text: &[u8]) -> Result<String, MalformedJson> {
+        let mut out = Vec::new();
+        compact(text, &mut out)?;
+        Ok(String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn keeps_the_spelling_and_drops_white_space() {
+        let rows = [
+            (
+                r#" { "b" : 1 , "a" : "<&>", "d":1.0e5 } "#,
+                r#"{"b":1,"a":"<&>","d":1.0e5}"#,
+            ),
+            (r#"{"a": 1, "a": [ ], "c":{ }}"#, r#"{"a":1,"a":[],"c":{}}"#),
+            (
+                "[ 1.50 , 1E400,-0, -0.5e-7,\t0 ]\r\n",
+                "[1.50,1E400,-0,-0.5e-7,0]",
+            ),
+            (
+                r#" "\/ \u0000 \u00E9 é 😀 \\u \" \b\f\n\r\t" "#,
+                r#""\/ \u0000 \u00E9 é 😀 \\u \" \b\f\n\r\t""#,
+            ),
+            (" null ", "null"),
+            ("[true,false , null]", "[true,false,null]"),
+            ("12345678901234567890.10", "12345678901234567890.10"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(compacted(text.as_bytes()).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn replaces_surrogates_without_a_partner() {
+        let rows = [
+            (r#""\ud83d\u200b\ude14""#, r#""\uFFFD\u200b\uFFFD""#),
+            (
+                r#"{"\uDeAd": "\ud83d\udE14"}"#,
+                r#"{"\uFFFD":"\ud83d\udE14"}"#,
+            ),
+            (r#""foo \"bar\\udfs\" /baz""#, r#""foo \"bar\\udfs\" /baz""#),
+            (
+                r#""\uD800\uD83D\uDE00\uDC00x""#,
+                r#""\uFFFD\uD83D\uDE00\uFFFDx""#,
+            ),
+            (r#""\uD800""#, r#""\uFFFD""#),
+            (r#""a\uD800b""#, r#""a\uFFFDb""#),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(compacted(text.as_bytes()).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_repaired_in_strings_and_refused_elsewhere() {
+        assert_eq!(
+            compacted(b"[\"\xe9\xff\"]").unwrap(),
+            "[\"\u{fffd}\u{fffd}\"]"
+        );
+        assert!(compacted(b"[\xe9]").is_err());
+    }
+
+    #[test]
+    fn prefixes_extensions_and_other_malformed_text_fail() {
+        let whole = r#"{"a":[1,-2.5e+3,"x\u00e9",{}],"b":null}"#;
+        for length in 0..whole.len() {
+            assert!(compacted(&whole.as_bytes()[..length]).is_err(), "{length}");
+        }
+        let rows = [
+            "1 2",
+            "{}x",
+            "01",
+            "-",
+            "1.",
+            "1e",
+            "+1",
+            ".5",
+            "[1,]",
+            "{,}",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "[1}",
+            "{\"a\":1]",
+            "tru",
+            "nul",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"\n\"",
+            "]",
+            "{1:2}",
+            "'a'",
+            "NaN",
+        ];
+        for text in rows {
+            assert!(compacted(text.as_bytes()).is_err(), "{text}");
+        }
+        assert_eq!(compacted(b"[1,x").unwrap_err().offset(), 3);
+    }
+
+    #[test]
+    fn nesting_is_not_limited_by_the_stack() {
+        let depth = 200_000;
+        let text = "[{\"a\":".repeat(depth) + "1" + &"}]".repeat(depth);
+        assert_eq!(compacted(text.as_bytes()).unwrap(), text);
+    }
+
+    #[test]
+    fn strings_are_cut_between_characters() {
+        let rows = [
+            (r#""abcdef""#, 3, r#""abc""#),
+            (r#""abc""#, 3, r#""abc""#),
+            (r#""ab\ncd""#, 3, r#""ab\n""#),
+            (r#""aé""#, 2, r#""a""#),
+            (r#""a\u00e9b""#, 3, r#""a\u00e9""#),
+            (r#""a\u00e9b""#, 2, r#""a""#),
+            (r#""\u0041\u2028x""#, 3, r#""\u0041""#),
+            (r#""\ud83d\ude00x""#, 3, r#""""#),
+            (r#""\ud83d\ude00x""#, 4, r#""\ud83d\ude00""#),
+            ("[12345]", 3, "[12345]"),
+        ];
+        for (text, limit, expected) in rows {
+            let mut out = b"[".to_vec();
+            out.extend_from_slice(text.as_bytes());
+            truncate_string(&mut out, 1, limit);
+            assert_eq!(std::str::from_utf8(&out[1..]).unwrap(), expected);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! A connection: socket, session and receive buffer together.
+
+use std::fmt;
+
+use protocol::{Event, Session};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::{ReceiveBuffer, Stream};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A connection whose start-up is complete.
+#[derive(Debug)]
+pub struct Connection {
+    stream: Stream,
+    session: Session,
+    input: ReceiveBuffer,
+}
+
+impl Connection {
+    pub(super) fn new(stream: Stream, session: Session) -> Self {
+        Self {
+            stream,
+            session,
+            input: ReceiveBuffer::default(),
+        }
+    }
+
+    /// Returns the session, to queue requests with; [`Connection::send`] sends them.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Returns the session's facts: parameters, transaction status, version.
+    pub fn facts(&self) -> &Session {
+        &self.session
+    }
+
+    /// Sends what the session has queued.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection is gone.
+    pub async fn send(&mut self) -> Result<()> {
+        send(&mut self.session, &mut self.stream).await
+    }
+
+    /// Waits until [`Connection::try_event`] has an event.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection ends, or the server sends what is no message.
+    pub async fn fill(&mut self) -> Result<()> {
+        fill(&self.session, &mut self.input, &mut self.stream).await
+    }
+
+    /// Returns the next event, if it is there already.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the server breaks the protocol.
+    #[inline]
+    pub fn try_event(&mut self) -> Result<Option<Event<'_>>> {
+        next(&mut self.session, &mut self.input)
+    }
+
+    /// Waits for the next event, sending first what earlier ones have queued.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection ends or the server breaks the protocol.
+    pub async fn event(&mut self) -> Result<Event<'_>> {
+        self.send().await?;
+        self.fill().await?;
+        self.try_event()?.ok_or_else(unframed)
+    }
+
+    pub(super) fn stream_mut(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    pub(super) fn unread(&self) -> &[u8] {
+        self.input.unread()
+    }
+
+    pub(super) fn into_parts(self) -> (Stream, Session) {
+        (self.stream, self.session)
+    }
+
+    /// Takes the connection apart for streaming, so that positions can be reported while a reader
+    /// is busy elsewhere.
+    pub fn into_halves(self) -> (ReplicationReader, ReplicationWriter) {
+        let (read, write): (BoxedRead, BoxedWrite) = match self.stream {
+            Stream::Plain(stream) => {
+                let (read, write) = stream.into_split();
+                (Box::new(read), Box::new(write))
+            }
+            Stream::Tls(stream) => {
+                let (read, write) = tokio::io::split(*stream);
+                (Box::new(read), Box::new(write))
+            }
+        };
+        let reader = ReplicationReader {
+            stream: read,
+            session: self.session,
+            input: self.input,
+        };
+        (reader, ReplicationWriter { stream: write })
+    }
+}
+
+type BoxedRead = Box<dyn AsyncRead + Send + Unpin>;
+type BoxedWrite = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// The receiving half of a connection in CopyBoth mode.
+pub struct ReplicationReader {
+    stream: BoxedRead,
+    session: Session,
+    input: ReceiveBuffer,
+}
+
+impl fmt::Debug for ReplicationReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplicationReader")
+            .field("input", &self.input)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ReplicationReader {
+    /// Waits until [`ReplicationReader::try_event`] has an event.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection ends, or the server sends what is no message.
+    pub async fn fill(&mut self) -> Result<()> {
+        fill(&self.session, &mut self.input, &mut self.stream).await
+    }
+
+    /// Returns the next event, if it is there already.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the server breaks the protocol.
+    #[inline]
+    pub fn try_event(&mut self) -> Result<Option<Event<'_>>> {
+        next(&mut self.session, &mut self.input)
+    }
+
+    /// Returns whether a whole message waits in the buffer.
+    pub fn has_event(&self) -> bool {
+        self.session.needed(self.input.unread()) == 0
+    }
+}
+
+/// The sending half of a connection in CopyBoth mode.
+pub struct ReplicationWriter {
+    stream: BoxedWrite,
+}
+
+impl fmt::Debug for ReplicationWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplicationWriter").finish_non_exhaustive()
+    }
+}
+
+impl ReplicationWriter {
+    /// Sends bytes that are whole frontend messages.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection is gone.
+    pub async fn send(&mut self, messages: &[u8]) -> Result<()> {
+        self.stream.write_all(messages).await.map_err(lost)?;
+        self.stream.flush().await.map_err(lost)
+    }
+}
+
+async fn send(session: &mut Session, stream: &mut Stream) -> Result<()> {
+    while let Some(bytes) = session.poll_transmit() {
+        stream.write_all(&bytes).await.map_err(lost)?;
+    }
+    stream.flush().await.map_err(lost)
+}
+
+async fn fill(
+    session: &Session,
+    input: &mut ReceiveBuffer,
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<()> {
+    loop {
+        let needed = session.needed(input.unread());
+        if needed == 0 {
+            return Ok(());
+        }
+        if input.fill(stream, needed).await.map_err(lost)? == 0 {
+            return Err(Error::new(
+                ErrorKind::Connection,
+                "the server closed the connection unexpectedly",
+            ));
+        }
+    }
+}
+
+#[inline]
+fn next<'a>(session: &mut Session, input: &'a mut ReceiveBuffer) -> Result<Option<Event<'a>>> {
+    let (unread, consumed) = input.split();
+    match session.handle_input(unread) {
+        Ok(Some((count, event))) => {
+            *consumed += count;
+            Ok(Some(event))
+        }
+        Ok(None) => Ok(None),
+        Err(error) => Err(broken(error)),
+    }
+}
+
+pub(super) fn lost(error: std::io::Error) -> Error {
+    Error::new(
+        ErrorKind::Connection,
+        "the connection to the server was lost",
+    )
+    .with_source(error)
+}
+
+/// The session has consumed nothing although it needed no more bytes.
+fn unframed() -> Error {
+    Error::new(
+        ErrorKind::Internal,
+        "a whole message from the server was not recognized",
+    )
+}
+
+pub(super) fn broken(error: protocol::ProtocolError) -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        "the server sent what the protocol does not allow",
+    )
+    .with_source(error)
+}

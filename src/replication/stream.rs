@@ -1,0 +1,205 @@
+//! The stream of a slot: what the server sends, one message at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::command::start_replication;
+use protocol::{Event, LogicalReplicationMessage, Lsn, ParseContext, ReplicationMessage};
+use tracing::info;
+
+use super::{Feedback, Progress};
+use crate::client::{Client, log_notice, server_error};
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::ReplicationReader;
+
+/// What is asked of the server when streaming starts.
+#[derive(Debug, Clone)]
+pub struct StreamOptions {
+    /// The slot to read.
+    pub slot: String,
+    /// The publication that says which tables' changes are sent.
+    pub publication: String,
+    /// The position to start from: transactions that commit at or after it are sent.
+    pub start: Lsn,
+    /// The time between two status updates.
+    pub status_interval: Duration,
+}
+
+/// The longest silence of a server that was asked for an answer every few seconds. It is generous
+/// since a server that decodes a large transaction answers late; a dead network is noticed by the
+/// socket's keep-alives long before.
+const SILENCE_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// SQLSTATE object_in_use: another connection reads the slot.
+const OBJECT_IN_USE: &str = "55006";
+/// SQLSTATE undefined_object: there is no such slot.
+const UNDEFINED_OBJECT: &str = "42704";
+
+/// What the stream carries.
+#[derive(Debug)]
+pub enum StreamItem<'a> {
+    /// The server has sent everything that committed before `wal_end`.
+    Keepalive {
+        /// Position up to which the log was decoded and sent.
+        wal_end: Lsn,
+    },
+    /// A message of the output plugin.
+    Message {
+        /// Position of the change in the log.
+        wal_start: Lsn,
+        /// The message, borrowed from the receive buffer.
+        message: LogicalReplicationMessage<'a>,
+    },
+    /// Something that is of no interest here, such as a notice; it was logged if it ought to be.
+    Other,
+}
+
+/// A slot's stream, read message by message.
+#[derive(Debug)]
+pub struct ReplicationStream {
+    reader: ReplicationReader,
+    feedback: Feedback,
+    progress: Arc<Progress>,
+}
+
+impl ReplicationStream {
+    /// Starts streaming.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the server's reason; a slot that is missing or in use is named as such.
+    pub async fn start(client: Client, options: &StreamOptions) -> Result<Self> {
+        let StreamOptions {
+            slot,
+            publication,
+            start,
+            status_interval,
+        } = options;
+        info!(startLSN = %start, %publication, %slot, "starting replication");
+        let publications = protocol::quote_identifier(publication);
+        let command = start_replication(
+            slot,
+            *start,
+            &[
+                ("proto_version", "1"),
+                ("publication_names", publications.as_str()),
+            ],
+        );
+        let connection = client.start_replication(&command).await.map_err(|error| {
+            let what = match error.sqlstate() {
+                Some(OBJECT_IN_USE) => format!(
+                    "the replication slot \"{slot}\" is in use: another capture, or an earlier \
+                     session of this one that the server has not noticed to be gone, is reading it"
+                ),
+                Some(UNDEFINED_OBJECT) => format!(
+                    "the replication slot \"{slot}\" does not exist any more: changes since the \
+                     last checkpoint are lost, so every binding has to be backfilled anew"
+                ),
+                _ => format!("reading the replication slot \"{slot}\" from {start} failed"),
+            };
+            error.context(what)
+        })?;
+        let (reader, writer) = connection.into_halves();
+        let progress = Arc::new(Progress::new(*start));
+        let feedback = Feedback::start(writer, Arc::clone(&progress), *status_interval);
+        Ok(Self {
+            reader,
+            feedback,
+            progress,
+        })
+    }
+
+    /// Returns the position up to which the server may forget.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Returns the sender of status updates.
+    pub fn feedback(&self) -> &Feedback {
+        &self.feedback
+    }
+
+    /// Waits until [`ReplicationStream::try_next`] has an item. May be cancelled without losing any.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection ends or has been silent for too long.
+    pub async fn fill(&mut self) -> Result<()> {
+        tokio::time::timeout(SILENCE_LIMIT, self.reader.fill())
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorKind::Connection,
+                    format!(
+                        "the server has not sent anything for {} minutes, although it was asked to",
+                        SILENCE_LIMIT.as_secs() / 60
+                    ),
+                ))
+            })
+    }
+
+    /// Returns whether an item is there without waiting.
+    pub fn has_next(&self) -> bool {
+        self.reader.has_event()
+    }
+
+    /// Returns the next item, if it is there already.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the server ends the stream, reports an error, or sends what cannot be parsed.
+    #[inline]
+    pub fn try_next(&mut self) -> Result<Option<StreamItem<'_>>> {
+        let Some(event) = self.reader.try_event()? else {
+            return Ok(None);
+        };
+        match event {
+            Event::CopyData(data) => match ReplicationMessage::parse(data).map_err(undecodable)? {
+                ReplicationMessage::XLogData(data) => {
+                    let context = ParseContext {
+                        protocol_version: 1,
+                        ..ParseContext::default()
+                    };
+                    let message = LogicalReplicationMessage::parse(data.data, context)
+                        .map_err(undecodable)?;
+                    Ok(Some(StreamItem::Message {
+                        wal_start: data.wal_start,
+                        message,
+                    }))
+                }
+                ReplicationMessage::PrimaryKeepalive(keepalive) => {
+                    if keepalive.reply_requested {
+                        self.feedback.send();
+                    }
+                    Ok(Some(StreamItem::Keepalive {
+                        wal_end: keepalive.wal_end,
+                    }))
+                }
+                _ => Ok(Some(StreamItem::Other)),
+            },
+            Event::Error(report) => Err(server_error(report.into_owned())),
+            Event::Notice(report) => {
+                log_notice(&report);
+                Ok(Some(StreamItem::Other))
+            }
+            Event::CopyDone | Event::CommandComplete(_) | Event::Ready(_) => Err(Error::new(
+                ErrorKind::Connection,
+                "the server ended the replication stream",
+            )),
+            _ => Ok(Some(StreamItem::Other)),
+        }
+    }
+
+    /// Ends the stream, telling the server the last durable position.
+    pub async fn finish(self) {
+        self.feedback.finish().await;
+    }
+}
+
+fn undecodable(error: protocol::DecodeError) -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        "a message of the replication stream cannot be parsed",
+    )
+    .with_source(error)
+}

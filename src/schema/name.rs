@@ -1,0 +1,128 @@
+//! Names of tables and columns as collections, anchors and JSON pointers have them.
+
+use crate::catalog::TableId;
+
+/// Returns the JSON pointer of a column's property.
+pub fn column_pointer(column: &str) -> String {
+    format!("/{}", column.replace('~', "~0").replace('/', "~1"))
+}
+
+/// Returns the column that a JSON pointer of a property means. Pointers deeper than that are taken
+/// for a name with slashes in it.
+pub fn pointer_column(pointer: &str) -> String {
+    pointer
+        .strip_prefix('/')
+        .unwrap_or(pointer)
+        .replace("~1", "/")
+        .replace("~0", "~")
+}
+
+/// Returns the name that is recommended for a table's collection.
+pub fn recommended_name(table: &TableId) -> String {
+    format!("{}/{}", component(&table.schema), component(&table.name))
+}
+
+/// One part of a collection's name: lower case, and an underscore for each character that it cannot
+/// have.
+fn component(name: &str) -> String {
+    if name == "." || name == ".." {
+        return "_".repeat(name.len());
+    }
+    name.chars()
+        .filter_map(|character| character.to_lowercase().next())
+        .map(|character| if is_plain(character) { character } else { '_' })
+        .collect()
+}
+
+/// Returns the anchor of a table's row schema: schema and table, the first letter of each word in
+/// upper case. Where an anchor cannot have a character, it has an underscore.
+pub(super) fn anchor(table: &TableId) -> String {
+    let mut anchor: String = title(&table.schema)
+        .chain(title(&table.name))
+        .map(|character| if is_plain(character) { character } else { '_' })
+        .collect();
+    if !anchor.starts_with(|character: char| character.is_ascii_alphabetic()) {
+        anchor.insert_str(0, "Table");
+    }
+    anchor
+}
+
+/// Whether a character stays as it is in names of collections, and in anchors.
+fn is_plain(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.')
+}
+
+fn title(name: &str) -> impl Iterator<Item = char> {
+    let mut within = false;
+    name.chars().map(move |character| {
+        let starts = !within && !ends_word(character);
+        within = !ends_word(character);
+        let mut upper = character.to_uppercase();
+        match (starts, upper.next(), upper.next()) {
+            (true, Some(upper), None) => upper,
+            _ => character,
+        }
+    })
+}
+
+fn ends_word(character: char) -> bool {
+    if character.is_ascii() {
+        !character.is_ascii_alphanumeric() && character != '_'
+    } else {
+        character.is_whitespace()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pointers_of_columns_and_back() {
+        for (column, pointer) in [
+            ("id", "/id"),
+            ("Key/1~", "/Key~11~0"),
+            ("~1", "/~01"),
+            ("", "/"),
+            ("/", "/~1"),
+            ("Col \"q\"", "/Col \"q\""),
+        ] {
+            assert_eq!(column_pointer(column), pointer);
+            assert_eq!(pointer_column(pointer), column);
+        }
+        assert_eq!(pointer_column("id"), "id");
+        assert_eq!(pointer_column("/a/b"), "a/b");
+    }
+
+    #[test]
+    fn collections_get_names_that_they_can_have() {
+        for (schema, table, name) in [
+            ("shop", "orders", "shop/orders"),
+            ("Odd Schema", "Tab/le~ %", "odd_schema/tab_le___"),
+            ("for$bidden", "char%s", "for_bidden/char_s"),
+            ("path-like", "/../this", "path-like/_.._this"),
+            ("..", "table", "__/table"),
+            (".", "v1.2", "_/v1.2"),
+            ("Café", "ÉTÉ", "caf_/_t_"),
+        ] {
+            assert_eq!(recommended_name(&TableId::new(schema, table)), name);
+        }
+    }
+
+    #[test]
+    fn anchors_are_in_title_case_and_valid() {
+        for (schema, table, expected) in [
+            ("shop", "order_line", "ShopOrder_line"),
+            ("crm", "USERS", "CrmUSERS"),
+            ("a-b", "c.d", "A-BC.D"),
+            ("a-b", "c d", "A-BC_D"),
+            ("Odd Schema", "Tab/le~ %", "Odd_SchemaTab_Le___"),
+            ("s1", "2nd", "S12nd"),
+            ("1st", "t", "Table1stT"),
+            ("_private", "t", "Table_privateT"),
+            ("été", "naïve", "Table_t_Na_ve"),
+        ] {
+            assert_eq!(anchor(&TableId::new(schema, table)), expected);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! Floating-point numbers as the server writes them, spelled anew.
+//!
+//! From version 12 on the server writes the shortest digits, except for one rule: it never uses a
+//! decimal that lies on the border between two numbers, where `1e23` is shorter than
+//! `9.999999999999999e+22`. Before, it writes more digits than needed. So the digits are taken over
+//! where the number has too few of them for a choice, and found anew otherwise.
+
+use std::fmt::{self, Write as _};
+
+use crate::json;
+
+/// The width of a number in the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Width {
+    Single,
+    Double,
+}
+
+impl Width {
+    /// The number of digits that every number of this width carries without change, within the
+    /// exponents given by [`Self::normal`].
+    fn faithful_digits(self) -> usize {
+        match self {
+            Self::Single => 6,
+            Self::Double => 15,
+        }
+    }
+
+    /// Exponents of ten that are safely within the range of full precision.
+    fn normal(self) -> std::ops::RangeInclusive<i32> {
+        match self {
+            Self::Single => -36..=37,
+            Self::Double => -306..=307,
+        }
+    }
+}
+
+/// A number that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Float {
+    Nan,
+    Infinity,
+    NegativeInfinity,
+    Finite(Digits),
+}
+
+/// The shortest digits of a finite number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Digits {
+    negative: bool,
+    digits: [u8; CAPACITY],
+    /// How many there are, without zeros at either end; 0 for zero.
+    length: usize,
+    /// The number is 0.DIGITS times ten to this power.
+    point: i32,
+}
+
+/// Seventeen digits tell all numbers apart.
+const CAPACITY: usize = 17;
+
+impl Float {
+    /// Reads the server's text.
+    pub(super) fn parse(text: &[u8], width: Width) -> Option<Self> {
+        match text {
+            b"NaN" => return Some(Self::Nan),
+            b"Infinity" => return Some(Self::Infinity),
+            b"-Infinity" => return Some(Self::NegativeInfinity),
+            _ => {}
+        }
+        let taken = Digits::parse(text)?;
+        let exact =
+            taken.length <= width.faithful_digits() && width.normal().contains(&taken.point);
+        if exact {
+            Some(Self::Finite(taken))
+        } else {
+            shortest(text, width).map(Self::Finite)
+        }
+    }
+}
+
+/// Finds the shortest digits of the number that a text stands for.
+fn shortest(text: &[u8], width: Width) -> Option<Digits> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut spelled = Spelled {
+        bytes: [0; 32],
+        length: 0,
+    };
+    match width {
+        Width::Single => {
+            let number: f32 = text.parse().ok().filter(|n: &f32| n.is_finite())?;
+            write!(spelled, "{number:e}").ok()?;
+        }
+        Width::Double => {
+            let number: f64 = text.parse().ok().filter(|n: &f64| n.is_finite())?;
+            write!(spelled, "{number:e}").ok()?;
+        }
+    }
+    Digits::parse(spelled.bytes.get(..spelled.length)?)
+}
+
+impl Digits {
+    /// Reads decimal notation. More digits than there is room for are counted, but not kept.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let (negative, text) = match text {
+            [b'-', rest @ ..] => (true, rest),
+            rest => (false, rest),
+        };
+        let (integer, mut rest) = split_digits(text);
+        let mut fraction: &[u8] = &[];
+        if let Some(after) = rest.strip_prefix(b".") {
+            (fraction, rest) = split_digits(after);
+            if fraction.is_empty() {
+                return None;
+            }
+        }
+        if integer.is_empty() {
+            return None;
+        }
+        let exponent = match rest {
+            [] => 0,
+            [b'e' | b'E', exponent @ ..] => parse_exponent(exponent)?,
+            _ => return None,
+        };
+        let mut integer = trim_start(integer);
+        let mut point = i32::try_from(integer.len()).ok()?;
+        if integer.is_empty() {
+            let significant = trim_start(fraction);
+            point = -i32::try_from(fraction.len() - significant.len()).ok()?;
+            fraction = significant;
+        }
+        fraction = trim_end(fraction);
+        if fraction.is_empty() {
+            integer = trim_end(integer);
+        }
+        let length = integer.len() + fraction.len();
+        let point = if length == 0 {
+            0
+        } else {
+            point.checked_add(exponent)?
+        };
+        let mut digits = [0; CAPACITY];
+        let kept = integer.iter().chain(fraction);
+        digits
+            .iter_mut()
+            .zip(kept)
+            .for_each(|(to, from)| *to = *from);
+        Some(Self {
+            negative,
+            digits,
+            length,
+            point,
+        })
+    }
+
+    fn digits(&self) -> &[u8] {
+        self.digits.get(..self.length).unwrap_or(&self.digits)
+    }
+
+    /// Appends the notation of JSON numbers: an exponent below 1e-6, and from 1e21.
+    pub(super) fn write_json(&self, out: &mut Vec<u8>) {
+        if self.length == 0 || (-5..=21).contains(&self.point) {
+            self.write_plain(out);
+        } else {
+            self.write_scientific(1, out);
+        }
+    }
+
+    /// Appends the number without an exponent, whatever its size.
+    pub(super) fn write_plain(&self, out: &mut Vec<u8>) {
+        if self.negative {
+            out.push(b'-');
+        }
+        let digits = self.digits();
+        match usize::try_from(self.point) {
+            _ if digits.is_empty() => out.push(b'0'),
+            Ok(point @ 1..) => match digits.split_at_checked(point) {
+                Some((integer, [])) => out.extend_from_slice(integer),
+                Some((integer, fraction)) => {
+                    out.extend_from_slice(integer);
+                    out.push(b'.');
+                    out.extend_from_slice(fraction);
+                }
+                None => {
+                    out.extend_from_slice(digits);
+                    out.resize(out.len() + point - digits.len(), b'0');
+                }
+            },
+            _ => {
+                out.extend_from_slice(b"0.");
+                let zeros = usize::try_from(self.point.unsigned_abs()).unwrap_or(0);
+                out.resize(out.len() + zeros, b'0');
+                out.extend_from_slice(digits);
+            }
+        }
+    }
+
+    /// Appends the notation of points: an exponent of two digits or more below 1e-4, and from 1e6.
+    pub(super) fn write_point(&self, out: &mut Vec<u8>) {
+        if self.length == 0 || (-3..=6).contains(&self.point) {
+            self.write_plain(out);
+        } else {
+            self.write_scientific(2, out);
+        }
+    }
+
+    fn write_scientific(&self, exponent_digits: usize, out: &mut Vec<u8>) {
+        if self.negative {
+            out.push(b'-');
+        }
+        if let [first, rest @ ..] = self.digits() {
+            out.push(*first);
+            if !rest.is_empty() {
+                out.push(b'.');
+                out.extend_from_slice(rest);
+            }
+        }
+        let exponent = i64::from(self.point) - 1;
+        out.extend_from_slice(if exponent < 0 { b"e-" } else { b"e+" });
+        if exponent.abs() < 10 && exponent_digits == 2 {
+            out.push(b'0');
+        }
+        json::write_u64(exponent.unsigned_abs(), out);
+    }
+}
+
+fn split_digits(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(text.iter().take_while(|byte| byte.is_ascii_digit()).count())
+}
+
+fn trim_start(digits: &[u8]) -> &[u8] {
+    let zeros = digits.iter().take_while(|&&byte| byte == b'0').count();
+    digits.get(zeros..).unwrap_or_default()
+}
+
+fn trim_end(digits: &[u8]) -> &[u8] {
+    let zeros = digits
+        .iter()
+        .rev()
+        .take_while(|&&byte| byte == b'0')
+        .count();
+    digits.get(..digits.len() - zeros).unwrap_or_default()
+}
+
+fn parse_exponent(text: &[u8]) -> Option<i32> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let (digits, []) = split_digits(digits) else {
+        return None;
+    };
+    if !(1..=4).contains(&digits.len()) {
+        return None;
+    }
+    let exponent = digits
+        .iter()
+        .fold(0, |sum, byte| sum * 10 + i32::from(byte - b'0'));
+    Some(if negative { -exponent } else { exponent })
+}
+
+/// Room for the standard library's shortest notation, which is at most 24 bytes long.
+struct Spelled {
+    bytes: [u8; 32],
+    length: usize,
+}
+
+impl fmt::Write for Spelled {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        let room = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spell(text: &str, width: Width, write: fn(&Digits, &mut Vec<u8>)) -> String {
+        let Some(Float::Finite(digits)) = Float::parse(text.as_bytes(), width) else {
+            panic!("{text}");
+        };
+        let mut out = Vec::new();
+        write(&digits, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn json_numbers() {
+        let single = [
+            ("123.456", "123.456"),
+            ("0.1", "0.1"),
+            ("1.6777216e+07", "16777216"),
+            ("1e+20", "100000000000000000000"),
+            ("1e+21", "1e+21"),
+            ("1e-06", "0.000001"),
+            ("1e-07", "1e-7"),
+            ("9.99999e+20", "999999000000000000000"),
+            ("3.4028235e+38", "3.4028235e+38"),
+            ("1e-45", "1e-45"),
+            ("-0", "-0"),
+            ("0", "0"),
+            // What servers before version 12 write.
+            ("0.100000001", "0.1"),
+            ("1.40129846e-45", "1e-45"),
+        ];
+        let double = [
+            ("123.456789012345", "123.456789012345"),
+            ("9.999999999999999e+20", "999999999999999900000"),
+            ("1.7976931348623157e+308", "1.7976931348623157e+308"),
+            ("5e-324", "5e-324"),
+            ("9007199254740992", "9007199254740992"),
+            ("1e+300", "1e+300"),
+            ("1e-07", "1e-7"),
+            ("-12.3456789", "-12.3456789"),
+            ("100", "100"),
+            ("1.5e+15", "1500000000000000"),
+            ("123456789.12345679", "123456789.12345679"),
+            // On the border between two numbers, where the shortest digits are others.
+            ("9.999999999999999e+22", "1e+23"),
+            ("0.10000000000000001", "0.1"),
+            ("0.59999999999999998", "0.6"),
+        ];
+        for (text, expected) in single {
+            assert_eq!(spell(text, Width::Single, Digits::write_json), expected);
+        }
+        for (text, expected) in double {
+            assert_eq!(spell(text, Width::Double, Digits::write_json), expected);
+        }
+    }
+
+    #[test]
+    fn plain_and_point_notation() {
+        let plain = [
+            ("3.14", "3.14"),
+            ("1e+21", "1000000000000000000000"),
+            ("1e-07", "0.0000001"),
+            ("-0", "-0"),
+            ("2", "2"),
+            ("-1.5e+02", "-150"),
+            ("1.2345e+02", "123.45"),
+        ];
+        for (text, expected) in plain {
+            assert_eq!(spell(text, Width::Double, Digits::write_plain), expected);
+        }
+        let point = [
+            ("1000000", "1e+06"),
+            ("123456789.5", "1.234567895e+08"),
+            ("999999", "999999"),
+            ("0.0001", "0.0001"),
+            ("1e-05", "1e-05"),
+            ("1e+30", "1e+30"),
+            ("1e+100", "1e+100"),
+            ("-2.5", "-2.5"),
+            ("0", "0"),
+        ];
+        for (text, expected) in point {
+            assert_eq!(spell(text, Width::Double, Digits::write_point), expected);
+        }
+    }
+
+    #[test]
+    fn other_text_is_refused() {
+        for text in [
+            "", "-", ".5", "1.", "1e", "1e+", "1x", "0x10", "inf", "nan", "1e99999", "1 ",
+        ] {
+            assert_eq!(Float::parse(text.as_bytes(), Width::Double), None, "{text}");
+        }
+        assert_eq!(Float::parse(b"1e+39", Width::Single), None);
+    }
+}

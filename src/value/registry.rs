@@ -1,0 +1,213 @@
+//! The types that a database has.
+
+use std::collections::HashMap;
+
+use super::Oid;
+
+use super::builtin::{ROWS, ROWS_BY_NAME, Traits};
+
+/// A type as the catalog describes it.
+///
+/// See <https://www.postgresql.org/docs/current/catalog-pg-type.html>.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PgType {
+    /// Its OID.
+    pub oid: Oid,
+    /// Its name, without the schema.
+    pub name: String,
+    /// The schema it lives in.
+    pub schema: String,
+    /// What sort of type it is.
+    pub kind: TypeKind,
+    /// The character between two elements in the text of an array of this type.
+    pub delimiter: u8,
+}
+
+/// What sort of type a type is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TypeKind {
+    /// A scalar.
+    Base,
+    /// An array of elements.
+    Array {
+        /// The type of the elements.
+        element: Oid,
+    },
+    /// Another type with constraints.
+    Domain {
+        /// The type directly beneath.
+        base: Oid,
+        /// Whether this domain itself is declared NOT NULL.
+        not_null: bool,
+    },
+    /// One of a list of labels.
+    Enum,
+    /// A row type.
+    Composite,
+    /// A range.
+    Range {
+        /// The type of the endpoints.
+        subtype: Oid,
+    },
+    /// A set of ranges.
+    Multirange {
+        /// The type of the ranges.
+        range: Oid,
+    },
+    /// A pseudo-type, which no column has.
+    Pseudo,
+}
+
+/// The types that are known: from the start those with fixed OIDs, then what the catalog adds.
+#[derive(Debug, Clone)]
+pub struct TypeRegistry {
+    types: HashMap<Oid, Entry>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    pg_type: PgType,
+    traits: Traits,
+}
+
+/// More domains than this on top of each other are taken for a loop.
+const DOMAIN_DEPTH: usize = 100;
+
+impl TypeRegistry {
+    /// Adds a type, in place of an earlier one with its OID.
+    ///
+    /// The kind of a type with a fixed OID is not taken from the caller: the catalog gives some of
+    /// them (`name`, `point`, `int2vector`) an element type although they are not arrays.
+    pub fn insert(&mut self, mut pg_type: PgType) {
+        let fixed = ROWS.iter().find(|row| row.oid == pg_type.oid.as_u32());
+        let traits = match fixed {
+            Some(row) => {
+                pg_type.kind = row.kind;
+                row.traits
+            }
+            None if pg_type.kind == TypeKind::Base => ROWS_BY_NAME
+                .iter()
+                .find(|row| row.name == pg_type.name)
+                .map_or(Traits::UNKNOWN, |row| row.traits),
+            None => Traits::UNKNOWN,
+        };
+        self.register(pg_type, traits);
+    }
+
+    /// Adds a type and what is known of it.
+    pub(super) fn register(&mut self, pg_type: PgType, traits: Traits) {
+        self.types.insert(pg_type.oid, Entry { pg_type, traits });
+    }
+
+    /// Returns the type with this OID.
+    pub fn get(&self, oid: Oid) -> Option<&PgType> {
+        self.types.get(&oid).map(|entry| &entry.pg_type)
+    }
+
+    /// Returns the type beneath all domains; the OID itself if it is not a domain, or not known.
+    pub fn ultimate(&self, oid: Oid) -> Oid {
+        let mut current = oid;
+        for _ in 0..DOMAIN_DEPTH {
+            match self.kind(current) {
+                TypeKind::Domain { base, .. } => current = base,
+                _ => return current,
+            }
+        }
+        current
+    }
+
+    /// Returns the sort of type; an unknown one counts as a scalar.
+    pub(super) fn kind(&self, oid: Oid) -> TypeKind {
+        self.get(oid).map_or(TypeKind::Base, |pg_type| pg_type.kind)
+    }
+
+    pub(super) fn traits(&self, oid: Oid) -> Traits {
+        self.types
+            .get(&oid)
+            .map_or(Traits::UNKNOWN, |entry| entry.traits)
+    }
+
+    pub(super) fn name(&self, oid: Oid) -> &str {
+        self.get(oid).map_or("unknown", |pg_type| &pg_type.name)
+    }
+}
+
+impl Default for TypeRegistry {
+    fn default() -> Self {
+        let mut registry = Self {
+            types: HashMap::with_capacity(2 * ROWS.len()),
+        };
+        for row in ROWS {
+            let pg_type = |oid, name, kind, delimiter| PgType {
+                oid: Oid(oid),
+                name,
+                schema: "pg_catalog".to_owned(),
+                kind,
+                delimiter,
+            };
+            let scalar = pg_type(row.oid, row.name.to_owned(), row.kind, row.delimiter);
+            registry.register(scalar, row.traits);
+            if row.array != 0 {
+                let kind = TypeKind::Array {
+                    element: Oid(row.oid),
+                };
+                let array = pg_type(row.array, format!("_{}", row.name), kind, row.delimiter);
+                registry.register(array, Traits::UNKNOWN);
+            }
+        }
+        registry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user_type(oid: u32, kind: TypeKind) -> PgType {
+        let (name, schema) = (format!("type{oid}"), "shop".to_owned());
+        PgType {
+            oid: Oid(oid),
+            name,
+            schema,
+            kind,
+            delimiter: b',',
+        }
+    }
+
+    #[test]
+    fn every_fixed_oid_occurs_once() {
+        let mut oids: Vec<u32> = ROWS.iter().flat_map(|row| [row.oid, row.array]).collect();
+        oids.retain(|&oid| oid != 0);
+        let count = oids.len();
+        oids.sort_unstable();
+        oids.dedup();
+        assert_eq!(oids.len(), count);
+    }
+
+    #[test]
+    fn ultimate_goes_through_domains_and_survives_a_loop() {
+        let mut types = TypeRegistry::default();
+        let domain = |base| TypeKind::Domain {
+            base: Oid(base),
+            not_null: false,
+        };
+        types.insert(user_type(20001, domain(1043)));
+        types.insert(user_type(20002, domain(20001)));
+        types.insert(user_type(20003, domain(20003)));
+        assert_eq!(types.ultimate(Oid(20002)), Oid(1043));
+        assert_eq!(types.ultimate(Oid(23)), Oid(23));
+        assert_eq!(types.ultimate(Oid(20003)), Oid(20003));
+        assert_eq!(types.ultimate(Oid(99999)), Oid(99999));
+    }
+
+    #[test]
+    fn the_catalogs_element_type_does_not_make_a_vector_an_array() {
+        let mut types = TypeRegistry::default();
+        let kind = TypeKind::Array { element: Oid(21) };
+        types.insert(PgType {
+            name: "int2vector".to_owned(),
+            ..user_type(22, kind)
+        });
+        assert_eq!(types.kind(Oid(22)), TypeKind::Base);
+    }
+}

@@ -1,0 +1,209 @@
+//! Arrays: the server's text in braces, read once from front to back.
+//!
+//! See <https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO>.
+
+use super::{Transcoder, ValueError, ValueOptions, Written};
+use crate::json;
+
+/// How an array is written.
+#[derive(Debug, Clone)]
+pub(super) struct Array {
+    pub(super) element: Transcoder,
+    pub(super) delimiter: u8,
+    pub(super) options: ValueOptions,
+}
+
+/// The server's limit of dimensions.
+const MAX_DIMENSIONS: usize = 6;
+
+const ARRAY: ValueError = ValueError::new("array", "elements in braces");
+
+impl Array {
+    pub(super) fn write(&self, text: &[u8], out: &mut Vec<u8>) -> Written {
+        let text = strip_bounds(text)?;
+        let mut dimensions = Dimensions::default();
+        if self.options.multidimensional_arrays {
+            return self.write_elements(text, true, &mut dimensions, out);
+        }
+        let object = !self.options.flatten_arrays;
+        out.extend_from_slice(if object { b"{\"elements\":[" } else { b"[" });
+        self.write_elements(text, false, &mut dimensions, out)?;
+        out.push(b']');
+        if object {
+            out.extend_from_slice(b",\"dimensions\":[");
+            for (index, length) in dimensions.known().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                json::write_u64(length, out);
+            }
+            out.extend_from_slice(b"]}");
+        }
+        Ok(())
+    }
+
+    /// Appends the elements with commas between them, in nested mode with brackets around each
+    /// level.
+    fn write_elements(
+        &self,
+        text: &[u8],
+        nested: bool,
+        dimensions: &mut Dimensions,
+        out: &mut Vec<u8>,
+    ) -> Written {
+        let mut rest = text;
+        // Elements that need it are freed of their escapes here; most arrays have none.
+        let mut scratch = Vec::new();
+        let mut is_first = true;
+        loop {
+            if let [b'{', after @ ..] = rest {
+                dimensions.open()?;
+                rest = after;
+                if nested {
+                    out.push(b'[');
+                }
+                // Only an array without dimensions has nothing between its braces.
+                if dimensions.depth > 1 || rest.first() != Some(&b'}') {
+                    continue;
+                }
+                dimensions.close_empty();
+            } else {
+                if dimensions.depth == 0 {
+                    return Err(ARRAY);
+                }
+                if !nested && !is_first {
+                    out.push(b',');
+                }
+                is_first = false;
+                rest = self.write_element(rest, &mut scratch, out)?;
+                dimensions.count();
+            }
+            // An element ended, or an empty array is about to, and perhaps the levels around it.
+            loop {
+                match rest {
+                    [b'}', after @ ..] => {
+                        rest = after;
+                        if nested {
+                            out.push(b']');
+                        }
+                        if dimensions.close() {
+                            return if rest.is_empty() { Ok(()) } else { Err(ARRAY) };
+                        }
+                    }
+                    [byte, after @ ..] if *byte == self.delimiter => {
+                        rest = after;
+                        if nested {
+                            out.push(b',');
+                        }
+                        break;
+                    }
+                    _ => return Err(ARRAY),
+                }
+            }
+        }
+    }
+
+    /// Appends one element, and returns what follows it.
+    fn write_element<'a>(
+        &self,
+        text: &'a [u8],
+        scratch: &mut Vec<u8>,
+        out: &mut Vec<u8>,
+    ) -> Result<&'a [u8], ValueError> {
+        if let [b'"', quoted @ ..] = text {
+            let special = |from: usize| {
+                let tail = quoted.get(from..).unwrap_or_default();
+                let found = tail.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+                found.map(|offset| from + offset).ok_or(ARRAY)
+            };
+            scratch.clear();
+            let (mut from, mut at) = (0, special(0)?);
+            while quoted.get(at) == Some(&b'\\') {
+                scratch.extend_from_slice(quoted.get(from..at).unwrap_or_default());
+                from = at + 1;
+                // The byte after a backslash stands for itself.
+                at = special(at + 2)?;
+            }
+            let last = quoted.get(from..at).unwrap_or_default();
+            if from == 0 {
+                self.element.write(last, out)?;
+            } else {
+                scratch.extend_from_slice(last);
+                self.element.write(scratch, out)?;
+            }
+            return Ok(quoted.get(at + 1..).unwrap_or_default());
+        }
+        let is_end = |byte: &u8| *byte == self.delimiter || *byte == b'}';
+        let (element, rest) = text.split_at(text.iter().position(is_end).ok_or(ARRAY)?);
+        match element {
+            b"" => return Err(ARRAY),
+            b"NULL" => out.extend_from_slice(b"null"),
+            element => self.element.write(element, out)?,
+        }
+        Ok(rest)
+    }
+}
+
+/// Strips the bounds that precede an array whose indexes do not start at 1.
+fn strip_bounds(text: &[u8]) -> Result<&[u8], ValueError> {
+    if text.first() != Some(&b'[') {
+        return Ok(text);
+    }
+    let end = text.iter().position(|&byte| byte == b'=').ok_or(ARRAY)?;
+    let (bounds, rest) = text.split_at(end);
+    if !bounds
+        .iter()
+        .all(|byte| byte.is_ascii_digit() || b"[]:-".contains(byte))
+    {
+        return Err(ARRAY);
+    }
+    Ok(rest.get(1..).unwrap_or_default())
+}
+
+/// The length of each dimension, found while reading: the number of items in the first list that
+/// ends at its level.
+#[derive(Default)]
+struct Dimensions {
+    depth: usize,
+    counts: [u64; MAX_DIMENSIONS],
+    lengths: [Option<u64>; MAX_DIMENSIONS],
+    is_empty: bool,
+}
+
+impl Dimensions {
+    fn open(&mut self) -> Result<(), ValueError> {
+        *self.counts.get_mut(self.depth).ok_or(ARRAY)? = 0;
+        self.depth += 1;
+        Ok(())
+    }
+
+    fn count(&mut self) {
+        if let Some(count) = self.counts.get_mut(self.depth.wrapping_sub(1)) {
+            *count += 1;
+        }
+    }
+
+    /// Ends a level, which is one item of the level around it, and returns whether it was the last.
+    fn close(&mut self) -> bool {
+        self.depth -= 1;
+        if let (Some(length), Some(count)) = (
+            self.lengths.get_mut(self.depth),
+            self.counts.get(self.depth),
+        ) {
+            length.get_or_insert(*count);
+        }
+        self.count();
+        self.depth == 0
+    }
+
+    fn close_empty(&mut self) {
+        self.is_empty = true;
+    }
+
+    fn known(&self) -> impl Iterator<Item = u64> {
+        self.lengths
+            .iter()
+            .copied()
+            .map_while(|length| length.filter(|_| !self.is_empty))
+    }
+}

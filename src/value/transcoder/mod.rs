@@ -1,0 +1,113 @@
+//! Server text to JSON.
+
+mod array;
+mod bytea;
+mod geometry;
+mod network;
+mod range;
+mod scalar;
+mod time;
+
+use super::builtin::Traits;
+use super::registry::{TypeKind, TypeRegistry};
+use super::{Oid, ValueError, ValueOptions};
+use array::Array;
+pub(super) use bytea::parse as parse_bytea;
+use scalar::Scalar;
+pub(super) use scalar::parse_char;
+
+/// Writes the values of one column as JSON: made once for a column, used for each row.
+///
+/// The text is what the server sends in text format, with `DateStyle` ISO, `IntervalStyle`
+/// postgres, `bytea_output` hex and `client_encoding` UTF8. SQL NULL is the caller's.
+#[derive(Debug, Clone)]
+pub struct Transcoder {
+    shape: Shape,
+}
+
+#[derive(Debug, Clone)]
+enum Shape {
+    Scalar(Scalar),
+    Array(Box<Array>),
+}
+
+impl Transcoder {
+    /// Makes the transcoder of a column. A type that is not known is written as a string of its
+    /// text. A key's floating-point numbers are strings.
+    pub fn new(type_oid: Oid, types: &TypeRegistry, options: &ValueOptions, is_key: bool) -> Self {
+        Self::nested(type_oid, types, options, is_key, false)
+    }
+
+    fn nested(
+        type_oid: Oid,
+        types: &TypeRegistry,
+        options: &ValueOptions,
+        is_key: bool,
+        is_element: bool,
+    ) -> Self {
+        let oid = types.ultimate(type_oid);
+        let scalar = |text| {
+            Shape::Scalar(Scalar {
+                text,
+                options: *options,
+                is_key,
+                is_element,
+            })
+        };
+        let shape = match types.kind(oid) {
+            // In nested mode the schema of every array is an array.
+            TypeKind::Array { element }
+                if options.multidimensional_arrays || types.traits(element).arrays =>
+            {
+                let delimiter = types.get(oid).map_or(b',', |array| array.delimiter);
+                let element = Self::nested(element, types, options, is_key, true);
+                Shape::Array(Box::new(Array {
+                    element,
+                    delimiter,
+                    options: *options,
+                }))
+            }
+            TypeKind::Array { .. } => scalar(Traits::UNKNOWN.text),
+            _ => scalar(types.traits(oid).text),
+        };
+        Self { shape }
+    }
+
+    /// Appends the JSON of a value.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the text is not what the server writes for the type; nothing is appended then.
+    #[inline]
+    pub fn write(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
+        let start = out.len();
+        let written = match &self.shape {
+            Shape::Scalar(scalar) => scalar.write(text, out),
+            Shape::Array(array) => array.write(text, out),
+        };
+        if written.is_err() {
+            out.truncate(start);
+        }
+        written
+    }
+}
+
+/// What the dispatch of [`Scalar`] needs of the forms that take more than a line.
+type Written = Result<(), ValueError>;
+
+/// Appends a JSON string around what `contents` appends; the contents need no escapes.
+#[inline]
+fn quoted(out: &mut Vec<u8>, contents: impl FnOnce(&mut Vec<u8>) -> Written) -> Written {
+    out.push(b'"');
+    contents(out)?;
+    out.push(b'"');
+    Ok(())
+}
+
+/// Returns the error if there is none.
+fn due<T>(found: Option<T>, type_name: &'static str, due: &'static str) -> Result<T, ValueError> {
+    found.ok_or(ValueError::new(type_name, due))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Dates, times, intervals.
+//!
+//! Years outside 0 to 9999 have no place in the formats of JSON schema. As in all collections of
+//! this connector so far, they become its smallest date; infinity becomes its greatest.
+
+use super::super::datetime::{self, DAY, Date, Reading, SECOND, Timestamp};
+use super::super::interval::Interval;
+use super::{ValueError, Written, due};
+use crate::json;
+
+const SMALLEST_DATE: &[u8] = b"0000-01-01";
+const GREATEST_DATE: &[u8] = b"9999-12-31";
+const SMALLEST_TIMESTAMP: &[u8] = b"0000-01-01T00:00:00Z";
+const GREATEST_TIMESTAMP: &[u8] = b"9999-12-31T23:59:59Z";
+
+const DATE: ValueError = ValueError::new("date", "an ISO date");
+
+pub(super) fn write_date(text: &[u8], out: &mut Vec<u8>) -> Written {
+    match datetime::parse_date(text).ok_or(DATE)? {
+        Reading::Finite(date) if has_four_digits(date) => datetime::write_date(date, out),
+        Reading::Infinity => out.extend_from_slice(GREATEST_DATE),
+        _ => out.extend_from_slice(SMALLEST_DATE),
+    }
+    Ok(())
+}
+
+/// Appends a date as the timestamp of its midnight.
+pub(super) fn write_midnight(text: &[u8], out: &mut Vec<u8>) -> Written {
+    let midnight = |date| Timestamp {
+        date,
+        clock: 0,
+        offset: 0,
+    };
+    let reading = match datetime::parse_date(text).ok_or(DATE)? {
+        Reading::Finite(date) => Reading::Finite(midnight(date)),
+        Reading::Infinity => Reading::Infinity,
+        Reading::NegativeInfinity => Reading::NegativeInfinity,
+    };
+    write_reading(reading, out);
+    Ok(())
+}
+
+pub(super) fn write_timestamp(text: &[u8], zoned: bool, out: &mut Vec<u8>) -> Written {
+    let name = if zoned { "timestamptz" } else { "timestamp" };
+    let reading = due(
+        datetime::parse_timestamp(text, zoned),
+        name,
+        "an ISO date and time",
+    )?;
+    write_reading(reading, out);
+    Ok(())
+}
+
+fn write_reading(reading: Reading<Timestamp>, out: &mut Vec<u8>) {
+    match reading {
+        // The year is that of the server's zone; the seconds of an offset do not change it back.
+        Reading::Finite(timestamp) if has_four_digits(timestamp.date) => {
+            match timestamp.at_whole_minutes() {
+                shown if has_four_digits(shown.date) => {
+                    datetime::write_date(shown.date, out);
+                    out.push(b'T');
+                    datetime::write_clock(shown.clock, out);
+                    datetime::write_offset(shown.offset, out);
+                }
+                _ => out.extend_from_slice(SMALLEST_TIMESTAMP),
+            }
+        }
+        Reading::Infinity => out.extend_from_slice(GREATEST_TIMESTAMP),
+        _ => out.extend_from_slice(SMALLEST_TIMESTAMP),
+    }
+}
+
+fn has_four_digits(date: Date) -> bool {
+    (0..=9999).contains(&date.year)
+}
+
+fn parse_time(text: &[u8]) -> Result<i64, ValueError> {
+    due(
+        datetime::parse_time(text),
+        "time",
+        "HH:MM:SS with a fraction",
+    )
+}
+
+/// Appends a time of day. 24:00 is one for the server, but not for the format: it becomes 00:00.
+pub(super) fn write_time(text: &[u8], out: &mut Vec<u8>) -> Written {
+    datetime::write_clock(parse_time(text)? % DAY, out);
+    out.push(b'Z');
+    Ok(())
+}
+
+/// Appends a time of day as a number of microseconds.
+pub(super) fn write_time_number(text: &[u8], out: &mut Vec<u8>) -> Written {
+    json::write_i64(parse_time(text)?, out);
+    Ok(())
+}
+
+/// Appends a time of day at an offset of whole minutes, which is all that the format knows.
+pub(super) fn write_timetz(text: &[u8], out: &mut Vec<u8>) -> Written {
+    let parsed = datetime::parse_timetz(text);
+    let (clock, offset) = due(parsed, "timetz", "HH:MM:SS with a fraction and an offset")?;
+    let surplus = offset % 60;
+    let clock = (clock - i64::from(surplus) * SECOND).rem_euclid(DAY);
+    datetime::write_clock(clock, out);
+    datetime::write_offset(offset - surplus, out);
+    Ok(())
+}
+
+pub(super) fn write_interval(text: &[u8], out: &mut Vec<u8>) -> Written {
+    match due(Interval::parse(text), "interval", "the style postgres")? {
+        Reading::Finite(interval) => interval.write(out),
+        Reading::Infinity => out.extend_from_slice(b"infinity"),
+        Reading::NegativeInfinity => out.extend_from_slice(b"-infinity"),
+    }
+    Ok(())
+}
