@@ -52,6 +52,13 @@ pub struct Output<W> {
     is_broken: bool,
 }
 
+impl Mark {
+    /// Returns how long the document is when the buffer has this length.
+    pub fn document_bytes(&self, buffer: usize) -> u64 {
+        buffer.saturating_sub(self.document) as u64
+    }
+}
+
 impl<W: Write> Output<W> {
     /// Makes an output to `writer`, which need not buffer anything itself.
     pub fn new(writer: W, codec: Codec) -> Self {
