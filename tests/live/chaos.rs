@@ -114,15 +114,20 @@ fn survives_kills_under_load() {
     for kill in 0..kills {
         let before = task.state["cursor"].clone();
         let mut session = task.open();
-        if kill < kills.div_ceil(2) {
-            // At a checkpoint of the backfill, and then somewhere in the next sequence.
+        // Somewhat more than half of them amid the backfill, the others when it is done: after a
+        // checkpoint or after documents, and then somewhere in the next sequence.
+        if kill <= kills / 2 {
             session.until("a backfill", |session| session.task.is_backfilling());
+        } else {
+            session.until("the end of the backfill", |session| {
+                session.run.checkpoints > 2 && !session.task.is_backfilling()
+            });
+        }
+        if kill % 3 < 2 {
             let checkpoints = session.run.checkpoints + random.between(1, 9);
             session.until_checkpoints(checkpoints);
-        } else if kill % 2 == 0 {
-            session.until_checkpoints(random.between(1, 6));
         } else {
-            let due = random.between(50, 2_000);
+            let due = session.documents().count() + random.between(50, 1_000);
             session.until("documents", |session| session.documents().count() >= due);
         }
         for _ in 0..random.below(150) {
