@@ -24,12 +24,17 @@ fn small_task(server: &Server, client: &mut Client, codec: Codec) -> Task {
     task
 }
 
+/// A database that has everything published.
 fn database(server: &Server) -> Client {
     server
         .connect("postgres")
         .batch_execute("create database small")
         .expect("a database");
-    server.connect("small")
+    let mut client = server.connect("small");
+    client
+        .batch_execute("create publication flow_publication for all tables")
+        .expect("a publication");
+    client
 }
 
 fn ids<'a>(documents: impl IntoIterator<Item = &'a Document>) -> Vec<i64> {
@@ -293,8 +298,12 @@ fn sslmode_decides_about_tls() {
     let uses_tls = |server: &Server, mode: &str| -> Option<bool> {
         let mut client = server.connect("postgres");
         client
-            .batch_execute("drop table if exists t; create table t(id int primary key)")
-            .expect("a table");
+            .batch_execute(
+                "create table if not exists t(id int primary key);
+                 drop publication if exists flow_publication;
+                 create publication flow_publication for all tables",
+            )
+            .expect("a table and a publication");
         let mut task = Task::new(Launch::new(Codec::Proto), Task::config(server, "postgres"));
         task.config["advanced"] = json!({"sslmode": mode});
         task.discover().ok()?;

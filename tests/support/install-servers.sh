@@ -93,19 +93,20 @@ reachable() {
         setpriv --reuid=nobody --regid=nogroup --clear-groups test -x "$1"
 }
 
+# One at a time: what the others installed is found afterwards.
+mkdir -p "$(dirname "$servers")"
+exec 9>"$(dirname "$servers")/.$(basename "$servers").lock"
+flock 9
+
 mkdir -p "$servers"
 if ! reachable "$servers"; then
     elsewhere=/var/tmp/source-postgres-servers
     mkdir -p "$elsewhere"
-    if [ "$(realpath "$servers")" != "$elsewhere" ]; then
-        rmdir "$servers"
-        ln -s "$elsewhere" "$servers"
-    fi
+    rm -rf "$servers"
+    ln -s "$elsewhere" "$servers"
 fi
 servers=$(realpath "$servers")
 
-exec 9>"$servers/.lock"
-flock 9
 for major in "$@"; do
     if [ -x "$servers/$major/bin/postgres" ]; then
         continue
