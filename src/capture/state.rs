@@ -155,7 +155,7 @@ impl State {
 /// # Errors
 ///
 /// Fails when a member cannot be written as JSON, which is a bug.
-pub fn patch<'a>(
+pub(super) fn patch<'a>(
     cursor: Option<Lsn>,
     changed: impl Iterator<Item = (&'a str, &'a TableState)>,
 ) -> Result<String> {

@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Where the stream is: positions of commits, and the transaction under way.
 #[derive(Debug)]
-pub struct StreamPosition {
+pub(super) struct StreamPosition {
     /// The end of the last commit, or the start position: the first part of every `loc`.
     last_commit_end: Lsn,
     /// Everything that committed before this was received.
@@ -16,7 +16,7 @@ pub struct StreamPosition {
 
 /// A transaction between its Begin and its Commit.
 #[derive(Debug, Clone, Copy)]
-pub struct Transaction {
+pub(super) struct Transaction {
     /// Its id.
     pub(super) xid: Xid,
     /// The position of its commit record.

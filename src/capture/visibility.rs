@@ -15,7 +15,7 @@ use crate::backfill::View;
 
 /// Transactions of the stream that no view of ours has contained yet, for one table.
 #[derive(Debug, Default)]
-pub struct Unseen {
+pub(super) struct Unseen {
     commits: BTreeMap<u32, Lsn>,
 }
 
@@ -56,7 +56,7 @@ impl Unseen {
 /// streamed transactions hold), or is known to be simply still at work, so that its commit is yet to
 /// be written and will be streamed.
 #[derive(Debug, Default)]
-pub struct Barrier {
+pub(super) struct Barrier {
     running: BTreeSet<u64>,
 }
 
