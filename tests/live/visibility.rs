@@ -107,7 +107,7 @@ fn hold(mode: Mode, start: Start, kill: bool) {
              alter role capture set synchronous_commit = local;
              create role writer superuser login;
              create schema held;
-             create table held.t(id int primary key, v text, pad text);
+             create table held.t(id int primary key, v text, wide text);
              create table held.other(id int primary key);
              insert into held.t
                 select i * 10, 'row ' || i, repeat('p', {ROW_BYTES})
@@ -422,7 +422,7 @@ fn held_commits_are_decoded_and_invisible() {
         .batch_execute(
             "create role writer superuser login;
              create schema held;
-             create table held.t(id int primary key, v text, pad text);
+             create table held.t(id int primary key, v text, wide text);
              insert into held.t select i * 10, 'row', '' from generate_series(1, 5000) i;
              set synchronous_commit = local",
         )
