@@ -159,9 +159,6 @@ fn path(name: &str) -> PathBuf {
 
 fn load(name: &str) -> Value {
     let text = fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    // An anchor cannot hold the characters of this table's name, and a schema with such a one is
-    // refused. The name is the recorded one but for them.
-    let text = text.replace("Odd SchemaTab/Le~ %", "Odd_SchemaTab_Le___");
     let mut scenario =
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
     edit(name, &mut scenario);
