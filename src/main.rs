@@ -1,3 +1,5 @@
 //! The `source-postgres` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    source_postgres::cli::main()
+}

@@ -168,7 +168,8 @@ mod tests {
             let header = |length: u32| [&[tag][..], &length.to_be_bytes()].concat();
             assert_eq!(Frame::split(&header(limit), &limits), Ok(None));
             for found in [limit + 1, u32::MAX, 1 << 31] {
-                let result = Frame::split(&header(found), &limits);
+                let input = header(found);
+                let result = Frame::split(&input, &limits);
                 assert_eq!(
                     result,
                     Err(ProtocolError::FrameTooLong { tag, found, limit })

@@ -1,7 +1,5 @@
 //! Reading one chunk: its view and its rows in one round trip.
 
-use std::fmt;
-
 use protocol::{
     DataRow, Event, Format, Lsn, RowDescription, ServerError, Session, TransactionStatus,
 };
@@ -44,18 +42,11 @@ pub enum ChunkEnd {
     Failed(Error),
 }
 
-/// The rows of a chunk as they arrive.
-pub struct ChunkReader<'c> {
-    client: &'c mut Client,
+/// The rows of a chunk as they arrive. The client that it was started with serves nothing else until
+/// the chunk is at its end.
+#[derive(Debug)]
+pub struct ChunkReader {
     failure: Option<ServerError>,
-}
-
-impl fmt::Debug for ChunkReader<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChunkReader")
-            .field("failure", &self.failure)
-            .finish_non_exhaustive()
-    }
 }
 
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -93,7 +84,7 @@ pub async fn read_view(client: &mut Client, standby: bool) -> Result<ChunkStart>
     chunk_start(until, [row.get(0), row.get(1), row.get(2)])
 }
 
-impl<'c> ChunkReader<'c> {
+impl ChunkReader {
     /// Starts reading. All of it is sent at once: the view's statement, the rows', and the end of
     /// the transaction.
     ///
@@ -101,7 +92,7 @@ impl<'c> ChunkReader<'c> {
     ///
     /// Fails with the server's error, or when the connection is lost.
     pub async fn start(
-        client: &'c mut Client,
+        client: &mut Client,
         query: &ChunkQuery,
         standby: bool,
     ) -> Result<(Self, ChunkStart)> {
@@ -123,18 +114,15 @@ impl<'c> ChunkReader<'c> {
         queue(session, "COMMIT", &[], false)?;
         session.sync().map_err(unsendable)?;
         client.connection().send().await?;
-        let mut reader = Self {
-            client,
-            failure: None,
-        };
-        let start = reader.read_start(standby).await?;
+        let mut reader = Self { failure: None };
+        let start = reader.read_start(client, standby).await?;
         Ok((reader, start))
     }
 
-    async fn read_start(&mut self, standby: bool) -> Result<ChunkStart> {
+    async fn read_start(&mut self, client: &mut Client, standby: bool) -> Result<ChunkStart> {
         let mut until = None;
         loop {
-            match self.client.connection().event().await? {
+            match client.connection().event().await? {
                 Event::DataRow(row) => {
                     let mut texts = row
                         .iter()
@@ -150,7 +138,7 @@ impl<'c> ChunkReader<'c> {
                 Event::Notice(report) => log_notice(&report),
                 Event::Ready(status) => {
                     if let Some(failure) = self.failure.take() {
-                        self.roll_back(status).await?;
+                        roll_back(client, status).await?;
                         return Err(server_error(failure));
                     }
                 }
@@ -164,8 +152,8 @@ impl<'c> ChunkReader<'c> {
     /// # Errors
     ///
     /// Fails when the connection is lost.
-    pub async fn fill(&mut self) -> Result<()> {
-        self.client.connection().fill().await
+    pub async fn fill(&self, client: &mut Client) -> Result<()> {
+        client.connection().fill().await
     }
 
     /// Returns the next step, if it is there already.
@@ -174,8 +162,8 @@ impl<'c> ChunkReader<'c> {
     ///
     /// Fails when the server breaks the protocol.
     #[inline]
-    pub fn try_step(&mut self) -> Result<Option<RowStep<'_>>> {
-        let Some(event) = self.client.connection().try_event()? else {
+    pub fn try_step<'c>(&mut self, client: &'c mut Client) -> Result<Option<RowStep<'c>>> {
+        let Some(event) = client.connection().try_event()? else {
             return Ok(None);
         };
         Ok(Some(match event {
@@ -202,9 +190,9 @@ impl<'c> ChunkReader<'c> {
     /// # Errors
     ///
     /// Fails when the connection is lost.
-    pub async fn finish(mut self) -> Result<()> {
-        let status = self.client.connection().facts().transaction_status();
-        self.roll_back(status).await
+    pub async fn finish(self, client: &mut Client) -> Result<()> {
+        let status = client.connection().facts().transaction_status();
+        roll_back(client, status).await
     }
 
     /// Reads the rest of the rows and forgets them.
@@ -212,21 +200,21 @@ impl<'c> ChunkReader<'c> {
     /// # Errors
     ///
     /// Fails when the connection is lost.
-    pub async fn discard(mut self) -> Result<()> {
+    pub async fn discard(mut self, client: &mut Client) -> Result<()> {
         loop {
-            self.fill().await?;
-            if let Some(RowStep::End(_)) = self.try_step()? {
-                return self.finish().await;
+            self.fill(client).await?;
+            if let Some(RowStep::End(_)) = self.try_step(client)? {
+                return self.finish(client).await;
             }
         }
     }
+}
 
-    async fn roll_back(&mut self, status: TransactionStatus) -> Result<()> {
-        if status != TransactionStatus::Idle {
-            self.client.execute_script("ROLLBACK").await?;
-        }
-        Ok(())
+async fn roll_back(client: &mut Client, status: TransactionStatus) -> Result<()> {
+    if status != TransactionStatus::Idle {
+        client.execute_script("ROLLBACK").await?;
     }
+    Ok(())
 }
 
 fn queue(

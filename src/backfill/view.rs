@@ -30,6 +30,15 @@ impl Snapshot {
         self.running.iter().copied()
     }
 
+    /// Returns the low half of the id that the next transaction would have had.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "ids of rows are the low 32 bits"
+    )]
+    pub fn next_xid(&self) -> u32 {
+        self.xmax as u32
+    }
+
     /// Completes a 32-bit id of the stream: of all ids with those low bits, the one nearest to this
     /// snapshot's. Ids in use are never more than 2^31 apart.
     pub fn widen(&self, xid: Xid) -> u64 {

@@ -1,1 +1,36 @@
-//! What the connector does and when: bindings, state, the joining of backfill and stream, checkpoints.
+//! What the connector does and when: bindings, state, the joining of backfill and stream,
+//! checkpoints.
+//!
+//! [`run`] is one session of a capture. It goes through these steps: state and tables are matched and
+//! two checkpoints say so; the stream is read from the cursor up to where the log ended when it
+//! started (catching up); then, as long as a table has rows to be read, one chunk is read and the
+//! stream followed past everything that the chunk contains, with a checkpoint at the end; then the
+//! stream is followed for good.
+//!
+//! What must hold: the documents of a key are the row of the chunk that covered it, then every change
+//! whose transaction that chunk's snapshot did not contain, in commit order. `table` judges each
+//! change for that, and `visibility` remembers what later chunks have to contain. A checkpoint covers
+//! everything before it, never falls into a source transaction, and never passes a commit that a
+//! later chunk might not contain.
+
+mod acknowledge;
+mod chunk;
+mod engine;
+mod fence;
+mod follow;
+mod housekeeping;
+mod relations;
+mod schemas;
+mod sink;
+mod start;
+mod state;
+mod table;
+mod transaction;
+mod visibility;
+mod waiting;
+
+pub use acknowledge::Acknowledgements;
+pub use engine::run;
+pub use sink::Sink;
+pub use start::{Binding, Task, check};
+pub use state::{Mode, Scanned, State, TableState};

@@ -1,1 +1,90 @@
 //! The command line.
+//!
+//! Without arguments the connector serves the Flow capture protocol on standard input and output.
+
+mod discover;
+mod open;
+mod service;
+mod validate;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::logging;
+
+/// Captures a PostgreSQL database into Estuary Flow collections: its rows, then every committed
+/// change.
+///
+/// Without a command it serves the Flow capture protocol on standard input and output, in the codec
+/// that FLOW_RUNTIME_CODEC names: proto (the default) or json. LOG_FORMAT (json, text, color) and
+/// LOG_LEVEL say how it logs on standard error.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let Arguments {} = Arguments::parse();
+    let result = logging::init().and_then(|()| run());
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            logging::fatal(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    logging::status("Initializing connector");
+    // The session itself runs on this thread, which may block while its output is taken; status
+    // updates and acknowledgements go on beside it.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = service::serve() => result,
+            signal = stop_signal() => Err(signal),
+        }
+    });
+    // A read of standard input that is under way cannot be cancelled, and nobody waits for it.
+    runtime.shutdown_background();
+    result
+}
+
+/// Waits for a signal that asks the process to stop.
+async fn stop_signal() -> Error {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return std::future::pending().await;
+    };
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    // A task of its own, since a session that waits for its output to be taken hears nothing.
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        let stopped = || {
+            Error::new(
+                ErrorKind::Shutdown,
+                format!("stopped by {name}; the capture goes on from its last checkpoint"),
+            )
+        };
+        let _ = sender.send(stopped());
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        logging::fatal(&stopped());
+        std::process::exit(1);
+    });
+    match receiver.await {
+        Ok(error) => error,
+        Err(_) => std::future::pending().await,
+    }
+}

@@ -52,6 +52,13 @@ pub struct Output<W> {
     is_broken: bool,
 }
 
+impl Mark {
+    /// Returns how long the document is when the buffer has this length.
+    pub fn document_bytes(&self, buffer: usize) -> u64 {
+        buffer.saturating_sub(self.document) as u64
+    }
+}
+
 impl<W: Write> Output<W> {
     /// Makes an output to `writer`, which need not buffer anything itself.
     pub fn new(writer: W, codec: Codec) -> Self {
@@ -159,7 +166,7 @@ impl<W: Write> Output<W> {
     ///
     /// # Errors
     ///
-    /// If it is not JSON, or if writing fails.
+    /// If writing fails, or if it is not JSON, which only the JSON codec finds out.
     pub fn sourced_schema(&mut self, binding: u32, schema_json: &str) -> Result<()> {
         let schema_json = schema_json.to_owned();
         self.respond(
@@ -175,7 +182,7 @@ impl<W: Write> Output<W> {
     ///
     /// # Errors
     ///
-    /// If it is not JSON, or if writing fails.
+    /// If writing fails, or if it is not JSON, which only the JSON codec finds out.
     pub fn checkpoint(&mut self, state_json: &str) -> Result<()> {
         let state = ConnectorState {
             updated_json: state_json.to_owned(),

@@ -14,7 +14,7 @@ const MAX_MESSAGE: usize = 512 * 1024 * 1024;
 /// How much memory is set aside ahead of the data, whatever length a message claims to have.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// A buffer that grew beyond this is not kept for the requests that follow.
+/// The memory of a message beyond this is not kept for the requests that follow.
 const MAX_IDLE_BUFFER: usize = 2 * 1024 * 1024;
 
 /// The sequence of requests on one stream, usually stdin.
@@ -59,9 +59,6 @@ impl<R: AsyncRead + Unpin> RequestReader<R> {
             if let Some(message) = message {
                 let request = message.check()?;
                 self.check_order(&request)?;
-                if self.buffer.is_empty() && self.buffer.capacity() > MAX_IDLE_BUFFER {
-                    self.buffer = BytesMut::new();
-                }
                 return Ok(Some(request));
             }
             self.buffer.reserve(READ_AHEAD);
@@ -97,7 +94,7 @@ impl<R: AsyncRead + Unpin> RequestReader<R> {
         if rest.len() < length {
             return Ok(None);
         }
-        let frame = self.buffer.split_to(4 + length);
+        let frame = self.take(4 + length);
         let message = RequestMessage::decode(&frame[4..])
             .map_err(|error| malformed("a request is not valid protobuf").with_source(error))?;
         Ok(Some(message))
@@ -116,13 +113,22 @@ impl<R: AsyncRead + Unpin> RequestReader<R> {
         let Some(length) = self.scan.find_end(&self.buffer)? else {
             return Ok(None);
         };
-        let text = self.buffer.split_to(length);
+        let text = self.take(length);
         self.scan = JsonScan::default();
         // The error's own text names a position and what was due there, no values of ours; serde's
         // complaints about types quote the value, but configurations are read as raw JSON.
         let message = serde_json::from_slice(&text)
             .map_err(|error| malformed("a request is not valid JSON").with_source(error))?;
         Ok(Some(message))
+    }
+
+    /// Takes a message out of the buffer. The memory of a large one goes with it.
+    fn take(&mut self, length: usize) -> BytesMut {
+        let message = self.buffer.split_to(length);
+        if length > MAX_IDLE_BUFFER {
+            self.buffer = BytesMut::from(&self.buffer[..]);
+        }
+        message
     }
 
     fn check_order(&mut self, request: &Request) -> Result<()> {

@@ -12,7 +12,7 @@ use tracing::debug;
 use super::Stream;
 use super::connection::{Connection, broken, lost};
 use super::tls::{self, Verify};
-use crate::config::{HostPort, Secret, SslMode};
+use crate::config::{Config, HostPort, PasswordSource, Secret, SslMode};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a connection is for: it decides about the session's parameters and its patience.
@@ -45,6 +45,44 @@ pub struct ConnectConfig {
 const INVALID_AUTHORIZATION: &str = "28000";
 
 impl ConnectConfig {
+    /// Takes what it needs from the configuration.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the credentials lack something, or ask for a way in that is not there.
+    pub fn new(config: &Config) -> Result<Self> {
+        let password = match config.credentials.password_source()? {
+            PasswordSource::Fixed(secret) => Some(secret.clone()),
+            PasswordSource::None => None,
+            PasswordSource::AwsToken { .. } => {
+                return Err(Error::new(
+                    ErrorKind::Configuration,
+                    "credentials of type AWSIAM are not supported yet: use a password",
+                ));
+            }
+        };
+        if config.network_tunnel.is_some() {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                "connections through networkTunnel are not supported yet: give a direct address",
+            ));
+        }
+        Ok(Self {
+            hosts: config.hosts.clone(),
+            user: config.user.clone(),
+            database: config.database.clone(),
+            password,
+            sslmode: config.effective_sslmode(),
+            statement_timeout: config.statement_timeout,
+        })
+    }
+
+    /// Returns the addresses as text, for the log.
+    pub fn addresses(&self) -> String {
+        let addresses: Vec<_> = self.hosts.iter().map(ToString::to_string).collect();
+        addresses.join(",")
+    }
+
     /// Connects to the first address that answers.
     ///
     /// # Errors

@@ -74,10 +74,6 @@ impl Connection {
         self.try_event()?.ok_or_else(unframed)
     }
 
-    pub(super) fn stream_mut(&mut self) -> &mut Stream {
-        &mut self.stream
-    }
-
     pub(super) fn unread(&self) -> &[u8] {
         self.input.unread()
     }

@@ -148,6 +148,41 @@ pub(super) fn parse_timetz(text: &[u8]) -> Option<(i64, i32)> {
     rest.is_empty().then_some((clock, offset))
 }
 
+/// Reads a date and time of RFC 3339, whose year may have more digits or a sign, and whose fraction
+/// may go on past microseconds.
+pub(super) fn parse_rfc3339(text: &[u8]) -> Option<Timestamp> {
+    let (negative, rest) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let (mut date, rest) = split_calendar(rest)?;
+    if negative {
+        date.year = -date.year;
+    }
+    let rest = rest.strip_prefix(b"T")?;
+    // Six digits of a fraction are read, and what follows them is zeros.
+    let digits = rest
+        .iter()
+        .position(|byte| !byte.is_ascii_digit() && !b":.".contains(byte))?;
+    let (clock, offset) = rest.split_at_checked(digits)?;
+    let (kept, more) = clock.split_at(clock.len().min(b"HH:MM:SS.ffffff".len()));
+    let (clock, []) = split_clock(kept)? else {
+        return None;
+    };
+    let (offset, []) = (if offset == b"Z" {
+        (0, &[][..])
+    } else {
+        split_offset(offset)?
+    }) else {
+        return None;
+    };
+    more.iter().all(|&byte| byte == b'0').then_some(Timestamp {
+        date,
+        clock,
+        offset,
+    })
+}
+
 /// Appends `YYYY-MM-DD`, with more digits or a sign where the year needs them.
 pub(super) fn write_date(date: Date, out: &mut Vec<u8>) {
     if date.year < 0 {
@@ -223,6 +258,10 @@ fn parse_infinite<T>(text: &[u8]) -> Option<Reading<T>> {
 
 /// Splits off a date, whose era is still to come at the end of the text.
 fn split_date(text: &[u8]) -> Option<(Date, &[u8])> {
+    split_calendar(text).filter(|(date, _)| date.year >= 1)
+}
+
+fn split_calendar(text: &[u8]) -> Option<(Date, &[u8])> {
     let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (year, rest) = text.split_at_checked(length)?;
     if !(4..=7).contains(&length) {
@@ -235,7 +274,7 @@ fn split_date(text: &[u8]) -> Option<(Date, &[u8])> {
         return None;
     };
     let (month, day) = (pair(*m1, *m2)?, pair(*d1, *d2)?);
-    let valid = year >= 1 && (1..=12).contains(&month) && (1..=31).contains(&day);
+    let valid = (1..=12).contains(&month) && (1..=31).contains(&day);
     valid.then_some((Date { year, month, day }, rest))
 }
 

@@ -9,11 +9,15 @@ mod datetime;
 mod error;
 mod float;
 mod interval;
+mod key;
 mod registry;
 mod schema;
 mod transcoder;
 
+use protocol::Oid;
+
 pub use error::ValueError;
+pub use key::{Decimal, KeyCodec, KeyValue, Ranked};
 pub use registry::{PgType, TypeKind, TypeRegistry};
 pub use schema::{ColumnType, SourceTypeName, column_schema, source_type_name};
 pub use transcoder::Transcoder;
@@ -43,16 +47,5 @@ impl Default for ValueOptions {
             flatten_arrays: true,
             multidimensional_arrays: false,
         }
-    }
-}
-
-/// An object identifier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Oid(pub u32);
-
-impl Oid {
-    /// Returns the number.
-    pub const fn as_u32(self) -> u32 {
-        self.0
     }
 }

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! In `BothClient` only the client still sends, in `BothServer` only the server does. `None` leads
-//! to CommandComplete or, after CopyFail, to an error. See
+//! to CommandComplete or, after CopyFail, to an error. Between a Both that ended and CommandComplete
+//! pieces may trail: they are reported like the others. See
 //! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY>.
 
 use super::Session;
@@ -32,6 +33,10 @@ pub(super) enum Copy {
 impl Copy {
     pub(super) const fn server_sends(self) -> bool {
         matches!(self, Self::Out | Self::Both | Self::BothServer)
+    }
+
+    pub(super) const fn is_both(self) -> bool {
+        matches!(self, Self::Both | Self::BothClient | Self::BothServer)
     }
 
     pub(super) const fn client_sends(self) -> bool {

@@ -19,7 +19,6 @@ use crate::{
         TransactionStatus, tag,
     },
 };
-use copy_both::Copy;
 pub use event::Event;
 use pipeline::{Pending, Step};
 use startup::Startup;
@@ -272,12 +271,9 @@ impl Session {
 
     /// Returns whether the connection carries CopyData both ways.
     pub fn is_copy_both(&self) -> bool {
-        self.pending.front().is_some_and(|pending| {
-            matches!(
-                pending.copy(),
-                Copy::Both | Copy::BothClient | Copy::BothServer
-            )
-        })
+        self.pending
+            .front()
+            .is_some_and(|pending| pending.copy().is_both())
     }
 
     /// Returns the transaction status that the server reported last.

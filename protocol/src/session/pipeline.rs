@@ -65,12 +65,22 @@ impl Pending {
     }
 
     pub(super) fn set_copy(&mut self, copy: Copy) {
-        self.copy = copy;
-        self.data = if copy.server_sends() {
+        // A walsender that reads the client's CopyDone in the middle of its work ends its own half
+        // at once, and then still sends what it had begun.
+        let trailing = self.copy.is_both() && copy == Copy::None;
+        self.data = if copy.server_sends() || trailing {
             tag::COPY_DATA
         } else {
             0
         };
+        self.copy = copy;
+    }
+
+    /// Ends any COPY: an error came instead.
+    fn fail(&mut self) {
+        self.copy = Copy::None;
+        self.data = 0;
+        self.advanced = true;
     }
 
     fn state(&self) -> &'static str {
@@ -194,8 +204,7 @@ impl Session {
     pub(super) fn handle_error(&mut self) {
         match self.pending.front_mut() {
             Some(pending) if pending.is_simple() => {
-                pending.set_copy(Copy::None);
-                pending.advanced = true;
+                pending.fail();
             }
             Some(_) => {
                 while self

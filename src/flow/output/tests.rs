@@ -316,3 +316,28 @@ fn every_response_is_the_same_through_both_codecs() {
     }]}});
     assert_eq!(value, due);
 }
+
+#[test]
+fn protobuf_frames_have_the_documented_field_numbers() {
+    let mut written = Vec::new();
+    let mut output = Output::new(&mut written, Codec::Proto);
+    capture(&mut output, 300, "{}").unwrap();
+    output.sourced_schema(1, "{}").unwrap();
+    output.checkpoint("{}").unwrap();
+    output
+        .respond(
+            &Opened {
+                explicit_acknowledgements: true,
+            }
+            .into(),
+        )
+        .unwrap();
+    let due: &[&[u8]] = &[
+        // The two lengths before the document are written in full width.
+        b"\x11\0\0\0\x32\x8b\x80\x80\x80\x00\x08\xac\x02\x12\x82\x80\x80\x80\x00{}",
+        b"\x08\0\0\0\x42\x06\x08\x01\x12\x02{}",
+        b"\x0a\0\0\0\x3a\x08\x0a\x06\x0a\x02{}\x10\x01",
+        b"\x04\0\0\0\x2a\x02\x08\x01",
+    ];
+    assert_eq!(written, due.concat());
+}

@@ -436,8 +436,106 @@ fn a_large_request_does_not_keep_its_memory() {
             }
             let mut reader = RequestReader::new(&bytes[..], codec);
             assert!(reader.next().await.unwrap().as_ref() == Some(&large));
-            assert!(reader.buffer.capacity() <= MAX_IDLE_BUFFER);
+            assert_eq!(reader.buffer.capacity(), 0);
             assert!(reader.next().await.unwrap().is_none());
         }
     });
+}
+
+/// A message with these fields, each given by its number and its bytes.
+fn fields(fields: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut message = Vec::new();
+    for (number, bytes) in fields {
+        message.push(number << 3 | 2);
+        prost::encoding::encode_varint(bytes.len() as u64, &mut message);
+        message.extend_from_slice(bytes);
+    }
+    message
+}
+
+#[test]
+fn protobuf_fields_have_the_documented_numbers() {
+    let read = |number: u8, request: &[u8]| {
+        RequestMessage::decode(&fields(&[(number, request)])[..])
+            .unwrap()
+            .check()
+            .unwrap()
+    };
+    let collection = fields(&[
+        (1, b"c"),
+        (3, b"/id"),
+        (4, b"/_meta/uuid"),
+        (6, &fields(&[(1, b"/p"), (2, b"f")])),
+    ]);
+    let mut binding = fields(&[(1, b"{\"r\":1}"), (2, b"s"), (2, b"t"), (5, b"key")]);
+    // backfill = 9, collection_index = 1
+    binding.extend_from_slice(b"\x20\x09\x30\x01");
+    let mut capture = fields(&[(1, b"task"), (3, b"{\"c\":1}"), (4, &binding)]);
+    capture.extend_from_slice(b"\x10\x07\x28\xac\x02");
+    capture.extend(fields(&[(9, &binding), (12, b""), (12, &collection)]));
+    let range = b"\x15\0\0\0\0\x1d\xff\xff\xff\xff\x25\0\0\0\0\x2d\xff\xff\xff\xff";
+    let open = read(
+        5,
+        &fields(&[(1, &capture), (2, b"v"), (3, range), (4, b"{\"s\":1}")]),
+    );
+    let Request::Open(open) = open else {
+        panic!("{open:?}")
+    };
+    assert_eq!(
+        (&*open.state_json, open.range.unwrap().r_clock_end),
+        ("{\"s\":1}", u32::MAX)
+    );
+    let capture_spec = open.capture().unwrap();
+    assert_eq!(
+        (&*capture_spec.name, &*capture_spec.config_json),
+        ("task", "{\"c\":1}")
+    );
+    assert_eq!(capture_spec.connector_type, 7);
+    let [binding] = &capture_spec.bindings[..] else {
+        panic!("{capture_spec:?}")
+    };
+    assert_eq!((binding.backfill, &*binding.state_key), (9, "key"));
+    assert_eq!(binding.resource_path, ["s", "t"]);
+    assert_eq!(binding.resource_config_json, "{\"r\":1}");
+    let found = capture_spec.collection_of(binding).unwrap();
+    assert_eq!(
+        (&*found.name, &found.key[..]),
+        ("c", &["/id".to_owned()][..])
+    );
+    assert_eq!(found.projections, [Projection { ptr: "/p".into() }]);
+
+    // connector_type = 7, then the configuration
+    let discover = read(2, b"\x08\x07\x12\x02{}");
+    assert!(
+        matches!(discover, Request::Discover(Discover { config_json, .. }) if config_json == "{}")
+    );
+
+    let mut bound = fields(&[(1, b"{}")]);
+    // backfill = 9, collection_index = 1
+    bound.extend_from_slice(b"\x18\x09\x20\x01");
+    let mut validate = fields(&[(1, b"task"), (3, b"{}"), (4, &bound), (5, &capture)]);
+    validate.extend(fields(&[(6, b"v"), (7, b""), (7, &collection)]));
+    validate.extend_from_slice(b"\x10\x08");
+    let Request::Validate(validate) = read(3, &validate) else {
+        panic!("no Validate")
+    };
+    assert_eq!(
+        (validate.bindings[0].backfill, validate.connector_type),
+        (9, 8)
+    );
+    assert_eq!(
+        validate.collection_of(&validate.bindings[0]).unwrap().name,
+        "c"
+    );
+    assert_eq!(validate.last_capture.as_ref(), Some(capture_spec));
+
+    let Request::Apply(apply) = read(4, &fields(&[(1, &capture)])) else {
+        panic!("no Apply")
+    };
+    assert_eq!(apply.capture.as_ref(), Some(capture_spec));
+    assert_eq!(
+        read(6, b"\x08\x20"),
+        Request::Acknowledge(Acknowledge { checkpoints: 32 })
+    );
+    assert_eq!(read(1, b"\x08\x07\x12\x02{}"), Request::Spec);
 }

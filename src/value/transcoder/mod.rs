@@ -12,7 +12,9 @@ use super::builtin::Traits;
 use super::registry::{TypeKind, TypeRegistry};
 use super::{Oid, ValueError, ValueOptions};
 use array::Array;
+pub(super) use bytea::parse as parse_bytea;
 use scalar::Scalar;
+pub(super) use scalar::parse_char;
 
 /// Writes the values of one column as JSON: made once for a column, used for each row.
 ///

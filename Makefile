@@ -1,0 +1,46 @@
+# What a person runs. Everything installs what it needs and is missing; see README.md.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | column -t -s "$$(printf '\t')"
+
+.PHONY: servers
+servers: ## Installs the PostgreSQL servers that the tests start, versions 10 to 18
+	tests/support/install-servers.sh
+
+.PHONY: test
+test: servers ## Runs every test
+	cargo test --workspace --locked
+
+.PHONY: demo
+demo: ## Captures from a throw-away server while it changes, and shows what comes out
+	@tests/support/demo.sh
+
+.PHONY: lint
+lint: ## Checks formatting, lints and documentation
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+.PHONY: chaos
+chaos: servers ## Runs the load test in its long form (CHAOS_KILLS, CHAOS_ROWS, CHAOS_SEED)
+	CHAOS_KILLS=$${CHAOS_KILLS:-60} CHAOS_ROWS=$${CHAOS_ROWS:-20000} \
+	    cargo test --release --locked --test main chaos -- --nocapture
+
+FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+SECONDS_EACH ?= 30
+
+.PHONY: fuzz-short
+fuzz-short: ## Fuzzes each target for half a minute (needs nightly Rust)
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	@for target in $(FUZZ_TARGETS); do \
+	    cargo +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS_EACH); \
+	done
+
+.PHONY: fuzz
+fuzz: SECONDS_EACH = 600
+fuzz: fuzz-short ## Fuzzes each target for ten minutes

@@ -1,0 +1,114 @@
+//! Checkpoints that were emitted, until they are acknowledged.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protocol::Lsn;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::replication::Progress;
+
+/// Checkpoints that were emitted, in order, until they are acknowledged.
+#[derive(Debug, Clone, Default)]
+pub struct Acknowledgements {
+    queue: Arc<Mutex<Queue>>,
+    drained: Arc<tokio::sync::Notify>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    sent: VecDeque<Option<Lsn>>,
+    /// Known from when the stream has started; a null cursor is all that is sent before.
+    progress: Option<Arc<Progress>>,
+}
+
+impl Acknowledgements {
+    /// Sets where acknowledged positions go.
+    pub fn report_to(&self, progress: &Arc<Progress>) {
+        self.lock().progress = Some(Arc::clone(progress));
+    }
+
+    /// Notes that a checkpoint was emitted.
+    pub fn sent(&self, cursor: Option<Lsn>) {
+        self.lock().sent.push_back(cursor);
+    }
+
+    /// Handles an acknowledgement of so many checkpoints; zero counts as one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when fewer were sent.
+    pub fn acknowledge(&self, checkpoints: u32) -> Result<()> {
+        let mut queue = self.lock();
+        let count = usize::try_from(checkpoints.max(1)).unwrap_or(usize::MAX);
+        if count > queue.sent.len() {
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                format!(
+                    "{count} checkpoints were acknowledged where {} were waiting for it",
+                    queue.sent.len()
+                ),
+            ));
+        }
+        // The last that has a position says how far the server may forget.
+        let position = queue.sent.drain(..count).flatten().last();
+        if let (Some(position), Some(progress)) = (position, &queue.progress) {
+            progress.acknowledge(position);
+        }
+        if queue.sent.is_empty() {
+            self.drained.notify_waiters();
+        }
+        Ok(())
+    }
+
+    /// Waits until all checkpoints that were sent are acknowledged.
+    pub async fn all_acknowledged(&self) {
+        loop {
+            let notified = self.drained.notified();
+            if self.lock().sent.is_empty() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // A queue is whole between any two of its operations, so one that a panic left is as well.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_the_acknowledged_positions_is_durable() {
+        let acknowledgements = Acknowledgements::default();
+        for cursor in [None, None, Some(20), Some(30), Some(40)] {
+            acknowledgements.sent(cursor.map(Lsn::from));
+        }
+        let progress = Arc::new(Progress::new(Lsn::from(10)));
+        acknowledgements.report_to(&progress);
+        acknowledgements.acknowledge(2).unwrap();
+        assert_eq!(progress.durable(), Lsn::from(10));
+        acknowledgements.acknowledge(0).unwrap();
+        assert_eq!(progress.durable(), Lsn::from(20));
+        acknowledgements.acknowledge(2).unwrap();
+        assert_eq!(progress.durable(), Lsn::from(40));
+        assert!(acknowledgements.acknowledge(1).is_err());
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_with_the_last_acknowledgement() {
+        let acknowledgements = Acknowledgements::default();
+        acknowledgements.sent(None);
+        let waiter = tokio::spawn({
+            let acknowledgements = acknowledgements.clone();
+            async move { acknowledgements.all_acknowledged().await }
+        });
+        tokio::task::yield_now().await;
+        acknowledgements.acknowledge(1).unwrap();
+        waiter.await.unwrap();
+    }
+}

@@ -1,0 +1,413 @@
+//! One chunk of a backfill: read, emitted, and the stream followed past what it contains.
+
+use std::time::Instant;
+
+use protocol::{DataRow, Oid, RowDescription, TupleData};
+use tracing::{info, warn};
+
+use super::engine::{Engine, Following, internal};
+use super::fence::Checkpoints;
+use super::sink::Sink;
+use super::state::{Mode, Scanned};
+use super::table::{LastChunk, Scan, Table};
+use super::waiting::Patience;
+use crate::backfill::{ChunkEnd, ChunkQuery, ChunkReader, ChunkStart, RowStep, View, Window};
+use crate::catalog::{Generated, measure_pages};
+use crate::client::FieldInfo;
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{
+    Change, Image, MetaTemplate, Plan, PlanColumn, PlanOptions, RecordArena, RowKey, Source,
+};
+use crate::value::{KeyCodec, TypeRegistry};
+
+/// SQLSTATE query_canceled: the statement timeout, or somebody's pg_cancel_backend.
+const QUERY_CANCELED: &str = "57014";
+
+/// How the rows of a chunk are written, and their keys read.
+struct ChunkPlan {
+    plan: Plan,
+    /// The key columns as places in the rows.
+    key: Vec<(usize, KeyCodec)>,
+    helper_columns: usize,
+}
+
+/// What is known of a chunk while its rows arrive.
+#[derive(Default)]
+struct Progress {
+    /// Rows that were emitted.
+    emitted: u64,
+    /// Rows of the table that the chunk has come past.
+    scanned: u64,
+    /// The key of the last row.
+    last: RowKey,
+    has_last: bool,
+    key: RowKey,
+}
+
+impl<S: Sink> Engine<S> {
+    /// Reads a chunk of a table and follows the stream past it.
+    pub(super) async fn backfill(&mut self, following: &mut Following, index: usize) -> Result<()> {
+        self.report_status("Backfilling Tables");
+        let window = self.next_window(index).await?;
+        let query = {
+            let scan = self.scan(index)?;
+            match &window {
+                Some((window, _)) => scan.table.keyless(*window),
+                None => scan.table.keyed(
+                    scan.position
+                        .as_ref()
+                        .map(|key| key.parameters(&scan.codecs))
+                        .as_deref(),
+                ),
+            }
+        };
+        let started = Instant::now();
+        let (mut reader, start) = self.start_chunk(index, &query).await?;
+        if self.owed {
+            // It was held back for commits that this chunk contains; its rows come after.
+            self.checkpoint()?;
+        }
+        let (fence, flushed) = (start.fence, start.flushed);
+        let (progress, end) = self.read_rows(index, &query, &start, &mut reader).await?;
+        reader.finish(&mut self.client).await?;
+        self.advance(index, window, start.view, &progress, end)?;
+        let table = self.table(index)?;
+        info!(
+            stream = %table.id,
+            rows = progress.emitted,
+            milliseconds = started.elapsed().as_millis(),
+            backfilled = table.state.backfilled,
+            "backfill chunk processed"
+        );
+        if fence > flushed && !self.standby {
+            self.nudge().await?;
+        }
+        self.stream_to(following, fence, Checkpoints::None).await?;
+        let table = self.table_mut(index)?;
+        let complete = match &mut table.scan {
+            Some(scan) => scan.chunk.take().is_some_and(|chunk| chunk.complete),
+            None => false,
+        };
+        if complete {
+            info!(stream = %table.id, rows = table.state.backfilled, "backfill completed");
+            table.complete();
+            following.follower.relations.invalidate(&self.tables);
+            self.prepare_all(following).await?;
+        }
+        self.owed = true;
+        self.try_settle().await
+    }
+
+    /// The next window of a scan by physical position, and whether it is the last.
+    async fn next_window(&mut self, index: usize) -> Result<Option<(Window, bool)>> {
+        let table = self.tables.get(index).ok_or_else(unknown)?;
+        if table.state.mode != Mode::KeylessBackfill {
+            return Ok(None);
+        }
+        let (Some(scan), Some(info)) = (&table.scan, &table.info) else {
+            return Err(unknown());
+        };
+        let pages = measure_pages(&mut self.client, info).await?;
+        let partitions = u32::try_from(info.leaves.len()).unwrap_or(u32::MAX);
+        let window = Window::next(scan.physical, scan.table.chunk_size, partitions);
+        Ok(Some((window, window.is_last(pages.largest))))
+    }
+
+    /// Starts reading a chunk whose view contains what it has to.
+    async fn start_chunk(
+        &mut self,
+        index: usize,
+        query: &ChunkQuery,
+    ) -> Result<(ChunkReader, ChunkStart)> {
+        let mut patience = Patience::new();
+        loop {
+            let (reader, start) = ChunkReader::start(&mut self.client, query, self.standby).await?;
+            self.resolve(&start.view);
+            if !self.awaits_commits() && self.table(index)?.barrier.is_empty() {
+                return Ok((reader, start));
+            }
+            reader.discard(&mut self.client).await?;
+            let missing = self.missing_from_view(index).await?;
+            if !missing.is_empty() {
+                let stream = self.table(index)?.id.to_string();
+                info!(%stream, transactions = missing.len(), "backfill chunk was read too early");
+                let what = format!("the backfill chunk of table \"{stream}\" is read again");
+                self.wait(&what, &missing, &mut patience).await?;
+            }
+        }
+    }
+
+    /// Emits the rows of a chunk.
+    async fn read_rows(
+        &mut self,
+        index: usize,
+        query: &ChunkQuery,
+        start: &ChunkStart,
+        reader: &mut ChunkReader,
+    ) -> Result<(Progress, ChunkEnd)> {
+        let mut arena = RecordArena::default();
+        let mut progress = Progress::default();
+        let mut plan = None;
+        loop {
+            let Some(step) = reader.try_step(&mut self.client)? else {
+                reader.fill(&mut self.client).await?;
+                continue;
+            };
+            match step {
+                RowStep::Description(description) => {
+                    let table = self.tables.get(index).ok_or_else(unknown)?;
+                    let tag = self.config.source_tag.as_deref();
+                    plan = Some(ChunkPlan {
+                        plan: make_plan(
+                            table,
+                            &description,
+                            query.helper_columns,
+                            tag,
+                            &self.types,
+                            &self.plan_options,
+                        )?,
+                        key: key_places(table, &description, query.helper_columns)?,
+                        helper_columns: query.helper_columns,
+                    });
+                }
+                RowStep::Row(row) => {
+                    let table = self.tables.get_mut(index).ok_or_else(unknown)?;
+                    let plan = plan.as_ref().ok_or_else(|| {
+                        Error::new(ErrorKind::Protocol, "rows came without their description")
+                    })?;
+                    plan.emit(&row, table, &arena, &mut progress, &mut self.sink, start)?;
+                    arena.reset();
+                }
+                RowStep::End(end) => return Ok((progress, end)),
+                RowStep::Other => {}
+            }
+        }
+    }
+
+    /// Moves the scan on.
+    fn advance(
+        &mut self,
+        index: usize,
+        window: Option<(Window, bool)>,
+        view: View,
+        progress: &Progress,
+        end: ChunkEnd,
+    ) -> Result<()> {
+        let table = self.table_mut(index)?;
+        let Some(scan) = &mut table.scan else {
+            return Err(unknown());
+        };
+        let chunk_size = u64::from(scan.table.chunk_size);
+        let mut complete = match window {
+            Some((_, is_last)) => is_last,
+            None => progress.scanned < chunk_size,
+        };
+        if let ChunkEnd::Failed(error) = end {
+            let partial = window.is_none() && progress.has_last;
+            if error.sqlstate() != Some(QUERY_CANCELED) || !partial {
+                return Err(error.context(format!("the backfill of table \"{}\" failed", table.id)));
+            }
+            warn!(stream = %table.id, rows = progress.emitted,
+                "a backfill chunk was cut short by the statement timeout; the scan goes on behind \
+                 its last row");
+            complete = false;
+        }
+        let after = scan.position.take();
+        if let Some((window, _)) = window {
+            scan.physical = window.until;
+        } else if progress.has_last {
+            scan.position = Some(progress.last.clone());
+        } else {
+            scan.position.clone_from(&after);
+        }
+        let scanned = match (&window, &scan.position) {
+            (Some((window, _)), _) => Some(window.until.to_string().into_bytes()),
+            (None, Some(position)) => Some(position.encode(&scan.codecs)),
+            (None, None) => None,
+        };
+        scan.chunk = Some(LastChunk {
+            after,
+            view,
+            complete,
+        });
+        let emitted = progress.emitted;
+        table.update_state(|state| {
+            state.scanned = Scanned(scanned);
+            state.backfilled += emitted;
+        });
+        Ok(())
+    }
+
+    fn scan(&self, index: usize) -> Result<&Scan> {
+        self.table(index)?.scan.as_ref().ok_or_else(unknown)
+    }
+
+    fn table(&self, index: usize) -> Result<&Table> {
+        self.tables.get(index).ok_or_else(unknown)
+    }
+
+    fn table_mut(&mut self, index: usize) -> Result<&mut Table> {
+        self.tables.get_mut(index).ok_or_else(unknown)
+    }
+}
+
+impl ChunkPlan {
+    #[inline]
+    fn emit<S: Sink>(
+        &self,
+        row: &DataRow<'_>,
+        table: &Table,
+        arena: &RecordArena,
+        progress: &mut Progress,
+        sink: &mut S,
+        start: &ChunkStart,
+    ) -> Result<()> {
+        let oid = table.info.as_ref().map_or(Oid::from(0), |info| info.oid);
+        let change = Change::from_row(oid, row, arena);
+        let Some(image) = change.new else {
+            return Err(unknown());
+        };
+        let Some(scan) = &table.scan else {
+            return Err(unknown());
+        };
+        progress.scanned += 1;
+        if !self.key.is_empty() {
+            let known = progress.key.read(&image, &self.key).map_err(|error| {
+                error.context(format!("a backfilled row of table \"{}\"", table.id))
+            })?;
+            if !known {
+                return Err(unknown());
+            }
+            let before = if progress.has_last {
+                Some(&progress.last)
+            } else {
+                scan.position.as_ref()
+            };
+            if scan.comparable && before.is_some_and(|before| progress.key.compare(before).is_lt())
+            {
+                return Err(Error::new(
+                    ErrorKind::Internal,
+                    format!(
+                        "rows of table \"{}\" do not come in the order of their keys: use the \
+                         backfill mode \"Normal\" for its binding",
+                        table.id
+                    ),
+                ));
+            }
+            std::mem::swap(&mut progress.last, &mut progress.key);
+            progress.has_last = true;
+        }
+        if self.helper_columns > 0 {
+            // The helper columns count the rows that the server has come past, also those that it
+            // kept to itself, and tell who wrote the row.
+            progress.scanned = helper(&image, 0)?;
+            if !is_new_enough(helper(&image, 1)?, scan.table.min_xid, &start.view) {
+                return Ok(());
+            }
+        }
+        sink.begin_document(table.binding);
+        let source = Source::Backfill {
+            row: table.state.backfilled + progress.emitted,
+        };
+        self.plan
+            .write(&change, source, sink.buffer())
+            .map_err(|error| {
+                error.context(format!("a backfilled row of table \"{}\"", table.id))
+            })?;
+        progress.emitted += 1;
+        sink.end_document()
+    }
+}
+
+/// Reads a number that the chunk's query has added to the row.
+fn helper(image: &Image<'_>, index: usize) -> Result<u64> {
+    let text = match image.get(index) {
+        TupleData::Text(text) => std::str::from_utf8(text).ok(),
+        _ => None,
+    };
+    text.and_then(|text| text.parse().ok()).ok_or_else(|| {
+        Error::new(
+            ErrorKind::Protocol,
+            "a helper column of a chunk is not a number",
+        )
+    })
+}
+
+/// Whether a row was written by the transaction that is asked for or a later one. The server has
+/// decided that for all rows but the last of a chunk, which comes in any case.
+fn is_new_enough(xmin: u64, min_xid: Option<u32>, view: &View) -> bool {
+    let Some(min_xid) = min_xid else { return true };
+    let Ok(xmin) = u32::try_from(xmin) else {
+        return false;
+    };
+    let not_before = |a: u32, b: u32| a.wrapping_sub(b) < 1 << 31;
+    let not_future = match view {
+        View::Snapshot(snapshot) => not_before(snapshot.next_xid(), xmin),
+        View::Replayed { .. } => true,
+    };
+    xmin >= 3 && not_before(xmin, min_xid) && not_future
+}
+
+fn make_plan(
+    table: &Table,
+    description: &RowDescription<'_>,
+    helper_columns: usize,
+    tag: Option<&str>,
+    types: &TypeRegistry,
+    options: &PlanOptions,
+) -> Result<Plan> {
+    let info = table.info.as_ref().ok_or_else(unknown)?;
+    let own_key = info.primary_key.as_ref().or(info.fallback_key.as_ref());
+    let columns: Vec<_> = FieldInfo::list(description)
+        .into_iter()
+        .enumerate()
+        .skip(helper_columns)
+        .filter(|(_, field)| {
+            info.column(&field.name)
+                .is_none_or(|column| column.generated == Generated::No)
+        })
+        .map(|(index, field)| PlanColumn {
+            is_key: own_key.is_some_and(|key| key.contains(&field.name)),
+            name: field.name,
+            type_oid: field.type_oid,
+            index,
+        })
+        .collect();
+    let meta = MetaTemplate::new(&info.id.schema, &info.id.name, tag, table.transaction_ids);
+    Ok(Plan::new(&columns, meta, types, options))
+}
+
+/// Finds the key columns in the rows of a chunk.
+fn key_places(
+    table: &Table,
+    description: &RowDescription<'_>,
+    helper_columns: usize,
+) -> Result<Vec<(usize, KeyCodec)>> {
+    let Some(scan) = &table.scan else {
+        return Err(unknown());
+    };
+    let fields = FieldInfo::list(description);
+    let mut places = Vec::new();
+    for ((name, _), codec) in scan.table.key_columns.iter().zip(&scan.codecs) {
+        let place = fields
+            .iter()
+            .skip(helper_columns)
+            .position(|field| field.name == *name);
+        let place = place.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Prerequisite,
+                format!(
+                    "column \"{name}\" of table \"{}\", by which it is backfilled, is not there any \
+                     more, or the user has no right to read it",
+                    table.id
+                ),
+            )
+        })?;
+        places.push((place + helper_columns, codec.clone()));
+    }
+    Ok(places)
+}
+
+fn unknown() -> Error {
+    internal("a table is scanned that is not known")
+}

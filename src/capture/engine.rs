@@ -1,0 +1,448 @@
+//! One session of a capture, from its start to its end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::{Lsn, Oid};
+use tracing::{debug, info};
+
+use super::acknowledge::Acknowledgements;
+use super::fence::Checkpoints;
+use super::follow::Follower;
+use super::housekeeping::Housekeeping;
+use super::schemas::SentSchemas;
+use super::sink::Sink;
+use super::start::{
+    StartPosition, Task, check, current_position, reconcile, start_position, warn_of_identities,
+};
+use super::state::{self, Mode, TableState};
+use super::table::Table;
+use super::visibility::Barrier;
+use crate::backfill::read_view;
+use crate::catalog::{SlotUse, TableId, TableLookup, complete_types, load_types, lookup_tables};
+use crate::client::Client;
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::logging;
+use crate::net::{ConnectConfig, Purpose};
+use crate::record::{PlanOptions, RecordArena};
+use crate::replication::{ReplicationStream, StreamOptions};
+use crate::value::{TypeRegistry, ValueOptions};
+
+/// How long a graceful end waits for the acknowledgement of the last checkpoints, so that the server
+/// can be told of them.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A session of a capture.
+pub(super) struct Engine<S> {
+    pub(super) config: Config,
+    pub(super) task_name: String,
+    pub(super) stop_when_caught_up: bool,
+    pub(super) connect: ConnectConfig,
+    pub(super) client: Client,
+    pub(super) types: TypeRegistry,
+    /// The server is a standby: nothing can be written, and snapshots list nothing as running.
+    pub(super) standby: bool,
+    /// Size of the pages of the log, which have headers that no record ends in.
+    pub(super) wal_block_size: u64,
+    /// The real name of the watermarks table; `None` where nothing is to be written.
+    pub(super) watermarks: Option<TableId>,
+    pub(super) tables: Vec<Table>,
+    /// Entries of the state whose bindings are gone, until a checkpoint has said so.
+    pub(super) removed: Vec<(String, TableState)>,
+    /// The position that the next checkpoint has.
+    pub(super) cursor: Option<Lsn>,
+    pub(super) sink: S,
+    pub(super) acknowledgements: Acknowledgements,
+    pub(super) sent_schemas: SentSchemas,
+    pub(super) plan_options: PlanOptions,
+    /// A checkpoint is due, and held back for a commit that no snapshot contains yet.
+    pub(super) owed: bool,
+    /// The position of the last checkpoint, and when it was.
+    pub(super) checkpointed: Option<Lsn>,
+    pub(super) last_checkpoint: Instant,
+    /// When a view was taken last.
+    pub(super) view_taken: Instant,
+    pub(super) housekeeping: Housekeeping,
+}
+
+/// The stream of a session.
+pub(super) struct Following {
+    pub(super) stream: ReplicationStream,
+    pub(super) follower: Follower,
+    pub(super) arena: RecordArena,
+}
+
+/// Runs a session to its end: that of the capture if it is to stop when it has caught up, else only
+/// an error.
+///
+/// # Errors
+///
+/// Fails with what keeps the capture from going on; what was emitted since the last checkpoint is
+/// void then.
+pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgements) -> Result<()> {
+    let mut engine = Engine::start(task, sink, acknowledgements).await?;
+    engine.announce().await?;
+    let mut following = engine.follow().await?;
+    engine.catch_up(&mut following).await?;
+    loop {
+        engine.keep_house(&mut following).await?;
+        if let Some(table) = engine.next_backfill() {
+            engine.backfill(&mut following, table).await?;
+        } else if engine.stop_when_caught_up {
+            engine.owed = true;
+            engine.settle().await?;
+            break;
+        } else {
+            engine.report_status("Streaming CDC Events");
+            let end = Instant::now() + engine.housekeeping.until_due();
+            engine.stream_until(&mut following, end).await?;
+        }
+    }
+    let farewell = engine.acknowledgements.all_acknowledged();
+    if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+        debug!("the last checkpoints are not acknowledged; the server is not told of them");
+    }
+    following.stream.finish().await;
+    Ok(())
+}
+
+impl<S: Sink> Engine<S> {
+    async fn start(task: Task, sink: S, acknowledgements: Acknowledgements) -> Result<Self> {
+        let Task {
+            name,
+            config,
+            bindings,
+            mut state,
+            stop_when_caught_up,
+        } = task;
+        let options = ValueOptions {
+            date_as_date: config.flags.date_as_date,
+            time_as_time: config.flags.time_as_time,
+            flatten_arrays: config.flags.flatten_arrays,
+            multidimensional_arrays: config.flags.multidimensional_arrays,
+        };
+        let (tables, removed) = reconcile(&bindings, &mut state);
+        let connect = ConnectConfig::new(&config)?;
+        logging::status("Connecting to database");
+        info!(
+            address = %connect.addresses(),
+            user = %config.user,
+            database = %config.database,
+            slot = %config.slot_name,
+            "connecting"
+        );
+        let mut client = Client::connect(&connect, Purpose::Query).await?;
+        let server = client
+            .query(
+                "SELECT current_setting('server_version'), pg_is_in_recovery(), \
+                 current_setting('wal_block_size'), current_setting('statement_timeout')",
+                &[],
+            )
+            .await?;
+        let row = server.one()?;
+        info!(version = row.text(0)?, "server version");
+        info!(timeout = row.text(3)?, "effective statement timeout");
+        let (standby, wal_block_size) = (row.bool(1)?, row.parse(2)?);
+        logging::status("Verifying capture requirements");
+        let starts_anew = state.cursor.is_none()
+            && config.flags.force_reset_cursor.is_none()
+            && config.flags.initial_backfill_cursor.is_none();
+        let slot_use = if starts_anew {
+            SlotUse::Create
+        } else {
+            SlotUse::Resume
+        };
+        let (infos, watermarks) = check(&mut client, &config, &bindings, slot_use).await?;
+        let types = load_types(&mut client).await?;
+        let mut engine = Self {
+            housekeeping: Housekeeping::new(config.rediscovery_interval),
+            config,
+            task_name: name,
+            stop_when_caught_up,
+            connect,
+            client,
+            types,
+            standby,
+            wal_block_size,
+            watermarks,
+            tables,
+            removed,
+            cursor: state.cursor,
+            sink,
+            acknowledgements,
+            sent_schemas: SentSchemas::default(),
+            plan_options: PlanOptions { values: options },
+            owed: false,
+            checkpointed: None,
+            view_taken: Instant::now(),
+            last_checkpoint: Instant::now(),
+        };
+        engine.learn(infos);
+        warn_of_identities(&engine.tables);
+        Ok(engine)
+    }
+
+    /// Opens the capture: schemas, then the state as it is matched with the bindings.
+    async fn announce(&mut self) -> Result<()> {
+        if self.tables.is_empty() {
+            logging::status("Capture started, no bindings are enabled");
+        } else {
+            logging::status_with_bindings("Capture started", self.tables.len());
+        }
+        self.sink.opened()?;
+        self.complete_types().await?;
+        self.emit_schemas()?;
+        // The schemas come with a checkpoint of their own, before that of the bindings.
+        self.emit_checkpoint(&state::patch(self.cursor, std::iter::empty())?)?;
+        self.checkpoint()
+    }
+
+    /// Starts the stream.
+    async fn follow(&mut self) -> Result<Following> {
+        let StartPosition { start, is_new_slot } = start_position(
+            &mut self.client,
+            &self.connect,
+            &self.config,
+            self.cursor,
+            !self.tables.is_empty(),
+            self.standby,
+        )
+        .await?;
+        // Tables whose scan goes on judge changes from the first on.
+        let version = self.client.server_version_num();
+        for table in self
+            .tables
+            .iter_mut()
+            .filter(|table| table.state.mode.is_backfill())
+        {
+            table.activate(&self.task_name, &self.config, &self.types, version)?;
+        }
+        if !is_new_slot && self.tables.iter().any(Table::awaits_chunks) {
+            let start = read_view(&mut self.client, self.standby).await?;
+            for table in self.tables.iter_mut().filter(|table| table.awaits_chunks()) {
+                table.barrier = Barrier::new(&start.view);
+            }
+        }
+        let client = Client::connect(&self.connect, Purpose::Replication).await?;
+        let options = StreamOptions {
+            slot: self.config.slot_name.clone(),
+            publication: self.config.publication_name.clone(),
+            start,
+            status_interval: self.status_interval().await?,
+        };
+        let stream = ReplicationStream::start(client, &options).await?;
+        self.acknowledgements.report_to(stream.progress());
+        self.cursor = Some(start);
+        Ok(Following {
+            stream,
+            follower: Follower::new(start),
+            arena: RecordArena::default(),
+        })
+    }
+
+    /// Status updates are sent often enough for the server's patience, and at least every 10 s.
+    async fn status_interval(&mut self) -> Result<Duration> {
+        const LONGEST: Duration = Duration::from_secs(10);
+        let sql = "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'";
+        let rows = self.client.query(sql, &[]).await?;
+        let millis: u64 = rows.rows.first().map_or(Ok(0), |row| row.parse(0))?;
+        let third = Duration::from_millis(millis / 3);
+        Ok(if third.is_zero() {
+            LONGEST
+        } else {
+            third.min(LONGEST)
+        })
+    }
+
+    /// Reads the stream up to where the log ends now, then activates the tables that wait for that.
+    async fn catch_up(&mut self, following: &mut Following) -> Result<()> {
+        self.report_status("Catching up on CDC history");
+        let fence = current_position(&mut self.client, self.standby).await?;
+        let checkpoints = if self.stop_when_caught_up {
+            Checkpoints::None
+        } else {
+            Checkpoints::AtCommits
+        };
+        self.stream_to(following, fence, checkpoints).await?;
+        self.owed = true;
+        self.try_settle().await?;
+        self.activate(following).await
+    }
+
+    /// Activates tables that are pending, and ends scans that are to be skipped.
+    pub(super) async fn activate(&mut self, following: &mut Following) -> Result<()> {
+        let version = self.client.server_version_num();
+        let mut changed = false;
+        for table in &mut self.tables {
+            let before = table.state.mode;
+            table.activate(&self.task_name, &self.config, &self.types, version)?;
+            changed |= table.state.mode != before;
+        }
+        if changed {
+            following.follower.relations.invalidate(&self.tables);
+            self.prepare_all(following).await?;
+        }
+        Ok(())
+    }
+
+    /// Chooses the table that the next chunk is read of: in the order of the bindings, those of a
+    /// higher priority first.
+    fn next_backfill(&self) -> Option<usize> {
+        let mut best: Option<(usize, i64)> = None;
+        for (index, table) in self.tables.iter().enumerate() {
+            let priority = table.resource.priority;
+            if table.state.mode.is_backfill() && best.is_none_or(|(_, other)| priority > other) {
+                best = Some((index, priority));
+            }
+        }
+        best.map(|(index, _)| index)
+    }
+
+    /// Emits a checkpoint of everything before it.
+    pub(super) fn checkpoint(&mut self) -> Result<()> {
+        let changed = self
+            .tables
+            .iter()
+            .filter(|table| table.changed)
+            .map(|table| (table.state_key.as_str(), &table.state))
+            .chain(
+                self.removed
+                    .iter()
+                    .map(|(key, state)| (key.as_str(), state)),
+            );
+        let patch = state::patch(self.cursor, changed)?;
+        self.emit_checkpoint(&patch)?;
+        for table in &mut self.tables {
+            table.changed = false;
+        }
+        self.removed.clear();
+        Ok(())
+    }
+
+    fn emit_checkpoint(&mut self, patch: &str) -> Result<()> {
+        self.acknowledgements.sent(self.cursor);
+        self.sink.checkpoint(patch, &self.acknowledgements)?;
+        self.owed = false;
+        self.checkpointed = self.cursor;
+        self.last_checkpoint = Instant::now();
+        Ok(())
+    }
+
+    /// Takes over what the catalogs say of the bound tables.
+    pub(super) fn learn(&mut self, infos: Vec<TableLookup>) {
+        for (table, info) in self.tables.iter_mut().zip(infos) {
+            table.info = match info {
+                TableLookup::Found(info) => Some(Arc::new(*info)),
+                TableLookup::Missing | TableLookup::Ambiguous(_) => None,
+            };
+        }
+    }
+
+    /// Looks the bound tables up again.
+    pub(super) async fn look_up(&mut self) -> Result<()> {
+        let ids: Vec<_> = self.tables.iter().map(|table| table.id.clone()).collect();
+        let infos = lookup_tables(&mut self.client, &ids).await?;
+        self.learn(infos);
+        self.complete_types().await
+    }
+
+    /// Makes sure that the types of all columns are known.
+    async fn complete_types(&mut self) -> Result<()> {
+        let types: Vec<Oid> = self
+            .tables
+            .iter()
+            .filter_map(|table| table.info.as_ref())
+            .flat_map(|info| info.columns.iter().map(|column| column.type_oid))
+            .collect();
+        complete_types(&mut self.client, &mut self.types, types).await
+    }
+
+    /// Prepares the plans of all relations that the stream has described.
+    pub(super) async fn prepare_all(&mut self, following: &mut Following) -> Result<()> {
+        for oid in following.follower.relations.oids() {
+            self.prepare_relation(following, oid).await?;
+        }
+        Ok(())
+    }
+
+    /// Prepares the plan of a relation that the stream has described.
+    pub(super) async fn prepare_relation(
+        &mut self,
+        following: &mut Following,
+        oid: Oid,
+    ) -> Result<()> {
+        let relations = &mut following.follower.relations;
+        let Some(relation) = relations.get_mut(oid) else {
+            return Ok(());
+        };
+        let Some(index) = relation.table else {
+            return Ok(());
+        };
+        if relation.has_unknown_types(&self.types) {
+            let types: Vec<_> = relation
+                .columns
+                .iter()
+                .map(|column| column.type_oid)
+                .collect();
+            complete_types(&mut self.client, &mut self.types, types).await?;
+        }
+        let Some(table) = self.tables.get_mut(index) else {
+            return Ok(());
+        };
+        if relation.differs_from(table.info.as_deref()) {
+            let found = lookup_tables(&mut self.client, std::slice::from_ref(&table.id)).await?;
+            if let Some(TableLookup::Found(info)) = found.into_iter().next() {
+                table.info = Some(Arc::new(*info));
+            }
+        }
+        let tag = self.config.source_tag.as_deref();
+        relation.plan = Some(relation.make_plan(table, &self.types, &self.plan_options, tag));
+        Ok(())
+    }
+
+    /// Returns whether streamed commits are remembered that later chunks have to contain.
+    pub(super) fn awaits_commits(&self) -> bool {
+        self.tables.iter().any(|table| !table.unseen.is_empty())
+    }
+
+    /// Returns how many tables are being backfilled.
+    pub(super) fn backfilling(&self) -> usize {
+        self.tables
+            .iter()
+            .filter(|table| table.state.mode.is_backfill())
+            .count()
+    }
+
+    /// Fails where a table that is bound and pending does not exist any more.
+    pub(super) fn mark_missing(&mut self) {
+        for table in &mut self.tables {
+            let exists = table.info.is_some();
+            match table.state.mode {
+                Mode::Pending | Mode::Ignore => {}
+                Mode::Missing if exists => {
+                    info!(stream = %table.id, "the table is there again: it is backfilled anew");
+                    table.update_state(|state| *state = TableState::default());
+                }
+                _ if !exists => {
+                    tracing::warn!(stream = %table.id,
+                        "the table does not exist any more; its documents are kept");
+                    table.scan = None;
+                    table.unseen.clear();
+                    table.update_state(|state| {
+                        *state = TableState {
+                            mode: Mode::Missing,
+                            ..TableState::default()
+                        };
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// An error of the connector's own making.
+pub(super) fn internal(message: &str) -> Error {
+    Error::new(ErrorKind::Internal, message)
+}

@@ -1,0 +1,273 @@
+//! Reading the stream up to a position, or for a time, with checkpoints at commits.
+
+use std::time::{Duration, Instant};
+
+use protocol::{Lsn, TupleData};
+use tracing::debug;
+
+use super::engine::{Engine, Following};
+use super::follow::{Follower, Outcome};
+use super::sink::Sink;
+use crate::backfill::row_by_key;
+use crate::catalog::write_watermark;
+use crate::error::Result;
+use crate::record::{Change, Image};
+
+/// When checkpoints are emitted while the stream is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Checkpoints {
+    /// Not at all: what is read belongs to a checkpoint at the end.
+    None,
+    /// At commits.
+    AtCommits,
+}
+
+/// In a backlog, commits share a checkpoint up to so many bytes of documents, and for so long.
+const SHARED_BYTES: u64 = 1024 * 1024;
+const SHARED_TIME: Duration = Duration::from_millis(100);
+
+/// How often the position is committed while it moves and nothing of interest happens, so that the
+/// server can remove its log.
+const IDLE_CHECKPOINT: Duration = Duration::from_secs(10);
+/// The same by how far it has moved.
+const IDLE_DISTANCE: u64 = 16 * 1024 * 1024;
+
+/// How long the server is left to pass a fence by itself before something is written for it.
+const NUDGE_AFTER: Duration = Duration::from_millis(200);
+/// How often that is repeated.
+const NUDGE_AGAIN: Duration = Duration::from_secs(10);
+
+/// What a message of the stream has led to.
+enum Step {
+    Next,
+    Commit,
+    Described(protocol::Oid),
+}
+
+impl<S: Sink> Engine<S> {
+    /// Reads the stream until everything that committed before a position was received.
+    pub(super) async fn stream_to(
+        &mut self,
+        following: &mut Following,
+        fence: Lsn,
+        checkpoints: Checkpoints,
+    ) -> Result<()> {
+        let fence = self.before_page_header(fence);
+        let reached = |follower: &Follower| {
+            !follower.position.in_transaction() && follower.position.received() >= fence
+        };
+        following.stream.feedback().ask_position();
+        let (mut patience, started) = (Duration::from_millis(20), Instant::now());
+        let mut nudge_at = started + NUDGE_AFTER;
+        while !self.drain(following, checkpoints, reached).await? {
+            if let Ok(filled) = tokio::time::timeout(patience, following.stream.fill()).await {
+                filled?;
+                continue;
+            }
+            // Nothing has come for a while: what is before the fence may not be on disk yet.
+            if Instant::now() >= nudge_at && !following.follower.position.in_transaction() {
+                self.nudge().await?;
+                nudge_at = Instant::now() + NUDGE_AGAIN;
+            }
+            following.stream.feedback().ask_position();
+            patience = (patience * 2).min(Duration::from_secs(1));
+        }
+        self.cursor = Some(following.follower.position.received());
+        Ok(())
+    }
+
+    /// Follows the stream until a point in time, and on to the end of the transaction under way.
+    pub(super) async fn stream_until(
+        &mut self,
+        following: &mut Following,
+        end: Instant,
+    ) -> Result<()> {
+        let over =
+            |follower: &Follower| !follower.position.in_transaction() && Instant::now() >= end;
+        while !self.drain(following, Checkpoints::AtCommits, over).await? {
+            let received = following.follower.position.received();
+            if !following.follower.position.in_transaction()
+                && self.is_idle_checkpoint_due(received)
+            {
+                self.cursor = Some(received);
+                self.owed = true;
+                self.try_settle().await?;
+            }
+            let wait = end
+                .saturating_duration_since(Instant::now())
+                .min(IDLE_CHECKPOINT);
+            if let Ok(filled) = tokio::time::timeout(wait, following.stream.fill()).await {
+                filled?;
+            }
+        }
+        self.cursor = Some(following.follower.position.received());
+        Ok(())
+    }
+
+    fn is_idle_checkpoint_due(&self, received: Lsn) -> bool {
+        let Some(last) = self.checkpointed else {
+            return true;
+        };
+        let moved = received.as_u64().saturating_sub(last.as_u64());
+        moved >= IDLE_DISTANCE || (moved > 0 && self.last_checkpoint.elapsed() >= IDLE_CHECKPOINT)
+    }
+
+    /// Handles what has been received. Returns whether the end was reached.
+    async fn drain(
+        &mut self,
+        following: &mut Following,
+        checkpoints: Checkpoints,
+        reached: impl Fn(&Follower) -> bool,
+    ) -> Result<bool> {
+        loop {
+            if reached(&following.follower) {
+                return Ok(true);
+            }
+            let Following {
+                stream,
+                follower,
+                arena,
+            } = following;
+            let Some(item) = stream.try_next()? else {
+                return Ok(false);
+            };
+            let step = match follower.handle(&item, arena, &mut self.tables, &mut self.sink)? {
+                Outcome::Done => Step::Next,
+                Outcome::Commit => Step::Commit,
+                Outcome::Described(oid) => Step::Described(oid),
+                Outcome::Incomplete(change, wal_start) => {
+                    self.fill_in(follower, change, wal_start).await?;
+                    Step::Next
+                }
+            };
+            arena.reset();
+            match step {
+                Step::Next => {}
+                Step::Described(oid) => self.prepare_relation(following, oid).await?,
+                Step::Commit if checkpoints == Checkpoints::AtCommits => {
+                    self.cursor = Some(following.follower.position.received());
+                    if self.is_checkpoint_due(following.stream.has_next()) {
+                        self.owed = true;
+                        self.try_settle().await?;
+                    }
+                }
+                Step::Commit => self.cursor = Some(following.follower.position.received()),
+            }
+        }
+    }
+
+    /// A commit that is alone is handed on at once; in a backlog several share a checkpoint.
+    fn is_checkpoint_due(&self, has_next: bool) -> bool {
+        if self.sink.uncommitted_bytes() == 0 && !self.tables.iter().any(|table| table.changed) {
+            return self
+                .cursor
+                .is_some_and(|cursor| self.is_idle_checkpoint_due(cursor));
+        }
+        !has_next
+            || self.sink.uncommitted_bytes() >= SHARED_BYTES
+            || self.last_checkpoint.elapsed() >= SHARED_TIME
+    }
+
+    /// Emits a row under a new key, whose values that were not sent are fetched first: under its new
+    /// key it has no earlier document that holds them.
+    async fn fill_in(
+        &mut self,
+        follower: &mut Follower,
+        change: Change<'_>,
+        wal_start: Lsn,
+    ) -> Result<()> {
+        let relation = follower.relations.get(change.relation);
+        let (Some(relation), Some(image)) = (relation, change.new) else {
+            return Ok(());
+        };
+        let (Some(plan), Some(index)) = (&relation.plan, relation.table) else {
+            return Ok(());
+        };
+        let missing: Vec<usize> = plan
+            .captured
+            .iter()
+            .copied()
+            .filter(|index| matches!(image.get(*index), TupleData::UnchangedToast))
+            .collect();
+        let name = |index: &usize| {
+            relation
+                .columns
+                .get(*index)
+                .map(|column| column.name.as_str())
+        };
+        let columns: Vec<&str> = missing.iter().filter_map(name).collect();
+        let mut key = Vec::new();
+        for index in plan.collection_key.iter().flatten() {
+            if let (Some(name), TupleData::Text(text)) = (name(index), image.get(*index))
+                && let Ok(text) = std::str::from_utf8(text)
+            {
+                key.push((name, Some(text)));
+            }
+        }
+        let Some(table) = self.tables.get(index) else {
+            return Ok(());
+        };
+        let target = table
+            .info
+            .as_ref()
+            .map_or_else(|| relation.id.quoted(), |info| info.scan_target());
+        let query = row_by_key(&target, &columns, &key);
+        let stream = table.id.to_string();
+        let transaction = *follower.position.transaction()?;
+        let row = self.fetch_visible(&query, &stream, &transaction).await?;
+        let mut values = image.values.to_vec();
+        if let Some(row) = &row {
+            for (place, index) in missing.iter().enumerate() {
+                if let Some(value) = values.get_mut(*index) {
+                    *value = row
+                        .get(place)
+                        .map_or(TupleData::Null, |text| TupleData::Text(text.as_bytes()));
+                }
+            }
+        } else {
+            // The row is gone, or has another key by now: a later change says so.
+            debug!(%stream, lsn = %wal_start, "a row under a new key has changed again meanwhile");
+        }
+        let complete = Change {
+            new: Some(Image {
+                values: &values,
+                key_only: false,
+            }),
+            ..change
+        };
+        follower.complete(&complete, wal_start, &self.tables, &mut self.sink)
+    }
+
+    /// Makes the server's log move: what commits were inserted before the fence are then on disk,
+    /// and something behind them is streamed.
+    pub(super) async fn nudge(&mut self) -> Result<()> {
+        if let Some(table) = &self.watermarks {
+            let mark = format!("{:?}", std::time::SystemTime::now());
+            return write_watermark(&mut self.client, table, &self.config.slot_name, &mark).await;
+        }
+        if !self.standby {
+            // A transaction that writes nothing but its own end; a session that may not even do that
+            // waits for the server's background writer instead.
+            if let Err(error) = self.client.query("SELECT txid_current()", &[]).await {
+                if error.sqlstate().is_none() {
+                    return Err(error);
+                }
+                debug!(%error, "the log cannot be moved on");
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the log can be told as the first byte behind the header of a page, where no record
+    /// ends: the stream never reports that position.
+    fn before_page_header(&self, position: Lsn) -> Lsn {
+        const SHORT_HEADER: u64 = 24;
+        const LONG_HEADER: u64 = 40;
+        let offset = position.as_u64() % self.wal_block_size.max(1);
+        if offset == SHORT_HEADER || offset == LONG_HEADER {
+            Lsn::from(position.as_u64() - offset)
+        } else {
+            position
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Following the stream: each change is judged, and written where it is to be emitted.
+
+use protocol::{LogicalReplicationMessage, Lsn, Oid, TruncateMessage, TupleData};
+use tracing::warn;
+
+use super::relations::{Relation, RelationPlan, Relations};
+use super::sink::Sink;
+use super::table::{Table, Verdict};
+use super::transaction::{StreamPosition, Transaction};
+use crate::catalog::replica_identity_warning;
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{Change, Image, Operation, RecordArena, RowKey, Source};
+use crate::replication::StreamItem;
+
+/// What the stream has brought.
+#[derive(Debug)]
+pub(super) enum Outcome<'a> {
+    /// Nothing that the caller has to act upon.
+    Done,
+    /// A transaction is complete.
+    Commit,
+    /// A relation was described whose plan has to be prepared before the next of its changes.
+    Described(Oid),
+    /// A row with a new key came without all of its values: they have to be fetched before it is
+    /// emitted with [`Follower::complete`].
+    Incomplete(Change<'a>, Lsn),
+}
+
+/// Follows the stream.
+#[derive(Debug)]
+pub(super) struct Follower {
+    /// Where the stream is.
+    pub(super) position: StreamPosition,
+    /// Its relations.
+    pub(super) relations: Relations,
+    /// Changes seen and documents emitted, for the log.
+    pub(super) counts: Counts,
+    /// A key, kept for its memory.
+    key: RowKey,
+}
+
+/// What has passed since the counts were last reported.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Counts {
+    /// Changes of rows.
+    pub(super) changes: u64,
+    /// Documents that were emitted for them.
+    pub(super) documents: u64,
+    /// Source transactions.
+    pub(super) commits: u64,
+}
+
+impl Follower {
+    /// Starts where the stream starts.
+    pub(super) fn new(start: Lsn) -> Self {
+        Self {
+            position: StreamPosition::new(start),
+            relations: Relations::default(),
+            counts: Counts::default(),
+            key: RowKey::default(),
+        }
+    }
+
+    /// Handles what the stream has brought.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the stream contradicts itself, a value cannot be captured, a key cannot be known,
+    /// or the output is gone.
+    pub(super) fn handle<'a, S: Sink>(
+        &mut self,
+        item: &StreamItem<'a>,
+        arena: &'a RecordArena,
+        tables: &mut [Table],
+        sink: &mut S,
+    ) -> Result<Outcome<'a>> {
+        let (wal_start, message) = match item {
+            StreamItem::Message { wal_start, message } => (*wal_start, message),
+            StreamItem::Keepalive { wal_end } => {
+                self.position.keepalive(*wal_end);
+                return Ok(Outcome::Done);
+            }
+            StreamItem::Other => return Ok(Outcome::Done),
+        };
+        if let Some(change) = Change::from_message(message, arena) {
+            self.counts.changes += 1;
+            return self.change(change, wal_start, tables, sink);
+        }
+        match message {
+            LogicalReplicationMessage::Begin(begin) => self.position.begin(begin)?,
+            LogicalReplicationMessage::Commit(commit) => {
+                let transaction = self.position.commit(commit)?;
+                self.counts.commits += 1;
+                for table in tables.iter_mut() {
+                    table.barrier.streamed(transaction.xid);
+                }
+                return Ok(Outcome::Commit);
+            }
+            LogicalReplicationMessage::Relation(relation) => {
+                return Ok(Outcome::Described(
+                    self.relations.describe(relation, tables),
+                ));
+            }
+            LogicalReplicationMessage::Truncate(truncate) => {
+                self.truncate(truncate, wal_start, tables);
+            }
+            // Which types are domains of which is known from the catalogs.
+            LogicalReplicationMessage::Type(_)
+            | LogicalReplicationMessage::Origin(_)
+            | LogicalReplicationMessage::Message(_) => {}
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Protocol,
+                    "the server sent a kind of message that was not asked for",
+                ));
+            }
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn change<'a, S: Sink>(
+        &mut self,
+        change: Change<'a>,
+        wal_start: Lsn,
+        tables: &mut [Table],
+        sink: &mut S,
+    ) -> Result<Outcome<'a>> {
+        let relation = self.relations.get(change.relation).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Protocol,
+                format!("a change at {wal_start} is of a relation that was not described"),
+            )
+        })?;
+        let Some(table) = relation.table.and_then(|index| tables.get_mut(index)) else {
+            return Ok(Outcome::Done);
+        };
+        if !table.is_followed() {
+            return Ok(Outcome::Done);
+        }
+        let Some(plan) = &relation.plan else {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                format!("relation \"{}\" has no plan", relation.id),
+            ));
+        };
+        let transaction = self.position.transaction()?;
+        if change.operation != Operation::Create {
+            require_known_key(relation, plan, table)?;
+        }
+        let changed_key = plan.changes_key(&change);
+        if !changed_key {
+            let image = change.document_image();
+            let verdict = judge(table, plan, &mut self.key, &change, image, transaction)?;
+            if verdict == Verdict::Emit {
+                let last = self.position.last_commit_end();
+                let transaction = self.position.transaction()?;
+                emit(plan, table, &change, wal_start, last, transaction, sink)?;
+                self.counts.documents += 1;
+            }
+            return Ok(Outcome::Done);
+        }
+
+        // The row under the old key is gone, and there is one under the new key.
+        let deletion = Change {
+            operation: Operation::Delete,
+            new: None,
+            ..change
+        };
+        let deleted = judge(
+            table,
+            plan,
+            &mut self.key,
+            &deletion,
+            deletion.old,
+            transaction,
+        )?;
+        let written = judge(table, plan, &mut self.key, &change, change.new, transaction)?;
+        if deleted == Verdict::Emit {
+            let last = self.position.last_commit_end();
+            let transaction = self.position.transaction()?;
+            emit(plan, table, &deletion, wal_start, last, transaction, sink)?;
+            self.counts.documents += 1;
+        }
+        if written == Verdict::Drop {
+            return Ok(Outcome::Done);
+        }
+        if plan.is_incomplete(&change) {
+            return Ok(Outcome::Incomplete(change, wal_start));
+        }
+        self.complete(&change, wal_start, tables, sink)?;
+        Ok(Outcome::Done)
+    }
+
+    /// Emits a change that was found worth it before.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Follower::handle`] does.
+    pub(super) fn complete<S: Sink>(
+        &mut self,
+        change: &Change<'_>,
+        wal_start: Lsn,
+        tables: &[Table],
+        sink: &mut S,
+    ) -> Result<()> {
+        let last = self.position.last_commit_end();
+        let Some(relation) = self.relations.get(change.relation) else {
+            return Ok(());
+        };
+        if let Some(plan) = &relation.plan
+            && let Some(table) = relation.table.and_then(|index| tables.get(index))
+        {
+            emit(
+                plan,
+                table,
+                change,
+                wal_start,
+                last,
+                self.position.transaction()?,
+                sink,
+            )?;
+            self.counts.documents += 1;
+        }
+        Ok(())
+    }
+
+    fn truncate(&self, truncate: &TruncateMessage<'_>, wal_start: Lsn, tables: &[Table]) {
+        for oid in truncate.relations() {
+            let table = self
+                .relations
+                .get(oid)
+                .and_then(|relation| relation.table)
+                .and_then(|index| tables.get(index));
+            if let Some(table) = table
+                && table.is_followed()
+            {
+                warn!(stream = %table.id, lsn = %wal_start,
+                    "the table was truncated; its collection keeps the documents of the rows that \
+                     were removed: backfill the binding anew, with a reset of its collection, if \
+                     they are to go");
+            }
+        }
+    }
+}
+
+impl RelationPlan {
+    /// Returns whether an update changes the key of its document.
+    #[inline]
+    fn changes_key(&self, change: &Change<'_>) -> bool {
+        let (Some(old), Some(new), Some(key)) = (change.old, change.new, &self.collection_key)
+        else {
+            return false;
+        };
+        key.iter()
+            .any(|index| !same(old.get(*index), new.get(*index)))
+    }
+
+    /// Returns whether a row lacks values that documents have.
+    fn is_incomplete(&self, change: &Change<'_>) -> bool {
+        change.new.is_some_and(|image| {
+            self.captured
+                .iter()
+                .any(|index| matches!(image.get(*index), TupleData::UnchangedToast))
+        })
+    }
+}
+
+fn same(old: TupleData<'_>, new: TupleData<'_>) -> bool {
+    match (old, new) {
+        (TupleData::Text(old), TupleData::Text(new)) => old == new,
+        (TupleData::Null, TupleData::Null) | (_, TupleData::UnchangedToast) => true,
+        _ => false,
+    }
+}
+
+/// Stops before a change of a row whose key before it is not known: a document would stay behind, or
+/// another would be changed in its place.
+fn require_known_key(relation: &Relation, plan: &RelationPlan, table: &Table) -> Result<()> {
+    if plan.identity_has_key {
+        return Ok(());
+    }
+    let remedy = table
+        .info
+        .as_deref()
+        .and_then(|info| {
+            replica_identity_warning(info, table.collection_key.as_deref().unwrap_or_default())
+        })
+        .unwrap_or_else(|| {
+            format!(
+                "the replica identity of table \"{}\" does not hold the collection's key: ALTER \
+                 TABLE {} REPLICA IDENTITY FULL",
+                relation.id,
+                relation.id.quoted()
+            )
+        });
+    Err(Error::new(
+        ErrorKind::Prerequisite,
+        format!(
+            "a row of table \"{}\" was updated or deleted, and the key of its document cannot be \
+             known: {remedy}. Changes that were written before that cannot be understood even then, so \
+             the binding has to be backfilled anew",
+            relation.id
+        ),
+    ))
+}
+
+#[inline]
+fn judge(
+    table: &mut Table,
+    plan: &RelationPlan,
+    key: &mut RowKey,
+    change: &Change<'_>,
+    image: Option<Image<'_>>,
+    transaction: &Transaction,
+) -> Result<Verdict> {
+    // Without a scan the key does not matter, and is not read.
+    let known = match (&table.scan, &plan.scan_key, image) {
+        (Some(scan), Some(columns), Some(image)) if scan.comparable => {
+            key.read(&image, columns).map_err(|error| {
+                error.context(format!(
+                    "reading the key of a row of table \"{}\"",
+                    table.id
+                ))
+            })?
+        }
+        _ => false,
+    };
+    Ok(table.judge(
+        change.operation,
+        known.then_some(&*key),
+        transaction.xid,
+        transaction.final_lsn,
+    ))
+}
+
+#[inline]
+fn emit<S: Sink>(
+    plan: &RelationPlan,
+    table: &Table,
+    change: &Change<'_>,
+    wal_start: Lsn,
+    last_commit_end: Lsn,
+    transaction: &mut Transaction,
+    sink: &mut S,
+) -> Result<()> {
+    let source = Source::Stream {
+        ts_ms: transaction.ts_ms,
+        loc: [
+            last_commit_end.as_u64(),
+            transaction.place(wal_start),
+            transaction.final_lsn.as_u64(),
+        ],
+        xid: transaction.xid.as_u32(),
+    };
+    sink.begin_document(table.binding);
+    plan.plan
+        .write(change, source, sink.buffer())
+        .map_err(|error| {
+            error.context(format!("a change of table \"{}\" at {wal_start}", table.id))
+        })?;
+    sink.end_document()
+}

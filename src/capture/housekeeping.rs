@@ -1,0 +1,193 @@
+//! What is done now and then: looking the tables up again, checks of the server, status and progress.
+
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::engine::{Engine, Following};
+use super::sink::Sink;
+use super::state::Mode;
+use super::visibility::Barrier;
+use crate::backfill::read_view;
+use crate::catalog::{long_transactions, next_transaction_id, slot_status};
+use crate::error::Result;
+use crate::logging;
+
+/// How often the server is checked.
+const CHECK_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// How often progress is logged.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// Transactions that are open for longer hold back the slot noticeably.
+const LONG_TRANSACTION: Duration = Duration::from_secs(30 * 60);
+
+/// When what is due.
+#[derive(Debug)]
+pub(super) struct Housekeeping {
+    interval: Duration,
+    rediscovery: Instant,
+    check: Instant,
+    progress: Instant,
+    since: Instant,
+}
+
+impl Housekeeping {
+    /// Starts: the check is due at once, the rediscovery after its interval.
+    pub(super) fn new(interval: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            interval,
+            rediscovery: now + jittered(interval),
+            check: now,
+            progress: now + PROGRESS_INTERVAL,
+            since: now,
+        }
+    }
+
+    /// Returns how long nothing is due.
+    pub(super) fn until_due(&self) -> Duration {
+        let next = self.rediscovery.min(self.check).min(self.progress);
+        next.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Half of the interval and up to all of it on top, so that captures that were started together do
+/// not all ask at once.
+fn jittered(interval: Duration) -> Duration {
+    let mut random = [0; 4];
+    if getrandom::fill(&mut random).is_err() {
+        return interval;
+    }
+    interval / 2 + interval.mul_f64(f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX))
+}
+
+impl<S: Sink> Engine<S> {
+    /// Does what is due.
+    pub(super) async fn keep_house(&mut self, following: &mut Following) -> Result<()> {
+        let now = Instant::now();
+        if now >= self.housekeeping.check {
+            self.housekeeping.check = now + CHECK_INTERVAL;
+            self.check_server().await?;
+        }
+        if now >= self.housekeeping.rediscovery {
+            self.housekeeping.rediscovery = now + jittered(self.housekeeping.interval);
+            self.rediscover(following).await?;
+        }
+        if now >= self.housekeeping.progress {
+            self.housekeeping.progress = now + PROGRESS_INTERVAL;
+            let counts = std::mem::take(&mut following.follower.counts);
+            let duration = now - self.housekeeping.since;
+            self.housekeeping.since = now;
+            info!(
+                changes = counts.changes,
+                documents = counts.documents,
+                commits = counts.commits,
+                seconds = duration.as_secs(),
+                backfilling = self.backfilling(),
+                position = %following.follower.position.received(),
+                durable = %following.stream.progress().durable(),
+                "progress"
+            );
+        }
+        Ok(())
+    }
+
+    /// Looks the bound tables up again: what has changed shows in their schemas; those that are gone
+    /// are marked, and those that are back are backfilled.
+    async fn rediscover(&mut self, following: &mut Following) -> Result<()> {
+        self.look_up().await?;
+        self.mark_missing();
+        if self
+            .tables
+            .iter()
+            .any(|table| table.state.mode == Mode::Pending)
+        {
+            // What was streamed of them while they were missing was not remembered.
+            let view = read_view(&mut self.client, self.standby).await?.view;
+            for table in &mut self.tables {
+                if table.state.mode == Mode::Pending {
+                    table.barrier = Barrier::new(&view);
+                }
+            }
+        }
+        if self.emit_schemas()? {
+            self.owed = true;
+            self.try_settle().await?;
+        }
+        following.follower.relations.invalidate(&self.tables);
+        self.prepare_all(following).await?;
+        self.activate(following).await
+    }
+
+    /// Logs what an operator has to know of the server. What cannot be found out is no reason to
+    /// stop; a lost connection is.
+    async fn check_server(&mut self) -> Result<()> {
+        let slot = self.config.slot_name.clone();
+        match next_transaction_id(&mut self.client).await {
+            Ok(xid) => info!(xid, "current transaction id"),
+            Err(error) => tolerate(error, "the current transaction id")?,
+        }
+        match slot_status(&mut self.client, &slot).await {
+            Ok(status) => {
+                if let Some(warning) = status.warning() {
+                    warn!(%slot, "{warning}");
+                }
+            }
+            Err(error) => tolerate(error, "the state of the replication slot")?,
+        }
+        match long_transactions(&mut self.client, LONG_TRANSACTION.as_secs()).await {
+            Ok(transactions) => {
+                for transaction in transactions {
+                    warn!(
+                        pid = transaction.pid,
+                        prepared = transaction.gid,
+                        seconds = transaction.seconds,
+                        user = transaction.user,
+                        application = transaction.application,
+                        state = transaction.state,
+                        "a transaction has been open for long, and the server has to keep its log \
+                         as long"
+                    );
+                }
+            }
+            Err(error) => tolerate(error, "long transactions")?,
+        }
+        Ok(())
+    }
+
+    /// Reports the task's status, with how far the backfill is.
+    pub(super) fn report_status(&self, what: &str) {
+        let backfilling: Vec<_> = self
+            .tables
+            .iter()
+            .filter(|table| table.state.mode.is_backfill())
+            .collect();
+        if backfilling.is_empty() {
+            logging::status(what);
+            return;
+        }
+        let tables = backfilling.len();
+        let rows: u64 = backfilling.iter().map(|table| table.state.backfilled).sum();
+        let estimate: Option<u64> = backfilling
+            .iter()
+            .map(|table| table.info.as_ref()?.row_estimate.filter(|rows| *rows > 0))
+            .sum();
+        match estimate {
+            Some(estimate) => {
+                let percent = (rows.saturating_mul(100) / estimate.max(1)).min(99);
+                logging::status(&format!(
+                    "{what} (backfilled {percent}% of {tables} tables)"
+                ));
+            }
+            None => logging::status(&format!("{what} ({tables} tables backfilling)")),
+        }
+    }
+}
+
+/// Logs that something could not be found out, unless the connection is gone.
+fn tolerate(error: crate::error::Error, what: &str) -> Result<()> {
+    if error.sqlstate().is_none() {
+        return Err(error);
+    }
+    warn!(error = %error, "{what} cannot be read");
+    Ok(())
+}

@@ -1,0 +1,292 @@
+//! Before the stream: what is to be captured, whether it can be, and from where.
+
+use protocol::Lsn;
+use tracing::{info, warn};
+
+use super::state::{Mode, State, TableState};
+use super::table::Table;
+use super::visibility::{Barrier, Unseen};
+use crate::catalog::{
+    BoundTable, Requirements, SlotUse, TableId, TableLookup, check_prerequisites, read_slot,
+    replica_identity_warning,
+};
+use crate::client::Client;
+use crate::config::{Config, Resource};
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::{ConnectConfig, Purpose};
+use crate::replication::{create_slot, drop_slot};
+use crate::schema::{is_fallback_key, key_columns};
+
+/// A capture task.
+#[derive(Debug)]
+pub struct Task {
+    /// Its name, for the log.
+    pub name: String,
+    /// The endpoint's configuration.
+    pub config: Config,
+    /// What is bound.
+    pub bindings: Vec<Binding>,
+    /// Where to go on.
+    pub state: State,
+    /// Whether to end once everything is caught up and backfilled.
+    pub stop_when_caught_up: bool,
+}
+
+/// A table and the collection that it is bound to.
+#[derive(Debug, Clone)]
+pub struct Binding {
+    /// The binding's configuration.
+    pub resource: Resource,
+    /// The key of its state.
+    pub state_key: String,
+    /// The collection's key, as JSON pointers.
+    pub key: Vec<String>,
+    /// Whether the collection projects the transaction's id.
+    pub transaction_ids: bool,
+}
+
+impl Binding {
+    /// Returns the table's name as configured.
+    pub fn table_id(&self) -> TableId {
+        TableId::new(&self.resource.namespace, &self.resource.stream)
+    }
+
+    /// Returns the columns of the collection's key; `None` where it is the fallback key.
+    pub fn key_columns(&self) -> Option<Vec<String>> {
+        (!is_fallback_key(&self.key)).then(|| key_columns(&self.key))
+    }
+
+    /// Returns what the prerequisites have to know of it.
+    pub fn bound_table(&self) -> BoundTable {
+        BoundTable {
+            id: self.table_id(),
+            key_columns: self.key_columns().unwrap_or_default(),
+        }
+    }
+}
+
+/// Checks the prerequisites of tables, and creates what is missing where the user may.
+///
+/// # Errors
+///
+/// Fails with everything that is missing.
+pub async fn check(
+    client: &mut Client,
+    config: &Config,
+    bindings: &[Binding],
+    slot_use: SlotUse,
+) -> Result<(Vec<TableLookup>, Option<TableId>)> {
+    let (schema, name) = &config.watermarks_table;
+    let watermarks = TableId::new(schema, name);
+    let requirements = Requirements {
+        slot: &config.slot_name,
+        create_slot: config.flags.create_replication_slot,
+        slot_use,
+        publication: &config.publication_name,
+        watermarks: (!config.read_only_capture).then_some(&watermarks),
+        capture_as_partitions: config.capture_as_partitions,
+        skip: config.flags.skip_prerequisites,
+        skip_tables: config.flags.skip_table_prerequisites,
+    };
+    let bound: Vec<_> = bindings.iter().map(Binding::bound_table).collect();
+    let checked = check_prerequisites(client, &requirements, &bound).await?;
+    for warning in &checked.warnings {
+        warn!("{warning}");
+    }
+    Ok((checked.tables, checked.watermarks))
+}
+
+/// Matches the bindings with the state: the tables, and the entries whose bindings are gone.
+pub(super) fn reconcile(
+    bindings: &[Binding],
+    state: &mut State,
+) -> (Vec<Table>, Vec<(String, TableState)>) {
+    let mut tables = Vec::new();
+    let mut all_new = true;
+    for (index, binding) in bindings.iter().enumerate() {
+        let entry = state
+            .bindings
+            .remove(&binding.state_key)
+            .filter(|entry| entry.mode != Mode::Ignore);
+        let is_new = entry.is_none();
+        if is_new {
+            info!(stateKey = %binding.state_key, "binding added");
+        }
+        all_new &= is_new;
+        let mut table = Table {
+            binding: u32::try_from(index).unwrap_or(u32::MAX),
+            state_key: binding.state_key.clone(),
+            id: binding.table_id(),
+            resource: binding.resource.clone(),
+            collection_key: binding.key_columns(),
+            transaction_ids: binding.transaction_ids,
+            info: None,
+            state: entry.unwrap_or_default(),
+            changed: is_new,
+            scan: None,
+            unseen: Unseen::default(),
+            barrier: Barrier::default(),
+        };
+        if table.state.mode == Mode::Active && table.state.key_columns.is_none() {
+            // States of early versions lack it.
+            if table.resource.mode == crate::config::BackfillMode::OnlyChanges {
+                let key = table.collection_key.clone();
+                table.update_state(|state| state.key_columns = key);
+            }
+        }
+        tables.push(table);
+    }
+    let mut removed = Vec::new();
+    for (state_key, entry) in std::mem::take(&mut state.bindings) {
+        if entry.mode != Mode::Ignore {
+            info!(stateKey = %state_key, "binding removed");
+            removed.push((
+                state_key,
+                TableState {
+                    mode: Mode::Ignore,
+                    ..TableState::default()
+                },
+            ));
+        }
+    }
+    if all_new && !bindings.is_empty() && state.cursor.is_some() {
+        info!("all bindings are new: the stream starts anew");
+    }
+    if all_new {
+        state.cursor = None;
+    }
+    (tables, removed)
+}
+
+/// Warns of tables whose changes cannot be captured as they are.
+pub(super) fn warn_of_identities(tables: &[Table]) {
+    for table in tables {
+        if let (Some(info), Some(key)) = (&table.info, &table.collection_key)
+            && let Some(warning) = replica_identity_warning(info, key)
+        {
+            warn!(stream = %table.id, "{warning}");
+        }
+    }
+}
+
+/// Where the stream starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StartPosition {
+    /// The position.
+    pub start: Lsn,
+    /// Whether the slot was created just now: it streams every transaction that was running then,
+    /// whole.
+    pub is_new_slot: bool,
+}
+
+/// Finds the position to start from, creating the slot where that is due.
+///
+/// # Errors
+///
+/// Fails where changes between the cursor and what the slot can give are missing, and with what the
+/// server says.
+pub(super) async fn start_position(
+    client: &mut Client,
+    connect: &ConnectConfig,
+    config: &Config,
+    cursor: Option<Lsn>,
+    has_bindings: bool,
+    standby: bool,
+) -> Result<StartPosition> {
+    let old = |start| {
+        Ok(StartPosition {
+            start,
+            is_new_slot: false,
+        })
+    };
+    if let Some(position) = config.flags.force_reset_cursor {
+        warn!(%position, "the start position is forced by the flag force_reset_cursor");
+        return old(position);
+    }
+    let slot = read_slot(client, &config.slot_name).await?;
+    let cursor = cursor.or(config.flags.initial_backfill_cursor);
+    if let Some(cursor) = cursor {
+        check_cursor(client, config, cursor, slot.as_ref(), standby).await?;
+        return old(cursor);
+    }
+    let confirmed = slot.as_ref().and_then(|slot| slot.confirmed_flush_lsn);
+    if let (false, Some(confirmed)) = (has_bindings, confirmed) {
+        // With nothing to capture there is nothing to start anew.
+        return old(confirmed);
+    }
+    if !config.flags.create_replication_slot {
+        let current = current_position(client, standby).await?;
+        return old(confirmed.map_or(current, |confirmed| confirmed.max(current)));
+    }
+    let mut commands = Client::connect(connect, Purpose::Replication).await?;
+    if slot.is_some() {
+        info!(slot = %config.slot_name, "dropping the replication slot, to start anew");
+        drop_slot(&mut commands, &config.slot_name).await?;
+    }
+    info!(slot = %config.slot_name,
+        "creating the replication slot: the server first waits for every transaction that is running");
+    let created = create_slot(&mut commands, &config.slot_name).await?;
+    Ok(StartPosition {
+        start: created.consistent_point,
+        is_new_slot: true,
+    })
+}
+
+/// Returns the position up to which the log can be streamed now.
+pub(super) async fn current_position(client: &mut Client, standby: bool) -> Result<Lsn> {
+    let function = if standby {
+        "pg_last_wal_replay_lsn()"
+    } else {
+        "pg_current_wal_flush_lsn()"
+    };
+    client
+        .query(&format!("SELECT {function}"), &[])
+        .await?
+        .one()?
+        .parse(0)
+}
+
+/// Refuses to go on where changes would be missing without anybody noticing.
+async fn check_cursor(
+    client: &mut Client,
+    config: &Config,
+    cursor: Lsn,
+    slot: Option<&crate::catalog::SlotInfo>,
+    standby: bool,
+) -> Result<()> {
+    let name = &config.slot_name;
+    let anew = "backfill all bindings anew, which also starts the stream anew";
+    let refuse = |text: String| Err(Error::new(ErrorKind::State, text));
+    let Some(slot) = slot else {
+        return refuse(format!(
+            "replication slot \"{name}\" does not exist, so the changes since the last checkpoint at \
+             {cursor} are lost: {anew}"
+        ));
+    };
+    if slot.is_invalidated() {
+        return refuse(format!(
+            "the server has removed the log that replication slot \"{name}\" needs (see \
+             max_slot_wal_keep_size), so the changes since the last checkpoint at {cursor} are lost: \
+             drop the slot with SELECT pg_drop_replication_slot({}), and {anew}",
+            protocol::quote_literal(name)
+        ));
+    }
+    if let Some(confirmed) = slot.confirmed_flush_lsn
+        && confirmed > cursor
+    {
+        return refuse(format!(
+            "replication slot \"{name}\" has moved on to {confirmed}, past the last checkpoint at \
+             {cursor}: the changes between are lost, because the slot was created anew or something \
+             else has read it; {anew}"
+        ));
+    }
+    let current = current_position(client, standby).await?;
+    if cursor > current && !standby {
+        return refuse(format!(
+            "the last checkpoint at {cursor} is ahead of the server, whose log ends at {current}: this \
+             is another server, or one that was restored from a backup or took over without the latest \
+             changes; {anew}"
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,382 @@
+//! A bound table: what is known of it, how far its scan is, and what that means for a change.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use protocol::{Lsn, Xid};
+use tracing::info;
+
+use super::state::{Mode, Scanned, TableState};
+use super::visibility::{Barrier, Unseen};
+use crate::backfill::{Position, TableScan, View};
+use crate::catalog::{TableId, TableInfo, TableKind};
+use crate::config::{BackfillMode, Config, Resource};
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{Operation, RowKey};
+use crate::value::{KeyCodec, TypeRegistry};
+
+/// A bound table.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Its place among the bindings of the task.
+    pub(super) binding: u32,
+    /// The key of its state.
+    pub(super) state_key: String,
+    /// Its name as configured.
+    pub(super) id: TableId,
+    /// The binding's configuration.
+    pub(super) resource: Resource,
+    /// The columns of the collection's key; `None` where documents are keyed by their `loc`.
+    pub(super) collection_key: Option<Vec<String>>,
+    /// Whether documents show the transaction's id.
+    pub(super) transaction_ids: bool,
+    /// What the database says of it; `None` while it does not exist.
+    pub(super) info: Option<Arc<TableInfo>>,
+    /// Its state as of now, and whether that was not part of a checkpoint yet.
+    pub(super) state: TableState,
+    pub(super) changed: bool,
+    /// How far its scan is, while it is scanned.
+    pub(super) scan: Option<Scan>,
+    /// Streamed transactions that its next chunk must contain.
+    pub(super) unseen: Unseen,
+    /// Transactions that may have been streamed earlier and that its first chunk must contain.
+    pub(super) barrier: Barrier,
+}
+
+/// A scan under way.
+#[derive(Debug)]
+pub(super) struct Scan {
+    /// What is scanned.
+    pub(super) table: TableScan,
+    /// The codecs of the key columns, none for a scan by physical position.
+    pub(super) codecs: Vec<KeyCodec>,
+    /// Whether the order of keys here equals the server's, so that "not scanned yet" is known.
+    pub(super) comparable: bool,
+    /// The key up to which rows were emitted.
+    pub(super) position: Option<RowKey>,
+    /// The physical position up to which rows were emitted.
+    pub(super) physical: Position,
+    /// The last chunk, until the stream has passed all that it contains.
+    pub(super) chunk: Option<LastChunk>,
+}
+
+/// The last chunk that was emitted.
+#[derive(Debug)]
+pub(super) struct LastChunk {
+    /// Its rows are behind this key; `None` for the first chunk.
+    pub(super) after: Option<RowKey>,
+    /// Which transactions it contains.
+    pub(super) view: View,
+    /// Whether it was the last of the table: no key is behind it.
+    pub(super) complete: bool,
+}
+
+/// What becomes of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is emitted.
+    Emit,
+    /// It is dropped: a chunk holds it, or will.
+    Drop,
+}
+
+impl Table {
+    /// Changes the state; it will be part of the next checkpoint.
+    pub(super) fn update_state(&mut self, change: impl FnOnce(&mut TableState)) {
+        let before = self.state.clone();
+        change(&mut self.state);
+        self.changed |= self.state != before;
+    }
+
+    /// Returns whether changes are of interest at all.
+    pub(super) fn is_followed(&self) -> bool {
+        !matches!(self.state.mode, Mode::Ignore | Mode::Missing)
+    }
+
+    /// Returns whether later chunks have to contain what is dropped now.
+    pub(super) fn awaits_chunks(&self) -> bool {
+        self.state.mode == Mode::Pending || self.state.mode.is_backfill()
+    }
+
+    /// Judges a change of the row with this key; `None` is a key that the server has not sent.
+    /// Remembers the transaction where a later chunk has to contain it.
+    pub(super) fn judge(
+        &mut self,
+        operation: Operation,
+        key: Option<&RowKey>,
+        xid: Xid,
+        commit_lsn: Lsn,
+    ) -> Verdict {
+        match self.state.mode {
+            Mode::Active => return Verdict::Emit,
+            Mode::Ignore | Mode::Missing => return Verdict::Drop,
+            // What happens before the first chunk is in the first chunk.
+            Mode::Pending => {
+                self.unseen.note(xid, commit_lsn);
+                return Verdict::Drop;
+            }
+            Mode::Backfill | Mode::UnfilteredBackfill | Mode::KeylessBackfill => {}
+        }
+        let Some(scan) = &self.scan else {
+            return Verdict::Emit;
+        };
+        let place = match key {
+            Some(key) if scan.comparable => scan.place(key),
+            _ => Place::Unknown,
+        };
+        if matches!(place, Place::Ahead | Place::Unknown) {
+            self.unseen.note(xid, commit_lsn);
+        }
+        if self.state.mode != Mode::Backfill {
+            // Earlier changes of keys ahead were emitted, so all of them have to be: a deletion
+            // that the chunk contains still has a document to delete.
+            return Verdict::Emit;
+        }
+        // A chunk that leaves old rows out says nothing about rows that it does not have.
+        let only_here = operation == Operation::Delete && scan.table.min_xid.is_some();
+        match place {
+            Place::Unknown | Place::Behind => Verdict::Emit,
+            Place::InLastChunk(view) if view.contains(xid, commit_lsn) && !only_here => {
+                Verdict::Drop
+            }
+            Place::Ahead if !only_here => Verdict::Drop,
+            Place::InLastChunk(_) | Place::Ahead => Verdict::Emit,
+        }
+    }
+
+    /// Decides what is done with a table that was pending, or ends a scan that is to be skipped.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the table does not exist, or its key is not of its columns.
+    pub(super) fn activate(
+        &mut self,
+        task: &str,
+        config: &Config,
+        types: &TypeRegistry,
+        version: u32,
+    ) -> Result<()> {
+        if self.awaits_chunks() && config.skip_backfills.skips(&self.id.schema, &self.id.name) {
+            info!(stream = %self.id, "backfill skipped");
+            if self.state.mode == Mode::Pending {
+                let key = self.backfill_key();
+                self.update_state(|state| state.key_columns = key);
+            }
+            self.complete();
+            return Ok(());
+        }
+        if self.state.mode == Mode::Pending {
+            self.choose_mode(task, types)?;
+        }
+        if self.state.mode.is_backfill() && self.scan.is_none() {
+            self.scan = Some(self.open_scan(config, types, version)?);
+        }
+        if !self.awaits_chunks() {
+            self.unseen.clear();
+        }
+        Ok(())
+    }
+
+    /// Notes that the scan is at its end.
+    pub(super) fn complete(&mut self) {
+        self.scan = None;
+        self.unseen.clear();
+        self.update_state(|state| {
+            state.mode = Mode::Active;
+            state.scanned = Scanned(None);
+        });
+    }
+
+    fn info(&self) -> Result<&Arc<TableInfo>> {
+        self.info.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Prerequisite,
+                format!(
+                    "table \"{}\" does not exist, or the user cannot see it: create it, grant the \
+                     rights, or disable its binding",
+                    self.id
+                ),
+            )
+        })
+    }
+
+    /// The columns that the table is scanned by, where it is scanned by columns at all.
+    fn backfill_key(&self) -> Option<Vec<String>> {
+        if self.resource.mode == BackfillMode::WithoutPrimaryKey {
+            None
+        } else if self.resource.primary_key.is_empty() {
+            self.collection_key.clone()
+        } else {
+            Some(self.resource.primary_key.clone())
+        }
+    }
+
+    fn choose_mode(&mut self, task: &str, types: &TypeRegistry) -> Result<()> {
+        let table = Arc::clone(self.info()?);
+        if !matches!(table.kind, TableKind::Ordinary | TableKind::Partitioned) {
+            tracing::warn!(stream = %self.id, "not a table that holds rows: it is left out");
+            self.update_state(|state| state.mode = Mode::Ignore);
+            return Ok(());
+        }
+        let key = self.backfill_key();
+        let (mode, why) = match self.resource.mode {
+            BackfillMode::OnlyChanges => (Mode::Active, "only changes are wanted"),
+            BackfillMode::WithoutPrimaryKey => {
+                (Mode::KeylessBackfill, "backfilled by physical position")
+            }
+            BackfillMode::Normal => (Mode::UnfilteredBackfill, "configured"),
+            BackfillMode::Precise => (Mode::Backfill, "configured"),
+            BackfillMode::Automatic => {
+                if !is_predictable(&table, key.as_deref(), types) {
+                    (
+                        Mode::UnfilteredBackfill,
+                        "the order of keys is not predictable",
+                    )
+                } else if self.resource.additional_backfill_filter.is_some() {
+                    (Mode::UnfilteredBackfill, "a filter is set")
+                } else {
+                    (Mode::Backfill, "the order of keys is predictable")
+                }
+            }
+        };
+        info!(stream = %self.id, mode = ?mode, priority = self.resource.priority, "activating table: {why}");
+        if mode.is_backfill() {
+            info!(
+                observable = true,
+                catalog_task_name = task,
+                stream = %self.id,
+                mode = self.resource.mode.as_str(),
+                "backfill triggered"
+            );
+            let database_key = table.primary_key.as_ref().or(table.fallback_key.as_ref());
+            if let (Some(key), Some(database_key)) = (&key, database_key)
+                && key != database_key
+            {
+                info!(stream = %self.id, backfillKey = ?key, databaseKey = ?database_key,
+                    "backfill key differs from the table's own");
+            }
+            if let Some(filter) = &self.resource.additional_backfill_filter {
+                info!(stream = %self.id, %filter, "backfill filter set");
+            }
+        }
+        self.update_state(|state| {
+            state.mode = mode;
+            state.key_columns = key;
+            state.scanned = Scanned(None);
+        });
+        Ok(())
+    }
+
+    fn open_scan(&self, config: &Config, types: &TypeRegistry, version: u32) -> Result<Scan> {
+        let table = self.info()?;
+        let keyless = self.state.mode == Mode::KeylessBackfill;
+        let key_columns = if keyless {
+            &[]
+        } else {
+            self.state.key_columns.as_deref().unwrap_or_default()
+        };
+        if !keyless && key_columns.is_empty() {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                format!(
+                    "table \"{}\" cannot be backfilled by key, since its collection is keyed by \
+                     /_meta/source/loc: use the backfill mode \"Without Primary Key\" or \"Only \
+                     Changes\", or give the collection the table's key",
+                    self.id
+                ),
+            ));
+        }
+        let mut columns = Vec::new();
+        let mut codecs = Vec::new();
+        for name in key_columns {
+            let column = table.column(name).ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Configuration,
+                    format!(
+                        "table \"{}\" has no column \"{name}\" to be backfilled by",
+                        self.id
+                    ),
+                )
+            })?;
+            columns.push((name.clone(), !column.not_null));
+            codecs.push(KeyCodec::new(
+                column.type_oid,
+                types,
+                column.bytewise_collation,
+            ));
+        }
+        let comparable = !codecs.is_empty() && codecs.iter().all(KeyCodec::is_comparable);
+        let scanned = self.state.scanned.0.as_deref();
+        let (mut position, mut physical) = (None, Position::default());
+        if let Some(bytes) = scanned {
+            if keyless {
+                physical = String::from_utf8_lossy(bytes).parse()?;
+            } else {
+                position = Some(RowKey::decode(bytes, &codecs)?);
+            }
+        }
+        Ok(Scan {
+            table: TableScan {
+                target: table.scan_target(),
+                key_columns: columns,
+                filter: self.resource.additional_backfill_filter.clone(),
+                min_xid: config.min_backfill_xid,
+                chunk_size: config.backfill_chunk_size,
+                server_version: version,
+            },
+            codecs,
+            comparable,
+            position,
+            physical,
+            chunk: None,
+        })
+    }
+}
+
+/// Where a key is, seen from the scan.
+enum Place<'a> {
+    /// Scanned, and the stream has passed what the chunk contains.
+    Behind,
+    /// In the last chunk, which has this view.
+    InLastChunk(&'a View),
+    /// Not scanned yet.
+    Ahead,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl Scan {
+    fn place(&self, key: &RowKey) -> Place<'_> {
+        let scanned = |position: &RowKey| key.compare(position) != Ordering::Greater;
+        match &self.chunk {
+            Some(chunk) => {
+                if chunk.after.as_ref().is_some_and(scanned) {
+                    Place::Behind
+                } else if chunk.complete || self.position.as_ref().is_some_and(scanned) {
+                    Place::InLastChunk(&chunk.view)
+                } else {
+                    Place::Ahead
+                }
+            }
+            None if self.position.as_ref().is_some_and(scanned) => Place::Behind,
+            None => Place::Ahead,
+        }
+    }
+}
+
+/// Whether the reference takes the order of a table's keys for predictable: it judges the key of the
+/// table, where it has one, not the one that is used.
+fn is_predictable(table: &TableInfo, key: Option<&[String]>, types: &TypeRegistry) -> bool {
+    let own = table
+        .primary_key
+        .as_deref()
+        .or(table.fallback_key.as_deref());
+    let Some(columns) = own.or(key) else {
+        return false;
+    };
+    columns.iter().all(|name| {
+        table.column(name).is_some_and(|column| {
+            KeyCodec::new(column.type_oid, types, column.bytewise_collation).is_predictable()
+        })
+    })
+}

@@ -1,0 +1,190 @@
+//! The source transaction that the stream is in, and the order of its events.
+
+use protocol::{BeginMessage, CommitMessage, Lsn, Xid};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Where the stream is: positions of commits, and the transaction under way.
+#[derive(Debug)]
+pub(super) struct StreamPosition {
+    /// The end of the last commit, or the start position: the first part of every `loc`.
+    last_commit_end: Lsn,
+    /// Everything that committed before this was received.
+    received: Lsn,
+    transaction: Option<Transaction>,
+}
+
+/// A transaction between its Begin and its Commit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Transaction {
+    /// Its id.
+    pub(super) xid: Xid,
+    /// The position of its commit record.
+    pub(super) final_lsn: Lsn,
+    /// Its commit time in milliseconds since 1970.
+    pub(super) ts_ms: i64,
+    /// The last position that an event of it was given.
+    last_event: u64,
+}
+
+impl StreamPosition {
+    /// Starts where the stream starts.
+    pub(super) fn new(start: Lsn) -> Self {
+        Self {
+            last_commit_end: start,
+            received: start,
+            transaction: None,
+        }
+    }
+
+    /// Returns the position before which everything was received. In a transaction it is that
+    /// before its begin.
+    pub(super) fn received(&self) -> Lsn {
+        self.received
+    }
+
+    /// Returns whether a transaction is under way.
+    pub(super) fn in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// Returns the transaction under way.
+    ///
+    /// # Errors
+    ///
+    /// Fails between transactions: a change there belongs to none.
+    pub(super) fn transaction(&mut self) -> Result<&mut Transaction> {
+        self.transaction.as_mut().ok_or_else(|| {
+            Error::new(
+                ErrorKind::Protocol,
+                "the server sent a change outside of a transaction",
+            )
+        })
+    }
+
+    /// Returns the end of the commit before the transaction under way.
+    pub(super) fn last_commit_end(&self) -> Lsn {
+        self.last_commit_end
+    }
+
+    /// Handles the begin of a transaction.
+    ///
+    /// # Errors
+    ///
+    /// Fails within another.
+    pub(super) fn begin(&mut self, begin: &BeginMessage) -> Result<()> {
+        if self.transaction.is_some() {
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                "the server began a transaction before it had ended the one before",
+            ));
+        }
+        self.transaction = Some(Transaction {
+            xid: begin.xid,
+            final_lsn: begin.final_lsn,
+            ts_ms: begin.commit_time.unix_millis(),
+            last_event: 0,
+        });
+        Ok(())
+    }
+
+    /// Handles the commit of the transaction.
+    ///
+    /// # Errors
+    ///
+    /// Fails outside of one, or for another than the one that was begun.
+    pub(super) fn commit(&mut self, commit: &CommitMessage) -> Result<Transaction> {
+        let transaction = *self.transaction()?;
+        if transaction.final_lsn != commit.commit_lsn {
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                format!(
+                    "the server committed a transaction at {} that it had begun as ending at {}",
+                    commit.commit_lsn, transaction.final_lsn
+                ),
+            ));
+        }
+        self.transaction = None;
+        self.last_commit_end = commit.end_lsn;
+        self.received = self.received.max(commit.end_lsn);
+        Ok(transaction)
+    }
+
+    /// Handles a keep-alive: between transactions it says how far the server has come.
+    pub(super) fn keepalive(&mut self, wal_end: Lsn) {
+        if self.transaction.is_none() {
+            self.received = self.received.max(wal_end);
+        }
+    }
+}
+
+impl Transaction {
+    /// Gives an event its place in the order of all events. Rows of one log record share its
+    /// position, so each comes at least one behind the event before it.
+    pub(super) fn place(&mut self, wal_start: Lsn) -> u64 {
+        self.last_event = wal_start.as_u64().max(self.last_event + 1);
+        self.last_event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::PgTimestamp;
+
+    use super::*;
+
+    fn begin(final_lsn: u64) -> BeginMessage {
+        BeginMessage {
+            final_lsn: Lsn::from(final_lsn),
+            commit_time: PgTimestamp::from_unix_micros(1_999),
+            xid: Xid::from(7),
+        }
+    }
+
+    fn commit(commit_lsn: u64, end_lsn: u64) -> CommitMessage {
+        CommitMessage {
+            commit_lsn: Lsn::from(commit_lsn),
+            end_lsn: Lsn::from(end_lsn),
+            commit_time: PgTimestamp::from_unix_micros(1_999),
+        }
+    }
+
+    #[test]
+    fn events_of_one_record_get_places_of_their_own() {
+        let mut position = StreamPosition::new(Lsn::from(10));
+        position.begin(&begin(100)).unwrap();
+        let transaction = position.transaction().unwrap();
+        let places: Vec<_> = [50, 50, 50, 51, 60]
+            .map(|lsn| transaction.place(Lsn::from(lsn)))
+            .into();
+        assert_eq!(places, [50, 51, 52, 53, 60]);
+        assert_eq!(transaction.ts_ms, 1);
+    }
+
+    #[test]
+    fn the_position_moves_with_commits_and_with_keepalives_between_them() {
+        let mut position = StreamPosition::new(Lsn::from(10));
+        position.keepalive(Lsn::from(20));
+        assert_eq!(
+            (position.received(), position.last_commit_end()),
+            (Lsn::from(20), Lsn::from(10))
+        );
+        position.begin(&begin(100)).unwrap();
+        position.keepalive(Lsn::from(90));
+        assert_eq!(position.received(), Lsn::from(20));
+        position.commit(&commit(100, 110)).unwrap();
+        assert_eq!(
+            (position.received(), position.last_commit_end()),
+            (Lsn::from(110), Lsn::from(110))
+        );
+    }
+
+    #[test]
+    fn a_stream_that_contradicts_itself_is_refused() {
+        let mut position = StreamPosition::new(Lsn::from(10));
+        assert!(position.transaction().is_err());
+        position.begin(&begin(100)).unwrap();
+        assert!(position.begin(&begin(100)).is_err());
+        assert!(position.commit(&commit(99, 110)).is_err());
+    }
+}

@@ -1,0 +1,160 @@
+//! Commits that are streamed before snapshots can see them.
+//!
+//! A commit is decoded and streamed once its record is on disk; a snapshot sees it only when the
+//! transaction has left the list of those running, which with synchronous replication can be
+//! arbitrarily later. A change in that window to a key that is not scanned yet is left to a later
+//! chunk, and that chunk must contain it. So such transactions are remembered until a view of ours
+//! contains them; until then no chunk of the table is accepted, and no checkpoint passes them, since
+//! what is remembered dies with the process.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{Lsn, Xid};
+
+use crate::backfill::View;
+
+/// Transactions of the stream that no view of ours has contained yet, for one table.
+#[derive(Debug, Default)]
+pub(super) struct Unseen {
+    commits: BTreeMap<u32, Lsn>,
+}
+
+impl Unseen {
+    /// Remembers a transaction, with the position of its commit record.
+    pub(super) fn note(&mut self, xid: Xid, commit_lsn: Lsn) {
+        if cfg!(not(feature = "unchecked-visibility")) {
+            self.commits.insert(xid.as_u32(), commit_lsn);
+        }
+    }
+
+    /// Forgets those that a view contains: later views do as well.
+    pub(super) fn resolve(&mut self, view: &View) {
+        self.commits
+            .retain(|xid, lsn| !view.contains(Xid::from(*xid), *lsn));
+    }
+
+    /// Forgets all: the table is not scanned any more.
+    pub(super) fn clear(&mut self) {
+        self.commits.clear();
+    }
+
+    /// Returns whether nothing is waited for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.commits.is_empty()
+    }
+
+    /// Returns what is waited for.
+    pub(super) fn xids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.commits.keys().copied()
+    }
+}
+
+/// Transactions that were running when the capture started to follow a table, any of which may have
+/// been streamed before that without being visible yet.
+///
+/// Each is waited for until it has ended, or has appeared in the stream (from where the rules for
+/// streamed transactions hold), or is known to be simply still at work, so that its commit is yet to
+/// be written and will be streamed.
+#[derive(Debug, Default)]
+pub(super) struct Barrier {
+    running: BTreeSet<u64>,
+}
+
+impl Barrier {
+    /// Starts with the transactions that a view lists as running. On a standby there are none: what
+    /// is streamed there has been replayed.
+    pub(super) fn new(view: &View) -> Self {
+        let mut running = BTreeSet::new();
+        if let View::Snapshot(snapshot) = view
+            && cfg!(not(feature = "unchecked-visibility"))
+        {
+            running.extend(snapshot.running());
+        }
+        Self { running }
+    }
+
+    /// Returns whether nothing is waited for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Returns what is waited for.
+    pub(super) fn xids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.running.iter().map(|xid| low(*xid))
+    }
+
+    /// Notes that a transaction has come with the stream.
+    pub(super) fn streamed(&mut self, xid: Xid) {
+        if !self.running.is_empty() {
+            self.running.retain(|running| low(*running) != xid.as_u32());
+        }
+    }
+
+    /// Notes that transactions are at work.
+    pub(super) fn at_work(&mut self, xids: &BTreeSet<u32>) {
+        self.running
+            .retain(|running| !xids.contains(&low(*running)));
+    }
+
+    /// Forgets those that a view contains.
+    pub(super) fn resolve(&mut self, view: &View) {
+        match view {
+            View::Snapshot(snapshot) => self.running.retain(|xid| !snapshot.contains(*xid)),
+            View::Replayed { .. } => self.running.clear(),
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the stream has the low 32 bits of an id"
+)]
+fn low(xid: u64) -> u32 {
+    xid as u32
+}
+
+#[cfg(all(test, not(feature = "unchecked-visibility")))]
+mod tests {
+    use super::*;
+
+    fn view(text: &str) -> View {
+        View::Snapshot(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_streamed_transaction_is_waited_for_until_a_view_contains_it() {
+        let mut unseen = Unseen::default();
+        unseen.note(Xid::from(105), Lsn::from(1));
+        unseen.note(Xid::from(99), Lsn::from(2));
+        unseen.resolve(&view("100:110:105"));
+        assert_eq!(unseen.xids().collect::<Vec<_>>(), [105]);
+        unseen.resolve(&view("110:110:"));
+        assert!(unseen.is_empty());
+    }
+
+    #[test]
+    fn on_a_standby_the_position_decides() {
+        let mut unseen = Unseen::default();
+        unseen.note(Xid::from(5), Lsn::from(100));
+        unseen.resolve(&View::Replayed {
+            until: Lsn::from(100),
+        });
+        assert!(!unseen.is_empty());
+        unseen.resolve(&View::Replayed {
+            until: Lsn::from(108),
+        });
+        assert!(unseen.is_empty());
+    }
+
+    #[test]
+    fn the_barrier_falls_by_end_by_stream_or_by_being_at_work() {
+        let mut barrier = Barrier::new(&view("100:110:101,102,103"));
+        barrier.streamed(Xid::from(101));
+        barrier.at_work(&BTreeSet::from([102]));
+        assert_eq!(barrier.xids().collect::<Vec<_>>(), [103]);
+        barrier.resolve(&view("103:120:103"));
+        assert!(!barrier.is_empty());
+        barrier.resolve(&view("104:120:110"));
+        assert!(barrier.is_empty());
+    }
+}

@@ -1,0 +1,220 @@
+//! Waiting for commits that were streamed and that no snapshot contains yet.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::engine::Engine;
+use super::sink::Sink;
+use super::table::Table;
+use super::transaction::Transaction;
+use crate::backfill::{ChunkQuery, View, read_view};
+use crate::catalog::explain_waiting;
+use crate::client::Row;
+use crate::error::Result;
+
+/// Documents that may wait for a checkpoint that is held back. Beyond it the stream is not read on.
+const HELD_BYTES: u64 = 64 * 1024 * 1024;
+/// How often a checkpoint that is held back is tried again while the stream is read.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// How often it is said what is waited for.
+const SAY_AGAIN: Duration = Duration::from_secs(30);
+
+/// Waits a little longer each time, and says now and then what for.
+#[derive(Debug)]
+pub(super) struct Patience {
+    pause: Duration,
+    said: Option<(Instant, BTreeSet<u32>)>,
+}
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Self {
+            pause: Duration::from_millis(50),
+            said: None,
+        }
+    }
+
+    /// Returns whether it is time to say what is waited for.
+    fn is_news(&mut self, xids: &BTreeSet<u32>) -> bool {
+        let news = self
+            .said
+            .as_ref()
+            .is_none_or(|(when, before)| before != xids || when.elapsed() >= SAY_AGAIN);
+        if news {
+            self.said = Some((Instant::now(), xids.clone()));
+        }
+        news
+    }
+
+    async fn pause(&mut self) {
+        tokio::time::sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(Duration::from_secs(1));
+    }
+}
+
+impl<S: Sink> Engine<S> {
+    /// Emits the checkpoint that is due, unless it has to be held back; it stays due then.
+    pub(super) async fn try_settle(&mut self) -> Result<()> {
+        if self.awaits_commits() {
+            let too_much = self.sink.uncommitted_bytes() >= HELD_BYTES;
+            if !too_much && self.view_taken.elapsed() < TRY_AGAIN {
+                return Ok(());
+            }
+            if too_much {
+                return self.settle().await;
+            }
+            self.take_view().await?;
+            if self.awaits_commits() {
+                return Ok(());
+            }
+        }
+        self.checkpoint()
+    }
+
+    /// Emits the checkpoint that is due, waiting for as long as it has to be held back.
+    pub(super) async fn settle(&mut self) -> Result<()> {
+        let mut patience = Patience::new();
+        while self.awaits_commits() {
+            self.take_view().await?;
+            let xids: BTreeSet<u32> = self
+                .tables
+                .iter()
+                .flat_map(|table| table.unseen.xids())
+                .collect();
+            if !xids.is_empty() {
+                self.wait("a checkpoint is held back", &xids, &mut patience)
+                    .await?;
+            }
+        }
+        self.checkpoint()
+    }
+
+    /// Takes a view, and forgets what it contains.
+    async fn take_view(&mut self) -> Result<()> {
+        let view = read_view(&mut self.client, self.standby).await?.view;
+        self.resolve(&view);
+        Ok(())
+    }
+
+    /// Forgets the commits that a view contains.
+    pub(super) fn resolve(&mut self, view: &View) {
+        self.view_taken = Instant::now();
+        for table in &mut self.tables {
+            table.unseen.resolve(view);
+            table.barrier.resolve(view);
+        }
+    }
+
+    /// Returns the transactions that a chunk of a table has to contain and that its view, which was
+    /// resolved, does not.
+    pub(super) async fn missing_from_view(&mut self, table: usize) -> Result<BTreeSet<u32>> {
+        // A checkpoint that is held back is for all tables.
+        let mut missing: BTreeSet<u32> = self
+            .tables
+            .iter()
+            .flat_map(|table| table.unseen.xids())
+            .collect();
+        let Some(Table { barrier, .. }) = self.tables.get_mut(table) else {
+            return Ok(missing);
+        };
+        if !barrier.is_empty() {
+            let at_work = transactions_at_work(&mut self.client).await?;
+            barrier.at_work(&at_work);
+            missing.extend(barrier.xids());
+        }
+        Ok(missing)
+    }
+
+    /// Says what is waited for, when it is new, and waits a little.
+    pub(super) async fn wait(
+        &mut self,
+        what: &str,
+        xids: &BTreeSet<u32>,
+        patience: &mut Patience,
+    ) -> Result<()> {
+        if patience.is_news(xids) {
+            let wide: Vec<u64> = xids.iter().map(|xid| u64::from(*xid)).collect();
+            let why = explain_waiting(&mut self.client, &wide).await?;
+            let xid = xids.first().copied().unwrap_or_default();
+            warn!(
+                xid,
+                transactions = xids.len(),
+                waits_for = %why,
+                "waiting for transaction {xid}: {what}, since its commit was streamed, or may have \
+                 been, and snapshots do not contain it yet"
+            );
+        }
+        patience.pause().await;
+        Ok(())
+    }
+
+    /// Fetches a row that a transaction of the stream has written, from a snapshot that contains the
+    /// transaction; `None` if the row is gone by then.
+    pub(super) async fn fetch_visible(
+        &mut self,
+        query: &ChunkQuery,
+        stream: &str,
+        transaction: &Transaction,
+    ) -> Result<Option<Row>> {
+        let mut patience = Patience::new();
+        loop {
+            // The view is taken before the row: what it contains, the row's snapshot contains.
+            let view = read_view(&mut self.client, self.standby).await?.view;
+            let parameters: Vec<_> = query.parameters.iter().map(Option::as_deref).collect();
+            let rows = self.client.query(&query.sql, &parameters).await?;
+            let contained = view.contains(transaction.xid, transaction.final_lsn)
+                || cfg!(feature = "unchecked-visibility");
+            if contained {
+                return Ok(rows.rows.into_iter().next());
+            }
+            let xids = BTreeSet::from([transaction.xid.as_u32()]);
+            let what =
+                format!("a row of table \"{stream}\" has a new key, and its values are fetched");
+            self.wait(&what, &xids, &mut patience).await?;
+        }
+    }
+}
+
+/// The transactions that are simply still at work: their sessions do something else than wait for a
+/// standby behind a commit. Looked at twice, since between the end of a commit's write and that wait
+/// there is a moment.
+async fn transactions_at_work(client: &mut crate::client::Client) -> Result<BTreeSet<u32>> {
+    let first = look_at_work(client).await?;
+    if first.is_empty() {
+        return Ok(first);
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let second = look_at_work(client).await?;
+    let both: BTreeSet<u32> = first.intersection(&second).copied().collect();
+    if !both.is_empty() {
+        info!(
+            transactions = both.len(),
+            "transactions at work need not be waited for"
+        );
+    }
+    Ok(both)
+}
+
+/// A session whose state cannot be seen is not known to be at work. A prepared transaction is, as
+/// long as no session is in the middle of a commit.
+const AT_WORK: &str = "\
+SELECT l.transactionid::text
+FROM pg_catalog.pg_locks AS l
+JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
+WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
+  AND (a.state LIKE 'idle in transaction%'
+       OR a.state IN ('active', 'fastpath function call')
+          AND a.wait_event IS DISTINCT FROM 'SyncRep'
+          AND a.query !~* '^\\s*(commit|end|prepare)\\M')
+UNION ALL
+SELECT p.transaction::text
+FROM pg_catalog.pg_prepared_xacts AS p
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a
+                  WHERE a.state = 'active' AND a.wait_event = 'SyncRep')";
+
+async fn look_at_work(client: &mut crate::client::Client) -> Result<BTreeSet<u32>> {
+    let rows = client.query(AT_WORK, &[]).await?;
+    rows.rows.iter().map(|row| row.parse(0)).collect()
+}

@@ -1,0 +1,88 @@
+//! Discover: which tables can be bound.
+
+use tracing::warn;
+
+use crate::catalog::{TableFilter, TableId, discover_tables, load_types, read_publication};
+use crate::client::Client;
+use crate::config::Config;
+use crate::error::Result;
+use crate::flow::{Discover, Discovered, DiscoveredBinding};
+use crate::net::{ConnectConfig, Purpose};
+use crate::schema::{self, SchemaOptions, discover_bindings};
+use crate::value::ValueOptions;
+
+/// Answers a request to discover.
+pub(super) async fn discover(request: &Discover) -> Result<Discovered> {
+    let config = Config::parse(&request.config_json)?;
+    let bindings = discover_with(&config)
+        .await?
+        .into_iter()
+        .map(|binding| DiscoveredBinding {
+            recommended_name: binding.recommended_name,
+            resource_config_json: binding.resource_config.to_string(),
+            document_schema_json: binding.document_schema.to_string(),
+            key: binding.key,
+            is_fallback_key: binding.is_fallback_key,
+            ..DiscoveredBinding::default()
+        })
+        .collect();
+    Ok(Discovered { bindings })
+}
+
+/// Discovers what a configuration lets be bound.
+pub(super) async fn discover_with(config: &Config) -> Result<Vec<schema::DiscoveredBinding>> {
+    for warning in config.warnings() {
+        warn!("{warning}");
+    }
+    let mut client = Client::connect(&ConnectConfig::new(config)?, Purpose::Query).await?;
+    let types = load_types(&mut client).await?;
+    let filter = TableFilter {
+        include_schemas: &config.discovery_filters.include_schemas,
+        exclude_schemas: &config.discovery_filters.exclude_schemas,
+        partitions: config.capture_as_partitions,
+    };
+    let wanted = |table: &TableId| {
+        config
+            .discovery_filters
+            .includes(&table.schema, &table.name)
+    };
+    let tables = discover_tables(&mut client, &filter, wanted).await?;
+    // Until there is a publication every table is offered: it is created for those that are bound.
+    let publication = if config.discover_unpublished_tables {
+        None
+    } else {
+        read_publication(&mut client, &config.publication_name).await?
+    };
+    let published = publication.as_ref().map(|publication| &publication.tables);
+    let (watermarks_schema, watermarks_name) = &config.watermarks_table;
+    let watermarks = TableId::new(watermarks_schema, watermarks_name);
+    let bindings = discover_bindings(
+        &tables,
+        published,
+        &watermarks,
+        &types,
+        &schema_options(config),
+    );
+    if bindings.is_empty() {
+        warn!(
+            publication = %config.publication_name,
+            "no tables were discovered: see that the publication has tables, that the user may see \
+             them, and the discovery filters"
+        );
+    }
+    Ok(bindings)
+}
+
+fn schema_options(config: &Config) -> SchemaOptions {
+    SchemaOptions {
+        values: ValueOptions {
+            date_as_date: config.flags.date_as_date,
+            time_as_time: config.flags.time_as_time,
+            flatten_arrays: config.flags.flatten_arrays,
+            multidimensional_arrays: config.flags.multidimensional_arrays,
+        },
+        infer_schema: config.flags.use_schema_inference,
+        history_mode: config.history_mode,
+        source_tag: config.source_tag.is_some(),
+    }
+}

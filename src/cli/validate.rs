@@ -1,0 +1,179 @@
+//! Validate and Apply: whether a capture can run as it is specified.
+
+use std::collections::HashMap;
+
+use crate::capture::{Binding, check};
+use crate::catalog::{SlotUse, TableLookup, lookup_tables};
+use crate::client::Client;
+use crate::config::{BackfillMode, Config, Resource};
+use crate::error::{Error, ErrorKind, Result};
+use crate::flow::{Apply, CaptureSpec, CollectionSpec, Validate, Validated, ValidatedBinding};
+use crate::net::{ConnectConfig, Purpose};
+
+/// The member of documents that holds the transaction's id.
+const TRANSACTION_ID: &str = "/_meta/source/txid";
+
+/// Answers a request to validate.
+pub(super) async fn validate(request: &Validate) -> Result<Validated> {
+    let config = Config::parse(&request.config_json)?;
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let mut bindings = Vec::new();
+    let mut answer = Vec::new();
+    let mut backfills = Vec::new();
+    for bound in &request.bindings {
+        let resource = Resource::parse(&bound.resource_config_json)?;
+        answer.push(ValidatedBinding {
+            resource_path: vec![resource.namespace.clone(), resource.stream.clone()],
+        });
+        bindings.push(binding(
+            resource,
+            String::new(),
+            request.collection_of(bound)?,
+        ));
+        backfills.push(bound.backfill);
+    }
+    let mut problems = contradictions(&bindings);
+    if let Some(last) = &request.last_capture {
+        problems.extend(unexpected_changes(&bindings, &backfills, last)?);
+    }
+    let mut client = Client::connect(&ConnectConfig::new(&config)?, Purpose::Query).await?;
+    if let Err(error) = check(&mut client, &config, &bindings, SlotUse::Undecided).await {
+        if problems.is_empty() || error.kind() != ErrorKind::Prerequisite {
+            return Err(error);
+        }
+        return Err(Error::new(
+            ErrorKind::Prerequisite,
+            format!("{error}\n - {}", problems.join("\n - ")),
+        ));
+    }
+    if !problems.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Prerequisite,
+            format!(
+                "the capture cannot run due to the following error(s):\n - {}",
+                problems.join("\n - ")
+            ),
+        ));
+    }
+    Ok(Validated { bindings: answer })
+}
+
+/// Checks that the tables of a published task are there.
+pub(super) async fn apply(request: &Apply) -> Result<()> {
+    let capture = request.capture()?;
+    if capture.bindings.is_empty() {
+        return Ok(());
+    }
+    let config = Config::parse(&capture.config_json)?;
+    let bindings = bindings_of(capture)?;
+    let mut client = Client::connect(&ConnectConfig::new(&config)?, Purpose::Query).await?;
+    let ids: Vec<_> = bindings.iter().map(Binding::table_id).collect();
+    let found = lookup_tables(&mut client, &ids).await?;
+    for (id, found) in ids.iter().zip(found) {
+        if !matches!(found, TableLookup::Found(_)) {
+            return Err(Error::new(
+                ErrorKind::Prerequisite,
+                format!("could not find or access table \"{id}\""),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the bindings of a task.
+pub(super) fn bindings_of(capture: &CaptureSpec) -> Result<Vec<Binding>> {
+    capture
+        .bindings
+        .iter()
+        .map(|bound| {
+            let resource = Resource::parse(&bound.resource_config_json)?;
+            Ok(binding(
+                resource,
+                bound.state_key.clone(),
+                capture.collection_of(bound)?,
+            ))
+        })
+        .collect()
+}
+
+fn binding(resource: Resource, state_key: String, collection: &CollectionSpec) -> Binding {
+    Binding {
+        resource,
+        state_key,
+        key: collection.key.clone(),
+        transaction_ids: collection
+            .projections
+            .iter()
+            .any(|projection| projection.ptr == TRANSACTION_ID),
+    }
+}
+
+/// Bindings that contradict themselves, or each other.
+fn contradictions(bindings: &[Binding]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut seen = HashMap::new();
+    for binding in bindings {
+        let resource = &binding.resource;
+        let keyed = matches!(
+            resource.mode,
+            BackfillMode::Automatic | BackfillMode::Normal | BackfillMode::Precise
+        );
+        if keyed && resource.primary_key.is_empty() && binding.key_columns().is_none() {
+            problems.push(format!(
+                "table \"{}\" cannot be backfilled by key, since its collection is keyed by \
+                 /_meta/source/loc: give the collection the table's key, or use the backfill mode \
+                 \"Without Primary Key\" or \"Only Changes\"",
+                binding.table_id()
+            ));
+        }
+        if seen.insert(binding.table_id(), ()).is_some() {
+            problems.push(format!(
+                "table \"{}\" is bound twice: remove one of the bindings",
+                binding.table_id()
+            ));
+        }
+    }
+    problems
+}
+
+/// What has changed since the task was last published and cannot change without a backfill.
+fn unexpected_changes(
+    bindings: &[Binding],
+    backfills: &[u32],
+    last: &CaptureSpec,
+) -> Result<Vec<String>> {
+    let mut before = HashMap::new();
+    for bound in &last.bindings {
+        let resource = Resource::parse(&bound.resource_config_json)?;
+        before.insert(resource.stream_id(), (resource, bound.backfill));
+    }
+    let mut problems = Vec::new();
+    for (binding, backfill) in bindings.iter().zip(backfills) {
+        let resource = &binding.resource;
+        let Some((last, last_backfill)) = before.get(&resource.stream_id()) else {
+            continue;
+        };
+        if backfill > last_backfill {
+            continue;
+        }
+        if resource.mode != last.mode {
+            problems.push(format!(
+                "the backfill mode of table \"{}\" has changed from \"{}\" to \"{}\": it must be \
+                 backfilled anew",
+                binding.table_id(),
+                last.mode.as_str(),
+                resource.mode.as_str()
+            ));
+        }
+        let filter = &resource.additional_backfill_filter;
+        if filter.is_some() && *filter != last.additional_backfill_filter {
+            problems.push(format!(
+                "the backfill filter of table \"{}\" has changed: it must be backfilled anew",
+                binding.table_id()
+            ));
+        }
+    }
+    Ok(problems)
+}

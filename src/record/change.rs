@@ -1,0 +1,188 @@
+//! A change of one row, with its values still on the wire.
+
+use protocol::{DataRow, LogicalReplicationMessage, Oid, OldTuple, Tuple, TupleData};
+
+use super::RecordArena;
+
+/// What happened to a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// It was inserted, or was there already when the table was backfilled.
+    Create,
+    /// It was updated.
+    Update,
+    /// It was deleted.
+    Delete,
+}
+
+impl Operation {
+    /// Returns the letter that documents have for it.
+    pub fn letter(self) -> char {
+        match self {
+            Self::Create => 'c',
+            Self::Update => 'u',
+            Self::Delete => 'd',
+        }
+    }
+}
+
+/// A row as it was before or after a change.
+#[derive(Debug, Clone, Copy)]
+pub struct Image<'a> {
+    /// The values, in the order of the relation's columns.
+    pub values: &'a [TupleData<'a>],
+    /// Whether only the columns of the replica identity have values: the others are null on the
+    /// wire, which says nothing about the row.
+    pub key_only: bool,
+}
+
+impl<'a> Image<'a> {
+    /// Returns a value as it is on the wire; missing ones count as not sent.
+    #[inline]
+    pub fn get(&self, index: usize) -> TupleData<'a> {
+        match self.values.get(index) {
+            Some(TupleData::Null) if self.key_only => TupleData::UnchangedToast,
+            Some(value) => *value,
+            None => TupleData::UnchangedToast,
+        }
+    }
+}
+
+/// A change of one row: `old` and `new` are what the server sent of the row before and after.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// The relation that the row belongs to.
+    pub relation: Oid,
+    /// What happened.
+    pub operation: Operation,
+    /// The row before, where the replica identity makes the server send it.
+    pub old: Option<Image<'a>>,
+    /// The row after, with values that did not change and were not sent filled in from before.
+    pub new: Option<Image<'a>>,
+}
+
+impl<'a> Change<'a> {
+    /// Makes a record of a message; `None` where the message is not about a row.
+    #[inline]
+    pub fn from_message(
+        message: &LogicalReplicationMessage<'a>,
+        arena: &'a RecordArena,
+    ) -> Option<Self> {
+        match message {
+            LogicalReplicationMessage::Insert(insert) => Some(Self {
+                relation: insert.relation,
+                operation: Operation::Create,
+                old: None,
+                new: Some(image(&insert.new, None, arena)),
+            }),
+            LogicalReplicationMessage::Update(update) => {
+                let old = update.old.as_ref().map(|old| old_image(old, arena));
+                Some(Self {
+                    relation: update.relation,
+                    operation: Operation::Update,
+                    old,
+                    new: Some(image(&update.new, old, arena)),
+                })
+            }
+            LogicalReplicationMessage::Delete(delete) => Some(Self {
+                relation: delete.relation,
+                operation: Operation::Delete,
+                old: Some(old_image(&delete.old, arena)),
+                new: None,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Makes a record of a row of a backfill.
+    #[inline]
+    pub fn from_row(relation: Oid, row: &DataRow<'a>, arena: &'a RecordArena) -> Self {
+        let values = arena.collect(Exact {
+            left: row.len(),
+            inner: row
+                .iter()
+                .map(|value| value.map_or(TupleData::Null, TupleData::Text)),
+        });
+        Self {
+            relation,
+            operation: Operation::Create,
+            old: None,
+            new: Some(Image {
+                values,
+                key_only: false,
+            }),
+        }
+    }
+
+    /// Returns the image that the document's columns come from.
+    #[inline]
+    pub fn document_image(&self) -> Option<Image<'a>> {
+        match self.operation {
+            Operation::Delete => self.old,
+            Operation::Create | Operation::Update => self.new,
+        }
+    }
+}
+
+fn old_image<'a>(old: &OldTuple<'a>, arena: &'a RecordArena) -> Image<'a> {
+    match old {
+        OldTuple::Key(tuple) => Image {
+            values: collect(tuple, arena),
+            key_only: true,
+        },
+        OldTuple::Full(tuple) => Image {
+            values: collect(tuple, arena),
+            key_only: false,
+        },
+    }
+}
+
+fn image<'a>(tuple: &Tuple<'a>, old: Option<Image<'a>>, arena: &'a RecordArena) -> Image<'a> {
+    let values = collect(tuple, arena);
+    if let Some(old) = old {
+        for (index, value) in values.iter_mut().enumerate() {
+            if matches!(value, TupleData::UnchangedToast) {
+                *value = old.get(index);
+            }
+        }
+    }
+    Image {
+        values,
+        key_only: false,
+    }
+}
+
+#[inline]
+fn collect<'a>(tuple: &Tuple<'a>, arena: &'a RecordArena) -> &'a mut [TupleData<'a>] {
+    arena.collect(Exact {
+        left: tuple.len(),
+        inner: tuple.iter(),
+    })
+}
+
+/// An iterator whose length the message has told.
+struct Exact<I> {
+    left: usize,
+    inner: I,
+}
+
+impl<'a, I: Iterator<Item = TupleData<'a>>> Iterator for Exact<I> {
+    type Item = TupleData<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<TupleData<'a>> {
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
+        // A tuple is validated when it is parsed, so it never ends early; if it did, the rest would
+        // count as not sent.
+        Some(self.inner.next().unwrap_or(TupleData::UnchangedToast))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<'a, I: Iterator<Item = TupleData<'a>>> ExactSizeIterator for Exact<I> {}

@@ -1,0 +1,104 @@
+//! Row keys: the values of the key columns, as they are compared and stored.
+
+use std::cmp::Ordering;
+
+use protocol::TupleData;
+
+use super::Image;
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::{KeyCodec, KeyValue};
+
+/// The key of a row, one value per key column.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct RowKey {
+    values: Vec<KeyValue>,
+}
+
+impl RowKey {
+    /// Reads the key from an image. `None` where a key column was not sent.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a value is not of its type.
+    pub fn of(image: &Image<'_>, columns: &[(usize, KeyCodec)]) -> Result<Option<Self>> {
+        let mut key = Self::default();
+        Ok(key.read(image, columns)?.then_some(key))
+    }
+
+    /// Reads the key of another row into this one, whose memory is used again. Returns whether all of
+    /// its columns were sent.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a value is not of its type.
+    pub fn read(&mut self, image: &Image<'_>, columns: &[(usize, KeyCodec)]) -> Result<bool> {
+        self.values.clear();
+        for (index, codec) in columns {
+            let text = match image.get(*index) {
+                TupleData::Text(text) => Some(text),
+                TupleData::Null => None,
+                TupleData::UnchangedToast | TupleData::Binary(_) => return Ok(false),
+            };
+            self.values.push(codec.parse(text).map_err(unreadable)?);
+        }
+        Ok(true)
+    }
+
+    /// Compares with another key of the same columns, in the server's order.
+    pub fn compare(&self, other: &Self) -> Ordering {
+        self.values.cmp(&other.values)
+    }
+
+    /// Returns the key in its form of storage.
+    pub fn encode(&self, codecs: &[KeyCodec]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (value, codec) in self.values.iter().zip(codecs) {
+            codec.encode(value, &mut bytes);
+        }
+        bytes
+    }
+
+    /// Reads a key from its form of storage.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the bytes are not a key of these columns.
+    pub fn decode(bytes: &[u8], codecs: &[KeyCodec]) -> Result<Self> {
+        let mut rest = bytes;
+        let mut values = Vec::with_capacity(codecs.len());
+        for codec in codecs {
+            values.push(codec.decode(&mut rest).map_err(|error| {
+                Error::new(
+                    ErrorKind::State,
+                    "the position of a backfill in the state is not a key of its table",
+                )
+                .with_source(error)
+            })?);
+        }
+        if rest.is_empty() {
+            Ok(Self { values })
+        } else {
+            Err(Error::new(
+                ErrorKind::State,
+                format!(
+                    "the position of a backfill in the state has {} bytes behind its {} key columns",
+                    rest.len(),
+                    codecs.len()
+                ),
+            ))
+        }
+    }
+
+    /// Returns the values as parameters of a query that goes on behind this key.
+    pub fn parameters(&self, codecs: &[KeyCodec]) -> Vec<Option<String>> {
+        self.values
+            .iter()
+            .zip(codecs)
+            .map(|(value, codec)| codec.parameter(value))
+            .collect()
+    }
+}
+
+fn unreadable(error: crate::value::ValueError) -> Error {
+    Error::new(ErrorKind::Value, "a value of a key column cannot be read").with_source(error)
+}

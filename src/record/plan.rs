@@ -1,0 +1,173 @@
+//! How the rows of one relation become documents.
+
+use protocol::{Oid, TupleData};
+
+use super::{Change, Image, MetaTemplate, Operation, Source};
+use crate::error::{Error, ErrorKind, Result};
+use crate::json;
+use crate::value::{Transcoder, TypeRegistry, ValueOptions};
+
+/// A column of the rows that a plan is for.
+#[derive(Debug, Clone)]
+pub struct PlanColumn {
+    /// Its name, which is the name of the document's member.
+    pub name: String,
+    /// Its type, which may be a domain.
+    pub type_oid: Oid,
+    /// Its place in the rows.
+    pub index: usize,
+    /// Whether it belongs to the key that was discovered, which changes how some types are written.
+    pub is_key: bool,
+}
+
+/// What plans of one capture have in common.
+#[derive(Debug, Clone, Default)]
+pub struct PlanOptions {
+    /// How values are written.
+    pub values: ValueOptions,
+}
+
+/// The output order of a relation's columns, and how each is written.
+#[derive(Debug)]
+pub struct Plan {
+    /// Columns that sort before `_meta`, and those behind it.
+    before_meta: Vec<OutputColumn>,
+    after_meta: Vec<OutputColumn>,
+    meta: MetaTemplate,
+}
+
+#[derive(Debug)]
+struct OutputColumn {
+    /// `"name":`
+    prefix: Vec<u8>,
+    name: String,
+    index: usize,
+    transcoder: Transcoder,
+}
+
+/// The member that every document has. A column of this name is left out: its value would take the
+/// place of where the document comes from.
+const META: &str = "_meta";
+
+impl Plan {
+    /// Makes the plan for rows of these columns.
+    pub fn new(
+        columns: &[PlanColumn],
+        meta: MetaTemplate,
+        types: &TypeRegistry,
+        options: &PlanOptions,
+    ) -> Self {
+        let mut sorted: Vec<_> = columns
+            .iter()
+            .filter(|column| column.name != META)
+            .collect();
+        sorted.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
+        let mut before_meta = Vec::new();
+        let mut after_meta = Vec::new();
+        for column in sorted {
+            let mut prefix = Vec::new();
+            json::write_string(column.name.as_bytes(), &mut prefix);
+            prefix.push(b':');
+            let output = OutputColumn {
+                prefix,
+                name: column.name.clone(),
+                index: column.index,
+                transcoder: Transcoder::new(column.type_oid, types, &options.values, column.is_key),
+            };
+            if column.name.as_str() < META {
+                before_meta.push(output);
+            } else {
+                after_meta.push(output);
+            }
+        }
+        Self {
+            before_meta,
+            after_meta,
+            meta,
+        }
+    }
+
+    /// Writes the document of a change.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a value is not of its column's type; the buffer then holds a part of a document.
+    pub fn write(&self, change: &Change<'_>, source: Source, out: &mut Vec<u8>) -> Result<()> {
+        let Some(image) = change.document_image() else {
+            return Err(Error::new(
+                ErrorKind::Protocol,
+                format!(
+                    "a change of kind {} came without its row",
+                    change.operation.letter()
+                ),
+            ));
+        };
+        out.push(b'{');
+        self.write_columns(&self.before_meta, &image, out)?;
+        self.meta.write(change.operation, source, out);
+        if change.operation == Operation::Update
+            && let Some(old) = change.old
+        {
+            out.extend_from_slice(b",\"before\":{");
+            self.write_columns(&self.before_meta, &old, out)?;
+            self.write_columns(&self.after_meta, &old, out)?;
+            close(out);
+        }
+        out.extend_from_slice(b"},");
+        self.write_columns(&self.after_meta, &image, out)?;
+        close(out);
+        Ok(())
+    }
+
+    /// Writes members, each followed by a comma.
+    #[inline]
+    fn write_columns(
+        &self,
+        columns: &[OutputColumn],
+        image: &Image<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        for column in columns {
+            match image.get(column.index) {
+                TupleData::Text(text) => {
+                    out.extend_from_slice(&column.prefix);
+                    column.transcoder.write(text, out).map_err(|error| {
+                        Error::new(
+                            ErrorKind::Value,
+                            format!("a value of column \"{}\" cannot be captured", column.name),
+                        )
+                        .with_source(error)
+                    })?;
+                    out.push(b',');
+                }
+                TupleData::Null => {
+                    out.extend_from_slice(&column.prefix);
+                    out.extend_from_slice(b"null,");
+                }
+                TupleData::UnchangedToast => {}
+                TupleData::Binary(_) => {
+                    return Err(Error::new(
+                        ErrorKind::Protocol,
+                        format!(
+                            "column \"{}\" came in binary form, text was due",
+                            column.name
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Closes an object whose last member, if it has any, is followed by a comma.
+#[inline]
+fn close(out: &mut Vec<u8>) {
+    if let Some(last) = out.last_mut()
+        && *last == b','
+    {
+        *last = b'}';
+    } else {
+        out.push(b'}');
+    }
+}

@@ -1,0 +1,362 @@
+//! A capture under load that is killed again and again loses nothing and invents nothing.
+//!
+//! The short form runs with the other tests. `CHAOS_KILLS`, `CHAOS_ROWS` and `CHAOS_SEED` make it
+//! longer, or repeat one that failed: the seed decides the load and the kills, though not how the
+//! processes interleave.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use postgres::Client;
+use serde_json::json;
+use std::io::Write;
+
+use crate::support::connector::Launch;
+use crate::support::messages::Codec;
+use crate::support::postgres::{Server, Version, value};
+use crate::support::random::Random;
+use crate::support::reduce::{assert_same_rows, by_loc, reduce, table};
+use crate::support::task::Task;
+
+/// A table under load, and the columns of its key.
+struct Table {
+    name: &'static str,
+    key: &'static [&'static str],
+    definition: &'static str,
+    /// A row from a number: the values of the key columns.
+    key_of: fn(usize) -> String,
+}
+
+const TABLES: [Table; 4] = [
+    Table {
+        name: "load.by_int",
+        key: &["id"],
+        definition: "id int primary key",
+        key_of: |i| format!("{i}"),
+    },
+    Table {
+        name: "load.normal",
+        key: &["id"],
+        definition: "id bigint primary key",
+        key_of: |i| format!("{i}"),
+    },
+    Table {
+        name: "load.by_text",
+        key: &["name"],
+        definition: "name text primary key",
+        key_of: |i| format!("'{}-{i}'", ["a", "B", "Z", "é", "_"][i % 5]),
+    },
+    Table {
+        name: "load.by_pair",
+        key: &["a", "b"],
+        definition: "a int, b text, primary key (b, a)",
+        key_of: |i| format!("{}, '{}'", i / 7, ["x", "Y", "z"][i % 3].repeat(1 + i % 7)),
+    },
+];
+
+/// Insert-only, since a row of it cannot be told from another.
+const KEYLESS: &str = "load.by_none";
+
+fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is not a number: {text}"))
+    })
+}
+
+#[test]
+fn survives_kills_under_load() {
+    let kills = setting("CHAOS_KILLS", 10).max(10);
+    let rows = setting("CHAOS_ROWS", 2_000);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .subsec_nanos();
+    let seed = setting("CHAOS_SEED", usize::try_from(now).expect("64 bits"));
+    println!("CHAOS_SEED={seed} CHAOS_KILLS={kills} CHAOS_ROWS={rows}");
+    let mut random = Random::new(u64::try_from(seed).expect("64 bits"));
+
+    let server = Server::start(Version::MAIN);
+    let mut client = server.connect("postgres");
+    prepare(&mut client, rows);
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<JoinHandle<usize>> = (0..2)
+        .map(|_| {
+            let client = server.connect("postgres");
+            let random = Random::new(u64::try_from(random.below(usize::MAX)).expect("64 bits"));
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || {
+                Writer {
+                    client,
+                    random,
+                    rows,
+                }
+                .run(&stop)
+            })
+        })
+        .collect();
+
+    let mut config = Task::config(&server, "postgres");
+    config["advanced"] = json!({"backfill_chunk_size": 100});
+    let mut task = Task::new(Launch::new(Codec::Proto), config);
+    let names: Vec<&str> = TABLES
+        .iter()
+        .map(|table| table.name)
+        .chain([KEYLESS])
+        .collect();
+    task.bind(&names);
+    task.binding_mut("load.normal").resource["mode"] = json!("Normal");
+
+    let mut amid_backfill = 0;
+    for kill in 0..kills {
+        let before = task.state["cursor"].clone();
+        let mut session = task.open();
+        // Somewhat more than half of them amid the backfill, the others when it is done: after a
+        // checkpoint or after documents, and then somewhere in the next sequence.
+        if kill <= kills / 2 {
+            session.until("a backfill", |session| session.task.is_backfilling());
+        } else {
+            session.until("the end of the backfill", |session| {
+                session.run.checkpoints > 2 && !session.task.is_backfilling()
+            });
+        }
+        if kill % 3 < 2 {
+            let checkpoints = session.run.checkpoints + random.between(1, 9);
+            session.until_checkpoints(checkpoints);
+        } else {
+            let due = session.documents().count() + random.between(50, 1_000);
+            session.until("documents", |session| session.documents().count() >= due);
+        }
+        for _ in 0..random.below(150) {
+            session.step(Duration::from_millis(2));
+        }
+        let run = session.kill();
+        amid_backfill += usize::from(task.is_backfilling());
+        println!(
+            "kill {kill}: {} documents, {} checkpoints, cursor {before} to {}, backfilling {}",
+            run.documents.len(),
+            run.checkpoints,
+            task.state["cursor"],
+            task.is_backfilling(),
+        );
+        nothing_confirmed_that_is_not_committed(&mut client, &task);
+    }
+    assert!(
+        amid_backfill >= 5,
+        "only {amid_backfill} kills amid a backfill: CHAOS_ROWS is small"
+    );
+
+    stop.store(true, Ordering::Relaxed);
+    let changes: usize = writers
+        .into_iter()
+        .map(|writer| writer.join().expect("the writer goes on"))
+        .sum();
+    println!("{changes} transactions by the writers");
+    mark_the_end(&mut client);
+    let mut session = task.open();
+    session.until("the last rows", |session| {
+        let task = &session.task;
+        let marked = |name: &&str| {
+            let mut documents = task.documents.iter().rev();
+            documents.any(|document| document.table == **name && document.value["n"] == -1)
+        };
+        !task.is_backfilling() && names.iter().all(marked)
+    });
+    session.kill();
+
+    for Table { name, key, .. } in &TABLES {
+        let documents = task
+            .documents
+            .iter()
+            .filter(|document| document.table == *name);
+        assert_same_rows(
+            name,
+            &table(&mut client, name, key),
+            &reduce(documents, key),
+        );
+    }
+    let documents = task
+        .documents
+        .iter()
+        .filter(|document| document.table == KEYLESS);
+    let found = by_loc(documents).into_values();
+    let found = found.map(|row| (json!(row).to_string(), row)).collect();
+    assert_same_rows(KEYLESS, &table(&mut client, KEYLESS, &[]), &found);
+}
+
+fn prepare(client: &mut Client, rows: usize) {
+    let mut sql = "create schema load; ".to_owned();
+    for Table {
+        name, definition, ..
+    } in &TABLES
+    {
+        sql += &format!(
+            "create table {name}(n int, big text, {definition});
+             alter table {name} alter big set storage external; "
+        );
+    }
+    sql += &format!(
+        "create table {KEYLESS}(n int, tag text);
+         insert into {KEYLESS} select i, 'filled' from generate_series(1, {rows}) i; "
+    );
+    client.batch_execute(&sql).expect("the tables are made");
+    for Table {
+        name, key, key_of, ..
+    } in &TABLES
+    {
+        let values: Vec<String> = (0..rows)
+            // Every other key, so that there is room in between.
+            .map(|i| format!("({}, {i}, repeat('x', {}))", key_of(i * 2), i % 3 * 1_500))
+            .collect();
+        let columns = key.join(", ");
+        let sql = format!(
+            "insert into {name}({columns}, n, big) values {}",
+            values.join(",")
+        );
+        // Some of the keys made from numbers fall together.
+        client
+            .batch_execute(&(sql + " on conflict do nothing"))
+            .expect("the tables are filled");
+    }
+}
+
+/// One row more in each table, which is the last change of all.
+fn mark_the_end(client: &mut Client) {
+    for Table {
+        name, key, key_of, ..
+    } in &TABLES
+    {
+        let (columns, values) = (key.join(", "), key_of(99_999_999));
+        let sql = format!("insert into {name}({columns}, n, big) values ({values}, -1, '')");
+        client.batch_execute(&sql).expect("a row");
+    }
+    client
+        .batch_execute(&format!("insert into {KEYLESS} values (-1, 'end')"))
+        .expect("a row");
+}
+
+/// The server may forget only what has been committed on our side.
+fn nothing_confirmed_that_is_not_committed(client: &mut Client, task: &Task) {
+    if let Some(cursor) = task.state["cursor"].as_str() {
+        let ahead = format!(
+            "select count(*) from pg_replication_slots where confirmed_flush_lsn > '{cursor}'"
+        );
+        assert_eq!(value(client, &ahead), "0", "a slot is ahead of {cursor}");
+    }
+}
+
+/// A session that changes the tables at random.
+struct Writer {
+    client: Client,
+    random: Random,
+    rows: usize,
+}
+
+impl Writer {
+    /// Returns the number of transactions.
+    fn run(mut self, stop: &AtomicBool) -> usize {
+        let mut count = 0;
+        while !stop.load(Ordering::Relaxed) {
+            self.transaction(count);
+            count += 1;
+            // The pace of the load: slower than a connector without optimisation.
+            thread::sleep(Duration::from_millis(3));
+        }
+        count
+    }
+
+    fn transaction(&mut self, number: usize) {
+        match self.random.below(10) {
+            0 => self.copy(number),
+            1 => {
+                let statements = self.statements(5);
+                self.execute(&format!("begin; {statements} rollback"));
+            }
+            2 => {
+                let (kept, undone, more) =
+                    (self.statements(2), self.statements(3), self.statements(2));
+                self.execute(&format!(
+                    "begin; {kept} savepoint a; {undone} rollback to a; {more} commit"
+                ));
+            }
+            3 => {
+                let statements = self.statements(20);
+                self.execute(&format!("begin; {statements} commit"));
+            }
+            _ => {
+                let statement = self.statement();
+                self.execute(&statement);
+            }
+        }
+    }
+
+    /// Two sessions may run into each other's keys; such a transaction is undone as a whole.
+    fn execute(&mut self, sql: &str) {
+        if let Err(error) = self.client.batch_execute(sql) {
+            assert!(error.as_db_error().is_some(), "{sql}: {error:?}");
+            self.client
+                .batch_execute("rollback")
+                .expect("it can be undone");
+        }
+    }
+
+    fn statements(&mut self, count: usize) -> String {
+        (0..count)
+            .map(|_| self.statement())
+            .collect::<Vec<_>>()
+            .concat()
+    }
+
+    fn statement(&mut self) -> String {
+        if self.random.below(8) == 0 {
+            let n = self.random.below(1_000_000_000);
+            return format!("insert into {KEYLESS} values ({n}, md5(random()::text));");
+        }
+        let Table {
+            name, key, key_of, ..
+        } = &TABLES[self.random.below(TABLES.len())];
+        let columns = key.join(", ");
+        let (one, other) = (
+            self.random.below(self.rows * 2),
+            self.random.below(self.rows * 2),
+        );
+        let (one, other) = (key_of(one), key_of(other));
+        let n = self.random.below(1_000_000);
+        let long = self.random.below(4) * 1_500;
+        match self.random.below(8) {
+            0 | 1 => format!(
+                "insert into {name}({columns}, n, big) values ({one}, {n}, repeat('i', {long})) \
+                 on conflict do nothing;"
+            ),
+            2 | 3 => format!("update {name} set n = {n} where ({columns}) = ({one});"),
+            4 => format!(
+                "update {name} set n = {n}, big = repeat('u', {long}) where ({columns}) = ({one});"
+            ),
+            5 => format!("delete from {name} where ({columns}) = ({one});"),
+            6 => format!(
+                "update {name} set ({columns}) = row({other}), n = {n} where ({columns}) = ({one}) \
+                 and not exists (select 1 from {name} where ({columns}) = ({other}));"
+            ),
+            _ => format!(
+                "delete from {name} where ({columns}) = ({one}); \
+                 insert into {name}({columns}, n, big) values ({one}, {n}, '') \
+                 on conflict do nothing;"
+            ),
+        }
+    }
+
+    fn copy(&mut self, number: usize) {
+        let mut copy = self
+            .client
+            .copy_in(&format!("copy {KEYLESS} from stdin"))
+            .expect("copying starts");
+        let own = self.random.below(1_000_000_000);
+        for line in 0..20 {
+            writeln!(copy, "{line}\tcopied {own} {number}").expect("it takes a row");
+        }
+        copy.finish().expect("copying ends");
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests against live servers.
+
+mod chaos;
+mod golden;
+mod matrix;
+mod requests;
+mod servers;
+mod visibility;

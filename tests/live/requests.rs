@@ -1,0 +1,336 @@
+//! The Flow capture protocol as a runtime uses it, beyond what the recorded runs show.
+
+use postgres::Client;
+use serde_json::{Value, json};
+
+use crate::support::connector::Launch;
+use crate::support::messages::{Codec, Response};
+use crate::support::postgres::{Lease, Options, Server, Version, query, value};
+use crate::support::task::{Document, Task};
+use crate::support::wait;
+
+const CODECS: [Codec; 2] = [Codec::Proto, Codec::Json];
+
+/// A task that captures a table of three rows.
+fn small_task(server: &Server, client: &mut Client, codec: Codec) -> Task {
+    client
+        .batch_execute(
+            "create table public.t(id int primary key, v text);
+             insert into public.t values (1, 'a'), (2, 'b'), (3, 'c')",
+        )
+        .expect("a table");
+    let mut task = Task::new(Launch::new(codec), Task::config(server, "small"));
+    task.bind(&["public.t"]);
+    task
+}
+
+/// A database that has everything published.
+fn database(server: &Server) -> Client {
+    server
+        .connect("postgres")
+        .batch_execute("create database small")
+        .expect("a database");
+    let mut client = server.connect("small");
+    client
+        .batch_execute("create publication flow_publication for all tables")
+        .expect("a publication");
+    client
+}
+
+fn ids<'a>(documents: impl IntoIterator<Item = &'a Document>) -> Vec<i64> {
+    documents
+        .into_iter()
+        .filter_map(|document| document.value["id"].as_i64())
+        .collect()
+}
+
+#[test]
+fn spec_is_answered_without_a_database() {
+    for codec in CODECS {
+        let mut connector = Launch::new(codec).start();
+        let spec = connector
+            .ask_spec()
+            .unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(spec["protocol"], json!(3_032_023));
+        assert_eq!(
+            spec["resourcePathPointers"],
+            json!(["/namespace", "/stream"])
+        );
+        assert!(
+            spec["documentationUrl"]
+                .as_str()
+                .is_some_and(|url| url.starts_with("https://"))
+        );
+        assert_eq!(spec["configSchema"]["title"], "PostgreSQL Connection");
+        assert_eq!(
+            spec["resourceConfigSchema"]["required"],
+            json!(["namespace", "stream"])
+        );
+
+        // Requests go on until the end of the input, which is no error between two of them.
+        connector
+            .ask_spec()
+            .unwrap_or_else(|failure| panic!("{failure}"));
+        connector.close_input();
+        assert_eq!(connector.next(), None);
+        assert!(connector.wait().success(), "{}", connector.log);
+    }
+}
+
+#[test]
+fn the_documentation_address_can_be_set() {
+    let mut connector = Launch::new(Codec::Proto)
+        .variable("DOCS_URL", "https://docs/")
+        .start();
+    let spec = connector
+        .ask_spec()
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(spec["documentationUrl"], "https://docs/");
+}
+
+#[test]
+fn an_unknown_codec_is_refused() {
+    let launch = Launch::new(Codec::Proto).variable("FLOW_RUNTIME_CODEC", "xml");
+    let mut connector = launch.start();
+    assert_eq!(connector.next(), None);
+    assert!(!connector.wait().success());
+}
+
+#[test]
+fn unknown_members_of_requests_are_ignored_and_of_the_configuration_refused() {
+    let mut connector = Launch::new(Codec::Json).start();
+    connector.send_bytes(
+        b" { \"spec\" : {\"config\":{}, \"connectorType\":\"IMAGE\", \"new\":[1]} , \"$internal\":\"eA==\" }\n",
+    );
+    assert!(
+        matches!(connector.next(), Some(Response::Spec(_))),
+        "{}",
+        connector.log
+    );
+
+    let server = Lease::take(Version::MAIN);
+    let mut config = Task::config(&server, "postgres");
+    config["advanced"] = json!({"no_such_thing": 1});
+    let failure = Task::new(Launch::new(Codec::Json), config)
+        .discover()
+        .expect_err("refused");
+    assert!(failure.to_string().contains("no_such_thing"), "{failure}");
+}
+
+#[test]
+fn a_truncated_request_is_an_error() {
+    for (codec, bytes) in [
+        (Codec::Proto, &[9, 0, 0, 0, 10][..]),
+        (Codec::Json, b"{\"spec\":{"),
+    ] {
+        let mut connector = Launch::new(codec).start();
+        connector.send_bytes(bytes);
+        connector.close_input();
+        assert_eq!(connector.next(), None);
+        assert!(!connector.wait().success());
+    }
+}
+
+#[test]
+fn linked_collections_give_the_same_capture() {
+    for codec in CODECS {
+        let server = Lease::take(Version::MAIN);
+        let mut client = database(&server);
+        client
+            .batch_execute("create table public.u(a text primary key); insert into u values ('x')")
+            .expect("a table");
+        let mut task = small_task(&server, &mut client, codec);
+        task.launch = task.launch.until_caught_up();
+        task.linked = true;
+        task.bind(&["public.t", "public.u"]);
+        let run = task.run();
+        assert!(
+            run.status.is_some_and(|status| status.success()),
+            "{}",
+            run.log
+        );
+        assert_eq!(ids(&run.documents), [1, 2, 3]);
+        assert_eq!(task.binding_state("public.t")["key_columns"], json!(["id"]));
+        assert_eq!(task.binding_state("public.u")["key_columns"], json!(["a"]));
+    }
+}
+
+#[test]
+fn the_slot_advances_with_acknowledgements_only() {
+    let server = Lease::take(Version::MAIN);
+    let mut client = database(&server);
+    let mut task = small_task(&server, &mut client, Codec::Proto);
+    let mut session = task.open();
+    session.acknowledge = false;
+    session.until("the backfill", |session| {
+        session.task.binding_state("public.t")["mode"] == "Active"
+    });
+    let slot = "select confirmed_flush_lsn::text from pg_replication_slots";
+    let before = value(&mut client, slot);
+    client
+        .batch_execute("insert into public.t values (4, 'd')")
+        .expect("a row");
+    session.until("the row", |session| {
+        ids(&session.run.documents).contains(&4)
+    });
+    let cursor = session.task.state["cursor"]
+        .as_str()
+        .expect("a cursor")
+        .to_owned();
+    assert_eq!(value(&mut client, slot), before, "the slot moved by itself");
+
+    let sent = session.run.checkpoints;
+    session.acknowledge(u32::try_from(sent).expect("few"));
+    let reached = format!("select confirmed_flush_lsn >= '{cursor}' from pg_replication_slots");
+    session.until("the slot to follow", |_| {
+        value(&mut client, &reached) == "t"
+    });
+
+    // More than were sent is a broken runtime.
+    session.acknowledge(100);
+    let run = session.finish();
+    assert!(run.status.is_some_and(|status| !status.success()));
+}
+
+#[test]
+fn the_end_of_the_acknowledgements_is_not_the_end_of_the_capture() {
+    let server = Lease::take(Version::MAIN);
+    let mut client = database(&server);
+    let mut task = small_task(&server, &mut client, Codec::Json);
+    let mut session = task.open();
+    session.until("the backfill", |session| {
+        session.task.binding_state("public.t")["mode"] == "Active"
+    });
+    session.acknowledge = false;
+    session.connector.close_input();
+    client
+        .batch_execute("insert into public.t values (5, 'e')")
+        .expect("a row");
+    session.until("the row", |session| {
+        ids(&session.run.documents).contains(&5)
+    });
+}
+
+#[test]
+fn a_lost_server_ends_the_capture_with_an_error_and_the_next_goes_on() {
+    let mut server = Server::start(Version::MAIN);
+    let mut client = database(&server);
+    let mut task = small_task(&server, &mut client, Codec::Proto);
+    let mut session = task.open();
+    session.until("the backfill", |session| {
+        session.task.binding_state("public.t")["mode"] == "Active"
+    });
+    server.crash();
+    let run = session.finish();
+    assert!(run.status.is_some_and(|status| !status.success()));
+    assert!(!run.log.lines().is_empty());
+
+    server.resume();
+    let mut client = server.connect("small");
+    client
+        .batch_execute("insert into public.t values (6, 'f')")
+        .expect("a row");
+    task.config["address"] = server.address().into();
+    let mut session = task.open();
+    session.until("the row", |session| {
+        ids(&session.run.documents).contains(&6)
+    });
+    session.kill();
+    assert_eq!(ids(&task.documents), [1, 2, 3, 6]);
+}
+
+#[test]
+fn a_wrong_password_is_named_and_a_right_one_taken() {
+    let options = Options {
+        access: vec![
+            "host all postgres 127.0.0.1/32 trust".to_owned(),
+            "host all plain 127.0.0.1/32 password".to_owned(),
+            "host all old 127.0.0.1/32 md5".to_owned(),
+            "host all new 127.0.0.1/32 scram-sha-256".to_owned(),
+        ],
+        tls: true,
+        ..Options::default()
+    };
+    let server = Server::with(Version::MAIN, &options);
+    let mut client = server.connect("postgres");
+    client
+        .batch_execute(
+            "set password_encryption = 'md5'; create role old superuser login password 'Wort 1';
+             set password_encryption = 'scram-sha-256';
+             create role new superuser login password 'Wort 1';
+             create role plain superuser login password 'Wort 1';
+             create table t(id int primary key)",
+        )
+        .expect("roles");
+    for user in ["old", "new", "plain"] {
+        for (password, right) in [("Wort 1", true), ("Wort 2", false)] {
+            let mut config = Task::config(&server, "postgres");
+            config["user"] = json!(user);
+            config["credentials"]["password"] = json!(password);
+            match Task::new(Launch::new(Codec::Json), config).discover() {
+                Ok(found) => {
+                    assert!(right, "{user} was let in with a wrong password");
+                    assert_eq!(found[0]["recommendedName"], Value::from("public/t"));
+                }
+                Err(failure) => {
+                    let text = failure.to_string();
+                    assert!(!right, "{user}: {text}");
+                    assert!(
+                        text.contains("password") && !text.contains("Wort"),
+                        "{text}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sslmode_decides_about_tls() {
+    let with_tls = Server::with(
+        Version::MAIN,
+        &Options {
+            tls: true,
+            ..Options::default()
+        },
+    );
+    let without = Server::start(Version::MAIN);
+    let uses_tls = |server: &Server, mode: &str| -> Option<bool> {
+        let mut client = server.connect("postgres");
+        client
+            .batch_execute(
+                "create table if not exists t(id int primary key);
+                 drop publication if exists flow_publication;
+                 create publication flow_publication for all tables",
+            )
+            .expect("a table and a publication");
+        let mut task = Task::new(Launch::new(Codec::Proto), Task::config(server, "postgres"));
+        task.config["advanced"] = json!({"sslmode": mode});
+        task.discover().ok()?;
+        task.bind(&["public.t"]);
+        let session = task.open();
+        let sql = "select count(*), count(*) filter (where ssl) from pg_stat_ssl \
+                   join pg_stat_replication using (pid)";
+        let encrypted = wait::until("the stream", || {
+            let row = query(&mut client, sql).remove(0);
+            (row[0] == "1").then(|| row[1] == "1")
+        });
+        session.kill();
+        wait::until("the stream to end", || {
+            (query(&mut client, sql)[0][0] == "0").then_some(())
+        });
+        Some(encrypted)
+    };
+    for (mode, on_tls, on_plain) in [
+        ("disable", Some(false), Some(false)),
+        ("prefer", Some(true), Some(false)),
+        ("require", Some(true), None),
+    ] {
+        assert_eq!(
+            uses_tls(&with_tls, mode),
+            on_tls,
+            "{mode} where TLS is offered"
+        );
+        assert_eq!(uses_tls(&without, mode), on_plain, "{mode} where it is not");
+    }
+}

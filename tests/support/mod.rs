@@ -1,0 +1,11 @@
+//! What the tests stand on: servers, a driver of the connector, comparisons.
+
+pub(crate) mod connector;
+pub(crate) mod folder;
+pub(crate) mod json;
+pub(crate) mod messages;
+pub(crate) mod postgres;
+pub(crate) mod random;
+pub(crate) mod reduce;
+pub(crate) mod task;
+pub(crate) mod wait;

@@ -1,0 +1,506 @@
+//! Real PostgreSQL servers: one data directory, one port and one process per [`Server`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::net::TcpListener;
+use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use postgres::{Client, Config, NoTls, SimpleQueryMessage};
+
+use super::folder::{self, Guarded};
+use super::wait;
+
+/// A supported major version of PostgreSQL.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Version(pub(crate) u32);
+
+impl Version {
+    /// Every supported version.
+    pub(crate) const ALL: [Self; 9] = [
+        Self(10),
+        Self(11),
+        Self(12),
+        Self(13),
+        Self(14),
+        Self(15),
+        Self(16),
+        Self(17),
+        Self(18),
+    ];
+
+    /// The version that everything is run against.
+    pub(crate) const MAIN: Self = Self(15);
+
+    /// The folder with its programs.
+    fn home(self) -> PathBuf {
+        let folder = std::env::var_os("POSTGRES_SERVERS").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/postgres-servers"),
+            PathBuf::from,
+        );
+        let home = folder.join(self.0.to_string());
+        assert!(
+            home.join("bin/postgres").exists(),
+            "PostgreSQL {self} is not in {}: run tests/support/install-servers.sh",
+            home.display(),
+        );
+        fs::canonicalize(home).expect("the folder was there")
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Debug for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgreSQL {}", self.0)
+    }
+}
+
+/// Settings of every server. Sizes are small because several run at a time.
+const SETTINGS: &str = "
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 60
+max_wal_senders = 20
+max_replication_slots = 20
+wal_level = logical
+shared_buffers = 32MB
+fsync = off
+full_page_writes = off
+timezone = 'UTC'
+log_timezone = 'UTC'
+log_line_prefix = '%m [%p] %u@%d '
+";
+
+/// How a server differs from the default.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Options {
+    /// Lines for `postgresql.conf`.
+    pub(crate) settings: Vec<String>,
+    /// The whole of `pg_hba.conf`; empty for trust everywhere.
+    pub(crate) access: Vec<String>,
+    /// Whether to offer TLS, with a certificate of its own for `localhost` and 127.0.0.1.
+    pub(crate) tls: bool,
+}
+
+impl Options {
+    pub(crate) fn setting(mut self, line: &str) -> Self {
+        self.settings.push(line.to_owned());
+        self
+    }
+}
+
+/// A running server, stopped and removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    version: Version,
+    guarded: Guarded,
+    port: u16,
+    certificate: Option<String>,
+}
+
+impl Server {
+    /// Starts a new server with the default settings.
+    pub(crate) fn start(version: Version) -> Self {
+        Self::with(version, &Options::default())
+    }
+
+    /// Starts a new server.
+    pub(crate) fn with(version: Version, options: &Options) -> Self {
+        let guarded = Guarded::new(&format!("pg{version}"));
+        copy(&template(version), &guarded.path().join("data"));
+        let mut server = Self {
+            version,
+            guarded,
+            port: 0,
+            certificate: None,
+        };
+        for line in &options.settings {
+            server.configure("postgresql.conf", line);
+        }
+        if !options.access.is_empty() {
+            let path = server.data().join("pg_hba.conf");
+            fs::write(path, options.access.join("\n") + "\n").expect("pg_hba.conf is written");
+        }
+        if options.tls {
+            server.make_certificate();
+        }
+        server.resume();
+        server
+    }
+
+    /// Starts a standby of `primary`, from a copy of its data directory made while it is stopped.
+    pub(crate) fn standby_of(primary: &mut Self, options: &Options) -> Self {
+        let version = primary.version;
+        let guarded = Guarded::new(&format!("pg{version}-standby"));
+        primary.stop();
+        copy(&primary.data(), &guarded.path().join("data"));
+        primary.resume();
+
+        let mut standby = Self {
+            version,
+            guarded,
+            port: 0,
+            certificate: None,
+        };
+        let source = format!(
+            "primary_conninfo = 'host=127.0.0.1 port={} user=postgres'",
+            primary.port
+        );
+        if version < Version(12) {
+            standby.configure("recovery.conf", "standby_mode = on");
+            standby.configure("recovery.conf", &source);
+        } else {
+            standby.configure("standby.signal", "");
+            standby.configure("postgresql.conf", &source);
+        }
+        standby.configure("postgresql.conf", "hot_standby = on");
+        for line in &options.settings {
+            standby.configure("postgresql.conf", line);
+        }
+        standby.resume();
+        standby
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The server as the connector's configuration names it.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The certificate of a server with TLS, which is its own authority, as PEM.
+    pub(crate) fn certificate(&self) -> &str {
+        self.certificate
+            .as_deref()
+            .expect("the server was started with TLS")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.guarded.path().join("data")
+    }
+
+    /// What the server has logged so far.
+    pub(crate) fn log(&self) -> String {
+        let bytes = fs::read(self.guarded.path().join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Connects as the superuser.
+    pub(crate) fn connect(&self, database: &str) -> Client {
+        self.connect_as("postgres", database)
+    }
+
+    /// Connects as `user`, who needs no password.
+    pub(crate) fn connect_as(&self, user: &str, database: &str) -> Client {
+        self.try_connect(user, database)
+            .unwrap_or_else(|error| panic!("connecting to {:?}: {error:?}", self.version))
+    }
+
+    fn try_connect(&self, user: &str, database: &str) -> Result<Client, postgres::Error> {
+        Config::new()
+            .host("127.0.0.1")
+            .port(self.port)
+            .user(user)
+            .dbname(database)
+            .connect_timeout(Duration::from_secs(10))
+            .connect(NoTls)
+    }
+
+    /// Stops the server in order, disconnecting its clients, and keeps its data.
+    pub(crate) fn stop(&mut self) {
+        self.guarded.stop("stop");
+    }
+
+    /// Ends the server without a checkpoint, so that it recovers at the next start.
+    pub(crate) fn crash(&mut self) {
+        self.guarded.stop("crash");
+    }
+
+    /// Starts a stopped server, on the same port where it is still free.
+    pub(crate) fn resume(&mut self) {
+        for _ in 0..20 {
+            if self.port == 0 {
+                self.port = free_port();
+            }
+            if self.try_resume() {
+                return;
+            }
+            self.port = 0;
+        }
+        panic!("found no free port for {:?}", self.version);
+    }
+
+    /// Returns false if somebody else has the port.
+    fn try_resume(&mut self) -> bool {
+        let log = self.guarded.path().join("log");
+        let from = fs::metadata(&log).map_or(0, |metadata| metadata.len());
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .expect("the log opens");
+        let data = self.data();
+        let data = data
+            .to_str()
+            .expect("temporary folders are UTF-8")
+            .to_owned();
+        let port = self.port.to_string();
+        self.guarded
+            .run(
+                &self.version.home().join("bin/postgres"),
+                &["-D", &data, "-p", &port],
+                Stdio::from(log),
+            )
+            .expect("the shell starts");
+
+        let deadline = Instant::now() + wait::PATIENCE;
+        loop {
+            let log = self.log();
+            let log = log
+                .get(usize::try_from(from).expect("a log fits")..)
+                .unwrap_or_default();
+            if log.contains("Address already in use") {
+                self.stop();
+                return false;
+            }
+            if let Ok(mut client) = self.try_connect("postgres", "postgres") {
+                let found = query(&mut client, "show data_directory");
+                if found == [[data.as_str()]] {
+                    return true;
+                }
+            }
+            assert!(
+                Instant::now() < deadline && !log.contains("database system is shut down"),
+                "{:?} does not start:\n{log}",
+                self.version,
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Appends a line to a file in the data directory.
+    fn configure(&self, file: &str, line: &str) {
+        let path = self.data().join(file);
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .expect("a file of the data directory opens");
+        writeln!(file, "{line}").expect("it can be written");
+        folder::hand_over(&path);
+    }
+
+    fn make_certificate(&mut self) {
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).expect("a certificate can be made");
+        let certificate = made.cert.pem();
+        let key = self.data().join("server.key");
+        fs::write(self.data().join("server.crt"), &certificate).expect("it is written");
+        fs::write(&key, made.signing_key.serialize_pem()).expect("it is written");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("its mode is set");
+        folder::hand_over(&key);
+        self.configure("postgresql.conf", "ssl = on");
+        self.certificate = Some(certificate);
+    }
+}
+
+/// Runs one simple query and returns its rows as text, NULL as `NULL`.
+pub(crate) fn query(client: &mut Client, sql: &str) -> Vec<Vec<String>> {
+    let messages = client
+        .simple_query(sql)
+        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    let mut rows = Vec::new();
+    for message in messages {
+        if let SimpleQueryMessage::Row(row) = message {
+            let columns = 0..row.len();
+            rows.push(
+                columns
+                    .map(|i| row.get(i).unwrap_or("NULL").to_owned())
+                    .collect(),
+            );
+        }
+    }
+    rows
+}
+
+/// Runs one simple query that gives a single value.
+pub(crate) fn value(client: &mut Client, sql: &str) -> String {
+    let mut rows = query(client, sql);
+    assert!(
+        rows.len() == 1 && rows[0].len() == 1,
+        "{sql}: not a single value: {rows:?}"
+    );
+    rows.remove(0).remove(0)
+}
+
+/// A server that others have used before and will use again, alone at a time.
+///
+/// Its databases, slots and role settings are gone when it is handed out.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    server: Option<Server>,
+}
+
+impl Lease {
+    /// Takes an idle server of this version, or starts one.
+    pub(crate) fn take(version: Version) -> Self {
+        let idle = idle(version).pop();
+        let server = idle.unwrap_or_else(|| Server::start(version));
+        let lease = Self {
+            server: Some(server),
+        };
+        lease.clean();
+        lease
+    }
+
+    /// Removes what earlier users made.
+    pub(crate) fn clean(&self) {
+        let mut client = self.connect("postgres");
+        // Dropping fails while a walsender still has to notice that its client is gone.
+        wait::until("the slots to be dropped", || {
+            query(
+                &mut client,
+                "select pg_terminate_backend(pid) from pg_stat_activity \
+                 where pid <> pg_backend_pid() and datname is not null",
+            );
+            let slots = "select slot_name, active from pg_replication_slots";
+            for slot in query(&mut client, slots) {
+                if slot[1] == "f" {
+                    // It may have become active since.
+                    let _ = client.execute("select pg_drop_replication_slot($1)", &[&slot[0]]);
+                }
+            }
+            query(&mut client, slots).is_empty().then_some(())
+        });
+        let databases = "select quote_ident(datname) from pg_database \
+                         where not datistemplate and datname <> 'postgres'";
+        for database in query(&mut client, databases) {
+            // A terminated session may need a moment.
+            wait::until("the database to be dropped", || {
+                client
+                    .batch_execute(&format!("drop database {}", database[0]))
+                    .ok()
+            });
+        }
+        client
+            .batch_execute("alter role postgres reset all")
+            .expect("the role is reset");
+    }
+}
+
+impl Deref for Lease {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        self.server.as_ref().expect("it is held until the drop")
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Server {
+        self.server.as_mut().expect("it is held until the drop")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // A server that a failing test leaves may be in any state.
+        if let Some(server) = self.server.take()
+            && !std::thread::panicking()
+        {
+            let version = server.version;
+            idle(version).push(server);
+        }
+    }
+}
+
+/// The idle servers of a version. Statics are not dropped; the guards end them with the process.
+struct Idle(MutexGuard<'static, BTreeMap<Version, Vec<Server>>>, Version);
+
+fn idle(version: Version) -> Idle {
+    static IDLE: Mutex<BTreeMap<Version, Vec<Server>>> = Mutex::new(BTreeMap::new());
+    Idle(IDLE.lock().unwrap_or_else(PoisonError::into_inner), version)
+}
+
+impl Idle {
+    fn pop(mut self) -> Option<Server> {
+        self.0.get_mut(&self.1)?.pop()
+    }
+
+    fn push(mut self, server: Server) {
+        self.0.entry(self.1).or_default().push(server);
+    }
+}
+
+/// The data directory that others are copied from, made once per version and process.
+fn template(version: Version) -> PathBuf {
+    type Cell = Arc<OnceLock<Guarded>>;
+    static TEMPLATES: Mutex<BTreeMap<Version, Cell>> = Mutex::new(BTreeMap::new());
+    let cell = TEMPLATES
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .entry(version)
+        .or_default()
+        .clone();
+    let guarded = cell.get_or_init(|| {
+        let guarded = Guarded::new(&format!("pg{version}-template"));
+        let data = guarded.path().join("data");
+        let output = folder::unprivileged(&version.home().join("bin/initdb"))
+            .arg("-D")
+            .arg(&data)
+            .args([
+                "-U",
+                "postgres",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                "-N",
+            ])
+            .current_dir("/")
+            .output()
+            .expect("initdb starts");
+        assert!(
+            output.status.success(),
+            "initdb of {version:?}: {}",
+            String::from_utf8_lossy(&output.stderr),
+        );
+        let mut file = OpenOptions::new()
+            .append(true)
+            .open(data.join("postgresql.conf"))
+            .expect("initdb made it");
+        file.write_all(SETTINGS.as_bytes())
+            .expect("it can be written");
+        guarded
+    });
+    guarded.path().join("data")
+}
+
+fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp")
+        .args(["-a", "--reflink=auto"])
+        .args([from, to])
+        .status()
+        .expect("cp starts");
+    assert!(status.success(), "copying {}", from.display());
+    // Of a server that was running a moment ago.
+    let _ = fs::remove_file(to.join("postmaster.pid"));
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.local_addr().expect("it is bound").port()
+}

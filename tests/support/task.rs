@@ -1,0 +1,545 @@
+//! A capture task as the Flow runtime keeps it: what it sends, and what it commits.
+
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use super::connector::{Connector, Failure, Launch, Log, Next};
+use super::json::merge_patch;
+use super::messages::{
+    Acknowledge, Apply, CaptureBinding, CaptureSpec, CollectionSpec, ConnectorType, Discover, Open,
+    Projection, RangeSpec, Request, Response, Validate, ValidateBinding, strings,
+};
+use super::postgres::Server;
+use super::wait::PATIENCE;
+
+/// A task with its configuration, its bindings and what has been committed.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) launch: Launch,
+    pub(crate) config: Value,
+    pub(crate) bindings: Vec<Binding>,
+    /// Sends the collections apart from the bindings, as the runtime does for large tasks.
+    pub(crate) linked: bool,
+    /// The state after the last checkpoint.
+    pub(crate) state: Value,
+    /// Every document up to the last checkpoint, over all sessions.
+    pub(crate) documents: Vec<Document>,
+    /// The `loc` of the last committed change.
+    last_loc: Option<[i64; 3]>,
+}
+
+/// A table and the collection that it is captured into.
+#[derive(Debug, Clone)]
+pub(crate) struct Binding {
+    /// `schema.table`, for tests to name it by.
+    pub(crate) table: String,
+    pub(crate) resource: Value,
+    pub(crate) key: Vec<String>,
+    /// The pointers of the collection's projections.
+    pub(crate) projections: Vec<String>,
+    pub(crate) schema: Value,
+    /// The backfill counter.
+    pub(crate) backfill: u32,
+}
+
+/// A captured document.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Document {
+    /// `schema.table` of the binding.
+    pub(crate) table: String,
+    pub(crate) value: Value,
+}
+
+impl Document {
+    pub(crate) fn op(&self) -> &str {
+        self.value["_meta"]["op"].as_str().expect("op is a text")
+    }
+
+    /// Whether the document is a row of a backfill.
+    pub(crate) fn is_snapshot(&self) -> bool {
+        self.value["_meta"]["source"]["snapshot"] == true
+    }
+
+    pub(crate) fn loc(&self) -> [i64; 3] {
+        let loc = &self.value["_meta"]["source"]["loc"];
+        let items = loc
+            .as_array()
+            .unwrap_or_else(|| panic!("no loc: {}", self.value));
+        let items: Vec<i64> = items.iter().map(|n| n.as_i64().expect("64 bits")).collect();
+        items
+            .try_into()
+            .unwrap_or_else(|_| panic!("loc has not three items: {}", self.value))
+    }
+}
+
+impl Binding {
+    /// Makes the binding that a user gets who takes what was discovered.
+    pub(crate) fn discovered(found: &Value) -> Self {
+        let resource = found["resourceConfig"].clone();
+        let text = |name: &str| resource[name].as_str().expect("a text").to_owned();
+        let key = strings(&found["key"]);
+        Self {
+            table: format!("{}.{}", text("namespace"), text("stream")),
+            projections: key.clone(),
+            key,
+            schema: found["documentSchema"].clone(),
+            resource,
+            backfill: 0,
+        }
+    }
+
+    pub(crate) fn resource_path(&self) -> Vec<String> {
+        let text = |name: &str| self.resource[name].as_str().expect("a text").to_owned();
+        vec![text("namespace"), text("stream")]
+    }
+
+    /// The key under which the runtime files the state of this binding.
+    pub(crate) fn state_key(&self) -> String {
+        let mut key = String::new();
+        for c in self.resource_path().join("/").chars() {
+            if c.is_alphanumeric() || "-_+.=".contains(c) {
+                key.push(c);
+            } else {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    key.push_str(&format!("%{byte:02X}"));
+                }
+            }
+        }
+        if self.backfill > 0 {
+            key.push_str(&format!(".v{}", self.backfill));
+        }
+        key
+    }
+
+    fn collection(&self) -> CollectionSpec {
+        let projection = |pointer: &String| Projection {
+            ptr: pointer.clone(),
+            field: pointer.trim_start_matches('/').to_owned(),
+        };
+        CollectionSpec {
+            name: format!("acme/{}", self.table),
+            key: self.key.clone(),
+            uuid_ptr: "/_meta/uuid".to_owned(),
+            projections: self.projections.iter().map(projection).collect(),
+            write_schema_json: self.schema.to_string().into_bytes(),
+        }
+    }
+}
+
+impl Task {
+    /// A new task without bindings.
+    pub(crate) fn new(launch: Launch, config: Value) -> Self {
+        Self {
+            launch,
+            config,
+            bindings: Vec::new(),
+            linked: false,
+            state: Value::Object(Map::new()),
+            documents: Vec::new(),
+            last_loc: None,
+        }
+    }
+
+    /// The configuration for a database of a server, as its superuser.
+    pub(crate) fn config(server: &Server, database: &str) -> Value {
+        json!({
+            "address": server.address(),
+            "database": database,
+            "user": "postgres",
+            "historyMode": false,
+            "credentials": {"auth_type": "UserPassword", "password": "unused"},
+        })
+    }
+
+    /// Discovers, and returns the bindings by name.
+    pub(crate) fn discover(&self) -> Result<Vec<Value>, Failure> {
+        let request = Request {
+            discover: Some(Discover {
+                connector_type: ConnectorType::Image.into(),
+                config_json: self.config.to_string().into_bytes(),
+                name: "acme/capture".to_owned(),
+            }),
+            ..Request::default()
+        };
+        match self.launch.ask(&request)? {
+            Response::Discovered(mut bindings) => {
+                bindings.sort_by_key(|binding| binding["recommendedName"].to_string());
+                Ok(bindings)
+            }
+            other => panic!("answered Discover with {other:?}"),
+        }
+    }
+
+    /// Binds these tables (`schema.table`) as they are discovered, and publishes the task.
+    pub(crate) fn bind(&mut self, tables: &[&str]) {
+        let discovered = self
+            .discover()
+            .unwrap_or_else(|failure| panic!("{failure}"));
+        let offered: Vec<Binding> = discovered.iter().map(Binding::discovered).collect();
+        self.bindings = tables
+            .iter()
+            .map(|table| {
+                let found = offered.iter().find(|binding| binding.table == *table);
+                found
+                    .unwrap_or_else(|| panic!("{table} is not among {offered:?}"))
+                    .clone()
+            })
+            .collect();
+        self.publish();
+    }
+
+    /// Validates and applies, as the runtime does when a user has changed the task.
+    pub(crate) fn publish(&self) {
+        let paths = self
+            .validate()
+            .unwrap_or_else(|failure| panic!("{failure}"));
+        let bound: Vec<Vec<String>> = self.bindings.iter().map(Binding::resource_path).collect();
+        assert_eq!(paths, bound);
+        self.apply().unwrap_or_else(|failure| panic!("{failure}"));
+    }
+
+    /// The binding of a table, to be changed.
+    pub(crate) fn binding_mut(&mut self, table: &str) -> &mut Binding {
+        let found = self
+            .bindings
+            .iter_mut()
+            .find(|binding| binding.table == table);
+        found.unwrap_or_else(|| panic!("{table} is not bound"))
+    }
+
+    /// Validates, and returns the resource paths.
+    pub(crate) fn validate(&self) -> Result<Vec<Vec<String>>, Failure> {
+        let (collections, linked_collections) = self.collections();
+        let bindings = self.bindings.iter().zip(collections);
+        let request = Request {
+            validate: Some(Validate {
+                name: "acme/capture".to_owned(),
+                connector_type: ConnectorType::Image.into(),
+                config_json: self.config.to_string().into_bytes(),
+                bindings: bindings
+                    .map(
+                        |(binding, (collection, collection_index))| ValidateBinding {
+                            resource_config_json: binding.resource.to_string().into_bytes(),
+                            collection,
+                            backfill: binding.backfill,
+                            collection_index,
+                        },
+                    )
+                    .collect(),
+                last_capture: None,
+                linked_collections,
+            }),
+            ..Request::default()
+        };
+        match self.launch.ask(&request)? {
+            Response::Validated(paths) => Ok(paths),
+            other => panic!("answered Validate with {other:?}"),
+        }
+    }
+
+    /// Applies, and returns the action description.
+    pub(crate) fn apply(&self) -> Result<String, Failure> {
+        let request = Request {
+            apply: Some(Apply {
+                capture: Some(self.spec()),
+                version: "test".to_owned(),
+                state_json: Vec::new(),
+            }),
+            ..Request::default()
+        };
+        match self.launch.ask(&request)? {
+            Response::Applied(description) => Ok(description),
+            other => panic!("answered Apply with {other:?}"),
+        }
+    }
+
+    /// Each binding's collection or index, and the table that the indices point into.
+    fn collections(&self) -> (Vec<(Option<CollectionSpec>, u32)>, Vec<CollectionSpec>) {
+        let collections = self.bindings.iter().map(Binding::collection);
+        if self.linked {
+            // Not in the order of the bindings, so that an index is not the binding's own.
+            let table: Vec<CollectionSpec> = collections.rev().collect();
+            let indices = (0..u32::try_from(table.len()).expect("few")).rev();
+            (indices.map(|index| (None, index)).collect(), table)
+        } else {
+            (
+                collections
+                    .map(|collection| (Some(collection), 0))
+                    .collect(),
+                Vec::new(),
+            )
+        }
+    }
+
+    fn spec(&self) -> CaptureSpec {
+        let (collections, linked_collections) = self.collections();
+        let bindings = self.bindings.iter().zip(collections);
+        CaptureSpec {
+            name: "acme/capture".to_owned(),
+            connector_type: ConnectorType::Image.into(),
+            config_json: self.config.to_string().into_bytes(),
+            bindings: bindings
+                .map(|(binding, (collection, collection_index))| CaptureBinding {
+                    resource_config_json: binding.resource.to_string().into_bytes(),
+                    resource_path: binding.resource_path(),
+                    collection,
+                    backfill: binding.backfill,
+                    state_key: binding.state_key(),
+                    collection_index,
+                })
+                .collect(),
+            interval_seconds: 300,
+            linked_collections,
+        }
+    }
+
+    /// Starts a session that goes on from the state reached so far.
+    pub(crate) fn open(&mut self) -> Session<'_> {
+        let mut connector = self.launch.start();
+        if let Err(failure) = connector.ask_spec() {
+            panic!("{failure}");
+        }
+        connector.send(&Request {
+            open: Some(Open {
+                capture: Some(self.spec()),
+                version: "test".to_owned(),
+                range: Some(RangeSpec {
+                    key_end: u32::MAX,
+                    r_clock_end: u32::MAX,
+                    ..RangeSpec::default()
+                }),
+                state_json: self.state.to_string().into_bytes(),
+            }),
+            ..Request::default()
+        });
+        let last_loc = self.last_loc;
+        Session {
+            task: self,
+            connector,
+            acknowledge: true,
+            opened: false,
+            ended: false,
+            pending: Vec::new(),
+            pending_schema: false,
+            last_loc,
+            run: Run::default(),
+        }
+    }
+
+    /// Runs a session to the end of the process.
+    pub(crate) fn run(&mut self) -> Run {
+        self.open().finish()
+    }
+
+    /// The state of a binding's table, null if there is none.
+    pub(crate) fn binding_state(&self, table: &str) -> &Value {
+        let binding = self.bindings.iter().find(|binding| binding.table == table);
+        let key = binding
+            .unwrap_or_else(|| panic!("{table} is not bound"))
+            .state_key();
+        &self.state["bindingStateV1"][key]
+    }
+
+    /// Whether the state shows a backfill that is not done.
+    pub(crate) fn is_backfilling(&self) -> bool {
+        let tables = self.state["bindingStateV1"].as_object();
+        let mut modes = tables
+            .into_iter()
+            .flatten()
+            .map(|(_, table)| &table["mode"]);
+        modes.any(|mode| mode.as_str().is_some_and(|mode| mode.ends_with("Backfill")))
+    }
+}
+
+/// What one session came to.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    /// The documents that were committed.
+    pub(crate) documents: Vec<Document>,
+    pub(crate) sourced_schemas: Vec<(usize, Value)>,
+    pub(crate) checkpoints: usize,
+    /// None for a process that was killed.
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) log: Log,
+}
+
+/// A process after Open, and what the runtime has of it.
+#[derive(Debug)]
+pub(crate) struct Session<'a> {
+    pub(crate) task: &'a mut Task,
+    pub(crate) connector: Connector,
+    /// Whether to acknowledge each checkpoint.
+    pub(crate) acknowledge: bool,
+    opened: bool,
+    ended: bool,
+    /// Documents since the last checkpoint.
+    pub(crate) pending: Vec<Document>,
+    pending_schema: bool,
+    last_loc: Option<[i64; 3]>,
+    pub(crate) run: Run,
+}
+
+impl Session<'_> {
+    pub(crate) fn log(&self) -> &Log {
+        &self.connector.log
+    }
+
+    /// The documents so far, committed or not.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = &Document> {
+        self.run.documents.iter().chain(&self.pending)
+    }
+
+    /// Takes in what arrives within `limit`; false if nothing did, or nothing more will.
+    pub(crate) fn step(&mut self, limit: Duration) -> bool {
+        match self.connector.next_within(limit) {
+            Next::Response(response) => {
+                self.handle(response);
+                true
+            }
+            Next::End => {
+                self.ended = true;
+                false
+            }
+            Next::Nothing => false,
+        }
+    }
+
+    fn handle(&mut self, response: Response) {
+        if !self.opened {
+            let expected = Response::Opened {
+                explicit_acknowledgements: true,
+            };
+            assert_eq!(response, expected, "the first response\n{}", self.log());
+            self.opened = true;
+            return;
+        }
+        match response {
+            Response::Captured { binding, document } => {
+                let table = self.task.bindings[binding].table.clone();
+                let document = Document {
+                    table,
+                    value: document,
+                };
+                if !document.is_snapshot() {
+                    let loc = document.loc();
+                    let increases = self.last_loc.is_none_or(|last| loc > last);
+                    assert!(increases, "{:?} is not after {:?}", document, self.last_loc);
+                    self.last_loc = Some(loc);
+                }
+                self.pending.push(document);
+            }
+            Response::SourcedSchema { binding, schema } => {
+                assert!(binding < self.task.bindings.len(), "no such binding");
+                self.pending_schema = true;
+                self.run.sourced_schemas.push((binding, schema));
+            }
+            Response::Checkpoint {
+                updated,
+                merge_patch,
+            } => self.commit(&updated, merge_patch),
+            other => panic!("not due after Open: {other:?}"),
+        }
+    }
+
+    fn commit(&mut self, updated: &Value, is_patch: bool) {
+        assert!(is_patch, "not a merge patch: {updated}");
+        assert!(updated.get("cursor").is_some(), "no cursor: {updated}");
+        merge_patch(&mut self.task.state, updated);
+        self.task.last_loc = self.last_loc;
+        self.task.documents.extend(self.pending.iter().cloned());
+        self.run.documents.append(&mut self.pending);
+        self.run.checkpoints += 1;
+        self.pending_schema = false;
+        if self.acknowledge {
+            self.acknowledge(1);
+        }
+    }
+
+    /// Acknowledges this many checkpoints.
+    pub(crate) fn acknowledge(&mut self, checkpoints: u32) {
+        self.connector.send(&Request {
+            acknowledge: Some(Acknowledge { checkpoints }),
+            ..Request::default()
+        });
+    }
+
+    /// Goes on until the condition holds, which is looked at after each response and in between.
+    pub(crate) fn until(&mut self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
+        let mut deadline = Instant::now() + PATIENCE;
+        while !condition(self) {
+            if self.step(Duration::from_millis(10)) {
+                deadline = Instant::now() + PATIENCE;
+            }
+            assert!(
+                !self.ended,
+                "the connector ended before {what}\n{}",
+                self.log()
+            );
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain for {what}\n{}",
+                self.log()
+            );
+        }
+    }
+
+    /// Goes on until this many checkpoints of this session are committed.
+    pub(crate) fn until_checkpoints(&mut self, count: usize) {
+        self.until(&format!("checkpoint {count}"), |session| {
+            session.run.checkpoints >= count
+        });
+    }
+
+    /// Goes on to the end of the process.
+    pub(crate) fn finish(mut self) -> Run {
+        while !self.ended {
+            if !self.step(PATIENCE) {
+                assert!(self.ended, "nothing for {PATIENCE:?}\n{}", self.log());
+            }
+        }
+        let status = self.connector.wait();
+        if status.success() {
+            let open = self.pending.len();
+            assert!(
+                open == 0 && !self.pending_schema,
+                "ended amid a sequence\n{}",
+                self.log()
+            );
+        }
+        self.run.status = Some(status);
+        self.run.log = self.connector.log.clone();
+        self.run
+    }
+
+    /// Kills the process. What came after the last checkpoint is lost.
+    pub(crate) fn kill(mut self) -> Run {
+        self.connector.kill();
+        self.run.log = self.connector.log.clone();
+        self.run
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_keys_are_built_as_the_runtime_does() {
+        let binding = |namespace: &str, stream: &str, backfill| {
+            let resource = json!({"namespace": namespace, "stream": stream});
+            let found = json!({"resourceConfig": resource, "key": ["/id"], "documentSchema": {}});
+            Binding {
+                backfill,
+                ..Binding::discovered(&found)
+            }
+        };
+        assert_eq!(binding("public", "table", 0).state_key(), "public%2Ftable");
+        assert_eq!(
+            binding("public", "table", 3).state_key(),
+            "public%2Ftable.v3"
+        );
+        assert_eq!(binding("a-b", "c d+é%", 0).state_key(), "a-b%2Fc%20d+é%25");
+    }
+}
