@@ -150,7 +150,7 @@ pub async fn long_transactions(client: &mut Client, seconds: u64) -> Result<Vec<
 /// # Errors
 ///
 /// Fails with the server's error, or when the connection is lost.
-pub async fn snapshot_xmax(client: &mut Client) -> Result<u64> {
+pub async fn next_transaction_id(client: &mut Client) -> Result<u64> {
     // By the name that every version knows.
     let sql = "SELECT txid_snapshot_xmax(txid_current_snapshot())";
     client.query(sql, &[]).await?.one()?.parse(0)

@@ -17,7 +17,8 @@ mod watermarks;
 
 pub use data_types::{complete_types, load_types};
 pub use diagnostics::{
-    LongTransaction, SlotStatus, explain_waiting, long_transactions, slot_status, snapshot_xmax,
+    LongTransaction, SlotStatus, explain_waiting, long_transactions, next_transaction_id,
+    slot_status,
 };
 pub use identity::replica_identity_warning;
 pub use prerequisites::{BoundTable, Checked, Requirements, SlotUse, check_prerequisites};
