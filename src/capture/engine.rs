@@ -12,9 +12,7 @@ use super::follow::Follower;
 use super::housekeeping::Housekeeping;
 use super::schemas::SentSchemas;
 use super::sink::Sink;
-use super::start::{
-    StartPosition, Task, check, current_position, reconcile, start_position, warn_of_identities,
-};
+use super::start::{StartPosition, Task, check, current_position, reconcile, start_position};
 use super::state::{self, Mode, TableState};
 use super::table::Table;
 use super::visibility::Barrier;
@@ -179,7 +177,6 @@ impl<S: Sink> Engine<S> {
             last_checkpoint: Instant::now(),
         };
         engine.learn(infos);
-        warn_of_identities(&engine.tables);
         Ok(engine)
     }
 

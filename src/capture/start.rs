@@ -8,7 +8,6 @@ use super::table::Table;
 use super::visibility::{Barrier, Unseen};
 use crate::catalog::{
     BoundTable, Requirements, SlotUse, TableId, TableLookup, check_prerequisites, read_slot,
-    replica_identity_warning,
 };
 use crate::client::Client;
 use crate::config::{Config, Resource};
@@ -156,17 +155,6 @@ pub(super) fn reconcile(
         state.cursor = None;
     }
     (tables, removed)
-}
-
-/// Warns of tables whose changes cannot be captured as they are.
-pub(super) fn warn_of_identities(tables: &[Table]) {
-    for table in tables {
-        if let (Some(info), Some(key)) = (&table.info, &table.collection_key)
-            && let Some(warning) = replica_identity_warning(info, key)
-        {
-            warn!(stream = %table.id, "{warning}");
-        }
-    }
 }
 
 /// Where the stream starts.
