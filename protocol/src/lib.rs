@@ -15,12 +15,17 @@ mod auth;
 mod codec;
 mod error;
 mod frame;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ids;
 mod lsn;
 mod message;
 mod pgoutput;
 mod replication;
 mod session;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod timestamp;
 
 pub use auth::Secret;

@@ -51,7 +51,7 @@ impl Startup {
             .parameters
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
-        message::startup(&mut message, config.protocol_version, named.chain(others))?;
+        message::startup_message(&mut message, config.protocol_version, named.chain(others))?;
         let state = match config.tls {
             TlsRequest::Disable => {
                 out.unsplit(message.split());

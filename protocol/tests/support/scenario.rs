@@ -13,7 +13,7 @@ use super::transcript::Transcript;
 
 /// What a client does when the server is ready for it.
 #[derive(Debug, Clone)]
-pub enum Action {
+pub(crate) enum Action {
     Query(String),
     Extended(Vec<Request>),
     /// START_REPLICATION, ended by the client after so many ends of transactions.
@@ -26,7 +26,7 @@ pub enum Action {
 
 /// A message of the extended protocol.
 #[derive(Debug, Clone)]
-pub enum Request {
+pub(crate) enum Request {
     Parse(&'static str, &'static str, Vec<Oid>),
     Bind(
         &'static str,
@@ -45,28 +45,28 @@ pub enum Request {
 
 /// How a COPY FROM STDIN goes.
 #[derive(Debug, Clone, Copy)]
-pub enum CopyIn {
+pub(crate) enum CopyIn {
     Data(&'static [u8]),
     Fail(&'static str),
 }
 
 /// A recorded session.
 #[derive(Debug, Clone)]
-pub struct Scenario {
-    pub name: &'static str,
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
     /// The major version of the server.
-    pub server: u32,
+    pub(crate) server: u32,
     /// Over a Unix socket rather than TCP.
-    pub unix_socket: bool,
-    pub config: SessionConfig,
+    pub(crate) unix_socket: bool,
+    pub(crate) config: SessionConfig,
     /// The hash of the server's certificate, for channel binding.
-    pub server_end_point: Option<Vec<u8>>,
-    pub copy_in: CopyIn,
-    pub actions: Vec<Action>,
+    pub(crate) server_end_point: Option<Vec<u8>>,
+    pub(crate) copy_in: CopyIn,
+    pub(crate) actions: Vec<Action>,
 }
 
 /// The nonce of all recordings.
-pub const NONCE: [u8; 24] = *b"a nonce of 24 fixed byte";
+pub(crate) const NONCE: [u8; 24] = *b"a nonce of 24 fixed byte";
 
 fn scenario(name: &'static str, server: u32, user: &str) -> Scenario {
     let mut config = SessionConfig::new(user, NONCE);
@@ -144,7 +144,7 @@ impl Scenario {
 }
 
 /// All recorded sessions. The hash is that of the recording server's certificate.
-pub fn all(server_end_point: Vec<u8>) -> Vec<Scenario> {
+pub(crate) fn all(server_end_point: Vec<u8>) -> Vec<Scenario> {
     let mut all = startups(server_end_point);
     all.extend(queries());
     all.extend(copies());
@@ -390,16 +390,16 @@ impl Scenario {
 
 /// Plays a script: takes what the server sends, makes the client's calls, writes down what happens.
 #[derive(Debug)]
-pub struct Player {
-    pub session: Session,
-    pub transcript: Transcript,
+pub(crate) struct Player {
+    pub(crate) session: Session,
+    pub(crate) transcript: Transcript,
     scenario: Scenario,
     next: usize,
     stream: Option<(ParseContext, usize)>,
 }
 
 impl Player {
-    pub fn new(scenario: Scenario) -> Self {
+    pub(crate) fn new(scenario: Scenario) -> Self {
         let session = Session::new(scenario.config.clone()).expect("a session starts");
         Self {
             session,
@@ -411,7 +411,7 @@ impl Player {
     }
 
     /// Handles what can be handled of the input. Returns how many bytes were consumed.
-    pub fn play(&mut self, input: &[u8]) -> Result<usize, protocol::ProtocolError> {
+    pub(crate) fn play(&mut self, input: &[u8]) -> Result<usize, protocol::ProtocolError> {
         let mut consumed = 0;
         while let Some((size, event)) = self.session.handle_input(&input[consumed..])? {
             consumed += size;
@@ -496,6 +496,7 @@ impl Player {
 
     fn stream(&mut self, data: &[u8]) {
         let Some((context, transactions)) = &mut self.stream else {
+            self.transcript.trailing(data);
             return;
         };
         let message = ReplicationMessage::parse(data).expect("a replication message");
