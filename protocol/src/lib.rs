@@ -24,7 +24,7 @@ mod message;
 mod pgoutput;
 mod replication;
 mod session;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod timestamp;
 

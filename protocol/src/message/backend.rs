@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use nom::Parser;
+
 use crate::{
     codec::{Malformed, Parsed, c_bytes, c_str, int32, oid, rest, uint8, uint16, uint32, whole},
     error::{DecodeError, DecodeErrorKind},
@@ -126,8 +128,7 @@ impl<'a> BackendMessage<'a> {
                     .map(Self::ParameterDescription)
             }
             tag::PARAMETER_STATUS => whole("ParameterStatus", body, |input| {
-                let (input, name) = c_str(input)?;
-                let (input, value) = c_str(input)?;
+                let (input, (name, value)) = (c_str, c_str).parse(input)?;
                 Ok((input, Self::ParameterStatus { name, value }))
             }),
             tag::PARSE_COMPLETE => bare("ParseComplete", Self::ParseComplete),
@@ -234,9 +235,7 @@ pub struct Notification<'a> {
 
 impl<'a> Notification<'a> {
     fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, process_id) = uint32(input)?;
-        let (input, channel) = c_bytes(input)?;
-        let (input, payload) = c_bytes(input)?;
+        let (input, (process_id, channel, payload)) = (uint32, c_bytes, c_bytes).parse(input)?;
         Ok((
             input,
             Self {

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use nom::Parser;
+
 use super::{OldTuple, ParseContext, Tuple};
 use crate::{
     codec::{
@@ -47,9 +49,7 @@ pub struct BeginMessage {
 
 impl BeginMessage {
     pub(super) fn parse(input: &[u8]) -> Parsed<'_, Self> {
-        let (input, final_lsn) = lsn(input)?;
-        let (input, commit_time) = timestamp(input)?;
-        let (input, xid) = xid(input)?;
+        let (input, (final_lsn, commit_time, xid)) = (lsn, timestamp, xid).parse(input)?;
         Ok((
             input,
             Self {
@@ -79,10 +79,8 @@ pub struct LogicalDecodingMessage<'a> {
 impl<'a> LogicalDecodingMessage<'a> {
     pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
         let (input, xid) = stream_xid(input, context)?;
-        let (input, transactional) = boolean(input)?;
-        let (input, message_lsn) = lsn(input)?;
-        let (input, prefix) = c_str(input)?;
-        let (input, content) = sized(input)?;
+        let (input, (transactional, message_lsn, prefix, content)) =
+            (boolean, lsn, c_str, sized).parse(input)?;
         Ok((
             input,
             Self {
@@ -121,10 +119,8 @@ pub struct CommitMessage {
 
 impl CommitMessage {
     pub(super) fn parse(input: &[u8]) -> Parsed<'_, Self> {
-        let (input, ()) = no_flags(input)?;
-        let (input, commit_lsn) = lsn(input)?;
-        let (input, end_lsn) = lsn(input)?;
-        let (input, commit_time) = timestamp(input)?;
+        let (input, ((), commit_lsn, end_lsn, commit_time)) =
+            (no_flags, lsn, lsn, timestamp).parse(input)?;
         Ok((
             input,
             Self {
@@ -147,8 +143,7 @@ pub struct OriginMessage<'a> {
 
 impl<'a> OriginMessage<'a> {
     pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, commit_lsn) = lsn(input)?;
-        let (input, name) = c_str(input)?;
+        let (input, (commit_lsn, name)) = (lsn, c_str).parse(input)?;
         Ok((input, Self { commit_lsn, name }))
     }
 }
@@ -168,8 +163,7 @@ impl<'a> InsertMessage<'a> {
     #[inline]
     pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
         let (input, xid) = stream_xid(input, context)?;
-        let (input, relation) = oid(input)?;
-        let (input, new) = new_tuple(input)?;
+        let (input, (relation, new)) = (oid, new_tuple).parse(input)?;
         Ok((input, Self { xid, relation, new }))
     }
 }
@@ -224,8 +218,7 @@ impl<'a> DeleteMessage<'a> {
     #[inline]
     pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
         let (input, xid) = stream_xid(input, context)?;
-        let (input, relation) = oid(input)?;
-        let (input, old) = old_tuple(input)?;
+        let (input, (relation, old)) = (oid, old_tuple).parse(input)?;
         Ok((input, Self { xid, relation, old }))
     }
 }

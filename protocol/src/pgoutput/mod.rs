@@ -12,7 +12,7 @@ use crate::{
     codec::{uint8, whole},
     error::{DecodeError, DecodeErrorKind},
 };
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub(crate) use message::part;
 pub use message::{
     BeginMessage, CommitMessage, DeleteMessage, InsertMessage, LogicalDecodingMessage,
@@ -24,7 +24,7 @@ pub use prepare::{
 };
 pub use relation::{Column, ColumnIter, RelationMessage, ReplicaIdentity, TypeMessage};
 pub use stream::{StreamAbortMessage, StreamCommitMessage, StreamStartMessage};
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub(crate) use tuple::kind;
 pub use tuple::{OldTuple, Tuple, TupleData, TupleIter};
 

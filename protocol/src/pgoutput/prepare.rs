@@ -3,6 +3,8 @@
 //! Each is described at
 //! <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
 
+use nom::Parser;
+
 use crate::{
     codec::{Parsed, c_str, lsn, no_flags, timestamp, xid},
     ids::Xid,
@@ -27,11 +29,8 @@ pub struct BeginPrepareMessage<'a> {
 
 impl<'a> BeginPrepareMessage<'a> {
     pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, prepare_lsn) = lsn(input)?;
-        let (input, end_lsn) = lsn(input)?;
-        let (input, prepare_time) = timestamp(input)?;
-        let (input, xid) = xid(input)?;
-        let (input, gid) = c_str(input)?;
+        let (input, (prepare_lsn, end_lsn, prepare_time, xid, gid)) =
+            (lsn, lsn, timestamp, xid, c_str).parse(input)?;
         Ok((
             input,
             Self {
@@ -62,8 +61,7 @@ pub struct PrepareMessage<'a> {
 
 impl<'a> PrepareMessage<'a> {
     pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, ()) = no_flags(input)?;
-        let (input, begin) = BeginPrepareMessage::parse(input)?;
+        let (input, ((), begin)) = (no_flags, BeginPrepareMessage::parse).parse(input)?;
         let BeginPrepareMessage {
             prepare_lsn,
             end_lsn,
@@ -101,12 +99,8 @@ pub struct CommitPreparedMessage<'a> {
 
 impl<'a> CommitPreparedMessage<'a> {
     pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, ()) = no_flags(input)?;
-        let (input, commit_lsn) = lsn(input)?;
-        let (input, end_lsn) = lsn(input)?;
-        let (input, commit_time) = timestamp(input)?;
-        let (input, xid) = xid(input)?;
-        let (input, gid) = c_str(input)?;
+        let (input, ((), commit_lsn, end_lsn, commit_time, xid, gid)) =
+            (no_flags, lsn, lsn, timestamp, xid, c_str).parse(input)?;
         Ok((
             input,
             Self {
@@ -139,13 +133,8 @@ pub struct RollbackPreparedMessage<'a> {
 
 impl<'a> RollbackPreparedMessage<'a> {
     pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, ()) = no_flags(input)?;
-        let (input, prepare_end_lsn) = lsn(input)?;
-        let (input, rollback_end_lsn) = lsn(input)?;
-        let (input, prepare_time) = timestamp(input)?;
-        let (input, rollback_time) = timestamp(input)?;
-        let (input, xid) = xid(input)?;
-        let (input, gid) = c_str(input)?;
+        let (input, ((), prepare_end_lsn, rollback_end_lsn, prepare_time, rollback_time, xid, gid)) =
+            (no_flags, lsn, lsn, timestamp, timestamp, xid, c_str).parse(input)?;
         let message = Self {
             prepare_end_lsn,
             rollback_end_lsn,

@@ -3,6 +3,8 @@
 //! Each is described at
 //! <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
 
+use nom::Parser;
+
 use super::ParseContext;
 use crate::{
     codec::{Parsed, boolean, lsn, no_flags, timestamp, xid},
@@ -22,8 +24,7 @@ pub struct StreamStartMessage {
 
 impl StreamStartMessage {
     pub(super) fn parse(input: &[u8]) -> Parsed<'_, Self> {
-        let (input, xid) = xid(input)?;
-        let (input, first_segment) = boolean(input)?;
+        let (input, (xid, first_segment)) = (xid, boolean).parse(input)?;
         Ok((input, Self { xid, first_segment }))
     }
 }
@@ -43,11 +44,8 @@ pub struct StreamCommitMessage {
 
 impl StreamCommitMessage {
     pub(super) fn parse(input: &[u8]) -> Parsed<'_, Self> {
-        let (input, xid) = xid(input)?;
-        let (input, ()) = no_flags(input)?;
-        let (input, commit_lsn) = lsn(input)?;
-        let (input, end_lsn) = lsn(input)?;
-        let (input, commit_time) = timestamp(input)?;
+        let (input, (xid, (), commit_lsn, end_lsn, commit_time)) =
+            (xid, no_flags, lsn, lsn, timestamp).parse(input)?;
         Ok((
             input,
             Self {
@@ -73,11 +71,9 @@ pub struct StreamAbortMessage {
 
 impl StreamAbortMessage {
     pub(super) fn parse(input: &[u8], context: ParseContext) -> Parsed<'_, Self> {
-        let (input, top) = xid(input)?;
-        let (input, subxid) = xid(input)?;
+        let (input, (top, subxid)) = (xid, xid).parse(input)?;
         let (input, abort) = if context.parallel_streaming {
-            let (input, abort_lsn) = lsn(input)?;
-            let (input, abort_time) = timestamp(input)?;
+            let (input, (abort_lsn, abort_time)) = (lsn, timestamp).parse(input)?;
             (input, Some((abort_lsn, abort_time)))
         } else {
             (input, None)

@@ -5,8 +5,10 @@ mod event;
 mod pipeline;
 mod request;
 mod startup;
+#[cfg(test)]
+mod tests;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, fmt};
 
 use bytes::{Bytes, BytesMut};
 
@@ -85,11 +87,11 @@ pub enum TlsRequest {
 ///    [`handle_tls_declined`](Self::handle_tls_declined), or give up.
 /// 4. After the first [`Event::Ready`] queue queries. Extended queries may be queued before earlier
 ///    ones are answered; each [`sync`](Self::sync) is answered by one [`Event::Ready`], and
-///    [`is_ready`](Self::is_ready) holds after the last. A simple query has to be queued last.
+///    [`is_ready`](Self::is_ready) holds after the last. A simple query waits for that.
 /// 5. [`terminate`](Self::terminate) at the end.
 ///
-/// An [`Event::Error`] is the server's, and the session goes on, unless [`is_closed`](Self::is_closed).
-#[derive(Debug)]
+/// An [`Event::Error`] is the server's, and the session goes on unless it
+/// [`is_closed`](Self::is_closed). What `handle_input` fails with is the end of the session.
 pub struct Session {
     phase: Phase,
     pending: VecDeque<Pending>,
@@ -114,6 +116,17 @@ enum Phase {
 
 /// The most run-time parameters that are kept. Servers report about twenty.
 const MAX_PARAMETERS: usize = 256;
+
+impl fmt::Debug for Session {
+    /// Shows what is going on, and nothing of what was sent or received.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("phase", &self.phase)
+            .field("pending", &self.pending)
+            .field("transaction_status", &self.transaction_status)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Session {
     /// Starts a session: queues the request for TLS, or the StartupMessage.

@@ -3,10 +3,12 @@
 //! A script depends on what the server says and on nothing else, so playing it against the
 //! recorded bytes of the server must give the recorded bytes of the client.
 
+use std::error::Error;
+
 use protocol::{
     Event, Format, LogicalReplicationMessage as Logical, Lsn, Oid, ParseContext, PgTimestamp,
-    ProtocolVersion, ReplicationMessage, Session, SessionConfig, StandbyStatusUpdate, TlsRequest,
-    command,
+    ProtocolError, ProtocolVersion, ReplicationMessage, Session, SessionConfig,
+    StandbyStatusUpdate, TlsRequest, command,
 };
 
 use super::transcript::Transcript;
@@ -411,11 +413,14 @@ impl Player {
     }
 
     /// Handles what can be handled of the input. Returns how many bytes were consumed.
-    pub(crate) fn play(&mut self, input: &[u8]) -> Result<usize, protocol::ProtocolError> {
+    pub(crate) fn play(&mut self, input: &[u8]) -> Result<usize, ProtocolError> {
         let mut consumed = 0;
         while let Some((size, event)) = self.session.handle_input(&input[consumed..])? {
             consumed += size;
-            self.react(event);
+            // In a recorded session nothing fails; in a mutated one anything may.
+            if let Err(error) = self.react(event) {
+                self.transcript.failure(&*error);
+            }
             if consumed == input.len() {
                 break;
             }
@@ -423,40 +428,37 @@ impl Player {
         Ok(consumed)
     }
 
-    fn react(&mut self, event: Event<'_>) {
+    fn react(&mut self, event: Event<'_>) -> Result<(), Box<dyn Error>> {
         self.transcript.event(&event);
         match event {
             Event::TlsAccepted => {
                 let hash = self.scenario.server_end_point.clone();
-                self.session
-                    .handle_tls_established(hash)
-                    .expect("the handshake was due");
+                self.session.handle_tls_established(hash)?;
             }
             Event::TlsRefused => {
-                self.session
-                    .handle_tls_declined()
-                    .expect("the decision was due");
+                self.session.handle_tls_declined()?;
             }
-            Event::Ready(_) if self.session.is_ready() => self.act(),
+            Event::Ready(_) if self.session.is_ready() => self.act()?,
             Event::CopyIn(_) => {
                 match self.scenario.copy_in {
                     CopyIn::Data(data) => {
-                        self.session.copy_data(data).expect("the COPY takes data");
-                        self.session.copy_done().expect("the COPY ends");
+                        self.session.copy_data(data)?;
+                        self.session.copy_done()?;
                     }
                     CopyIn::Fail(reason) => {
-                        self.session.copy_fail(reason).expect("the COPY fails");
+                        self.session.copy_fail(reason)?;
                     }
                 }
                 // In the extended protocol the Sync is due now; a simple query has none.
                 let _ = self.session.sync();
             }
-            Event::CopyData(data) => self.stream(data),
+            Event::CopyData(data) => self.stream(data)?,
             _ => {}
         }
+        Ok(())
     }
 
-    fn act(&mut self) {
+    fn act(&mut self) -> Result<(), ProtocolError> {
         let action = self.scenario.actions.get(self.next).cloned();
         self.next += 1;
         let session = &mut self.session;
@@ -491,15 +493,14 @@ impl Player {
                 })
             }
         }
-        .expect("the session is ready");
     }
 
-    fn stream(&mut self, data: &[u8]) {
+    fn stream(&mut self, data: &[u8]) -> Result<(), Box<dyn Error>> {
         let Some((context, transactions)) = &mut self.stream else {
             self.transcript.trailing(data);
-            return;
+            return Ok(());
         };
-        let message = ReplicationMessage::parse(data).expect("a replication message");
+        let message = ReplicationMessage::parse(data)?;
         self.transcript.replication(&message);
         match message {
             ReplicationMessage::PrimaryKeepalive(keepalive) if keepalive.reply_requested => {
@@ -516,7 +517,7 @@ impl Player {
                 let _ = self.session.copy_data(&content);
             }
             ReplicationMessage::XLogData(piece) => {
-                let message = Logical::parse(piece.data, *context).expect("a pgoutput message");
+                let message = Logical::parse(piece.data, *context)?;
                 self.transcript.logical(&message);
                 match message {
                     Logical::StreamStart(_) => context.in_stream_block = true,
@@ -536,16 +537,13 @@ impl Player {
                 if ends {
                     *transactions -= 1;
                     if *transactions == 0 {
-                        self.stream_end();
+                        self.stream = None;
+                        self.session.copy_done()?;
                     }
                 }
             }
             _ => {}
         }
-    }
-
-    fn stream_end(&mut self) {
-        self.stream = None;
-        self.session.copy_done().expect("the client's half is open");
+        Ok(())
     }
 }

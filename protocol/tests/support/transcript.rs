@@ -1,6 +1,6 @@
 //! What happened in a session, as text to read and compare.
 
-use std::fmt::Write;
+use std::{error::Error, fmt::Write};
 
 use protocol::{
     DeleteMessage, Event, InsertMessage, LogicalReplicationMessage as Logical, Oid, OldTuple,
@@ -50,6 +50,11 @@ impl Transcript {
             }
             other => self.line(&format!("{other:?}"), []),
         }
+    }
+
+    /// What the client made of it was an error.
+    pub(crate) fn failure(&mut self, error: &dyn Error) {
+        self.line(&format!("failed: {error}"), []);
     }
 
     /// A piece that came although the client had ended the stream.
