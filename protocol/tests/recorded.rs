@@ -33,13 +33,14 @@ fn recordings() -> impl Iterator<Item = Recording> {
 }
 
 impl Recording {
-    /// Positions in the server's bytes: all of them, or as many as a test has time for. Without
+    /// Positions in the server's bytes: as many as a test has time for, at most all. Without
     /// optimization the key derivation of SCRAM alone takes a good part of a second.
-    fn positions(&self) -> impl Iterator<Item = usize> + use<> {
+    fn positions(&self, budget: usize) -> impl Iterator<Item = usize> + use<> {
         let budget = match self.server.len() {
-            _ if self.scenario.name.contains("scram") => 4,
-            ..2000 => 1000,
-            _ => 40,
+            _ if self.client.windows(5).any(|part| part == b"SCRAM") => 5,
+            ..2000 => budget,
+            ..20_000 => budget.min(100),
+            _ => 10,
         };
         (0..self.server.len()).step_by(self.server.len().div_ceil(budget))
     }
@@ -153,7 +154,7 @@ fn any_split_of_the_input_gives_the_same_output() {
             let outcome = play(scenario, server.chunks(size));
             assert!(outcome == whole, "{name} in pieces of {size}");
         }
-        for cut in recording.positions() {
+        for cut in recording.positions(1000) {
             let (first, rest) = server.split_at(cut);
             let outcome = play(scenario, [first, rest]);
             assert!(outcome == whole, "{name} cut at {cut}");
@@ -168,7 +169,7 @@ fn a_session_that_is_cut_short_asks_for_more() {
             scenario, server, ..
         } = &recording;
         let name = scenario.name;
-        for end in recording.positions() {
+        for end in recording.positions(300) {
             let outcome = play(scenario, [&server[..end]]);
             assert_eq!(outcome.error, None, "{name} cut at {end}");
             let whole = [&server[..end], &server[end..][..outcome.needed]].concat();
@@ -190,7 +191,7 @@ fn a_byte_that_is_changed_gives_an_error_or_another_session() {
         let Recording {
             scenario, server, ..
         } = &recording;
-        for at in recording.positions() {
+        for at in recording.positions(150) {
             for change in [0x01, 0x20, 0x80, 0xff] {
                 let mut server = server.clone();
                 server[at] ^= change;
@@ -217,7 +218,7 @@ fn a_server_that_does_not_know_the_password_is_not_believed() {
         }
         let text = b"v=";
         let at = server.windows(2).position(|window| window == text).unwrap() + 2;
-        for index in [at, at + 20, at + 42] {
+        for index in [at, at + 42] {
             let mut server = server.clone();
             server[index] = if server[index] == b'A' { b'Q' } else { b'A' };
             let outcome = play(&scenario, [&server[..]]);
