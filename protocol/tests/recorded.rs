@@ -39,7 +39,7 @@ impl Recording {
         let budget = match self.server.len() {
             _ if self.client.windows(5).any(|part| part == b"SCRAM") => 5,
             ..2000 => budget,
-            ..20_000 => budget.min(100),
+            2000..20_000 => budget.min(100),
             _ => 10,
         };
         (0..self.server.len()).step_by(self.server.len().div_ceil(budget))
