@@ -5,10 +5,11 @@
 
 use std::error::Error;
 
+use bytes::BytesMut;
 use protocol::{
-    Event, Format, LogicalReplicationMessage as Logical, Lsn, Oid, ParseContext, PgTimestamp,
-    ProtocolError, ProtocolVersion, ReplicationMessage, Session, SessionConfig,
-    StandbyStatusUpdate, TlsRequest, command,
+    Event, Format, HotStandbyFeedback, LogicalReplicationMessage as Logical, Lsn, Oid,
+    ParseContext, PgTimestamp, ProtocolError, ProtocolVersion, ReplicationMessage, Session,
+    SessionConfig, StandbyStatusUpdate, TlsRequest, Xid, command,
 };
 
 use super::transcript::Transcript;
@@ -64,6 +65,8 @@ pub(crate) struct Scenario {
     /// The hash of the server's certificate, for channel binding.
     pub(crate) server_end_point: Option<Vec<u8>>,
     pub(crate) copy_in: CopyIn,
+    /// Acknowledge each transaction of a stream and ask for a sign of life.
+    pub(crate) acknowledge: bool,
     pub(crate) actions: Vec<Action>,
 }
 
@@ -83,6 +86,7 @@ fn scenario(name: &'static str, server: u32, user: &str) -> Scenario {
         config,
         server_end_point: None,
         copy_in: CopyIn::Data(b""),
+        acknowledge: false,
         actions: Vec::new(),
     }
 }
@@ -326,6 +330,9 @@ fn streams() -> Vec<Scenario> {
     let mut parallel = version(4);
     parallel.parallel_streaming = true;
     let streaming = ("streaming", "on");
+    let mut acknowledged =
+        scenario("stream_acknowledged", 15, "postgres").stream("messages", version(1), &[], 2);
+    acknowledged.acknowledge = true;
     vec![
         scenario("replication_commands", 15, "postgres")
             .replication()
@@ -350,6 +357,7 @@ fn streams() -> Vec<Scenario> {
             &[("messages", "true")],
             4,
         ),
+        acknowledged,
         scenario("stream_in_progress_v2", 15, "postgres").stream(
             "progress2",
             version(2),
@@ -496,7 +504,7 @@ impl Player {
     }
 
     fn stream(&mut self, data: &[u8]) -> Result<(), Box<dyn Error>> {
-        let Some((context, transactions)) = &mut self.stream else {
+        let Some((context, _)) = &mut self.stream else {
             self.transcript.trailing(data);
             return Ok(());
         };
@@ -504,17 +512,8 @@ impl Player {
         self.transcript.replication(&message);
         match message {
             ReplicationMessage::PrimaryKeepalive(keepalive) if keepalive.reply_requested => {
-                let update = StandbyStatusUpdate {
-                    write_lsn: keepalive.wal_end,
-                    flush_lsn: Lsn::INVALID,
-                    apply_lsn: Lsn::INVALID,
-                    clock: PgTimestamp(0),
-                    reply_requested: false,
-                };
-                let mut content = bytes::BytesMut::new();
-                update.encode(&mut content);
-                // The server may already have ended its half, or asked again after ours ended.
-                let _ = self.session.copy_data(&content);
+                // The client's half may be closed already.
+                let _ = self.update(keepalive.wal_end, Lsn::INVALID);
             }
             ReplicationMessage::XLogData(piece) => {
                 let message = Logical::parse(piece.data, *context)?;
@@ -534,7 +533,10 @@ impl Player {
                     Logical::StreamAbort(abort) => abort.xid == abort.subxid,
                     _ => false,
                 };
-                if ends {
+                if ends && self.scenario.acknowledge {
+                    self.update(piece.wal_end, piece.wal_end)?;
+                }
+                if ends && let Some((_, transactions)) = &mut self.stream {
                     *transactions -= 1;
                     if *transactions == 0 {
                         self.stream = None;
@@ -543,6 +545,33 @@ impl Player {
                 }
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, write_lsn: Lsn, flush_lsn: Lsn) -> Result<(), ProtocolError> {
+        let acknowledge = self.scenario.acknowledge;
+        let update = StandbyStatusUpdate {
+            write_lsn,
+            flush_lsn,
+            apply_lsn: flush_lsn,
+            clock: PgTimestamp(0),
+            reply_requested: acknowledge,
+        };
+        let mut content = BytesMut::new();
+        update.encode(&mut content);
+        self.session.copy_data(&content)?;
+        if acknowledge {
+            let feedback = HotStandbyFeedback {
+                clock: PgTimestamp(0),
+                xmin: Xid::INVALID,
+                xmin_epoch: 0,
+                catalog_xmin: Xid::INVALID,
+                catalog_xmin_epoch: 0,
+            };
+            content.clear();
+            feedback.encode(&mut content);
+            self.session.copy_data(&content)?;
         }
         Ok(())
     }
