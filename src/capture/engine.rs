@@ -34,6 +34,10 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How long a slot that is in use is waited for.
 pub(super) const SLOT_PATIENCE: Duration = Duration::from_secs(15);
 
+/// Memory of the server's that one stream may take for transactions under way. It is the user's
+/// server: enough that most transactions are not written to disk, and not more.
+const DECODING_MEMORY: &str = "256MB";
+
 /// A session of a capture.
 pub(super) struct Engine<S> {
     pub(super) config: Config,
@@ -245,7 +249,10 @@ impl<S: Sink> Engine<S> {
     async fn start_stream(&mut self, options: &StreamOptions) -> Result<ReplicationStream> {
         let started = Instant::now();
         loop {
-            let client = Client::connect(&self.connect, Purpose::Replication).await?;
+            let mut client = Client::connect(&self.connect, Purpose::Replication).await?;
+            if client.server_version_num() >= 130_000 {
+                self.grant_memory(&mut client).await?;
+            }
             match ReplicationStream::start(client, options).await {
                 Err(error) if is_in_use(&error) && started.elapsed() < SLOT_PATIENCE => {
                     info!(slot = %options.slot, "waiting for the replication slot: it is in use");
@@ -254,6 +261,23 @@ impl<S: Sink> Engine<S> {
                 other => return other,
             }
         }
+    }
+
+    /// Lets the server hold more of a large transaction in memory for this session before it writes it
+    /// to disk and reads it again.
+    async fn grant_memory(&self, client: &mut Client) -> Result<()> {
+        let sql = format!("SET logical_decoding_work_mem = '{DECODING_MEMORY}'");
+        match client.execute_script(&sql).await {
+            Ok(_) => info!(
+                logical_decoding_work_mem = DECODING_MEMORY,
+                "set for the stream"
+            ),
+            Err(error) if error.sqlstate().is_some() => {
+                debug!(error = %error, "logical_decoding_work_mem stays as it is");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Status updates are sent often enough for the server's patience, and at least every 10 s.

@@ -271,6 +271,9 @@ pub fn stdout() -> Result<File> {
     let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(|error| {
         Error::new(ErrorKind::Io, "stdout cannot be written to").with_source(error)
     })?;
+    // A pipe that takes a whole buffer spares a wake-up for each of its pieces. Not every stdout is a
+    // pipe, and not everybody may have a large one; then it stays as it is.
+    let _ = rustix::pipe::fcntl_setpipe_size(&stdout, FLUSH_THRESHOLD);
     Ok(File::from(stdout))
 }
 
