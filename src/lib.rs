@@ -1,4 +1,61 @@
-//! A PostgreSQL change-data-capture connector for Estuary Flow.
+//! A PostgreSQL change-data-capture connector for Estuary Flow: the rows of a database, then every
+//! committed change, as JSON documents, losing nothing.
+//!
+//! # One way through the house
+//!
+//! ```text
+//! socket -> receive buffer -> frame -> CopyData -> XLogData -> pgoutput message (borrowed)
+//!        -> change record (arena, borrowed values) -> JSON bytes inside a Flow frame -> stdout
+//! ```
+//!
+//! A byte of a column's value is copied once: from the receive buffer ([`net::ReceiveBuffer`]) into
+//! the output buffer ([`flow::Output`]), while it is escaped. For each relation a [`record::Plan`] is
+//! made once; a row is a walk over it. Rows of a backfill come in the same text form as changes, so
+//! one transcoder for each type ([`value::Transcoder`]) serves both, and become the same records.
+//!
+//! Ownership runs one way: the receive buffer owns the bytes, frames and messages borrow them,
+//! records borrow from messages and live in a [`record::RecordArena`] that is reset behind each row.
+//! The borrow checker keeps a record from outliving its bytes.
+//!
+//! # Rooms
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | `protocol` (a crate) | the wire protocol without I/O: frames, authentication, sessions, pgoutput |
+//! | [`cli`] | the command line; the Flow service is what it does without arguments |
+//! | [`capture`] | bindings, state, the joining of backfill and stream, checkpoints |
+//! | [`replication`], [`backfill`] | reading the stream; reading chunks and what they contain |
+//! | [`record`], [`value`], [`json`] | from wire bytes to documents and row keys; no policy |
+//! | [`catalog`], [`schema`] | what the database holds; collection schemas made of that |
+//! | [`client`], [`net`] | queries and replication commands; sockets and TLS |
+//! | [`flow`], [`config`] | the capture protocol's messages and codecs; configuration |
+//!
+//! Imports run from the top of this table to its bottom. `capture` decides what to do and knows no
+//! bytes; `record`, `value` and `json` know bytes and no policy.
+//!
+//! # Threads
+//!
+//! A session runs on the main thread, which blocks when its output is not taken: nothing is read
+//! then, and the server is held back by its own socket. Beside it a worker thread sends status
+//! updates ([`replication::Feedback`]), so that the server does not end the connection meanwhile, and
+//! reads acknowledgements ([`capture::Acknowledgements`]).
+//!
+//! # Invariants
+//!
+//! - The position that the server is told ([`replication::Progress`]) never passes what Flow has
+//!   acknowledged. There is no other way to report one.
+//! - The documents of a key are the row of the chunk that covered it, then every change whose
+//!   transaction that chunk's snapshot did not contain, in commit order ([`backfill::View`], and
+//!   `capture`'s documentation).
+//! - A checkpoint covers everything before it, is never in the middle of a source transaction, and
+//!   never passes a commit that a later chunk has to contain and might not.
+//! - Going on where changes are missing (a slot that was created anew, another server, a cursor
+//!   ahead of the log) is refused, with the remedy.
+//! - `loc` is strictly increasing over all changes of a capture.
+//! - A value is never guessed: an unknown type is captured in its text form, a malformed value is an
+//!   error. No error or log line holds a value of a row, or a secret.
+//! - Deliberately absent: intermediate values between wire and JSON; a second form of a type for the
+//!   backfill; state that the reference does not know; two-phase decoding.
 
 pub mod backfill;
 pub mod capture;

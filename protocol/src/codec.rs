@@ -207,6 +207,15 @@ pub(crate) fn c_str(input: &[u8]) -> Parsed<'_, &str> {
     }
 }
 
+/// Zero-terminated strings in UTF-8, one after the other, up to the end of the input.
+pub(crate) fn c_strs<'a>(mut input: &'a [u8]) -> impl Iterator<Item = &'a str> + use<'a> {
+    std::iter::from_fn(move || {
+        let (rest, text) = c_str(input).ok()?;
+        input = rest;
+        Some(text)
+    })
+}
+
 /// Appends a zero-terminated string.
 pub(crate) fn put_c_str(
     out: &mut BytesMut,

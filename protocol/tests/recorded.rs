@@ -5,6 +5,7 @@ mod support;
 
 use std::{fs, path::PathBuf};
 
+use protocol::ProtocolError;
 use support::scenario::{self, Player, Scenario};
 
 struct Recording {
@@ -31,12 +32,30 @@ fn recordings() -> impl Iterator<Item = Recording> {
     })
 }
 
+impl Recording {
+    /// Positions in the server's bytes: as many as a test has time for, at most all. Without
+    /// optimization the key derivation of SCRAM alone takes a good part of a second.
+    fn positions(&self, budget: usize) -> impl Iterator<Item = usize> + use<> {
+        let budget = match self.server.len() {
+            _ if self.client.windows(5).any(|part| part == b"SCRAM") => 5,
+            ..2000 => budget,
+            2000..20_000 => budget.min(100),
+            _ => 10,
+        };
+        (0..self.server.len()).step_by(self.server.len().div_ceil(budget))
+    }
+}
+
 /// What came out of a session.
 #[derive(PartialEq)]
 struct Outcome {
     sent: Vec<u8>,
     transcript: String,
+    /// Bytes that were not consumed, and how many more the session asks for.
     left: usize,
+    needed: usize,
+    closed: bool,
+    error: Option<ProtocolError>,
 }
 
 /// Gives the session its input in pieces, as a caller with a receive buffer would.
@@ -50,22 +69,31 @@ fn play<'a>(scenario: &Scenario, pieces: impl IntoIterator<Item = &'a [u8]>) -> 
         }
     };
     drain(&mut player);
-    for piece in pieces {
+    let mut error = None;
+    'pieces: for piece in pieces {
         // The answer to SSLRequest stands alone: what follows comes after the handshake.
         let split = usize::from(player.transcript.text.is_empty() && buffer.is_empty());
         let (first, rest) = piece.split_at(split.min(piece.len()));
         for piece in [first, rest] {
             buffer.extend_from_slice(piece);
-            let consumed = player.play(&buffer).expect(scenario.name);
-            buffer.drain(..consumed);
+            match player.play(&buffer) {
+                Ok(consumed) => drop(buffer.drain(..consumed)),
+                Err(found) => {
+                    error = Some(found);
+                    break 'pieces;
+                }
+            }
             drain(&mut player);
         }
     }
     drain(&mut player);
     Outcome {
         sent,
-        transcript: player.transcript.text,
         left: buffer.len(),
+        needed: player.session.needed(&buffer),
+        closed: player.session.is_closed(),
+        transcript: player.transcript.text,
+        error,
     }
 }
 
@@ -80,6 +108,11 @@ fn recorded_servers_are_understood_and_answered() {
     {
         let name = scenario.name;
         let outcome = play(&scenario, [&server[..]]);
+        assert_eq!(outcome.error, None, "{name}");
+        assert!(
+            outcome.closed,
+            "{name}: the server or the client ended the session"
+        );
         if std::env::var_os("PROTOCOL_TESTS_WRITE").is_some() {
             fs::write(path(name, "transcript"), &outcome.transcript).unwrap();
         }
@@ -90,6 +123,10 @@ fn recorded_servers_are_understood_and_answered() {
         assert_eq!(outcome.transcript, transcript, "{name}");
         assert_eq!(outcome.sent, client, "{name}: what the client sent");
         assert_eq!(outcome.left, 0, "{name}: bytes left");
+        let version = format!("\"server_version\", value: \"{}.", scenario.server);
+        let version_known = transcript.contains("server_version");
+        assert!(!version_known || transcript.contains(&version), "{name}");
+        assert!(!transcript.contains("\nfailed: "), "{name}");
         count += 1;
     }
     // None is in the folder that no script belongs to.
@@ -103,4 +140,91 @@ fn recorded_servers_are_understood_and_answered() {
             .is_some_and(|extension| extension == "server")
     });
     assert_eq!(files.count(), count);
+}
+
+#[test]
+fn any_split_of_the_input_gives_the_same_output() {
+    for recording in recordings() {
+        let Recording {
+            scenario, server, ..
+        } = &recording;
+        let name = scenario.name;
+        let whole = play(scenario, [&server[..]]);
+        for size in [1, 2, 3, 7, 1000] {
+            let outcome = play(scenario, server.chunks(size));
+            assert!(outcome == whole, "{name} in pieces of {size}");
+        }
+        for cut in recording.positions(1000) {
+            let (first, rest) = server.split_at(cut);
+            let outcome = play(scenario, [first, rest]);
+            assert!(outcome == whole, "{name} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_session_that_is_cut_short_asks_for_more() {
+    for recording in recordings() {
+        let Recording {
+            scenario, server, ..
+        } = &recording;
+        let name = scenario.name;
+        for end in recording.positions(300) {
+            let outcome = play(scenario, [&server[..end]]);
+            assert_eq!(outcome.error, None, "{name} cut at {end}");
+            let whole = [&server[..end], &server[end..][..outcome.needed]].concat();
+            assert!(outcome.closed || outcome.needed > 0, "{name} cut at {end}");
+            // What it asks for is there, and is not more than the rest of a message.
+            let next = play(scenario, [&whole[..]]);
+            assert!(
+                outcome.closed || next.left == 0 || next.needed > 0,
+                "{name} cut at {end}: {} bytes more",
+                outcome.needed
+            );
+        }
+    }
+}
+
+#[test]
+fn a_byte_that_is_changed_gives_an_error_or_another_session() {
+    for recording in recordings() {
+        let Recording {
+            scenario, server, ..
+        } = &recording;
+        for at in recording.positions(150) {
+            for change in [0x01, 0x20, 0x80, 0xff] {
+                let mut server = server.clone();
+                server[at] ^= change;
+                let outcome = play(scenario, [&server[..]]);
+                // A length that grew asks for more, but never for more than its cap.
+                assert!(
+                    outcome.needed <= 1 << 30,
+                    "{} changed at {at}",
+                    scenario.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_does_not_know_the_password_is_not_believed() {
+    for Recording {
+        scenario, server, ..
+    } in recordings()
+    {
+        if !scenario.name.starts_with("startup_scram") {
+            continue;
+        }
+        let text = b"v=";
+        let at = server.windows(2).position(|window| window == text).unwrap() + 2;
+        for index in [at, at + 42] {
+            let mut server = server.clone();
+            server[index] = if server[index] == b'A' { b'Q' } else { b'A' };
+            let outcome = play(&scenario, [&server[..]]);
+            let error = outcome.error.expect("the signature is wrong").to_string();
+            assert!(error.contains("signature"), "{error}");
+            assert!(!outcome.transcript.contains("Authenticated"));
+        }
+    }
 }

@@ -83,28 +83,23 @@ impl TableScan {
 
     /// Returns the statement for the rows of a window.
     pub fn keyless(&self, window: Window) -> ChunkQuery {
-        let mut conditions = Vec::new();
-        let parameters;
-        if self.server_version >= TID_RANGE_SCAN {
-            conditions.push("ctid > $1::tid AND ctid <= $2::tid".to_owned());
-            parameters = vec![
-                Some(window.after.to_string()),
-                Some(window.until.to_string()),
-            ];
+        let (after, until) = (window.after, window.until);
+        let (places, parameters) = if self.server_version >= TID_RANGE_SCAN {
+            let bounds = [after.to_string(), until.to_string()];
+            ("ctid > $1::tid AND ctid <= $2::tid", bounds)
         } else {
             // Every position that the window can hold, one by one, makes a server that knows no
             // range scan visit just these pages. A row takes at least 28 bytes of its page.
-            conditions.push(
+            let bounds = [after.block.to_string(), until.block.to_string()];
+            (
                 "ctid = ANY (ARRAY(SELECT ('(' || b || ',' || o || ')')::tid \
                  FROM generate_series($1::bigint, $2::bigint - 1) b, \
-                 generate_series(1, current_setting('block_size')::int / 28) o))"
-                    .to_owned(),
-            );
-            parameters = vec![
-                Some(window.after.block.to_string()),
-                Some(window.until.block.to_string()),
-            ];
-        }
+                 generate_series(1, current_setting('block_size')::int / 28) o))",
+                bounds,
+            )
+        };
+        let parameters = parameters.map(Some).to_vec();
+        let mut conditions = vec![places.to_owned()];
         if let Some(min_xid) = self.min_xid {
             conditions.push(newer(min_xid, "xmin::text::bigint"));
         }

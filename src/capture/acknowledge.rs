@@ -18,6 +18,8 @@ pub struct Acknowledgements {
 #[derive(Debug, Default)]
 struct Queue {
     sent: VecDeque<Option<Lsn>>,
+    /// No more acknowledgements will come.
+    closed: bool,
     /// Known from when the stream has started; a null cursor is all that is sent before.
     progress: Option<Arc<Progress>>,
 }
@@ -61,12 +63,21 @@ impl Acknowledgements {
         Ok(())
     }
 
-    /// Waits until all checkpoints that were sent are acknowledged.
+    /// Notes that no more acknowledgements will come.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.drained.notify_waiters();
+    }
+
+    /// Waits until all checkpoints that were sent are acknowledged, or none will be any more.
     pub async fn all_acknowledged(&self) {
         loop {
             let notified = self.drained.notified();
-            if self.lock().sent.is_empty() {
-                return;
+            {
+                let queue = self.lock();
+                if queue.sent.is_empty() || queue.closed {
+                    return;
+                }
             }
             notified.await;
         }
@@ -110,5 +121,13 @@ mod tests {
         tokio::task::yield_now().await;
         acknowledgements.acknowledge(1).unwrap();
         waiter.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn waiting_ends_with_the_input() {
+        let acknowledgements = Acknowledgements::default();
+        acknowledgements.sent(None);
+        acknowledgements.close();
+        acknowledgements.all_acknowledged().await;
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use protocol::{DataRow, Oid, RowDescription, TupleData};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::engine::{Engine, Following, internal};
 use super::fence::Checkpoints;
@@ -71,14 +71,17 @@ impl<S: Sink> Engine<S> {
         let (progress, end) = self.read_rows(index, &query, &start, &mut reader).await?;
         reader.finish(&mut self.client).await?;
         self.advance(index, window, start.view, &progress, end)?;
-        let table = self.table(index)?;
-        info!(
-            stream = %table.id,
-            rows = progress.emitted,
-            milliseconds = started.elapsed().as_millis(),
-            backfilled = table.state.backfilled,
-            "backfill chunk processed"
-        );
+        let table = self.tables.get(index).ok_or_else(unknown)?;
+        let milliseconds = started.elapsed().as_millis();
+        let backfilled = table.state.backfilled;
+        // Chunks are small: not every one is worth a line.
+        if self.housekeeping.is_chunk_news(table.binding) {
+            info!(stream = %table.id, rows = progress.emitted, milliseconds, backfilled,
+                "backfill chunk processed");
+        } else {
+            debug!(stream = %table.id, rows = progress.emitted, milliseconds, backfilled,
+                "backfill chunk processed");
+        }
         if fence > flushed && !self.standby {
             self.nudge().await?;
         }

@@ -12,9 +12,7 @@ use super::follow::Follower;
 use super::housekeeping::Housekeeping;
 use super::schemas::SentSchemas;
 use super::sink::Sink;
-use super::start::{
-    StartPosition, Task, check, current_position, reconcile, start_position, warn_of_identities,
-};
+use super::start::{StartPosition, Task, check, current_position, reconcile, start_position};
 use super::state::{self, Mode, TableState};
 use super::table::Table;
 use super::visibility::Barrier;
@@ -32,6 +30,9 @@ use crate::value::{TypeRegistry, ValueOptions};
 /// How long a graceful end waits for the acknowledgement of the last checkpoints, so that the server
 /// can be told of them.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long a slot that is in use is waited for.
+pub(super) const SLOT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// A session of a capture.
 pub(super) struct Engine<S> {
@@ -179,7 +180,6 @@ impl<S: Sink> Engine<S> {
             last_checkpoint: Instant::now(),
         };
         engine.learn(infos);
-        warn_of_identities(&engine.tables);
         Ok(engine)
     }
 
@@ -224,14 +224,13 @@ impl<S: Sink> Engine<S> {
                 table.barrier = Barrier::new(&start.view);
             }
         }
-        let client = Client::connect(&self.connect, Purpose::Replication).await?;
         let options = StreamOptions {
             slot: self.config.slot_name.clone(),
             publication: self.config.publication_name.clone(),
             start,
             status_interval: self.status_interval().await?,
         };
-        let stream = ReplicationStream::start(client, &options).await?;
+        let stream = self.start_stream(&options).await?;
         self.acknowledgements.report_to(stream.progress());
         self.cursor = Some(start);
         Ok(Following {
@@ -239,6 +238,22 @@ impl<S: Sink> Engine<S> {
             follower: Follower::new(start),
             arena: RecordArena::default(),
         })
+    }
+
+    /// Starts to stream. After a crash the server may take a moment to notice that the session before
+    /// is gone, and to give its slot free.
+    async fn start_stream(&mut self, options: &StreamOptions) -> Result<ReplicationStream> {
+        let started = Instant::now();
+        loop {
+            let client = Client::connect(&self.connect, Purpose::Replication).await?;
+            match ReplicationStream::start(client, options).await {
+                Err(error) if is_in_use(&error) && started.elapsed() < SLOT_PATIENCE => {
+                    info!(slot = %options.slot, "waiting for the replication slot: it is in use");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Status updates are sent often enough for the server's patience, and at least every 10 s.
@@ -267,7 +282,12 @@ impl<S: Sink> Engine<S> {
         self.stream_to(following, fence, checkpoints).await?;
         self.owed = true;
         self.try_settle().await?;
-        self.activate(following).await
+        self.activate(following).await?;
+        if self.owed && !self.awaits_commits() {
+            // What it was held back for is of tables that are not scanned after all.
+            self.checkpoint()?;
+        }
+        Ok(())
     }
 
     /// Activates tables that are pending, and ends scans that are to be skipped.
@@ -440,6 +460,11 @@ impl<S: Sink> Engine<S> {
             }
         }
     }
+}
+
+/// Whether the server says that another connection holds the slot.
+pub(super) fn is_in_use(error: &Error) -> bool {
+    error.sqlstate() == Some("55006")
 }
 
 /// An error of the connector's own making.

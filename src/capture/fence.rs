@@ -32,6 +32,9 @@ const IDLE_CHECKPOINT: Duration = Duration::from_secs(10);
 /// The same by how far it has moved.
 const IDLE_DISTANCE: u64 = 16 * 1024 * 1024;
 
+/// Commits that are remembered for a table before it is asked which of them are visible.
+const REMEMBERED: usize = 10_000;
+
 /// How long the server is left to pass a fence by itself before something is written for it.
 const NUDGE_AFTER: Duration = Duration::from_millis(200);
 /// How often that is repeated.
@@ -144,6 +147,10 @@ impl<S: Sink> Engine<S> {
             match step {
                 Step::Next => {}
                 Step::Described(oid) => self.prepare_relation(following, oid).await?,
+                Step::Commit if self.remembers_too_much() => {
+                    self.cursor = Some(following.follower.position.received());
+                    self.take_view().await?;
+                }
                 Step::Commit if checkpoints == Checkpoints::AtCommits => {
                     self.cursor = Some(following.follower.position.received());
                     if self.is_checkpoint_due(following.stream.has_next()) {
@@ -154,6 +161,14 @@ impl<S: Sink> Engine<S> {
                 Step::Commit => self.cursor = Some(following.follower.position.received()),
             }
         }
+    }
+
+    /// Whether so many commits are remembered that it is worth to ask which are visible by now.
+    fn remembers_too_much(&self) -> bool {
+        self.tables
+            .iter()
+            .any(|table| table.unseen.len() >= REMEMBERED)
+            && self.view_taken.elapsed() >= SHARED_TIME
     }
 
     /// A commit that is alone is handed on at once; in a backlog several share a checkpoint.

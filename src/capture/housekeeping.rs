@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::engine::{Engine, Following};
 use super::sink::Sink;
@@ -10,13 +10,17 @@ use super::state::Mode;
 use super::visibility::Barrier;
 use crate::backfill::read_view;
 use crate::catalog::{long_transactions, next_transaction_id, slot_status};
-use crate::error::Result;
+use crate::client::Client;
+use crate::error::{Error, Result};
 use crate::logging;
+use crate::net::Purpose;
 
 /// How often the server is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// How often progress is logged.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5 * 60);
+/// How often chunks of one table are logged.
+const CHUNK_INTERVAL: Duration = Duration::from_secs(10);
 /// Transactions that are open for longer hold back the slot noticeably.
 const LONG_TRANSACTION: Duration = Duration::from_secs(30 * 60);
 
@@ -28,6 +32,8 @@ pub(super) struct Housekeeping {
     check: Instant,
     progress: Instant,
     since: Instant,
+    /// The table of the last chunk that was logged, and when that was.
+    chunk: Option<(u32, Instant)>,
 }
 
 impl Housekeeping {
@@ -40,7 +46,19 @@ impl Housekeeping {
             check: now,
             progress: now + PROGRESS_INTERVAL,
             since: now,
+            chunk: None,
         }
+    }
+
+    /// Returns whether a chunk of a table is to be logged: the first, and one every few seconds.
+    pub(super) fn is_chunk_news(&mut self, binding: u32) -> bool {
+        let news = self
+            .chunk
+            .is_none_or(|(last, when)| last != binding || when.elapsed() >= CHUNK_INTERVAL);
+        if news {
+            self.chunk = Some((binding, Instant::now()));
+        }
+        news
     }
 
     /// Returns how long nothing is due.
@@ -122,7 +140,14 @@ impl<S: Sink> Engine<S> {
     /// stop; a lost connection is.
     async fn check_server(&mut self) -> Result<()> {
         let slot = self.config.slot_name.clone();
-        match next_transaction_id(&mut self.client).await {
+        let mut next = next_transaction_id(&mut self.client).await;
+        if next.as_ref().is_err_and(Error::is_retryable) {
+            // A connection that is seldom used may have been ended by the server or on the way.
+            debug!("connecting anew for queries");
+            self.client = Client::connect(&self.connect, Purpose::Query).await?;
+            next = next_transaction_id(&mut self.client).await;
+        }
+        match next {
             Ok(xid) => info!(xid, "current transaction id"),
             Err(error) => tolerate(error, "the current transaction id")?,
         }
@@ -184,7 +209,7 @@ impl<S: Sink> Engine<S> {
 }
 
 /// Logs that something could not be found out, unless the connection is gone.
-fn tolerate(error: crate::error::Error, what: &str) -> Result<()> {
+fn tolerate(error: Error, what: &str) -> Result<()> {
     if error.sqlstate().is_none() {
         return Err(error);
     }

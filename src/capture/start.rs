@@ -1,14 +1,16 @@
 //! Before the stream: what is to be captured, whether it can be, and from where.
 
+use std::time::{Duration, Instant};
+
 use protocol::Lsn;
 use tracing::{info, warn};
 
+use super::engine::{SLOT_PATIENCE, is_in_use};
 use super::state::{Mode, State, TableState};
 use super::table::Table;
 use super::visibility::{Barrier, Unseen};
 use crate::catalog::{
     BoundTable, Requirements, SlotUse, TableId, TableLookup, check_prerequisites, read_slot,
-    replica_identity_warning,
 };
 use crate::client::Client;
 use crate::config::{Config, Resource};
@@ -158,17 +160,6 @@ pub(super) fn reconcile(
     (tables, removed)
 }
 
-/// Warns of tables whose changes cannot be captured as they are.
-pub(super) fn warn_of_identities(tables: &[Table]) {
-    for table in tables {
-        if let (Some(info), Some(key)) = (&table.info, &table.collection_key)
-            && let Some(warning) = replica_identity_warning(info, key)
-        {
-            warn!(stream = %table.id, "{warning}");
-        }
-    }
-}
-
 /// Where the stream starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct StartPosition {
@@ -221,7 +212,13 @@ pub(super) async fn start_position(
     let mut commands = Client::connect(connect, Purpose::Replication).await?;
     if slot.is_some() {
         info!(slot = %config.slot_name, "dropping the replication slot, to start anew");
-        drop_slot(&mut commands, &config.slot_name).await?;
+        let started = Instant::now();
+        while let Err(error) = drop_slot(&mut commands, &config.slot_name).await {
+            if !is_in_use(&error) || started.elapsed() >= SLOT_PATIENCE {
+                return Err(error);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
     info!(slot = %config.slot_name,
         "creating the replication slot: the server first waits for every transaction that is running");

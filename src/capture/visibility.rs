@@ -43,6 +43,11 @@ impl Unseen {
         self.commits.is_empty()
     }
 
+    /// Returns the number of transactions that are waited for.
+    pub(super) fn len(&self) -> usize {
+        self.commits.len()
+    }
+
     /// Returns what is waited for.
     pub(super) fn xids(&self) -> impl Iterator<Item = u32> + '_ {
         self.commits.keys().copied()

@@ -12,7 +12,7 @@ use super::transaction::Transaction;
 use crate::backfill::{ChunkQuery, View, read_view};
 use crate::catalog::explain_waiting;
 use crate::client::Row;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Documents that may wait for a checkpoint that is held back. Beyond it the stream is not read on.
 const HELD_BYTES: u64 = 64 * 1024 * 1024;
@@ -92,7 +92,7 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Takes a view, and forgets what it contains.
-    async fn take_view(&mut self) -> Result<()> {
+    pub(super) async fn take_view(&mut self) -> Result<()> {
         let view = read_view(&mut self.client, self.standby).await?.view;
         self.resolve(&view);
         Ok(())
@@ -163,7 +163,14 @@ impl<S: Sink> Engine<S> {
             // The view is taken before the row: what it contains, the row's snapshot contains.
             let view = read_view(&mut self.client, self.standby).await?.view;
             let parameters: Vec<_> = query.parameters.iter().map(Option::as_deref).collect();
-            let rows = self.client.query(&query.sql, &parameters).await?;
+            let rows = match self.client.query(&query.sql, &parameters).await {
+                Ok(rows) => rows,
+                Err(error) if is_gone(&error) => {
+                    warn!(%stream, error = %error, "a row's values cannot be fetched any more");
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            };
             let contained = view.contains(transaction.xid, transaction.final_lsn)
                 || cfg!(feature = "unchecked-visibility");
             if contained {
@@ -175,6 +182,15 @@ impl<S: Sink> Engine<S> {
             self.wait(&what, &xids, &mut patience).await?;
         }
     }
+}
+
+/// Whether the table or one of its columns does not exist any more, or may not be read: undefined_table,
+/// undefined_column, invalid_schema_name, insufficient_privilege.
+fn is_gone(error: &Error) -> bool {
+    matches!(
+        error.sqlstate(),
+        Some("42P01" | "42703" | "3F000" | "42501")
+    )
 }
 
 /// The transactions that are simply still at work: their sessions do something else than wait for a

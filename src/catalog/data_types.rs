@@ -130,3 +130,19 @@ fn parse_type(row: &Row) -> Result<PgType> {
         delimiter: row.text(4)?.bytes().next().unwrap_or(b','),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queries_are_complete_for_every_version() {
+        for version in 10..=18 {
+            for tail in [WITHOUT_ROW_TYPES, WITH_PARTS] {
+                let sql = versioned(&[SELECT_TYPES, tail], version * 10_000);
+                assert!(!sql.contains(['{', '}']), "version {version}: {sql}");
+                assert_eq!(sql.contains("rngmultitypid"), version >= 14);
+            }
+        }
+    }
+}

@@ -144,7 +144,8 @@ pub async fn long_transactions(client: &mut Client, seconds: u64) -> Result<Vec<
         .collect()
 }
 
-/// Reads the number that the next transaction to begin will get at the earliest, with its epoch.
+/// Reads the end of a snapshot: every transaction that has been given a number below it, with its
+/// epoch, has ended or was in progress.
 ///
 /// # Errors
 ///
@@ -185,11 +186,21 @@ pub async fn explain_waiting(client: &mut Client, xids: &[u64]) -> Result<String
     let rows = client
         .query(SELECT_HOLDERS, &[Some(&json!(list).to_string())])
         .await?;
-    let mut texts = Vec::with_capacity(named.len() + 1);
+    let (mut texts, mut unknown) = (Vec::new(), Vec::new());
     for row in &rows.rows {
-        if let Some(xid) = named.get(row.parse::<usize>(0)?) {
-            texts.push(format!("transaction {xid}: {}", holder(row)));
+        let Some(xid) = named.get(row.parse::<usize>(0)?) else {
+            continue;
+        };
+        match holder(row) {
+            Some(holder) => texts.push(format!("transaction {xid}: {holder}")),
+            None => unknown.push(xid.to_string()),
         }
+    }
+    if !unknown.is_empty() {
+        texts.push(format!(
+            "no session of this server has {}: ended meanwhile, or on the primary",
+            unknown.join(", "),
+        ));
     }
     if xids.len() > named.len() {
         texts.push(format!("{} more transactions", xids.len() - named.len()));
@@ -197,19 +208,15 @@ pub async fn explain_waiting(client: &mut Client, xids: &[u64]) -> Result<String
     Ok(texts.join("; "))
 }
 
-fn holder(row: &Row) -> String {
+fn holder(row: &Row) -> Option<String> {
     if let Some(gid) = row.get(8) {
         let (owner, seconds) = (row.get(9).unwrap_or("?"), row.get(10).unwrap_or("?"));
-        return format!(
+        return Some(format!(
             "prepared by user {owner:?} as {gid:?} for {seconds} s, and waiting for COMMIT \
              PREPARED or ROLLBACK PREPARED"
-        );
+        ));
     }
-    let Some(pid) = row.get(1) else {
-        return "of no session of this server: it has ended meanwhile, or runs on the primary"
-            .to_owned();
-    };
-    let mut text = format!("process {pid}");
+    let mut text = format!("process {}", row.get(1)?);
     if let Some(user) = row.get(2) {
         text.push_str(&format!(" of user {user:?}"));
     }
@@ -218,7 +225,7 @@ fn holder(row: &Row) -> String {
     }
     let Some(state) = row.get(4) else {
         text.push_str(", doing what this user may not see (GRANT pg_read_all_stats shows it)");
-        return text;
+        return Some(text);
     };
     text.push_str(&format!(", {state}"));
     if let (Some(class), Some(event)) = (row.get(5), row.get(6)) {
@@ -230,7 +237,7 @@ fn holder(row: &Row) -> String {
     if let Some(seconds) = row.get(7) {
         text.push_str(&format!(", last statement began {seconds} s ago"));
     }
-    text
+    Some(text)
 }
 
 #[cfg(test)]

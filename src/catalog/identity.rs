@@ -22,8 +22,10 @@ enum Carried {
 /// collection's key, with the statements that mend it. Without key columns the collection is keyed
 /// by position, and any identity will do.
 pub fn replica_identity_warning(table: &TableInfo, key_columns: &[String]) -> Option<String> {
-    if table.kind == TableKind::Partitioned {
-        return partitions_warning(table, key_columns);
+    match table.kind {
+        TableKind::Ordinary => {}
+        TableKind::Partitioned => return partitions_warning(table, key_columns),
+        TableKind::Other(_) => return None,
     }
     let (identity, columns) = (table.replica_identity, &table.identity_columns);
     let problem = match carried(identity, columns, key_columns) {

@@ -1,4 +1,8 @@
 //! What the database holds: tables, columns, types, keys, publication, slot, prerequisites.
+//!
+//! The queries are constants beside what reads their rows, and run on every version from 10 on;
+//! what a version lacks is a placeholder in them. Names of tables go to the server as parameters,
+//! or quoted where a statement takes none.
 
 mod data_types;
 mod diagnostics;

@@ -31,7 +31,7 @@ pub struct SlotInfo {
     pub safe_wal_size: Option<i64>,
     /// Whether it decodes transactions when they are prepared. Since version 14.
     pub two_phase: bool,
-    /// Why it can no longer be used. Since version 17; `conflict` in version 16.
+    /// Why it can no longer be used. Since version 16, and in so many words since 17.
     pub invalidation_reason: Option<String>,
     /// Whether a standby keeps it as a copy of the primary's. Since version 17.
     pub synced: bool,
@@ -96,7 +96,11 @@ pub async fn read_slot(client: &mut Client, name: &str) -> Result<Option<SlotInf
             before
         }
     };
-    let conflict = since(16, "CASE WHEN s.conflicting THEN 'conflict' END", "NULL");
+    let conflict = since(
+        16,
+        "CASE WHEN s.conflicting THEN 'WAL removed, or conflict with recovery' END",
+        "NULL",
+    );
     let sql = SELECT_SLOT
         .replace("{wal_status}", since(13, "s.wal_status", "NULL"))
         .replace("{safe_wal_size}", since(13, "s.safe_wal_size", "NULL"))

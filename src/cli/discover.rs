@@ -2,7 +2,9 @@
 
 use tracing::warn;
 
-use crate::catalog::{TableFilter, TableId, discover_tables, load_types, read_publication};
+use crate::catalog::{
+    TableFilter, TableId, complete_types, discover_tables, load_types, read_publication,
+};
 use crate::client::Client;
 use crate::config::Config;
 use crate::error::Result;
@@ -35,7 +37,7 @@ pub(super) async fn discover_with(config: &Config) -> Result<Vec<schema::Discove
         warn!("{warning}");
     }
     let mut client = Client::connect(&ConnectConfig::new(config)?, Purpose::Query).await?;
-    let types = load_types(&mut client).await?;
+    let mut types = load_types(&mut client).await?;
     let filter = TableFilter {
         include_schemas: &config.discovery_filters.include_schemas,
         exclude_schemas: &config.discovery_filters.exclude_schemas,
@@ -47,6 +49,11 @@ pub(super) async fn discover_with(config: &Config) -> Result<Vec<schema::Discove
             .includes(&table.schema, &table.name)
     };
     let tables = discover_tables(&mut client, &filter, wanted).await?;
+    let used: Vec<_> = tables
+        .iter()
+        .flat_map(|table| table.columns.iter().map(|column| column.type_oid))
+        .collect();
+    complete_types(&mut client, &mut types, used).await?;
     // Until there is a publication every table is offered: it is created for those that are bound.
     let publication = if config.discover_unpublished_tables {
         None

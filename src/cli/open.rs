@@ -69,6 +69,7 @@ async fn read_acknowledgements(
             }
         }
     }
+    acknowledgements.close();
     debug!("no more acknowledgements will come: the input has ended");
     std::future::pending().await
 }

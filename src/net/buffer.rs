@@ -87,7 +87,9 @@ mod tests {
 
     #[tokio::test]
     async fn keeps_unread_bytes_while_it_grows_and_shrinks_afterwards() {
-        let data: Vec<u8> = (0..USUAL_SIZE * 3).map(|i| (i % 251) as u8).collect();
+        let data: Vec<u8> = (0..USUAL_SIZE * 3)
+            .map(|i| u8::try_from(i % 251).unwrap())
+            .collect();
         let mut stream = data.as_slice();
         let mut buffer = ReceiveBuffer::default();
         while buffer.unread().len() < data.len() {

@@ -1,10 +1,12 @@
 //! A connection: socket, session and receive buffer together.
 
 use std::fmt;
+use std::time::Instant;
 
 use protocol::{Event, Session};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
+use super::coalesce::{PIECE, Pace};
 use super::{ReceiveBuffer, Stream};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -99,6 +101,7 @@ impl Connection {
             stream: read,
             session: self.session,
             input: self.input,
+            pace: Pace::new(),
         };
         (reader, ReplicationWriter { stream: write })
     }
@@ -112,6 +115,7 @@ pub struct ReplicationReader {
     stream: BoxedRead,
     session: Session,
     input: ReceiveBuffer,
+    pace: Pace,
 }
 
 impl fmt::Debug for ReplicationReader {
@@ -129,7 +133,28 @@ impl ReplicationReader {
     ///
     /// Fails when the connection ends, or the server sends what is no message.
     pub async fn fill(&mut self) -> Result<()> {
-        fill(&self.session, &mut self.input, &mut self.stream).await
+        loop {
+            let needed = self.session.needed(self.input.unread());
+            if needed == 0 {
+                return Ok(());
+            }
+            let room = match self.pace.pause() {
+                Some(pause) => {
+                    tokio::time::sleep(pause).await;
+                    needed.max(PIECE)
+                }
+                None => needed,
+            };
+            let count = self
+                .input
+                .fill(&mut self.stream, room)
+                .await
+                .map_err(lost)?;
+            if count == 0 {
+                return Err(closed());
+            }
+            self.pace.read(count, Instant::now());
+        }
     }
 
     /// Returns the next event, if it is there already.
@@ -189,10 +214,7 @@ async fn fill(
             return Ok(());
         }
         if input.fill(stream, needed).await.map_err(lost)? == 0 {
-            return Err(Error::new(
-                ErrorKind::Connection,
-                "the server closed the connection unexpectedly",
-            ));
+            return Err(closed());
         }
     }
 }
@@ -208,6 +230,13 @@ fn next<'a>(session: &mut Session, input: &'a mut ReceiveBuffer) -> Result<Optio
         Ok(None) => Ok(None),
         Err(error) => Err(broken(error)),
     }
+}
+
+fn closed() -> Error {
+    Error::new(
+        ErrorKind::Connection,
+        "the server closed the connection unexpectedly",
+    )
 }
 
 pub(super) fn lost(error: std::io::Error) -> Error {

@@ -5,6 +5,7 @@
 //! refilled while one is alive.
 
 mod buffer;
+mod coalesce;
 mod connect;
 mod connection;
 mod stream;

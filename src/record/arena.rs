@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn values_are_where_they_were_put_until_the_reset() {
         let mut arena = RecordArena::default();
-        let first = arena.collect([1, 2, 3].into_iter());
+        let first = arena.collect([1, 2, 3]);
         let second = arena.collect(std::iter::repeat_n(7u64, 1000));
         assert_eq!((&*first, second.len()), (&[1, 2, 3][..], 1000));
         arena.reset();

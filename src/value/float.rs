@@ -5,8 +5,6 @@
 //! `9.999999999999999e+22`. Before, it writes more digits than needed. So the digits are taken over
 //! where the number has too few of them for a choice, and found anew otherwise.
 
-use std::fmt::{self, Write as _};
-
 use crate::json;
 
 /// The width of a number in the database.
@@ -78,24 +76,16 @@ impl Float {
     }
 }
 
-/// Finds the shortest digits of the number that a text stands for.
+/// Finds the shortest digits of the number that a text stands for. Of two that are equally near, it
+/// is the even one, as for the server; the standard library takes the upper one.
 fn shortest(text: &[u8], width: Width) -> Option<Digits> {
     let text = std::str::from_utf8(text).ok()?;
-    let mut spelled = Spelled {
-        bytes: [0; 32],
-        length: 0,
+    let mut buffer = zmij::Buffer::new();
+    let spelled = match width {
+        Width::Single => buffer.format_finite(text.parse().ok().filter(|n: &f32| n.is_finite())?),
+        Width::Double => buffer.format_finite(text.parse().ok().filter(|n: &f64| n.is_finite())?),
     };
-    match width {
-        Width::Single => {
-            let number: f32 = text.parse().ok().filter(|n: &f32| n.is_finite())?;
-            write!(spelled, "{number:e}").ok()?;
-        }
-        Width::Double => {
-            let number: f64 = text.parse().ok().filter(|n: &f64| n.is_finite())?;
-            write!(spelled, "{number:e}").ok()?;
-        }
-    }
-    Digits::parse(spelled.bytes.get(..spelled.length)?)
+    Digits::parse(spelled.as_bytes())
 }
 
 impl Digits {
@@ -259,22 +249,6 @@ fn parse_exponent(text: &[u8]) -> Option<i32> {
     Some(if negative { -exponent } else { exponent })
 }
 
-/// Room for the standard library's shortest notation, which is at most 24 bytes long.
-struct Spelled {
-    bytes: [u8; 32],
-    length: usize,
-}
-
-impl fmt::Write for Spelled {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.length + text.len();
-        let room = self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?;
-        room.copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,6 +297,10 @@ mod tests {
             ("9.999999999999999e+22", "1e+23"),
             ("0.10000000000000001", "0.1"),
             ("0.59999999999999998", "0.6"),
+            // Halfway between two spellings of the same length.
+            ("1.0831645947917352e+15", "1083164594791735.2"),
+            ("700000000000000.25", "700000000000000.2"),
+            ("700000000000000.75", "700000000000000.8"),
         ];
         for (text, expected) in single {
             assert_eq!(spell(text, Width::Single, Digits::write_json), expected);

@@ -61,7 +61,6 @@ pub(crate) enum Transport {
 }
 
 /// The client's side of the authentication.
-#[derive(Debug)]
 pub(crate) struct Authenticator {
     user: String,
     password: Option<Secret>,
@@ -84,6 +83,14 @@ enum Step {
     Proven,
     /// Complete, or failed.
     Over,
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator")
+            .field("step", &self.step)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Authenticator {

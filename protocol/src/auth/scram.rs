@@ -322,3 +322,214 @@ pub(crate) fn fuzz(server_first: &[u8], server_final: &[u8]) {
         assert!(proof.verify(server_final).is_err());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: [u8; NONCE] = *b"a nonce of 24 fixed byte";
+    /// The exchange of `tests/data/startup_scram`.
+    const SERVER_FIRST: &str = "r=YSBub25jZSBvZiAyNCBmaXhlZCBieXRl/tJNCZKZeIufeUAn2jVPq3ut,\
+                                s=sv1Nsik+LMUe11aGhDfrlg==,i=4096";
+    const CLIENT_FINAL: &str = "c=biws,r=YSBub25jZSBvZiAyNCBmaXhlZCBieXRl/tJNCZKZeIufeUAn2jVPq3ut,\
+                                p=SewbmcIuIDu7JwQiCgo3rM0qQqKb3pxywdjM6gxPAJE=";
+    const SERVER_FINAL: &str = "v=MftYFUY/g4tdwoKLA/7elqlA+d/2livqOmASb+r6qyQ=";
+
+    fn first() -> ClientFirst {
+        ClientFirst::new("pencil", &OURS, ChannelBinding::Unsupported)
+    }
+
+    fn proof() -> ServerProof {
+        first().handle(SERVER_FIRST.as_bytes()).unwrap().1
+    }
+
+    /// The server's first message with other attributes behind the nonce.
+    fn refused(attributes: &str) -> AuthenticationError {
+        let message = format!("r=YSBub25jZSBvZiAyNCBmaXhlZCBieXRlmore,{attributes}");
+        first().handle(message.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn a_recorded_exchange_is_repeated() {
+        assert_eq!(
+            first().message(),
+            b"n,,n=,r=YSBub25jZSBvZiAyNCBmaXhlZCBieXRl"
+        );
+        let (answer, proof) = first().handle(SERVER_FIRST.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(answer).unwrap(), CLIENT_FINAL);
+        assert_eq!(proof.verify(SERVER_FINAL.as_bytes()), Ok(()));
+    }
+
+    #[test]
+    fn the_keys_are_those_of_rfc_7677() {
+        let salt = BASE64_STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        let salted = salted_password("pencil", &salt, 4096);
+        let auth_message = "n=user,r=rOprNGfwEbeRWgbNEkqO,\
+                            r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+                            s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,\
+                            c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+        let server_key = hmac(&salted, &[b"Server Key"]);
+        let proof = ServerProof {
+            server_key,
+            auth_message: auth_message.to_owned(),
+        };
+        assert_eq!(
+            proof.verify(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn keys_longer_than_a_block_are_hashed() {
+        // RFC 4231, test case 6.
+        let mac = hmac(
+            &[0xaa; 131],
+            &[b"Test Using Larger Than Block-Size Key - Hash Key First"],
+        );
+        let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            hex,
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+        );
+    }
+
+    #[test]
+    fn the_binding_is_repeated_under_the_proof() {
+        for (binding, mechanism, start, repeated) in [
+            (ChannelBinding::Unsupported, SHA_256, "n,,n=,r=", "c=biws,"),
+            (ChannelBinding::NotOffered, SHA_256, "y,,n=,r=", "c=eSws,"),
+            (
+                ChannelBinding::TlsServerEndPoint(vec![0, 1, 2]),
+                SHA_256_PLUS,
+                "p=tls-server-end-point,,n=,r=",
+                "c=cD10bHMtc2VydmVyLWVuZC1wb2ludCwsAAEC,",
+            ),
+        ] {
+            let first = ClientFirst::new("pencil", &OURS, binding);
+            assert_eq!(first.mechanism(), mechanism);
+            assert!(first.message().starts_with(start.as_bytes()));
+            let (answer, proof) = first.handle(SERVER_FIRST.as_bytes()).unwrap();
+            assert!(answer.starts_with(repeated.as_bytes()));
+            // A proof over another binding is another one.
+            let verified = proof.verify(SERVER_FINAL.as_bytes()).is_ok();
+            assert_eq!(verified, start.starts_with('n'));
+        }
+    }
+
+    #[test]
+    fn passwords_are_prepared_and_prohibited_ones_are_not() {
+        let prepared = |password| ClientFirst::new(password, &OURS, ChannelBinding::Unsupported);
+        assert_eq!(
+            prepared("p\u{ad}encil \u{fb01}\u{aa}").password,
+            "pencil fia"
+        );
+        assert_eq!(prepared("a\u{7}b").password, "a\u{7}b");
+    }
+
+    #[test]
+    fn a_nonce_that_does_not_extend_ours_is_refused() {
+        for nonce in [
+            "",
+            "x",
+            "YSBub25jZSBvZiAyNCBmaXhlZCBieXRl",
+            "YSBub25jZSBvZiAyNCBmaXhlZCBieXR",
+            "xYSBub25jZSBvZiAyNCBmaXhlZCBieXRl",
+        ] {
+            let message = format!("r={nonce},s=c2FsdA==,i=4");
+            let error = first().handle(message.as_bytes()).unwrap_err();
+            assert_eq!(error, AuthenticationError::ScramNonceMismatch, "{nonce}");
+        }
+    }
+
+    #[test]
+    fn iteration_counts_have_a_cap() {
+        let limit = MAX_ITERATIONS;
+        for (count, found) in [
+            ("0", 0),
+            ("10000001", 10_000_001),
+            ("4294967296", 1 << 32),
+            ("99999999999999999999999", u64::MAX),
+        ] {
+            let error = refused(&format!("s=c2FsdA==,i={count}"));
+            assert_eq!(error, AuthenticationError::ScramIterations { found, limit });
+        }
+    }
+
+    #[test]
+    fn malformed_first_messages_are_refused() {
+        for attributes in [
+            "",
+            "s=c2FsdA==",
+            "i=4,s=c2FsdA==",
+            "s=,i=4",
+            "s=***,i=4",
+            "s=c2FsdA==,i=",
+            "s=c2FsdA==,i=-4",
+            "s=c2FsdA==,i=+4",
+            "s=c2FsdA==,i=4 ",
+            "s=c2FsdA==,i=4,",
+            "s=c2FsdA==,i=4,m=1",
+            "s=c2FsdA==,i=4,xy",
+            "s=c2FsdA==,i=4,x=",
+        ] {
+            let error = refused(attributes);
+            assert!(
+                matches!(error, AuthenticationError::ScramMalformed(_)),
+                "{attributes}"
+            );
+        }
+        for message in [
+            &b""[..],
+            b"r=",
+            b"m=1,r=x,s=c2FsdA==,i=4",
+            b"r=\xff,s=c2FsdA==,i=4",
+        ] {
+            assert!(first().handle(message).is_err());
+        }
+        let control = b"r=YSBub25jZSBvZiAyNCBmaXhlZCBieXRl\x07,s=c2FsdA==,i=4";
+        assert!(first().handle(control).is_err());
+    }
+
+    #[test]
+    fn optional_extensions_are_ignored() {
+        let message = format!("{SERVER_FIRST},x=1");
+        assert!(first().handle(message.as_bytes()).is_ok());
+        assert_eq!(
+            proof().verify(format!("{SERVER_FINAL},x=1").as_bytes()),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_wrong_signature_is_refused() {
+        for signature in [
+            "v=",
+            "v=AAAA",
+            "v=MftYFUY/g4tdwoKLA/7elqlA+d/2livqOmASb+r6qyR=",
+            "v=MftYFUY/g4tdwoKLA/7elqlA+d/2livqOmASb+r6qy",
+            "v=NftYFUY/g4tdwoKLA/7elqlA+d/2livqOmASb+r6qyQ=",
+            "V=MftYFUY/g4tdwoKLA/7elqlA+d/2livqOmASb+r6qyQ=",
+            "v=MftYFUY/g4tdwoKLA/7elqlA+d/2livqOmASb+r6qyQ=,m=1",
+            "",
+        ] {
+            let error = proof().verify(signature.as_bytes()).unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    AuthenticationError::ServerSignatureMismatch
+                        | AuthenticationError::ScramMalformed(_)
+                ),
+                "{signature}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_servers_refusal_is_repeated_without_control_characters() {
+        let error = proof().verify(b"e=invalid-\nproof,x=1").unwrap_err();
+        assert_eq!(
+            error,
+            AuthenticationError::ScramRefused("invalid-proof".to_owned())
+        );
+    }
+}

@@ -48,7 +48,7 @@ pub(crate) fn ssl_request(out: &mut BytesMut) -> Encoded {
 }
 
 /// StartupMessage.
-pub(crate) fn startup<'a>(
+pub(crate) fn startup_message<'a>(
     out: &mut BytesMut,
     version: ProtocolVersion,
     parameters: impl IntoIterator<Item = (&'a str, &'a str)>,

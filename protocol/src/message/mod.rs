@@ -6,16 +6,18 @@ mod backend;
 mod frontend;
 mod report;
 mod rows;
+mod startup;
 pub(crate) mod tag;
 
 pub use backend::{
-    Authentication, BackendKeyData, BackendMessage, CopyResponse, Format, NegotiateProtocolVersion,
-    Notification, ParameterDescription, SaslMechanisms, TransactionStatus,
+    BackendMessage, CopyResponse, Format, Notification, ParameterDescription, TransactionStatus,
 };
 pub use frontend::{CancelKey, ProtocolVersion};
 pub(crate) use frontend::{
     Target, bind, close, copy_data, copy_done, copy_fail, describe, execute, flush, parse,
-    password, query, sasl_initial_response, sasl_response, ssl_request, startup, sync, terminate,
+    password, query, sasl_initial_response, sasl_response, ssl_request, startup_message, sync,
+    terminate,
 };
 pub use report::{Report, ServerError, Severity, SqlState};
 pub use rows::{DataRow, DataRowIter, FieldDescription, RowDescription, RowDescriptionIter};
+pub use startup::{Authentication, BackendKeyData, NegotiateProtocolVersion, SaslMechanisms};

@@ -106,7 +106,7 @@ impl<'a> Report<'a> {
     }
 
     /// Returns the call stack of procedural languages and internal statements.
-    pub fn where_(&self) -> Option<Cow<'a, str>> {
+    pub fn context(&self) -> Option<Cow<'a, str>> {
         self.text(b'W')
     }
 
@@ -358,5 +358,60 @@ impl fmt::Display for SqlState {
 impl fmt::Debug for SqlState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SqlState({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_has_its_letter() {
+        let body = b"SHINWEIS\0VNOTICE\0CABCDE\0Mlook\0Da detail\0Ha hint\0P12\0p7\0qSELECT 1\0\
+                     WPL/pgSQL\0sschema\0ttable\0ccolumn\0dtype\0nconstraint\0Ffile.c\0L3891\0\
+                     Rroutine\0?new\0\0";
+        let report = Report::parse("NoticeResponse", body).unwrap();
+        assert_eq!(report.severity(), Severity::Notice);
+        assert_eq!(report.severity_localized().unwrap(), "HINWEIS");
+        assert_eq!(report.code().as_str(), "ABCDE");
+        assert_eq!(report.message(), "look");
+        assert_eq!(report.detail().unwrap(), "a detail");
+        assert_eq!(report.hint().unwrap(), "a hint");
+        assert_eq!(
+            (report.position(), report.internal_position()),
+            (Some(12), Some(7))
+        );
+        assert_eq!(report.internal_query().unwrap(), "SELECT 1");
+        assert_eq!(report.context().unwrap(), "PL/pgSQL");
+        assert_eq!(report.schema().unwrap(), "schema");
+        assert_eq!(report.table().unwrap(), "table");
+        assert_eq!(report.column().unwrap(), "column");
+        assert_eq!(report.data_type().unwrap(), "type");
+        assert_eq!(report.constraint().unwrap(), "constraint");
+        assert_eq!(report.file().unwrap(), "file.c");
+        assert_eq!(report.line(), Some(3891));
+        assert_eq!(report.routine().unwrap(), "routine");
+        assert_eq!(report.fields().count(), 19);
+        assert_eq!(report.fields().last(), Some((b'?', &b"new"[..])));
+    }
+
+    #[test]
+    fn texts_that_are_not_utf8_are_shown_as_far_as_they_are() {
+        let report =
+            Report::parse("ErrorResponse", b"SFEHLER\0C28000\0Munbekannt \xe4\0\0").unwrap();
+        assert_eq!(report.message(), "unbekannt \u{fffd}");
+        assert_eq!(report.severity(), Severity::Other);
+        assert!(!report.severity().ends_session());
+    }
+
+    #[test]
+    fn debug_shows_no_detail() {
+        let body = b"SERROR\0C23505\0Mduplicate key\0DKey (id)=(secret) already exists.\0\0";
+        let report = Report::parse("ErrorResponse", body).unwrap();
+        let text = format!("{report:?} {:?}", report.into_owned());
+        assert!(
+            text.contains("duplicate key") && !text.contains("secret"),
+            "{text}"
+        );
     }
 }

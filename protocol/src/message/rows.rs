@@ -2,6 +2,8 @@
 
 use std::{fmt, iter::FusedIterator};
 
+use nom::Parser;
+
 use crate::{
     codec::{Malformed, Parsed, bytes, c_str, int16, int32, oid, uint16, whole},
     error::{DecodeError, DecodeErrorKind},
@@ -227,13 +229,8 @@ pub struct FieldDescription<'a> {
 }
 
 fn field(input: &[u8]) -> Parsed<'_, FieldDescription<'_>> {
-    let (input, name) = c_str(input)?;
-    let (input, table) = oid(input)?;
-    let (input, column) = int16(input)?;
-    let (input, type_oid) = oid(input)?;
-    let (input, type_size) = int16(input)?;
-    let (input, type_modifier) = int32(input)?;
-    let (input, format) = Format::parse(input)?;
+    let (input, (name, table, column, type_oid, type_size, type_modifier, format)) =
+        (c_str, oid, int16, oid, int16, int32, Format::parse).parse(input)?;
     let field = FieldDescription {
         name,
         table,

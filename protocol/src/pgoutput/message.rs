@@ -1,9 +1,11 @@
-//! The bodies of the messages about transactions and rows.
+//! The bodies of the messages of every version: transactions and rows.
 //!
 //! Each is described at
 //! <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
 
 use std::fmt;
+
+use nom::Parser;
 
 use super::{OldTuple, ParseContext, Tuple};
 use crate::{
@@ -47,9 +49,7 @@ pub struct BeginMessage {
 
 impl BeginMessage {
     pub(super) fn parse(input: &[u8]) -> Parsed<'_, Self> {
-        let (input, final_lsn) = lsn(input)?;
-        let (input, commit_time) = timestamp(input)?;
-        let (input, xid) = xid(input)?;
+        let (input, (final_lsn, commit_time, xid)) = (lsn, timestamp, xid).parse(input)?;
         Ok((
             input,
             Self {
@@ -79,10 +79,8 @@ pub struct LogicalDecodingMessage<'a> {
 impl<'a> LogicalDecodingMessage<'a> {
     pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
         let (input, xid) = stream_xid(input, context)?;
-        let (input, transactional) = boolean(input)?;
-        let (input, message_lsn) = lsn(input)?;
-        let (input, prefix) = c_str(input)?;
-        let (input, content) = sized(input)?;
+        let (input, (transactional, message_lsn, prefix, content)) =
+            (boolean, lsn, c_str, sized).parse(input)?;
         Ok((
             input,
             Self {
@@ -121,10 +119,8 @@ pub struct CommitMessage {
 
 impl CommitMessage {
     pub(super) fn parse(input: &[u8]) -> Parsed<'_, Self> {
-        let (input, ()) = no_flags(input)?;
-        let (input, commit_lsn) = lsn(input)?;
-        let (input, end_lsn) = lsn(input)?;
-        let (input, commit_time) = timestamp(input)?;
+        let (input, ((), commit_lsn, end_lsn, commit_time)) =
+            (no_flags, lsn, lsn, timestamp).parse(input)?;
         Ok((
             input,
             Self {
@@ -147,8 +143,7 @@ pub struct OriginMessage<'a> {
 
 impl<'a> OriginMessage<'a> {
     pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, commit_lsn) = lsn(input)?;
-        let (input, name) = c_str(input)?;
+        let (input, (commit_lsn, name)) = (lsn, c_str).parse(input)?;
         Ok((input, Self { commit_lsn, name }))
     }
 }
@@ -168,8 +163,7 @@ impl<'a> InsertMessage<'a> {
     #[inline]
     pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
         let (input, xid) = stream_xid(input, context)?;
-        let (input, relation) = oid(input)?;
-        let (input, new) = new_tuple(input)?;
+        let (input, (relation, new)) = (oid, new_tuple).parse(input)?;
         Ok((input, Self { xid, relation, new }))
     }
 }
@@ -224,8 +218,7 @@ impl<'a> DeleteMessage<'a> {
     #[inline]
     pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
         let (input, xid) = stream_xid(input, context)?;
-        let (input, relation) = oid(input)?;
-        let (input, old) = old_tuple(input)?;
+        let (input, (relation, old)) = (oid, old_tuple).parse(input)?;
         Ok((input, Self { xid, relation, old }))
     }
 }
@@ -302,273 +295,5 @@ impl fmt::Debug for TruncateMessage<'_> {
             .field("restart_identity", &self.restart_identity)
             .field("relations", &self.relations().collect::<Vec<_>>())
             .finish()
-    }
-}
-
-/// A block of a transaction in progress begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamStartMessage {
-    /// The transaction.
-    pub xid: Xid,
-    /// Whether it is the transaction's first block.
-    pub first_segment: bool,
-}
-
-impl StreamStartMessage {
-    pub(super) fn parse(input: &[u8]) -> Parsed<'_, Self> {
-        let (input, xid) = xid(input)?;
-        let (input, first_segment) = boolean(input)?;
-        Ok((input, Self { xid, first_segment }))
-    }
-}
-
-/// A streamed transaction is complete.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamCommitMessage {
-    /// The transaction.
-    pub xid: Xid,
-    /// The position of the commit.
-    pub commit_lsn: Lsn,
-    /// The position behind the transaction.
-    pub end_lsn: Lsn,
-    /// When it was committed.
-    pub commit_time: PgTimestamp,
-}
-
-impl StreamCommitMessage {
-    pub(super) fn parse(input: &[u8]) -> Parsed<'_, Self> {
-        let (input, xid) = xid(input)?;
-        let (input, ()) = no_flags(input)?;
-        let (input, commit_lsn) = lsn(input)?;
-        let (input, end_lsn) = lsn(input)?;
-        let (input, commit_time) = timestamp(input)?;
-        Ok((
-            input,
-            Self {
-                xid,
-                commit_lsn,
-                end_lsn,
-                commit_time,
-            },
-        ))
-    }
-}
-
-/// A streamed transaction, or a subtransaction of it, was rolled back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamAbortMessage {
-    /// The transaction.
-    pub xid: Xid,
-    /// The subtransaction; the same as `xid` if all of it was rolled back.
-    pub subxid: Xid,
-    /// Where and when it was rolled back, with parallel streaming.
-    pub abort: Option<(Lsn, PgTimestamp)>,
-}
-
-impl StreamAbortMessage {
-    pub(super) fn parse(input: &[u8], context: ParseContext) -> Parsed<'_, Self> {
-        let (input, top) = xid(input)?;
-        let (input, subxid) = xid(input)?;
-        let (input, abort) = if context.parallel_streaming {
-            let (input, abort_lsn) = lsn(input)?;
-            let (input, abort_time) = timestamp(input)?;
-            (input, Some((abort_lsn, abort_time)))
-        } else {
-            (input, None)
-        };
-        Ok((
-            input,
-            Self {
-                xid: top,
-                subxid,
-                abort,
-            },
-        ))
-    }
-}
-
-/// A transaction that will be prepared begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BeginPrepareMessage<'a> {
-    /// The position of the PREPARE TRANSACTION.
-    pub prepare_lsn: Lsn,
-    /// The position behind it.
-    pub end_lsn: Lsn,
-    /// When it was prepared.
-    pub prepare_time: PgTimestamp,
-    /// The transaction.
-    pub xid: Xid,
-    /// The name that the user gave it.
-    pub gid: &'a str,
-}
-
-impl<'a> BeginPrepareMessage<'a> {
-    pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, prepare_lsn) = lsn(input)?;
-        let (input, end_lsn) = lsn(input)?;
-        let (input, prepare_time) = timestamp(input)?;
-        let (input, xid) = xid(input)?;
-        let (input, gid) = c_str(input)?;
-        Ok((
-            input,
-            Self {
-                prepare_lsn,
-                end_lsn,
-                prepare_time,
-                xid,
-                gid,
-            },
-        ))
-    }
-}
-
-/// The transaction was prepared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PrepareMessage<'a> {
-    /// The position of the PREPARE TRANSACTION.
-    pub prepare_lsn: Lsn,
-    /// The position behind it.
-    pub end_lsn: Lsn,
-    /// When it was prepared.
-    pub prepare_time: PgTimestamp,
-    /// The transaction.
-    pub xid: Xid,
-    /// The name that the user gave it.
-    pub gid: &'a str,
-}
-
-impl<'a> PrepareMessage<'a> {
-    pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, ()) = no_flags(input)?;
-        let (input, begin) = BeginPrepareMessage::parse(input)?;
-        let BeginPrepareMessage {
-            prepare_lsn,
-            end_lsn,
-            prepare_time,
-            xid,
-            gid,
-        } = begin;
-        Ok((
-            input,
-            Self {
-                prepare_lsn,
-                end_lsn,
-                prepare_time,
-                xid,
-                gid,
-            },
-        ))
-    }
-}
-
-/// A prepared transaction was committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CommitPreparedMessage<'a> {
-    /// The position of the COMMIT PREPARED.
-    pub commit_lsn: Lsn,
-    /// The position behind it.
-    pub end_lsn: Lsn,
-    /// When it was committed.
-    pub commit_time: PgTimestamp,
-    /// The transaction.
-    pub xid: Xid,
-    /// The name that the user gave it.
-    pub gid: &'a str,
-}
-
-impl<'a> CommitPreparedMessage<'a> {
-    pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, ()) = no_flags(input)?;
-        let (input, commit_lsn) = lsn(input)?;
-        let (input, end_lsn) = lsn(input)?;
-        let (input, commit_time) = timestamp(input)?;
-        let (input, xid) = xid(input)?;
-        let (input, gid) = c_str(input)?;
-        Ok((
-            input,
-            Self {
-                commit_lsn,
-                end_lsn,
-                commit_time,
-                xid,
-                gid,
-            },
-        ))
-    }
-}
-
-/// A prepared transaction was rolled back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RollbackPreparedMessage<'a> {
-    /// The position behind the PREPARE TRANSACTION.
-    pub prepare_end_lsn: Lsn,
-    /// The position behind the ROLLBACK PREPARED.
-    pub rollback_end_lsn: Lsn,
-    /// When it was prepared.
-    pub prepare_time: PgTimestamp,
-    /// When it was rolled back.
-    pub rollback_time: PgTimestamp,
-    /// The transaction.
-    pub xid: Xid,
-    /// The name that the user gave it.
-    pub gid: &'a str,
-}
-
-impl<'a> RollbackPreparedMessage<'a> {
-    pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, ()) = no_flags(input)?;
-        let (input, prepare_end_lsn) = lsn(input)?;
-        let (input, rollback_end_lsn) = lsn(input)?;
-        let (input, prepare_time) = timestamp(input)?;
-        let (input, rollback_time) = timestamp(input)?;
-        let (input, xid) = xid(input)?;
-        let (input, gid) = c_str(input)?;
-        let message = Self {
-            prepare_end_lsn,
-            rollback_end_lsn,
-            prepare_time,
-            rollback_time,
-            xid,
-            gid,
-        };
-        Ok((input, message))
-    }
-}
-
-/// A streamed transaction was prepared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamPrepareMessage<'a> {
-    /// The position of the PREPARE TRANSACTION.
-    pub prepare_lsn: Lsn,
-    /// The position behind it.
-    pub end_lsn: Lsn,
-    /// When it was prepared.
-    pub prepare_time: PgTimestamp,
-    /// The transaction.
-    pub xid: Xid,
-    /// The name that the user gave it.
-    pub gid: &'a str,
-}
-
-impl<'a> StreamPrepareMessage<'a> {
-    pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, prepare) = PrepareMessage::parse(input)?;
-        let PrepareMessage {
-            prepare_lsn,
-            end_lsn,
-            prepare_time,
-            xid,
-            gid,
-        } = prepare;
-        Ok((
-            input,
-            Self {
-                prepare_lsn,
-                end_lsn,
-                prepare_time,
-                xid,
-                gid,
-            },
-        ))
     }
 }

@@ -3,20 +3,29 @@
 //! See <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
 
 mod message;
+mod prepare;
 mod relation;
+mod stream;
 mod tuple;
 
 use crate::{
     codec::{uint8, whole},
     error::{DecodeError, DecodeErrorKind},
 };
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use message::part;
 pub use message::{
-    BeginMessage, BeginPrepareMessage, CommitMessage, CommitPreparedMessage, DeleteMessage,
-    InsertMessage, LogicalDecodingMessage, OriginMessage, PrepareMessage, RollbackPreparedMessage,
-    StreamAbortMessage, StreamCommitMessage, StreamPrepareMessage, StreamStartMessage,
-    TruncateMessage, UpdateMessage,
+    BeginMessage, CommitMessage, DeleteMessage, InsertMessage, LogicalDecodingMessage,
+    OriginMessage, TruncateMessage, UpdateMessage,
+};
+pub use prepare::{
+    BeginPrepareMessage, CommitPreparedMessage, PrepareMessage, RollbackPreparedMessage,
+    StreamPrepareMessage,
 };
 pub use relation::{Column, ColumnIter, RelationMessage, ReplicaIdentity, TypeMessage};
+pub use stream::{StreamAbortMessage, StreamCommitMessage, StreamStartMessage};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use tuple::kind;
 pub use tuple::{OldTuple, Tuple, TupleData, TupleIter};
 
 /// The first byte of each message, as the manual writes it.

@@ -2,6 +2,8 @@
 
 use std::{fmt, iter::FusedIterator};
 
+use nom::Parser;
+
 use super::{ParseContext, message::stream_xid};
 use crate::{
     codec::{Malformed, Parsed, c_str, int32, oid, uint8, uint16},
@@ -12,7 +14,7 @@ use crate::{
 /// A table's columns, sent before its first row and after each change.
 ///
 /// See [Relation](https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html#PROTOCOL-LOGICALREP-MESSAGE-FORMATS-RELATION).
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct RelationMessage<'a> {
     /// The transaction, within a stream block.
     pub xid: Option<Xid>,
@@ -31,10 +33,8 @@ pub struct RelationMessage<'a> {
 impl<'a> RelationMessage<'a> {
     pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
         let (input, xid) = stream_xid(input, context)?;
-        let (input, relation) = oid(input)?;
-        let (input, namespace) = c_str(input)?;
-        let (input, name) = c_str(input)?;
-        let (input, replica_identity) = ReplicaIdentity::parse(input)?;
+        let (input, (relation, namespace, name, replica_identity)) =
+            (oid, c_str, c_str, ReplicaIdentity::parse).parse(input)?;
         let (columns, count) = uint16(input)?;
         let mut rest = columns;
         for _ in 0..count {
@@ -72,6 +72,27 @@ impl<'a> RelationMessage<'a> {
         }
     }
 }
+
+impl PartialEq for RelationMessage<'_> {
+    /// Compares what is known of the columns, and not their flags that are not defined yet.
+    fn eq(&self, other: &Self) -> bool {
+        (
+            self.xid,
+            self.relation,
+            self.namespace,
+            self.name,
+            self.replica_identity,
+        ) == (
+            other.xid,
+            other.relation,
+            other.namespace,
+            other.name,
+            other.replica_identity,
+        ) && self.columns().eq(other.columns())
+    }
+}
+
+impl Eq for RelationMessage<'_> {}
 
 impl fmt::Debug for RelationMessage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -175,10 +196,8 @@ impl<'a> Column<'a> {
     pub(crate) const KEY_FLAG: u8 = 1;
 
     fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (input, flags) = uint8(input)?;
-        let (input, name) = c_str(input)?;
-        let (input, type_oid) = oid(input)?;
-        let (input, type_modifier) = int32(input)?;
+        let (input, (flags, name, type_oid, type_modifier)) =
+            (uint8, c_str, oid, int32).parse(input)?;
         // Flags that are not defined yet are ignored, as the server's own subscriber does.
         let is_key = flags & Self::KEY_FLAG != 0;
         Ok((
@@ -211,9 +230,7 @@ pub struct TypeMessage<'a> {
 impl<'a> TypeMessage<'a> {
     pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
         let (input, xid) = stream_xid(input, context)?;
-        let (input, type_oid) = oid(input)?;
-        let (input, namespace) = c_str(input)?;
-        let (input, name) = c_str(input)?;
+        let (input, (type_oid, namespace, name)) = (oid, c_str, c_str).parse(input)?;
         Ok((
             input,
             Self {

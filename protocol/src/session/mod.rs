@@ -3,24 +3,24 @@
 mod copy_both;
 mod event;
 mod pipeline;
+mod request;
 mod startup;
+#[cfg(test)]
+mod tests;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, fmt};
 
 use bytes::{Bytes, BytesMut};
 
 use crate::{
     auth::{NONCE, Secret, Transport},
-    error::{EncodeError, ProtocolError},
+    error::ProtocolError,
     frame::{self, Frame, Limits},
-    ids::{Oid, ProcessId},
-    message::{
-        self, BackendMessage, CancelKey, DataRow, Format, ProtocolVersion, Target,
-        TransactionStatus, tag,
-    },
+    ids::ProcessId,
+    message::{BackendMessage, CancelKey, DataRow, ProtocolVersion, TransactionStatus, tag},
 };
 pub use event::Event;
-use pipeline::{Pending, Step};
+use pipeline::Pending;
 use startup::Startup;
 
 /// What a session needs to know before it starts.
@@ -87,11 +87,11 @@ pub enum TlsRequest {
 ///    [`handle_tls_declined`](Self::handle_tls_declined), or give up.
 /// 4. After the first [`Event::Ready`] queue queries. Extended queries may be queued before earlier
 ///    ones are answered; each [`sync`](Self::sync) is answered by one [`Event::Ready`], and
-///    [`is_ready`](Self::is_ready) holds after the last. A simple query has to be queued last.
+///    [`is_ready`](Self::is_ready) holds after the last. A simple query waits for that.
 /// 5. [`terminate`](Self::terminate) at the end.
 ///
-/// An [`Event::Error`] is the server's, and the session goes on, unless [`is_closed`](Self::is_closed).
-#[derive(Debug)]
+/// An [`Event::Error`] is the server's, and the session goes on unless it
+/// [`is_closed`](Self::is_closed). What `handle_input` fails with is the end of the session.
 pub struct Session {
     phase: Phase,
     pending: VecDeque<Pending>,
@@ -116,6 +116,17 @@ enum Phase {
 
 /// The most run-time parameters that are kept. Servers report about twenty.
 const MAX_PARAMETERS: usize = 256;
+
+impl fmt::Debug for Session {
+    /// Shows what is going on, and nothing of what was sent or received.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("phase", &self.phase)
+            .field("pending", &self.pending)
+            .field("transaction_status", &self.transaction_status)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Session {
     /// Starts a session: queues the request for TLS, or the StartupMessage.
@@ -307,195 +318,6 @@ impl Session {
         } else {
             return Err(ProtocolError::TooManyParameters);
         }
-        Ok(())
-    }
-}
-
-/// What a client asks for.
-impl Session {
-    /// Queues a simple query; it may hold several statements.
-    ///
-    /// # Errors
-    ///
-    /// Unless nothing is under way, or if the text holds a zero byte.
-    pub fn query(&mut self, sql: &str) -> Result<(), ProtocolError> {
-        const CALL: &str = "query";
-        self.check_open(CALL)?;
-        if !self.nothing_under_way() {
-            return Err(ProtocolError::Call {
-                call: CALL,
-                state: "another one is under way",
-            });
-        }
-        message::query(&mut self.out, sql)?;
-        self.pending.push_back(Pending::new(Step::Query));
-        Ok(())
-    }
-
-    /// Queues Parse: prepares a statement; the empty name is that of the unnamed one. The server
-    /// infers the types that are left out or [`Oid::INVALID`].
-    ///
-    /// # Errors
-    ///
-    /// While a simple query or a COPY is under way, or if an argument does not fit the message.
-    pub fn parse(
-        &mut self,
-        statement: &str,
-        sql: &str,
-        parameter_types: &[Oid],
-    ) -> Result<(), ProtocolError> {
-        self.extended("parse", Step::Parse, |out| {
-            message::parse(out, statement, sql, parameter_types)
-        })
-    }
-
-    /// Queues Bind: makes a portal of a statement, with its parameters as text, `None` for NULL.
-    /// All columns of the result come in one format.
-    ///
-    /// # Errors
-    ///
-    /// While a simple query or a COPY is under way, or if an argument does not fit the message.
-    pub fn bind(
-        &mut self,
-        portal: &str,
-        statement: &str,
-        parameters: &[Option<&[u8]>],
-        result_format: Format,
-    ) -> Result<(), ProtocolError> {
-        self.extended("bind", Step::Bind, |out| {
-            message::bind(out, portal, statement, parameters, result_format)
-        })
-    }
-
-    /// Queues Describe of a portal.
-    ///
-    /// # Errors
-    ///
-    /// While a simple query or a COPY is under way, or if the name holds a zero byte.
-    pub fn describe_portal(&mut self, portal: &str) -> Result<(), ProtocolError> {
-        self.extended("describe_portal", Step::DescribePortal, |out| {
-            message::describe(out, Target::Portal, portal)
-        })
-    }
-
-    /// Queues Describe of a statement.
-    ///
-    /// # Errors
-    ///
-    /// While a simple query or a COPY is under way, or if the name holds a zero byte.
-    pub fn describe_statement(&mut self, statement: &str) -> Result<(), ProtocolError> {
-        self.extended("describe_statement", Step::DescribeStatement, |out| {
-            message::describe(out, Target::Statement, statement)
-        })
-    }
-
-    /// Queues Execute of a portal, for at most so many rows; 0 for all.
-    ///
-    /// # Errors
-    ///
-    /// While a simple query or a COPY is under way, or if an argument does not fit the message.
-    pub fn execute(&mut self, portal: &str, max_rows: u32) -> Result<(), ProtocolError> {
-        self.extended("execute", Step::Execute, |out| {
-            message::execute(out, portal, max_rows)
-        })
-    }
-
-    /// Queues Close of a portal.
-    ///
-    /// # Errors
-    ///
-    /// While a simple query or a COPY is under way, or if the name holds a zero byte.
-    pub fn close_portal(&mut self, portal: &str) -> Result<(), ProtocolError> {
-        self.extended("close_portal", Step::Close, |out| {
-            message::close(out, Target::Portal, portal)
-        })
-    }
-
-    /// Queues Close of a statement.
-    ///
-    /// # Errors
-    ///
-    /// While a simple query or a COPY is under way, or if the name holds a zero byte.
-    pub fn close_statement(&mut self, statement: &str) -> Result<(), ProtocolError> {
-        self.extended("close_statement", Step::Close, |out| {
-            message::close(out, Target::Statement, statement)
-        })
-    }
-
-    /// Queues Flush: the server sends what it has ready.
-    ///
-    /// # Errors
-    ///
-    /// While a simple query or a COPY is under way.
-    pub fn flush(&mut self) -> Result<(), ProtocolError> {
-        self.check_extended("flush")?;
-        Ok(message::flush(&mut self.out)?)
-    }
-
-    /// Queues Sync, the end of a sequence of extended queries: outside of a transaction block they
-    /// are one transaction, and after an error the server goes on behind it.
-    ///
-    /// # Errors
-    ///
-    /// While a simple query or a COPY is under way.
-    pub fn sync(&mut self) -> Result<(), ProtocolError> {
-        self.extended("sync", Step::Sync, message::sync)
-    }
-
-    /// Queues Terminate: the end of the session.
-    ///
-    /// # Errors
-    ///
-    /// If the session is already closed, or not yet started.
-    pub fn terminate(&mut self) -> Result<(), ProtocolError> {
-        match &self.phase {
-            Phase::Startup(startup) => startup.check_started()?,
-            Phase::Open => {}
-            Phase::Closed => self.check_open("terminate")?,
-        }
-        message::terminate(&mut self.out)?;
-        self.close();
-        Ok(())
-    }
-
-    fn check_open(&self, call: &'static str) -> Result<(), ProtocolError> {
-        match self.phase {
-            Phase::Open => Ok(()),
-            Phase::Startup(_) => Err(ProtocolError::Call {
-                call,
-                state: "the session is starting",
-            }),
-            Phase::Closed => Err(ProtocolError::Call {
-                call,
-                state: "the session is closed",
-            }),
-        }
-    }
-
-    fn check_extended(&self, call: &'static str) -> Result<(), ProtocolError> {
-        self.check_open(call)?;
-        match self.pending.front() {
-            Some(pending) if pending.is_simple() => Err(ProtocolError::Call {
-                call,
-                state: "a simple query is under way",
-            }),
-            Some(pending) if pending.copy().client_sends() => Err(ProtocolError::Call {
-                call,
-                state: pending.copy().state(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    fn extended(
-        &mut self,
-        call: &'static str,
-        step: Step,
-        encode: impl FnOnce(&mut BytesMut) -> Result<(), EncodeError>,
-    ) -> Result<(), ProtocolError> {
-        self.check_extended(call)?;
-        encode(&mut self.out)?;
-        self.push_extended(step);
         Ok(())
     }
 }

@@ -4,6 +4,8 @@
 //! AwaitTlsAnswer -> AwaitHandshake -> Authenticate -> AwaitReady -> (established)
 //! ```
 
+use std::fmt;
+
 use bytes::BytesMut;
 
 use super::{Event, Phase, Session, SessionConfig, TlsRequest};
@@ -15,7 +17,6 @@ use crate::{
 };
 
 /// A session before it is established.
-#[derive(Debug)]
 pub(super) struct Startup {
     state: State,
     transport: Transport,
@@ -37,6 +38,15 @@ enum State {
     AwaitReady,
 }
 
+impl fmt::Debug for Startup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Startup")
+            .field("state", &self.state)
+            .field("authenticator", &self.authenticator)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Startup {
     pub(super) fn new(config: SessionConfig, out: &mut BytesMut) -> Result<Self, ProtocolError> {
         let mut message = BytesMut::new();
@@ -51,7 +61,7 @@ impl Startup {
             .parameters
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
-        message::startup(&mut message, config.protocol_version, named.chain(others))?;
+        message::startup_message(&mut message, config.protocol_version, named.chain(others))?;
         let state = match config.tls {
             TlsRequest::Disable => {
                 out.unsplit(message.split());
@@ -184,10 +194,7 @@ impl Session {
                     Event::AuthenticationStep
                 }
             }
-            (
-                State::Authenticate | State::AwaitReady,
-                BackendMessage::NegotiateProtocolVersion(negotiation),
-            ) => {
+            (State::Authenticate, BackendMessage::NegotiateProtocolVersion(negotiation)) => {
                 // Old servers send the minor version alone.
                 let (major, minor) = (negotiation.version >> 16, negotiation.version & 0xffff);
                 if !matches!(major, 0 | 3) || minor > startup.version.code() & 0xffff {

@@ -1,4 +1,4 @@
 //! What the tests of this crate share.
 
-pub mod scenario;
-pub mod transcript;
+pub(crate) mod scenario;
+pub(crate) mod transcript;

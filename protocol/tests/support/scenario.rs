@@ -3,17 +3,20 @@
 //! A script depends on what the server says and on nothing else, so playing it against the
 //! recorded bytes of the server must give the recorded bytes of the client.
 
+use std::error::Error;
+
+use bytes::BytesMut;
 use protocol::{
-    Event, Format, LogicalReplicationMessage as Logical, Lsn, Oid, ParseContext, PgTimestamp,
-    ProtocolVersion, ReplicationMessage, Session, SessionConfig, StandbyStatusUpdate, TlsRequest,
-    command,
+    Event, Format, HotStandbyFeedback, LogicalReplicationMessage as Logical, Lsn, Oid,
+    ParseContext, PgTimestamp, ProtocolError, ProtocolVersion, ReplicationMessage, Session,
+    SessionConfig, StandbyStatusUpdate, TlsRequest, Xid, command,
 };
 
 use super::transcript::Transcript;
 
 /// What a client does when the server is ready for it.
 #[derive(Debug, Clone)]
-pub enum Action {
+pub(crate) enum Action {
     Query(String),
     Extended(Vec<Request>),
     /// START_REPLICATION, ended by the client after so many ends of transactions.
@@ -26,7 +29,7 @@ pub enum Action {
 
 /// A message of the extended protocol.
 #[derive(Debug, Clone)]
-pub enum Request {
+pub(crate) enum Request {
     Parse(&'static str, &'static str, Vec<Oid>),
     Bind(
         &'static str,
@@ -45,28 +48,30 @@ pub enum Request {
 
 /// How a COPY FROM STDIN goes.
 #[derive(Debug, Clone, Copy)]
-pub enum CopyIn {
+pub(crate) enum CopyIn {
     Data(&'static [u8]),
     Fail(&'static str),
 }
 
 /// A recorded session.
 #[derive(Debug, Clone)]
-pub struct Scenario {
-    pub name: &'static str,
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
     /// The major version of the server.
-    pub server: u32,
+    pub(crate) server: u32,
     /// Over a Unix socket rather than TCP.
-    pub unix_socket: bool,
-    pub config: SessionConfig,
+    pub(crate) unix_socket: bool,
+    pub(crate) config: SessionConfig,
     /// The hash of the server's certificate, for channel binding.
-    pub server_end_point: Option<Vec<u8>>,
-    pub copy_in: CopyIn,
-    pub actions: Vec<Action>,
+    pub(crate) server_end_point: Option<Vec<u8>>,
+    pub(crate) copy_in: CopyIn,
+    /// Acknowledge each transaction of a stream and ask for a sign of life.
+    pub(crate) acknowledge: bool,
+    pub(crate) actions: Vec<Action>,
 }
 
 /// The nonce of all recordings.
-pub const NONCE: [u8; 24] = *b"a nonce of 24 fixed byte";
+pub(crate) const NONCE: [u8; 24] = *b"a nonce of 24 fixed byte";
 
 fn scenario(name: &'static str, server: u32, user: &str) -> Scenario {
     let mut config = SessionConfig::new(user, NONCE);
@@ -81,6 +86,7 @@ fn scenario(name: &'static str, server: u32, user: &str) -> Scenario {
         config,
         server_end_point: None,
         copy_in: CopyIn::Data(b""),
+        acknowledge: false,
         actions: Vec::new(),
     }
 }
@@ -144,7 +150,7 @@ impl Scenario {
 }
 
 /// All recorded sessions. The hash is that of the recording server's certificate.
-pub fn all(server_end_point: Vec<u8>) -> Vec<Scenario> {
+pub(crate) fn all(server_end_point: Vec<u8>) -> Vec<Scenario> {
     let mut all = startups(server_end_point);
     all.extend(queries());
     all.extend(copies());
@@ -324,6 +330,9 @@ fn streams() -> Vec<Scenario> {
     let mut parallel = version(4);
     parallel.parallel_streaming = true;
     let streaming = ("streaming", "on");
+    let mut acknowledged =
+        scenario("stream_acknowledged", 15, "postgres").stream("messages", version(1), &[], 2);
+    acknowledged.acknowledge = true;
     vec![
         scenario("replication_commands", 15, "postgres")
             .replication()
@@ -348,6 +357,7 @@ fn streams() -> Vec<Scenario> {
             &[("messages", "true")],
             4,
         ),
+        acknowledged,
         scenario("stream_in_progress_v2", 15, "postgres").stream(
             "progress2",
             version(2),
@@ -390,16 +400,16 @@ impl Scenario {
 
 /// Plays a script: takes what the server sends, makes the client's calls, writes down what happens.
 #[derive(Debug)]
-pub struct Player {
-    pub session: Session,
-    pub transcript: Transcript,
+pub(crate) struct Player {
+    pub(crate) session: Session,
+    pub(crate) transcript: Transcript,
     scenario: Scenario,
     next: usize,
     stream: Option<(ParseContext, usize)>,
 }
 
 impl Player {
-    pub fn new(scenario: Scenario) -> Self {
+    pub(crate) fn new(scenario: Scenario) -> Self {
         let session = Session::new(scenario.config.clone()).expect("a session starts");
         Self {
             session,
@@ -411,11 +421,14 @@ impl Player {
     }
 
     /// Handles what can be handled of the input. Returns how many bytes were consumed.
-    pub fn play(&mut self, input: &[u8]) -> Result<usize, protocol::ProtocolError> {
+    pub(crate) fn play(&mut self, input: &[u8]) -> Result<usize, ProtocolError> {
         let mut consumed = 0;
         while let Some((size, event)) = self.session.handle_input(&input[consumed..])? {
             consumed += size;
-            self.react(event);
+            // In a recorded session nothing fails; in a mutated one anything may.
+            if let Err(error) = self.react(event) {
+                self.transcript.failure(&*error);
+            }
             if consumed == input.len() {
                 break;
             }
@@ -423,40 +436,37 @@ impl Player {
         Ok(consumed)
     }
 
-    fn react(&mut self, event: Event<'_>) {
+    fn react(&mut self, event: Event<'_>) -> Result<(), Box<dyn Error>> {
         self.transcript.event(&event);
         match event {
             Event::TlsAccepted => {
                 let hash = self.scenario.server_end_point.clone();
-                self.session
-                    .handle_tls_established(hash)
-                    .expect("the handshake was due");
+                self.session.handle_tls_established(hash)?;
             }
             Event::TlsRefused => {
-                self.session
-                    .handle_tls_declined()
-                    .expect("the decision was due");
+                self.session.handle_tls_declined()?;
             }
-            Event::Ready(_) if self.session.is_ready() => self.act(),
+            Event::Ready(_) if self.session.is_ready() => self.act()?,
             Event::CopyIn(_) => {
                 match self.scenario.copy_in {
                     CopyIn::Data(data) => {
-                        self.session.copy_data(data).expect("the COPY takes data");
-                        self.session.copy_done().expect("the COPY ends");
+                        self.session.copy_data(data)?;
+                        self.session.copy_done()?;
                     }
                     CopyIn::Fail(reason) => {
-                        self.session.copy_fail(reason).expect("the COPY fails");
+                        self.session.copy_fail(reason)?;
                     }
                 }
                 // In the extended protocol the Sync is due now; a simple query has none.
                 let _ = self.session.sync();
             }
-            Event::CopyData(data) => self.stream(data),
+            Event::CopyData(data) => self.stream(data)?,
             _ => {}
         }
+        Ok(())
     }
 
-    fn act(&mut self) {
+    fn act(&mut self) -> Result<(), ProtocolError> {
         let action = self.scenario.actions.get(self.next).cloned();
         self.next += 1;
         let session = &mut self.session;
@@ -491,31 +501,22 @@ impl Player {
                 })
             }
         }
-        .expect("the session is ready");
     }
 
-    fn stream(&mut self, data: &[u8]) {
-        let Some((context, transactions)) = &mut self.stream else {
-            return;
+    fn stream(&mut self, data: &[u8]) -> Result<(), Box<dyn Error>> {
+        let Some((context, _)) = &mut self.stream else {
+            self.transcript.trailing(data);
+            return Ok(());
         };
-        let message = ReplicationMessage::parse(data).expect("a replication message");
+        let message = ReplicationMessage::parse(data)?;
         self.transcript.replication(&message);
         match message {
             ReplicationMessage::PrimaryKeepalive(keepalive) if keepalive.reply_requested => {
-                let update = StandbyStatusUpdate {
-                    write_lsn: keepalive.wal_end,
-                    flush_lsn: Lsn::INVALID,
-                    apply_lsn: Lsn::INVALID,
-                    clock: PgTimestamp(0),
-                    reply_requested: false,
-                };
-                let mut content = bytes::BytesMut::new();
-                update.encode(&mut content);
-                // The server may already have ended its half, or asked again after ours ended.
-                let _ = self.session.copy_data(&content);
+                // The client's half may be closed already.
+                let _ = self.update(keepalive.wal_end, Lsn::INVALID);
             }
             ReplicationMessage::XLogData(piece) => {
-                let message = Logical::parse(piece.data, *context).expect("a pgoutput message");
+                let message = Logical::parse(piece.data, *context)?;
                 self.transcript.logical(&message);
                 match message {
                     Logical::StreamStart(_) => context.in_stream_block = true,
@@ -532,19 +533,46 @@ impl Player {
                     Logical::StreamAbort(abort) => abort.xid == abort.subxid,
                     _ => false,
                 };
-                if ends {
+                if ends && self.scenario.acknowledge {
+                    self.update(piece.wal_end, piece.wal_end)?;
+                }
+                if ends && let Some((_, transactions)) = &mut self.stream {
                     *transactions -= 1;
                     if *transactions == 0 {
-                        self.stream_end();
+                        self.stream = None;
+                        self.session.copy_done()?;
                     }
                 }
             }
             _ => {}
         }
+        Ok(())
     }
 
-    fn stream_end(&mut self) {
-        self.stream = None;
-        self.session.copy_done().expect("the client's half is open");
+    fn update(&mut self, write_lsn: Lsn, flush_lsn: Lsn) -> Result<(), ProtocolError> {
+        let acknowledge = self.scenario.acknowledge;
+        let update = StandbyStatusUpdate {
+            write_lsn,
+            flush_lsn,
+            apply_lsn: flush_lsn,
+            clock: PgTimestamp(0),
+            reply_requested: acknowledge,
+        };
+        let mut content = BytesMut::new();
+        update.encode(&mut content);
+        self.session.copy_data(&content)?;
+        if acknowledge {
+            let feedback = HotStandbyFeedback {
+                clock: PgTimestamp(0),
+                xmin: Xid::INVALID,
+                xmin_epoch: 0,
+                catalog_xmin: Xid::INVALID,
+                catalog_xmin_epoch: 0,
+            };
+            content.clear();
+            feedback.encode(&mut content);
+            self.session.copy_data(&content)?;
+        }
+        Ok(())
     }
 }

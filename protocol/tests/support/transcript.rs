@@ -1,6 +1,6 @@
 //! What happened in a session, as text to read and compare.
 
-use std::fmt::Write;
+use std::{error::Error, fmt::Write};
 
 use protocol::{
     DeleteMessage, Event, InsertMessage, LogicalReplicationMessage as Logical, Oid, OldTuple,
@@ -9,12 +9,12 @@ use protocol::{
 
 /// One line for each thing that happened.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Transcript {
-    pub text: String,
+pub(crate) struct Transcript {
+    pub(crate) text: String,
 }
 
 impl Transcript {
-    pub fn event(&mut self, event: &Event<'_>) {
+    pub(crate) fn event(&mut self, event: &Event<'_>) {
         match event {
             Event::DataRow(row) => {
                 self.line("DataRow", row.iter().map(bytes_or_null));
@@ -41,7 +41,7 @@ impl Transcript {
         }
     }
 
-    pub fn replication(&mut self, message: &ReplicationMessage<'_>) {
+    pub(crate) fn replication(&mut self, message: &ReplicationMessage<'_>) {
         match message {
             ReplicationMessage::XLogData(piece) => {
                 let (start, end) = (piece.wal_start, piece.wal_end);
@@ -52,8 +52,20 @@ impl Transcript {
         }
     }
 
+    /// What the client made of it was an error.
+    pub(crate) fn failure(&mut self, error: &dyn Error) {
+        self.line(&format!("failed: {error}"), []);
+    }
+
+    /// A piece that came although the client had ended the stream.
+    pub(crate) fn trailing(&mut self, data: &[u8]) {
+        if let Some(tag) = data.first().filter(|tag| matches!(tag, b'w' | b'k')) {
+            self.line(&format!("trailing '{}'", tag.escape_ascii()), []);
+        }
+    }
+
     /// Goes on with the line of the XLogData.
-    pub fn logical(&mut self, message: &Logical<'_>) {
+    pub(crate) fn logical(&mut self, message: &Logical<'_>) {
         match message {
             Logical::Insert(InsertMessage { xid, relation, new }) => {
                 self.row("Insert", *xid, *relation, [("new", Some(*new))]);

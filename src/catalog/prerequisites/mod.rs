@@ -106,12 +106,12 @@ pub async fn check_prerequisites(
         }
         _ => None,
     };
-    let readable =
+    let publishable =
         tables::check_tables(client, requirements, bound, &tables, &facts, &mut report).await?;
     let publication = publication::check_publication(
         client,
         requirements,
-        &readable,
+        &publishable,
         watermarks.as_ref(),
         &facts,
         &mut report,
@@ -143,8 +143,12 @@ impl Report {
         self.failures.push(text.into());
     }
 
+    /// Notes a warning, unless it is there already: a table may be bound twice.
     fn warn(&mut self, text: impl Into<String>) {
-        self.warnings.push(text.into());
+        let text = text.into();
+        if !self.warnings.contains(&text) {
+            self.warnings.push(text);
+        }
     }
 
     fn stop_if_failed(&self) -> Result<()> {

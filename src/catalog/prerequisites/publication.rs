@@ -52,34 +52,35 @@ async fn create(
     report: &mut Report,
 ) -> Result<Option<Publication>> {
     let name = requirements.publication;
-    let mut members: Vec<TableId> = tables
-        .iter()
-        .filter(|table| unpublishable(table, facts).is_none())
-        .map(|table| table.id.clone())
-        .chain(watermarks.cloned())
-        .collect();
-    members.sort();
-    members.dedup();
-    let via_root = !requirements.capture_as_partitions;
-    let sql = create_statement(name, &members, via_root, facts.version);
+    let statement = |watermarks: Option<&TableId>| {
+        let mut members: Vec<TableId> = tables
+            .iter()
+            .filter(|table| unpublishable(table, facts).is_none())
+            .map(|table| table.id.clone())
+            .chain(watermarks.cloned())
+            .collect();
+        members.sort();
+        members.dedup();
+        let via_root = !requirements.capture_as_partitions;
+        create_statement(name, &members, via_root, facts.version)
+    };
+    // Who runs it by hand provides the watermarks table first, where it is missing.
+    let remedy = statement(watermarks.or(requirements.watermarks));
     if facts.in_recovery {
         report.fail(format!(
-            "publication {name:?} does not exist, and can be created on the primary only: {sql};"
+            "publication {name:?} does not exist, and can be created on the primary only: \
+             {remedy};"
         ));
         return Ok(None);
     }
     // That it exists by now is as good.
-    match refusal(client.query(&sql, &[]).await)? {
-        Ok(_) => info!(
-            publication = name,
-            tables = members.len(),
-            "created the publication"
-        ),
+    match refusal(client.query(&statement(watermarks), &[]).await)? {
+        Ok(_) => info!(publication = name, "created the publication"),
         Err(error) if error.sqlstate() == Some("42710") => {}
         Err(error) => {
             report.fail(format!(
                 "publication {name:?} does not exist and could not be created ({error}); to be \
-                 run by the owner of the tables, with the right to create in the database: {sql};"
+                 run by the owner of the tables, with the right to create in the database: {remedy};"
             ));
             return Ok(None);
         }

@@ -102,6 +102,13 @@ fn check_existing(
 
 fn check_missing(requirements: &Requirements<'_>, capacity: &SlotCapacity, report: &mut Report) {
     let name = requirements.slot;
+    if requirements.slot_use == SlotUse::Resume {
+        report.fail(format!(
+            "replication slot {name:?} does not exist any more, and with it the changes since the \
+             last checkpoint are lost: backfill all bindings again"
+        ));
+        return;
+    }
     if !requirements.create_slot {
         report.fail(format!(
             "replication slot {name:?} does not exist, and may not be created since \
@@ -290,6 +297,8 @@ mod tests {
             ..allowed.clone()
         };
         assert!(check(&odd, &room)[0].contains("cannot have that name"));
+        let resumed = requirements(SlotUse::Resume, true);
+        assert!(check(&resumed, &room)[0].contains("does not exist any more"));
         let forbidden = requirements(SlotUse::Undecided, false);
         assert!(check(&forbidden, &room)[0].contains("pg_create_logical_replication_slot"));
         let full = SlotCapacity {

@@ -10,7 +10,7 @@ use crate::catalog::tables::TableLookup;
 use crate::client::Client;
 use crate::error::Result;
 
-/// Checks the tables one by one, and returns those that can be captured.
+/// Checks the tables one by one, and returns those that can be published.
 pub(super) async fn check_tables<'t>(
     client: &mut Client,
     requirements: &Requirements<'_>,
@@ -19,15 +19,16 @@ pub(super) async fn check_tables<'t>(
     facts: &Facts,
     report: &mut Report,
 ) -> Result<Vec<&'t TableInfo>> {
-    let mut readable = Vec::with_capacity(found.len());
+    let mut publishable = Vec::with_capacity(found.len());
     for (bound, found) in bound.iter().zip(found) {
-        if let Some(table) = found.table() {
-            report
-                .warnings
-                .extend(replica_identity_warning(table, &bound.key_columns));
+        if let Some(warning) = found
+            .table()
+            .and_then(|table| replica_identity_warning(table, &bound.key_columns))
+        {
+            report.warn(warning);
         }
         if requirements.skip_tables {
-            readable.extend(found.table());
+            publishable.extend(found.table().filter(|table| table.is_replicable()));
             continue;
         }
         let problem = match found {
@@ -35,22 +36,21 @@ pub(super) async fn check_tables<'t>(
             TableLookup::Ambiguous(names) => Some(ambiguous(names)),
             TableLookup::Found(table) => match unfit(table, requirements) {
                 Some(problem) => Some(problem),
-                None => unreadable(client, table, facts).await?,
+                None => {
+                    publishable.push(&**table);
+                    warn_of_contents(table, facts, report);
+                    unreadable(client, table, facts).await?
+                }
             },
         };
-        match (problem, found.table()) {
-            (Some(problem), _) => report.fail(format!(
+        if let Some(problem) = problem {
+            report.fail(format!(
                 "user {:?} cannot read from table \"{}\": {problem}",
                 facts.user, bound.id,
-            )),
-            (None, Some(table)) => {
-                warn_of_contents(table, facts, report);
-                readable.push(table);
-            }
-            (None, None) => {}
+            ));
         }
     }
-    Ok(readable)
+    Ok(publishable)
 }
 
 fn ambiguous(names: &[TableId]) -> String {

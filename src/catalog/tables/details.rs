@@ -326,3 +326,43 @@ fn parse_json<T: DeserializeOwned>(text: Option<&str>, table: &TableId) -> Resul
         .with_source(error)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(name: &str, primary: bool, immediate: bool, identity: bool) -> RawIndex {
+        let columns = Some(vec![name.to_owned()]);
+        RawIndex {
+            name: name.to_owned(),
+            primary,
+            immediate,
+            identity,
+            columns,
+        }
+    }
+
+    #[test]
+    fn the_query_is_complete_for_every_version() {
+        for version in 10..=18 {
+            let sql = versioned(version * 10_000);
+            assert!(!sql.contains(['{', '}']), "version {version}: {sql}");
+            assert_eq!(sql.contains("attgenerated"), version >= 12);
+            assert_eq!(sql.contains("convalidated"), version >= 18);
+        }
+    }
+
+    #[test]
+    fn the_identity_is_that_of_an_index_that_can_be_one() {
+        let indexes = [
+            index("id", true, true, false),
+            index("code", false, true, true),
+        ];
+        let columns = |identity, indexes: &[RawIndex]| identity_columns(identity, indexes);
+        assert_eq!(columns(ReplicaIdentity::Default, &indexes), ["id"]);
+        assert_eq!(columns(ReplicaIdentity::Index, &indexes), ["code"]);
+        assert!(columns(ReplicaIdentity::Nothing, &indexes).is_empty());
+        let deferrable = [index("id", true, false, false)];
+        assert!(columns(ReplicaIdentity::Default, &deferrable).is_empty());
+    }
+}

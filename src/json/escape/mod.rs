@@ -29,7 +29,7 @@ pub fn write_str(text: &str, out: &mut Vec<u8>) {
 
 /// Appends what stands between the quotes of a JSON string.
 #[inline]
-pub fn write_string_contents(text: &[u8], out: &mut Vec<u8>) {
+fn write_string_contents(text: &[u8], out: &mut Vec<u8>) {
     match std::str::from_utf8(text) {
         Ok(text) => write_escaped(text, out),
         Err(_) => write_repaired(text, out),

@@ -3,12 +3,14 @@
 use std::cmp::Ordering;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::sync::LazyLock;
 
 use super::*;
 use crate::value::PgType;
 
 fn codec(oid: u32) -> KeyCodec {
-    KeyCodec::new(Oid(oid), &TypeRegistry::default(), true)
+    static TYPES: LazyLock<TypeRegistry> = LazyLock::new(TypeRegistry::default);
+    KeyCodec::new(Oid(oid), &TYPES, true)
 }
 
 fn parse(oid: u32, text: &str) -> KeyValue {
@@ -179,7 +181,6 @@ fn stored_forms_are_those_of_running_tasks() {
         let (codec, value) = (codec(oid), parse(oid, text));
         let out = encoded(oid, text);
         assert_eq!(hex(&out), bytes, "type {oid}, {text}");
-        assert_eq!(codec.parameter(&value).as_deref(), Some(parameter));
         let mut input = [out.as_slice(), &[0x26]].concat();
         let mut rest = input.as_slice();
         let decoded = codec.decode(&mut rest).unwrap();
@@ -350,7 +351,7 @@ fn order_is_the_servers() {
         ),
         (17, &["\\x", "\\x00", "\\x00ff", "\\x01", "\\xff"]),
         (25, &["", "B", "a", "ab", "b", "é"]),
-        (1042, &["a\t  ", "a   ", "ab  "]),
+        (1042, &["a   ", "a\t  ", "ab  "]),
         (
             1082,
             &[
@@ -513,6 +514,10 @@ impl Numbers {
         self.next() % limit
     }
 
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[usize::try_from(self.below(from.len() as u64)).unwrap()]
+    }
+
     /// Small and large magnitudes alike.
     fn integer(&mut self) -> i64 {
         let shift = self.below(64);
@@ -523,7 +528,7 @@ impl Numbers {
         let digits = |numbers: &mut Self, most| -> String {
             let length = numbers.below(most);
             (0..length)
-                .map(|_| char::from(b"0000123459"[numbers.below(10) as usize]))
+                .map(|_| char::from(numbers.pick(b"0000123459")))
                 .collect()
         };
         let integer = digits(self, 12).trim_start_matches('0').to_owned();
@@ -557,9 +562,10 @@ fn round_trip(oid: u32, text: &str) -> (KeyValue, Vec<u8>) {
         .unwrap_or_else(|error| panic!("{text}: {error}"));
     assert!(rest.is_empty());
     assert_eq!(decoded, value, "type {oid}, {text}");
+    let parameter = codec.parameter(&decoded).unwrap();
     assert_eq!(
-        codec.parameter(&decoded),
-        codec.parameter(&value),
+        codec.parse(Some(parameter.as_bytes())).as_ref(),
+        Ok(&value),
         "type {oid}, {text}"
     );
     (value, bytes)
@@ -641,14 +647,14 @@ fn random_moments_survive_and_sort() {
     let (codec, zones) = (codec(1184), [0, -18_000, 19_800, 20_700, -12_600]);
     for _ in 0..20_000 {
         // The server's range: 4713 BC to 294276 AD.
-        let mut pick = || {
+        let mut moment = || {
             let ticks = numbers
                 .integer()
                 .clamp(-211_813_488_000_000_000, 9_223_371_331_199_999_999);
-            let offset = zones[numbers.below(5) as usize];
+            let offset = numbers.pick(&zones);
             KeyValue::Moment { ticks, offset }
         };
-        let (left, right) = (pick(), pick());
+        let (left, right) = (moment(), moment());
         for value in [&left, &right] {
             let mut out = Vec::new();
             codec.encode(value, &mut out);
@@ -676,8 +682,8 @@ fn random_bytes_never_panic() {
         let length = numbers.below(24);
         let bytes: Vec<u8> = (0..length)
             .map(|_| match numbers.below(3) {
-                0 => codes[numbers.below(15) as usize],
-                1 => b"0123456789-:TZ. "[numbers.below(16) as usize],
+                0 => numbers.pick(&codes),
+                1 => numbers.pick(b"0123456789-:TZ. "),
                 _ => numbers.below(256).to_le_bytes()[0],
             })
             .collect();

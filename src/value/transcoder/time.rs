@@ -47,8 +47,33 @@ pub(super) fn write_timestamp(text: &[u8], zoned: bool, out: &mut Vec<u8>) -> Wr
         name,
         "an ISO date and time",
     )?;
-    write_reading(reading, out);
+    match reading {
+        Reading::Finite(timestamp) => match as_spelled(text, timestamp) {
+            Some((date, clock)) => {
+                out.extend_from_slice(date);
+                out.push(b'T');
+                out.extend_from_slice(clock);
+                datetime::write_offset(timestamp.offset, out);
+            }
+            None => write_reading(reading, out),
+        },
+        _ => write_reading(reading, out),
+    }
     Ok(())
+}
+
+/// Returns date and time of day from the text itself, if RFC 3339 spells them the same: nearly
+/// always, and this is the shortest way.
+fn as_spelled(text: &[u8], timestamp: Timestamp) -> Option<(&[u8], &[u8])> {
+    let (date, rest) = text.split_at_checked("YYYY-MM-DD".len())?;
+    let [b' ', rest @ ..] = rest else { return None };
+    let end = rest
+        .iter()
+        .position(|byte| matches!(byte, b'+' | b'-' | b' '));
+    let clock = rest.get(..end.unwrap_or(rest.len()))?;
+    let trimmed = !clock.contains(&b'.') || clock.last() != Some(&b'0');
+    let same = timestamp.date.year > 0 && timestamp.offset % 60 == 0 && trimmed;
+    (same && timestamp.clock < DAY).then_some((date, clock))
 }
 
 fn write_reading(reading: Reading<Timestamp>, out: &mut Vec<u8>) {

@@ -380,3 +380,6 @@ fn is_predictable(table: &TableInfo, key: Option<&[String]>, types: &TypeRegistr
         })
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! Splits frames off the input.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| protocol::fuzzing::frame(data));

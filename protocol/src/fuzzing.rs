@@ -1,0 +1,179 @@
+//! Entry points for the fuzz targets. They return normally, or panic where something is wrong.
+
+use bytes::BytesMut;
+
+use crate::{
+    BackendMessage, Format, Limits, LogicalReplicationMessage, ParseContext, ReplicationMessage,
+    Session, SessionConfig, auth, frame,
+    frame::Frame,
+    testing::{backend_message as encode, logical_replication_message},
+};
+
+/// Splits frames off the input until there are no more.
+pub fn frame(data: &[u8]) {
+    // Small caps, so that short inputs reach them.
+    let limits = Limits {
+        control: 32,
+        description: 64,
+        report: 128,
+        data: 1 << 30,
+    };
+    let mut input = data;
+    loop {
+        let missing = frame::missing(input, &limits);
+        match Frame::split(input, &limits) {
+            Ok(Some(frame)) => {
+                assert_eq!(missing, 0);
+                let Some(rest) = input.get(frame.size()..) else {
+                    return;
+                };
+                assert_eq!(rest.len() + frame.body.len() + frame::HEADER, input.len());
+                input = rest;
+            }
+            Ok(None) => {
+                assert!(missing > 0);
+                return;
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// Parses one message by its tag and encodes it again; then takes the input as what a server sends.
+pub fn backend_message(data: &[u8]) {
+    if let Some((&tag, body)) = data.split_first()
+        && let Ok(message) = BackendMessage::parse(tag, body)
+    {
+        let mut out = BytesMut::new();
+        encode(&mut out, &message).unwrap_or_else(|error| unreachable!("{error}"));
+        let frame = Frame::split(&out, &Limits::default());
+        // What a cap refuses was short enough to be fuzzed, so it is a small one's.
+        if let Ok(Some(frame)) = frame {
+            assert_eq!(BackendMessage::parse(frame.tag, frame.body), Ok(message));
+        }
+        let _ = format!("{message:?}");
+    }
+    let whole = session(data, data.len().max(1));
+    let bytewise = session(data, 1);
+    assert_eq!(whole, bytewise);
+}
+
+/// Feeds a session pieces of the input and returns what came out.
+fn session(data: &[u8], piece: usize) -> (Vec<String>, BytesMut) {
+    let mut config = SessionConfig::new("user", [7; 24]);
+    config.password = Some("pencil".into());
+    config.allow_cleartext = true;
+    let mut events = Vec::new();
+    let sent = BytesMut::new();
+    let Ok(mut session) = Session::new(config) else {
+        return (events, sent);
+    };
+    let mut buffer = Vec::new();
+    for piece in data.chunks(piece) {
+        buffer.extend_from_slice(piece);
+        let mut consumed = 0;
+        while let Some(input) = buffer.get(consumed..) {
+            match session.handle_input(input) {
+                Ok(Some((size, event))) => {
+                    assert!(size > 0);
+                    consumed += size;
+                    events.push(format!("{event:?}"));
+                    // Asks for a bit of everything, whatever the state allows.
+                    if session.is_ready() {
+                        let _ = match events.len() % 3 {
+                            0 => session.query("a query"),
+                            1 => session
+                                .parse("", "a query", &[])
+                                .and_then(|()| session.describe_statement(""))
+                                .and_then(|()| session.bind("", "", &[], Format::Text)),
+                            _ => session.describe_portal(""),
+                        };
+                        let _ = session.execute("", 0);
+                        let _ = session.close_portal("");
+                        let _ = session.sync();
+                    } else if session.is_copy_both() {
+                        let _ = session.copy_done();
+                    }
+                }
+                Ok(None) => {
+                    assert!(session.is_closed() || session.needed(input) > 0);
+                    break;
+                }
+                Err(error) => {
+                    events.push(error.to_string());
+                    return (events, drain(session, sent));
+                }
+            }
+        }
+        buffer.drain(..consumed);
+    }
+    let sent = drain(session, sent);
+    (events, sent)
+}
+
+fn drain(mut session: Session, mut sent: BytesMut) -> BytesMut {
+    while let Some(bytes) = session.poll_transmit() {
+        sent.extend_from_slice(&bytes);
+    }
+    sent
+}
+
+/// Takes the input as the server's two SCRAM messages, joined by a zero byte.
+pub fn scram(data: &[u8]) {
+    let mut parts = data.splitn(2, |&byte| byte == 0);
+    auth::fuzz(
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
+}
+
+/// Parses the input as the content of a CopyData, and as a message of pgoutput in the context that
+/// the first byte chooses.
+pub fn pgoutput(data: &[u8]) {
+    let _ = ReplicationMessage::parse(data).map(|message| format!("{message:?}"));
+    let Some((context, data)) = context(data) else {
+        return;
+    };
+    let Ok(message) = LogicalReplicationMessage::parse(data, context) else {
+        return;
+    };
+    let _ = format!("{message:?}");
+    let tuples = match message {
+        LogicalReplicationMessage::Insert(insert) => [None, Some(insert.new)],
+        LogicalReplicationMessage::Update(update) => {
+            [update.old.map(|old| old.tuple()), Some(update.new)]
+        }
+        LogicalReplicationMessage::Delete(delete) => [Some(delete.old.tuple()), None],
+        _ => [None, None],
+    };
+    for tuple in tuples.into_iter().flatten() {
+        assert_eq!(tuple.iter().count(), tuple.len());
+    }
+    if let LogicalReplicationMessage::Relation(relation) = message {
+        assert_eq!(relation.columns().count(), relation.len());
+    }
+}
+
+/// Parses a message of pgoutput, encodes it, and parses that: nothing may be lost.
+pub fn pgoutput_round_trip(data: &[u8]) {
+    let Some((context, data)) = context(data) else {
+        return;
+    };
+    let Ok(message) = LogicalReplicationMessage::parse(data, context) else {
+        return;
+    };
+    let mut out = BytesMut::new();
+    logical_replication_message(&mut out, &message, context)
+        .unwrap_or_else(|error| unreachable!("{error}"));
+    assert_eq!(LogicalReplicationMessage::parse(&out, context), Ok(message));
+}
+
+fn context(data: &[u8]) -> Option<(ParseContext, &[u8])> {
+    let (&first, rest) = data.split_first()?;
+    let context = ParseContext {
+        protocol_version: first & 7,
+        in_stream_block: first & 8 != 0,
+        parallel_streaming: first & 16 != 0,
+    };
+    Some((context, rest))
+}

@@ -1,0 +1,198 @@
+//! The judgement of changes, without a server.
+
+use protocol::{Lsn, Oid, TupleData, Xid};
+
+use super::{LastChunk, Scan, Table, Verdict};
+use crate::backfill::{Position, TableScan, View};
+use crate::capture::state::{Mode, TableState};
+use crate::capture::visibility::{Barrier, Unseen};
+use crate::catalog::TableId;
+use crate::config::Resource;
+use crate::record::{Image, Operation, RowKey};
+use crate::value::{KeyCodec, TypeRegistry};
+
+const INT8: u32 = 20;
+const COMMIT: u64 = 1000;
+
+fn codec() -> KeyCodec {
+    KeyCodec::new(Oid::from(INT8), &TypeRegistry::default(), true)
+}
+
+fn key(number: i64) -> RowKey {
+    let text = number.to_string();
+    let values = [TupleData::Text(text.as_bytes())];
+    let image = Image {
+        values: &values,
+        key_only: false,
+    };
+    RowKey::of(&image, &[(0, codec())]).unwrap().unwrap()
+}
+
+fn view(text: &str) -> View {
+    View::Snapshot(text.parse().unwrap())
+}
+
+/// A table whose scan stands at 20, with the last chunk behind 10 if there is one.
+fn table(mode: Mode, chunk: Option<View>, comparable: bool) -> Table {
+    Table {
+        binding: 0,
+        state_key: "t".into(),
+        id: TableId::new("s", "t"),
+        resource: Resource::default(),
+        collection_key: Some(vec!["id".into()]),
+        transaction_ids: false,
+        info: None,
+        state: TableState {
+            mode,
+            ..TableState::default()
+        },
+        changed: false,
+        scan: mode.is_backfill().then(|| Scan {
+            table: TableScan {
+                target: "t".into(),
+                key_columns: vec![("id".into(), false)],
+                filter: None,
+                min_xid: None,
+                chunk_size: 10,
+                server_version: 150_000,
+            },
+            codecs: vec![codec()],
+            comparable,
+            position: Some(key(20)),
+            physical: Position::default(),
+            chunk: chunk.map(|view| LastChunk {
+                after: Some(key(10)),
+                view,
+                complete: false,
+            }),
+        }),
+        unseen: Unseen::default(),
+        barrier: Barrier::default(),
+    }
+}
+
+fn judge(table: &mut Table, operation: Operation, number: Option<i64>, xid: u32) -> Verdict {
+    let key = number.map(key);
+    table.judge(operation, key.as_ref(), Xid::from(xid), Lsn::from(COMMIT))
+}
+
+#[test]
+fn precise_leaves_to_a_chunk_what_it_holds_or_will_hold() {
+    use Verdict::{Drop, Emit};
+    // 100 is in the last chunk, 105 was running.
+    let snapshot = || Some(view("100:110:105"));
+    for (chunk, number, xid, verdict, waits) in [
+        (None, 20, 100, Emit, false),
+        (None, 21, 100, Drop, true),
+        (snapshot(), 10, 100, Emit, false),
+        (snapshot(), 11, 100, Drop, false),
+        (snapshot(), 20, 105, Emit, false),
+        (snapshot(), 20, 110, Emit, false),
+        (snapshot(), 21, 105, Drop, true),
+    ] {
+        let mut table = table(Mode::Backfill, chunk, true);
+        let found = judge(&mut table, Operation::Update, Some(number), xid);
+        assert_eq!(found, verdict, "{number} by {xid}");
+        if cfg!(not(feature = "unchecked-visibility")) {
+            assert_eq!(!table.unseen.is_empty(), waits, "{number} by {xid}");
+        }
+    }
+}
+
+#[test]
+fn the_last_chunk_covers_all_keys_behind_its_start() {
+    let mut table = table(Mode::Backfill, Some(view("100:110:105")), true);
+    table
+        .scan
+        .as_mut()
+        .unwrap()
+        .chunk
+        .as_mut()
+        .unwrap()
+        .complete = true;
+    assert_eq!(
+        judge(&mut table, Operation::Create, Some(99), 100),
+        Verdict::Drop
+    );
+    assert_eq!(
+        judge(&mut table, Operation::Create, Some(99), 105),
+        Verdict::Emit
+    );
+    assert!(table.unseen.is_empty());
+}
+
+#[test]
+fn what_cannot_be_placed_is_emitted_and_waited_for() {
+    for (mode, comparable, number) in [
+        (Mode::Backfill, false, Some(5)),
+        (Mode::Backfill, true, None),
+        (Mode::UnfilteredBackfill, false, Some(5)),
+        (Mode::UnfilteredBackfill, true, Some(21)),
+        (Mode::KeylessBackfill, true, None),
+    ] {
+        let mut table = table(mode, Some(view("100:110:105")), comparable);
+        assert_eq!(
+            judge(&mut table, Operation::Update, number, 100),
+            Verdict::Emit,
+            "{mode:?}"
+        );
+        assert_eq!(
+            table.unseen.is_empty(),
+            cfg!(feature = "unchecked-visibility"),
+            "{mode:?}"
+        );
+    }
+}
+
+#[test]
+fn an_unfiltered_scan_emits_what_its_chunk_contains() {
+    // A deletion, for one: the insertion before it was emitted from the stream.
+    let mut table = table(Mode::UnfilteredBackfill, Some(view("100:110:105")), true);
+    assert_eq!(
+        judge(&mut table, Operation::Delete, Some(15), 100),
+        Verdict::Emit
+    );
+    assert!(table.unseen.is_empty());
+}
+
+#[test]
+fn deletions_are_emitted_where_chunks_leave_rows_out() {
+    for (number, xid) in [(15, 100), (25, 100)] {
+        let mut table = table(Mode::Backfill, Some(view("100:110:105")), true);
+        table.scan.as_mut().unwrap().table.min_xid = Some(5);
+        assert_eq!(
+            judge(&mut table, Operation::Delete, Some(number), xid),
+            Verdict::Emit
+        );
+        assert_eq!(
+            judge(&mut table, Operation::Update, Some(number), xid),
+            Verdict::Drop
+        );
+    }
+}
+
+#[test]
+fn a_pending_table_leaves_everything_to_its_first_chunk() {
+    let mut table = table(Mode::Pending, None, true);
+    assert_eq!(
+        judge(&mut table, Operation::Delete, Some(1), 7),
+        Verdict::Drop
+    );
+    assert_eq!(
+        table.unseen.is_empty(),
+        cfg!(feature = "unchecked-visibility")
+    );
+}
+
+#[test]
+fn a_table_that_is_not_scanned_has_nothing_to_wait_for() {
+    for (mode, verdict) in [
+        (Mode::Active, Verdict::Emit),
+        (Mode::Missing, Verdict::Drop),
+        (Mode::Ignore, Verdict::Drop),
+    ] {
+        let mut table = table(mode, None, true);
+        assert_eq!(judge(&mut table, Operation::Update, Some(1), 7), verdict);
+        assert!(table.unseen.is_empty());
+    }
+}
