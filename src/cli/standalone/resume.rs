@@ -2,10 +2,10 @@
 //!
 //! A run that was stopped amid a chunk has printed rows that are in no checkpoint. The engine
 //! counts on such rows never having been seen: it leaves changes of keys that are still to be read
-//! to the chunk that will read them. A row that was printed and then deleted would so never be taken
-//! back, since no chunk has it any more. So from the second run on, a table that is being read has
-//! all of its changes printed, of whatever key; those since the last checkpoint lead to the same end
-//! whether or not they were printed before.
+//! to the chunk that will read them. A row that was printed and then deleted would so never be
+//! taken back, since no chunk has it any more. So from the second run on, a table that is being
+//! read has all of its changes printed, of whatever key; those since the last checkpoint lead to
+//! the same end whether or not they were printed before.
 
 use crate::capture::{Binding, Mode, State, TableState};
 use crate::config::{BackfillMode, Config};
