@@ -545,6 +545,61 @@ fn nothing_is_lost_to_kills_and_nothing_confirmed_that_is_not_in_the_state() {
     assert_eq!(names, [""; 0]);
 }
 
+/// Kills the command amid a chunk, of which so many lines were read, and then deletes all rows that
+/// were printed.
+fn rows_of_no_checkpoint(lines: usize, mode: &str) {
+    let server = Lease::take(Version::MAIN);
+    let mut client = database(&server);
+    client
+        .batch_execute(
+            "create table public.t(id int primary key, v text);
+             insert into public.t select i, repeat('x', 5000) from generate_series(1, 400) i",
+        )
+        .expect("a table");
+    let mut place = Place::new();
+    let config = place.write("config.yaml", &configuration(&server));
+    let state = place.state_path();
+    let arguments = ["--config", &config, "--state", &state];
+    // A chunk is more than the pipe holds, so it waits for its reader.
+    let mut child = command(&arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let output = BufReader::new(child.stdout.take().expect("piped"));
+    let mut documents: Vec<Document> = output
+        .lines()
+        .take(lines)
+        .map(|line| document(&line.expect("a line")))
+        .collect();
+    child.kill().expect("it can be killed");
+    child.wait().expect("it can be waited for");
+    assert_eq!(documents.len(), lines);
+    assert_eq!(place.state()["bindingStateV1"]["public%2Ft"]["mode"], mode);
+
+    client
+        .batch_execute(&format!("delete from public.t where id <= {lines}"))
+        .expect("changes");
+    let to_the_end = [&arguments[..], &["--exit-when-caught-up"]].concat();
+    documents.extend(place.start(&to_the_end).finish().0);
+    let reduced = reduce(documents.iter(), &["id"]);
+    assert_same_rows(
+        "public.t",
+        &table(&mut client, "public.t", &["id"]),
+        &reduced,
+    );
+}
+
+#[test]
+fn rows_that_were_printed_before_the_first_chunk_s_checkpoint_can_be_deleted() {
+    rows_of_no_checkpoint(10, "Pending");
+}
+
+#[test]
+fn rows_that_were_printed_before_a_later_chunk_s_checkpoint_can_be_deleted() {
+    rows_of_no_checkpoint(110, "Backfill");
+}
+
 #[test]
 fn a_state_that_cannot_be_used_is_refused_and_left_alone() {
     let mut place = Place::new();
