@@ -1,15 +1,17 @@
 //! The command line.
 //!
-//! Without arguments the connector serves the Flow capture protocol on standard input and output.
+//! Without arguments the connector serves the Flow capture protocol on standard input and output;
+//! `capture` runs one by itself.
 
 mod discover;
 mod open;
 mod service;
+mod standalone;
 mod validate;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
@@ -22,12 +24,20 @@ use crate::logging;
 /// LOG_LEVEL say how it logs on standard error.
 #[derive(Debug, Parser)]
 #[command(version)]
-struct Arguments {}
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Capture(standalone::Arguments),
+}
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let Arguments {} = Arguments::parse();
-    let result = logging::init().and_then(|()| run());
+    let arguments = Arguments::parse();
+    let result = logging::init().and_then(|()| run(arguments.command));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -37,7 +47,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<()> {
+fn run(command: Option<Command>) -> Result<()> {
     logging::status("Initializing connector");
     // The session itself runs on this thread, which may block while its output is taken; status
     // updates and acknowledgements go on beside it.
@@ -47,13 +57,20 @@ fn run() -> Result<()> {
         .build()?;
     let result = runtime.block_on(async {
         tokio::select! {
-            result = service::serve() => result,
+            result = work(command) => result,
             signal = stop_signal() => Err(signal),
         }
     });
     // A read of standard input that is under way cannot be cancelled, and nobody waits for it.
     runtime.shutdown_background();
     result
+}
+
+async fn work(command: Option<Command>) -> Result<()> {
+    match command {
+        None => service::serve().await,
+        Some(Command::Capture(arguments)) => Box::pin(standalone::capture(&arguments)).await,
+    }
 }
 
 /// Waits for a signal that asks the process to stop.

@@ -38,26 +38,31 @@ pub(super) async fn validate(request: &Validate) -> Result<Validated> {
     if let Some(last) = &request.last_capture {
         problems.extend(unexpected_changes(&bindings, &backfills, last)?);
     }
-    let mut client = Client::connect(&ConnectConfig::new(&config)?, Purpose::Query).await?;
-    if let Err(error) = check(&mut client, &config, &bindings, SlotUse::Undecided).await {
-        if problems.is_empty() || error.kind() != ErrorKind::Prerequisite {
+    check_all(&config, &bindings, &problems).await?;
+    Ok(Validated { bindings: answer })
+}
+
+/// Checks the prerequisites, and fails with what they lack and with the problems found before, at
+/// once.
+pub(super) async fn check_all(
+    config: &Config,
+    bindings: &[Binding],
+    problems: &[String],
+) -> Result<()> {
+    let mut client = Client::connect(&ConnectConfig::new(config)?, Purpose::Query).await?;
+    let checked = check(&mut client, config, bindings, SlotUse::Undecided).await;
+    let problems = problems.join("\n - ");
+    let text = match checked {
+        Ok(_) if problems.is_empty() => return Ok(()),
+        Ok(_) => {
+            format!("the capture cannot run due to the following error(s):\n - {problems}")
+        }
+        Err(error) if problems.is_empty() || error.kind() != ErrorKind::Prerequisite => {
             return Err(error);
         }
-        return Err(Error::new(
-            ErrorKind::Prerequisite,
-            format!("{error}\n - {}", problems.join("\n - ")),
-        ));
-    }
-    if !problems.is_empty() {
-        return Err(Error::new(
-            ErrorKind::Prerequisite,
-            format!(
-                "the capture cannot run due to the following error(s):\n - {}",
-                problems.join("\n - ")
-            ),
-        ));
-    }
-    Ok(Validated { bindings: answer })
+        Err(error) => format!("{error}\n - {problems}"),
+    };
+    Err(Error::new(ErrorKind::Prerequisite, text))
 }
 
 /// Checks that the tables of a published task are there.
@@ -111,7 +116,7 @@ fn binding(resource: Resource, state_key: String, collection: &CollectionSpec) -
 }
 
 /// Bindings that contradict themselves, or each other.
-fn contradictions(bindings: &[Binding]) -> Vec<String> {
+pub(super) fn contradictions(bindings: &[Binding]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut seen = HashMap::new();
     for binding in bindings {

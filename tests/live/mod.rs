@@ -1,6 +1,7 @@
 //! Tests against live servers.
 
 mod chaos;
+mod cli;
 mod golden;
 mod matrix;
 mod requests;

@@ -117,8 +117,8 @@ show_documents() {
 }
 
 run_capture() {
-    LOG_FORMAT=text "$binary" capture --config "$folder/capture.json" \
-        --state "$folder/state.json" > >(show_documents) 2> >(cut -c1-160 | sed 's/^/  | /' >&2) &
+    "$binary" capture --config "$folder/capture.json" --state "$folder/state.json" \
+        > >(show_documents) 2> >(sed -u 's/^\(.\{160\}\).*/\1/; s/^/  | /' >&2) &
     capture=$!
 }
 
@@ -139,18 +139,29 @@ say 'Capturing, while the tables change'
 make_changes &
 changes=$!
 run_capture
-sleep "${DEMO_SECONDS:-6}"
-
-say 'Killing the capture (SIGKILL); its state file:'
+for _ in $(seq 3000); do
+    if grep -q '"scanned"' "$folder/state.json" 2>/dev/null; then
+        break
+    fi
+    sleep 0.01
+done
 kill -9 "$capture"
 wait "$capture" 2>/dev/null || true
 sleep 0.3
-sed 's/^/  /' "$folder/state.json" | cut -c1-400
-echo
+say 'Killed (SIGKILL) while it was reading the tables. Its state file, the last checkpoint:'
+show_state() {
+    sed 's/^/  /' "$folder/state.json" | cut -c1-400
+    sql -Atc "select '  the server keeps its log from ' || confirmed_flush_lsn || ' on'
+        from pg_replication_slots"
+}
+show_state
 
 say 'Starting it again: it goes on from there'
 run_capture
 sleep "${DEMO_SECONDS:-6}"
+
+say 'The checkpoint by now:'
+show_state
 
 say 'Done. Stopping the capture and the server, and removing everything'
 kill -INT "$capture" 2>/dev/null || true

@@ -1,0 +1,147 @@
+//! What a state means where output cannot be taken back.
+//!
+//! A run that was stopped amid a chunk has printed rows that are in no checkpoint. The engine
+//! counts on such rows never having been seen: it leaves changes of keys that are still to be read
+//! to the chunk that will read them. A row that was printed and then deleted would so never be
+//! taken back, since no chunk has it any more. So from the second run on, a table that is being
+//! read has all of its changes printed, of whatever key; those since the last checkpoint lead to
+//! the same end whether or not they were printed before.
+
+use crate::capture::{Binding, Mode, State, TableState};
+use crate::config::{BackfillMode, Config};
+
+/// Makes every change since the state's position count.
+pub(super) fn count_all_changes(state: &mut State, config: &Config, bindings: &[Binding]) {
+    if state.cursor.is_none() {
+        // Rows are printed only after a first position is in the state.
+        return;
+    }
+    for binding in bindings {
+        let Some(entry) = state.bindings.get_mut(&binding.state_key) else {
+            continue;
+        };
+        match entry.mode {
+            Mode::Backfill => entry.mode = Mode::UnfilteredBackfill,
+            Mode::Pending => *entry = activated(binding, config),
+            Mode::UnfilteredBackfill
+            | Mode::KeylessBackfill
+            | Mode::Active
+            | Mode::Missing
+            | Mode::Ignore => {}
+        }
+    }
+}
+
+/// The state of a table whose first chunk may have been printed.
+fn activated(binding: &Binding, config: &Config) -> TableState {
+    let resource = &binding.resource;
+    let key_columns = match resource.mode {
+        BackfillMode::WithoutPrimaryKey => None,
+        _ if resource.primary_key.is_empty() => binding.key_columns(),
+        _ => Some(resource.primary_key.clone()),
+    };
+    let skipped = config
+        .skip_backfills
+        .skips(&resource.namespace, &resource.stream);
+    let mode = match resource.mode {
+        _ if skipped => Mode::Active,
+        BackfillMode::OnlyChanges => Mode::Active,
+        BackfillMode::WithoutPrimaryKey => Mode::KeylessBackfill,
+        BackfillMode::Automatic | BackfillMode::Normal | BackfillMode::Precise => {
+            Mode::UnfilteredBackfill
+        }
+    };
+    TableState {
+        mode,
+        key_columns,
+        ..TableState::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Resource;
+
+    fn binding(mode: BackfillMode) -> Binding {
+        Binding {
+            resource: Resource {
+                mode,
+                namespace: "public".to_owned(),
+                stream: "t".to_owned(),
+                ..Resource::default()
+            },
+            state_key: "t".to_owned(),
+            key: vec!["/id".to_owned()],
+            transaction_ids: false,
+        }
+    }
+
+    fn resumed(state: &str, binding: &Binding, advanced: &str) -> TableState {
+        let config =
+            format!(r#"{{"address":"a","user":"u","password":"p","advanced":{{{advanced}}}}}"#);
+        let config = Config::parse(&config).unwrap();
+        let mut state = State::parse(state).unwrap();
+        count_all_changes(&mut state, &config, std::slice::from_ref(binding));
+        state.bindings.remove("t").unwrap()
+    }
+
+    #[test]
+    fn a_table_amid_its_scan_goes_on_from_there_with_all_changes() {
+        let state = r#"{"cursor":"0/1","bindingStateV1":{"t":{"mode":"Backfill","key_columns":["id"],"scanned":"FQM=","backfilled":3}}}"#;
+        let table = resumed(state, &binding(BackfillMode::Precise), "");
+        assert_eq!(table.mode, Mode::UnfilteredBackfill);
+        assert_eq!(table.scanned.0.as_deref(), Some(&[0x15, 3][..]));
+        assert_eq!(table.backfilled, 3);
+        for mode in [
+            "KeylessBackfill",
+            "UnfilteredBackfill",
+            "Active",
+            "Missing",
+            "Ignore",
+        ] {
+            let table = resumed(
+                &state.replace("\"Backfill", &format!("\"{mode}")),
+                &binding(BackfillMode::Automatic),
+                "",
+            );
+            assert_eq!(format!("{:?}", table.mode), mode);
+        }
+    }
+
+    #[test]
+    fn a_table_that_was_about_to_be_scanned_counts_as_begun() {
+        let state = r#"{"cursor":"0/1","bindingStateV1":{"t":{"mode":"Pending"}}}"#;
+        let id = Some(vec!["id".to_owned()]);
+        for (mode, expected, key) in [
+            (BackfillMode::Automatic, Mode::UnfilteredBackfill, &id),
+            (BackfillMode::Precise, Mode::UnfilteredBackfill, &id),
+            (BackfillMode::OnlyChanges, Mode::Active, &id),
+            (
+                BackfillMode::WithoutPrimaryKey,
+                Mode::KeylessBackfill,
+                &None,
+            ),
+        ] {
+            let table = resumed(state, &binding(mode), "");
+            assert_eq!(
+                (table.mode, &table.key_columns),
+                (expected, key),
+                "{mode:?}"
+            );
+        }
+        let mut other = binding(BackfillMode::Automatic);
+        other.resource.primary_key = vec!["code".to_owned()];
+        let table = resumed(state, &other, "");
+        assert_eq!(table.key_columns, Some(vec!["code".to_owned()]));
+        let table = resumed(state, &other, r#""skip_backfills":"public.t""#);
+        assert_eq!(table.mode, Mode::Active);
+    }
+
+    #[test]
+    fn before_there_is_a_position_nothing_was_printed() {
+        let state = r#"{"bindingStateV1":{"t":{"mode":"Pending"}}}"#;
+        let table = resumed(state, &binding(BackfillMode::Automatic), "");
+        assert_eq!(table.mode, Mode::Pending);
+    }
+}

@@ -1,0 +1,383 @@
+//! Documents as lines of standard output, checkpoints in the state file.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use tracing::info;
+
+use super::state_file::StateFile;
+use crate::capture::{Acknowledgements, Sink};
+use crate::error::{Error, ErrorKind, Result};
+use crate::json;
+
+/// Documents are written out once there are so many bytes of them, and at checkpoints.
+const WRITE_SIZE: usize = 256 * 1024;
+/// A buffer that a large document has stretched beyond this is not kept.
+const MAX_IDLE_BUFFER: usize = 4 * 1024 * 1024;
+/// How often it is said how far the capture is, while documents come.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What documents are written to.
+pub(super) trait Output: Write {
+    /// Makes what was written survive the machine, where that can be.
+    fn persist(&mut self) -> io::Result<()>;
+}
+
+/// Standard output. If it is a file of a disk, a state must not get there before its documents.
+#[derive(Debug)]
+pub(super) struct Stdout {
+    file: File,
+    is_regular: bool,
+}
+
+impl Stdout {
+    pub(super) fn new(file: File) -> Self {
+        let is_regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        Self { file, is_regular }
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Output for Stdout {
+    fn persist(&mut self) -> io::Result<()> {
+        if self.is_regular {
+            self.file.sync_data()
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Prints each document as `["collection", {...}]` on a line of its own.
+///
+/// Documents do not wait for their checkpoint: what is printed cannot be taken back, so there is
+/// nothing to be gained. A line is printed whole or, by a process that is killed, as the last.
+#[derive(Debug)]
+pub(super) struct LineSink<W> {
+    output: W,
+    /// `["collection", ` of each binding.
+    prefixes: Vec<Vec<u8>>,
+    buffer: Vec<u8>,
+    /// Where the document that was begun last starts.
+    document: usize,
+    uncommitted: u64,
+    /// Documents that wait in the buffer, which is not to be said of them.
+    unwritten: u64,
+    /// `None` keeps no state.
+    state: Option<StateFile>,
+    report: Report,
+}
+
+impl<W: Output> LineSink<W> {
+    pub(super) fn new(output: W, collections: &[String], state: Option<StateFile>) -> Self {
+        let prefix = |collection: &String| {
+            let mut prefix = b"[".to_vec();
+            json::write_str(collection, &mut prefix);
+            prefix.extend_from_slice(b", ");
+            prefix
+        };
+        Self {
+            output,
+            prefixes: collections.iter().map(prefix).collect(),
+            buffer: Vec::new(),
+            document: 0,
+            uncommitted: 0,
+            unwritten: 0,
+            state,
+            report: Report::new(),
+        }
+    }
+
+    fn write_out(&mut self) -> Result<()> {
+        let result = self.output.write_all(&self.buffer);
+        if result.is_ok() {
+            self.report.documents += std::mem::take(&mut self.unwritten);
+            self.report.bytes += self.buffer.len() as u64;
+        }
+        self.buffer.clear();
+        if self.buffer.capacity() > MAX_IDLE_BUFFER {
+            self.buffer.shrink_to(WRITE_SIZE);
+        }
+        result.map_err(gone)
+    }
+}
+
+#[cold]
+fn gone(error: io::Error) -> Error {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Error::new(
+            ErrorKind::Shutdown,
+            "stopped, since nobody reads standard output any more; what came after the last \
+             checkpoint is captured again by the next run",
+        );
+    }
+    Error::new(ErrorKind::Io, "standard output cannot be written to").with_source(error)
+}
+
+impl<W: Output> Sink for LineSink<W> {
+    fn opened(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    #[inline]
+    fn begin_document(&mut self, binding: u32) {
+        let prefix = usize::try_from(binding)
+            .ok()
+            .and_then(|index| self.prefixes.get(index));
+        debug_assert!(prefix.is_some(), "a binding that the task does not have");
+        self.buffer
+            .extend_from_slice(prefix.map_or(&[], Vec::as_slice));
+        self.document = self.buffer.len();
+    }
+
+    #[inline]
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    #[inline]
+    fn end_document(&mut self) -> Result<()> {
+        let length = self.buffer.len().saturating_sub(self.document) as u64;
+        self.uncommitted += length;
+        self.unwritten += 1;
+        self.buffer.extend_from_slice(b"]\n");
+        if self.buffer.len() >= WRITE_SIZE {
+            self.write_out()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn sourced_schema(&mut self, _binding: u32, _schema: &str) -> Result<()> {
+        // Nobody keeps a collection's schema here.
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, patch: &str, acknowledged: &Acknowledgements) -> Result<()> {
+        self.write_out()?;
+        self.output.flush().map_err(gone)?;
+        if let Some(state) = &mut self.state {
+            if self.uncommitted > 0 {
+                self.output.persist().map_err(gone)?;
+            }
+            state.commit(patch)?;
+        }
+        self.uncommitted = 0;
+        acknowledged.acknowledge(1)?;
+        self.report.checkpoint();
+        Ok(())
+    }
+
+    fn uncommitted_bytes(&self) -> u64 {
+        self.uncommitted
+    }
+}
+
+/// How much has been written, for a person who watches.
+#[derive(Debug)]
+struct Report {
+    documents: u64,
+    bytes: u64,
+    checkpoints: u64,
+    started: Instant,
+    /// When it was said last, and how many documents there were.
+    said: (Instant, u64),
+}
+
+impl Report {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            documents: 0,
+            bytes: 0,
+            checkpoints: 0,
+            started: now,
+            said: (now, 0),
+        }
+    }
+
+    fn checkpoint(&mut self) {
+        self.checkpoints += 1;
+        let (when, documents) = self.said;
+        let elapsed = when.elapsed();
+        if documents == self.documents || elapsed < REPORT_INTERVAL {
+            return;
+        }
+        self.said = (Instant::now(), self.documents);
+        info!(
+            documents = self.documents,
+            checkpoints = self.checkpoints,
+            megabytes = self.bytes / 1_000_000,
+            per_second = per_second(self.documents - documents, elapsed),
+            "captured so far"
+        );
+    }
+}
+
+impl Drop for Report {
+    /// However the run ends.
+    fn drop(&mut self) {
+        info!(
+            documents = self.documents,
+            checkpoints = self.checkpoints,
+            megabytes = self.bytes / 1_000_000,
+            seconds = self.started.elapsed().as_secs(),
+            "captured in this run"
+        );
+    }
+}
+
+fn per_second(documents: u64, elapsed: Duration) -> u64 {
+    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    documents.saturating_mul(1000) / millis.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// Notes what happens to it.
+    #[derive(Default)]
+    struct Recorder {
+        events: Rc<RefCell<Vec<String>>>,
+        error: Option<io::ErrorKind>,
+    }
+
+    impl Write for Recorder {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if let Some(kind) = self.error {
+                return Err(kind.into());
+            }
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            self.events.borrow_mut().push(text);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.events.borrow_mut().push("flush".to_owned());
+            Ok(())
+        }
+    }
+
+    impl Output for Recorder {
+        fn persist(&mut self) -> io::Result<()> {
+            self.events.borrow_mut().push("persist".to_owned());
+            Ok(())
+        }
+    }
+
+    fn put(sink: &mut LineSink<Recorder>, binding: u32, document: &str) -> Result<()> {
+        sink.begin_document(binding);
+        sink.buffer().extend_from_slice(document.as_bytes());
+        sink.end_document()
+    }
+
+    #[test]
+    fn a_document_is_a_line_with_its_collection() {
+        let output = Recorder::default();
+        let events = Rc::clone(&output.events);
+        let collections = ["acme/a".to_owned(), "acme/\"b\"\n".to_owned()];
+        let mut sink = LineSink::new(output, &collections, None);
+        put(&mut sink, 0, r#"{"id":1}"#).unwrap();
+        put(&mut sink, 1, r#"{"id":2}"#).unwrap();
+        assert!(events.borrow().is_empty());
+        assert_eq!(sink.uncommitted_bytes(), 16);
+        let acknowledgements = Acknowledgements::default();
+        acknowledgements.sent(None);
+        sink.checkpoint(r#"{"cursor":null}"#, &acknowledgements)
+            .unwrap();
+        assert_eq!(sink.uncommitted_bytes(), 0);
+        // It has been acknowledged, so there is nothing more to acknowledge.
+        assert!(acknowledgements.acknowledge(1).is_err());
+        assert_eq!(
+            *events.borrow(),
+            [
+                "[\"acme/a\", {\"id\":1}]\n[\"acme/\\\"b\\\"\\n\", {\"id\":2}]\n",
+                "flush"
+            ]
+        );
+    }
+
+    #[test]
+    fn many_documents_are_written_before_the_checkpoint_in_large_pieces() {
+        let output = Recorder::default();
+        let events = Rc::clone(&output.events);
+        let mut sink = LineSink::new(output, &["a".to_owned()], None);
+        let document = format!("{{\"v\":\"{}\"}}", "x".repeat(1000));
+        for _ in 0..1000 {
+            put(&mut sink, 0, &document).unwrap();
+        }
+        let events = events.borrow();
+        assert!((3..10).contains(&events.len()), "{}", events.len());
+        assert!(
+            events
+                .iter()
+                .all(|text| text.len() >= WRITE_SIZE && text.ends_with("]\n"))
+        );
+    }
+
+    #[test]
+    fn a_checkpoint_is_in_the_state_after_its_documents_are_out_and_then_acknowledged() {
+        let folder =
+            std::env::temp_dir().join(format!("source-postgres-sink-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("state.json");
+        let (state, _) = StateFile::open(&path).unwrap();
+        let output = Recorder::default();
+        let events = Rc::clone(&output.events);
+        let mut sink = LineSink::new(output, &["a".to_owned()], Some(state));
+        let acknowledgements = Acknowledgements::default();
+        put(&mut sink, 0, "{}").unwrap();
+        acknowledgements.sent(None);
+        sink.checkpoint(r#"{"cursor":"0/10"}"#, &acknowledgements)
+            .unwrap();
+        assert_eq!(*events.borrow(), ["[\"a\", {}]\n", "flush", "persist"]);
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "{\"cursor\":\"0/10\"}\n"
+        );
+
+        // Where the output fails, neither moves on.
+        sink.output.error = Some(io::ErrorKind::StorageFull);
+        put(&mut sink, 0, "{}").unwrap();
+        acknowledgements.sent(None);
+        let error = sink
+            .checkpoint(r#"{"cursor":"0/20"}"#, &acknowledgements)
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "{\"cursor\":\"0/10\"}\n"
+        );
+        assert!(acknowledgements.acknowledge(1).is_ok());
+        drop(sink);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_ends_the_capture_as_if_asked_to_stop() {
+        let output = Recorder {
+            error: Some(io::ErrorKind::BrokenPipe),
+            ..Recorder::default()
+        };
+        let mut sink = LineSink::new(output, &["a".to_owned()], None);
+        put(&mut sink, 0, "{}").unwrap();
+        let error = sink
+            .checkpoint("{}", &Acknowledgements::default())
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Shutdown);
+    }
+}

@@ -1,0 +1,732 @@
+//! `source-postgres capture`: without Flow, on files.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use postgres::Client;
+use serde_json::{Value, json};
+
+use crate::support::folder::Guarded;
+use crate::support::postgres::{Lease, Server, Version, query, value};
+use crate::support::reduce::{assert_same_rows, reduce, table};
+use crate::support::task::Document;
+use crate::support::wait;
+
+/// A folder with what the command reads and writes.
+struct Place {
+    folder: Guarded,
+    runs: usize,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            folder: Guarded::new("cli"),
+            runs: 0,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        fs::write(&path, text).expect("a file is written");
+        path.to_str().expect("UTF-8").to_owned()
+    }
+
+    fn state_path(&self) -> String {
+        self.path("state.json").to_str().expect("UTF-8").to_owned()
+    }
+
+    /// The state, null if there is none yet.
+    fn state(&self) -> Value {
+        match fs::read_to_string(self.path("state.json")) {
+            Ok(text) => {
+                serde_json::from_str(&text).expect("the state is whole whenever it is read")
+            }
+            Err(_) => Value::Null,
+        }
+    }
+
+    /// Starts the command, with its output in files.
+    fn start(&mut self, arguments: &[&str]) -> Run {
+        self.runs += 1;
+        let output = self.path(&format!("output{}", self.runs));
+        let log = self.path(&format!("log{}", self.runs));
+        let file = |path: &Path| File::create(path).expect("a file is made");
+        let child = command(arguments)
+            .stdout(file(&output))
+            .stderr(file(&log))
+            .spawn()
+            .expect("it starts");
+        Run { child, output, log }
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    // The signal reaches it when the test's thread ends, so that none is left behind.
+    let mut command = Command::new("setpriv");
+    command
+        .args([
+            "--pdeathsig",
+            "KILL",
+            env!("CARGO_BIN_EXE_source-postgres"),
+            "capture",
+        ])
+        .args(arguments)
+        .stdin(Stdio::null());
+    for name in ["SHUTDOWN_AFTER_POLLING", "LOG_LEVEL", "LOG_FORMAT"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A running command.
+struct Run {
+    child: Child,
+    output: PathBuf,
+    log: PathBuf,
+}
+
+impl Run {
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("the log is UTF-8")
+    }
+
+    /// The documents so far, under their collections' names. A line that is not whole is left out.
+    fn documents(&self) -> Vec<Document> {
+        let text = fs::read_to_string(&self.output).expect("the output is UTF-8");
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(document).collect()
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        wait::until("the end of the command", || {
+            self.child.try_wait().expect("a child can be waited for")
+        })
+    }
+
+    /// Waits for the end, which has to be a success.
+    fn finish(mut self) -> (Vec<Document>, String) {
+        let status = self.wait();
+        assert!(status.success(), "{status}\n{}", self.log());
+        (self.documents(), self.log())
+    }
+
+    /// Waits for the end, which has to be a failure, and returns the log.
+    fn fail(mut self) -> String {
+        let status = self.wait();
+        assert_eq!(status.code(), Some(1), "{}", self.log());
+        self.log()
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        let status = self.child.wait().expect("it can be waited for");
+        assert_eq!(
+            status.signal(),
+            Some(9),
+            "it has ended by itself\n{}",
+            self.log()
+        );
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn document(line: &str) -> Document {
+    let mut parts: Vec<Value> =
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    assert_eq!(parts.len(), 2, "{line}");
+    let value = parts.remove(1);
+    let table = parts[0].as_str().expect("the collection's name").to_owned();
+    assert_eq!(
+        line,
+        format!("[{}, {}]", parts[0], compacted(line)),
+        "not compact"
+    );
+    Document { table, value }
+}
+
+/// The document as it is spelled in a line.
+fn compacted(line: &str) -> &str {
+    let start = line.find(", ").expect("it is there") + 2;
+    &line[start..line.len() - 1]
+}
+
+fn database(server: &Server) -> Client {
+    server
+        .connect("postgres")
+        .batch_execute("create database cli")
+        .expect("a database");
+    server.connect("cli")
+}
+
+/// The configuration in YAML.
+fn configuration(server: &Server) -> String {
+    format!(
+        "# Of a test.\naddress: {}\ndatabase: cli\nuser: postgres\ncredentials:\n  auth_type: \
+         UserPassword\n  password: 'hunter2'\nhistoryMode: false\nadvanced: {{backfill_chunk_size: \
+         100}}\n",
+        server.address()
+    )
+}
+
+fn of<'a>(documents: &'a [Document], collection: &str) -> Vec<&'a Document> {
+    let mut found: Vec<_> = documents
+        .iter()
+        .filter(|document| document.table == collection)
+        .collect();
+    found.sort_by_key(|document| document.value["id"].as_i64());
+    found
+}
+
+fn confirmed(client: &mut Client) -> String {
+    value(
+        client,
+        "select confirmed_flush_lsn from pg_replication_slots where slot_name = 'flow_slot'",
+    )
+}
+
+#[test]
+fn a_configuration_alone_captures_what_is_discovered_and_goes_on_from_its_state() {
+    let server = Lease::take(Version::MAIN);
+    let mut client = database(&server);
+    client
+        .batch_execute(
+            "create schema \"Shop\";
+             create table \"Shop\".\"Or ders\"(id int primary key, note text);
+             insert into \"Shop\".\"Or ders\" select i, 'n' || i from generate_series(1, 250) i;
+             create table public.visits(page text);
+             insert into public.visits values ('/a'), ('/b')",
+        )
+        .expect("tables");
+    let mut place = Place::new();
+    let config = place.write("config.yaml", &configuration(&server));
+    let state = place.state_path();
+    let arguments = [
+        "--config",
+        &config,
+        "--state",
+        &state,
+        "--exit-when-caught-up",
+    ];
+
+    let (documents, log) = place.start(&arguments).finish();
+    let orders = of(&documents, "shop/or_ders");
+    let ids: Vec<_> = orders
+        .iter()
+        .map(|d| d.value["id"].as_i64().unwrap())
+        .collect();
+    assert_eq!(ids, (1..=250).collect::<Vec<_>>());
+    assert!(orders.iter().all(|document| document.is_snapshot()));
+    assert_eq!(of(&documents, "public/visits").len(), 2);
+    assert_eq!(documents.len(), 252);
+    assert!(
+        !log.contains("hunter2") && !log.contains("\"level\":"),
+        "{log}"
+    );
+    assert!(log.contains("captured in this run documents=252"), "{log}");
+    // What was missing has been made.
+    assert_eq!(
+        value(
+            &mut client,
+            "select count(*) from pg_publication where pubname = 'flow_publication'"
+        ),
+        "1"
+    );
+    assert_eq!(
+        value(&mut client, "select count(*) from public.flow_watermarks"),
+        "1"
+    );
+    let first = place.state();
+    let entry = &first["bindingStateV1"]["Shop%2FOr%20ders"];
+    assert_eq!(
+        entry,
+        &json!({"mode": "Active", "key_columns": ["id"], "backfilled": 250}),
+        "{first}"
+    );
+    assert_eq!(first["bindingStateV1"]["public%2Fvisits"]["mode"], "Active");
+    let cursor = first["cursor"].as_str().expect("a position").to_owned();
+    assert_eq!(confirmed(&mut client), cursor);
+
+    client
+        .batch_execute(
+            "update \"Shop\".\"Or ders\" set note = 'new' where id = 7;
+             delete from \"Shop\".\"Or ders\" where id = 8;
+             insert into public.visits values ('/c');
+             create table public.later(id int primary key);
+             insert into public.later values (1);
+             alter publication flow_publication add table public.later",
+        )
+        .expect("changes");
+    let mut run = command(&["--config", "-", "--state", &state]);
+    run.env("SHUTDOWN_AFTER_POLLING", "yes")
+        .stdin(Stdio::piped());
+    run.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = run.spawn().expect("it starts");
+    let mut input = child.stdin.take().expect("piped");
+    input
+        .write_all(configuration(&server).as_bytes())
+        .expect("it reads");
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    let log = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(output.status.success(), "{log}");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let documents: Vec<Document> = text.lines().map(document).collect();
+    let ops: Vec<_> = of(&documents, "shop/or_ders")
+        .iter()
+        .map(|d| (d.op().to_owned(), d.value["id"].as_i64().unwrap()))
+        .collect();
+    assert_eq!(ops, [("u".to_owned(), 7), ("d".to_owned(), 8)]);
+    assert_eq!(of(&documents, "public/visits").len(), 1);
+    // A table that was not there before is read from its start.
+    assert_eq!(of(&documents, "public/later").len(), 1);
+    let second = place.state();
+    assert_eq!(second["bindingStateV1"]["public%2Flater"]["mode"], "Active");
+    assert_eq!(
+        confirmed(&mut client),
+        second["cursor"].as_str().expect("a position")
+    );
+    assert_ne!(second["cursor"], first["cursor"]);
+    assert!(
+        log.contains(&cursor),
+        "it says from where it goes on: {log}"
+    );
+}
+
+#[test]
+fn a_catalog_says_which_tables_under_which_keys_into_which_collections() {
+    let server = Lease::take(Version::MAIN);
+    let mut client = database(&server);
+    client
+        .batch_execute(
+            "create table public.east(id int primary key, code text not null unique, n int);
+             create table public.west(id int primary key, code text not null unique, n int);
+             alter table public.east replica identity using index east_code_key;
+             create table public.plain(id int primary key, v text);
+             create table public.off(id int primary key);
+             insert into public.east values (1, 'e1'), (2, 'e2');
+             insert into public.west values (11, 'w1');
+             insert into public.plain values (21, 'p');
+             insert into public.off values (31)",
+        )
+        .expect("tables");
+    let mut place = Place::new();
+    place.write("endpoint.yaml", &configuration(&server));
+    let catalog = place.write(
+        "flow.yaml",
+        "\
+captures:
+  acme/other:
+    endpoint: {connector: {image: '', config: missing.yaml}}
+    bindings: []
+  acme/shop:
+    endpoint: {connector: {image: '', config: endpoint.yaml}}
+    bindings:
+      - {resource: {namespace: public, stream: east, syncMode: incremental}, target: acme/regions}
+      - {resource: {namespace: public, stream: west}, target: acme/regions, backfill: 3}
+      - {resource: {namespace: public, stream: plain}, target: 'acme/\"plain\"'}
+      - {resource: {namespace: public, stream: off}, target: acme/off, disable: true}
+collections:
+  acme/regions:
+    key: [/code]
+    schema: {type: object}
+",
+    );
+    let state = place.state_path();
+    let arguments = ["--config", &catalog, "--exit-when-caught-up"];
+    let log = place.start(&arguments).fail();
+    assert!(
+        log.contains("say which with --capture: acme/other, acme/shop"),
+        "{log}"
+    );
+
+    let with_state = [
+        &arguments[..],
+        &["--capture", "acme/shop", "--state", &state],
+    ]
+    .concat();
+    let (documents, _) = place.start(&with_state).finish();
+    let regions = of(&documents, "acme/regions");
+    let ids: Vec<_> = regions
+        .iter()
+        .map(|d| d.value["id"].as_i64().unwrap())
+        .collect();
+    assert_eq!(ids, [1, 2, 11]);
+    assert_eq!(of(&documents, "acme/\"plain\"").len(), 1);
+    assert_eq!(documents.len(), 4);
+    let entries = place.state()["bindingStateV1"].clone();
+    let names: Vec<_> = entries
+        .as_object()
+        .expect("entries")
+        .keys()
+        .cloned()
+        .collect();
+    assert_eq!(
+        names,
+        ["public%2Feast", "public%2Fplain", "public%2Fwest.v3"]
+    );
+    assert_eq!(entries["public%2Feast"]["key_columns"], json!(["code"]));
+    assert_eq!(entries["public%2Fplain"]["key_columns"], json!(["id"]));
+
+    // Transaction ids come where the collection has a place for them.
+    client
+        .batch_execute("update public.east set n = 1; update public.plain set v = 'q'")
+        .expect("changes");
+    let (documents, _) = place.start(&with_state).finish();
+    assert_eq!(documents.len(), 3);
+    let txid =
+        |collection: &str| of(&documents, collection)[0].value["_meta"]["source"]["txid"].clone();
+    assert!(txid("acme/regions").is_null());
+    assert!(txid("acme/\"plain\"").is_number());
+
+    // Without a state every run starts anew, and says so.
+    let without_state = [&arguments[..], &["--capture", "acme/shop"]].concat();
+    for _ in 0..2 {
+        let (documents, log) = place.start(&without_state).finish();
+        assert_eq!(documents.len(), 4);
+        assert!(log.contains("the next run starts anew"), "{log}");
+    }
+    // The slot has moved away from under the state.
+    let log = place.start(&with_state).fail();
+    assert!(log.contains("has moved on to"), "{log}");
+}
+
+#[test]
+fn what_keeps_a_capture_from_running_is_said_at_once() {
+    let server = Lease::take(Version::MAIN);
+    database(&server)
+        .batch_execute("create table public.keyless(v text)")
+        .expect("a table");
+    let mut place = Place::new();
+    let config: Value = json!({
+        "address": server.address(), "database": "cli", "user": "postgres", "password": "hunter2",
+    });
+    let catalog = |stream: &str, collections: Value| {
+        let binding = |stream: &str| json!({"resource": {"namespace": "public", "stream": stream}, "target": stream});
+        json!({
+            "captures": {"c": {
+                "endpoint": {"connector": {"image": "", "config": config}},
+                "bindings": [binding("keyless"), binding(stream)],
+            }},
+            "collections": collections,
+        })
+        .to_string()
+    };
+    let path = place.write(
+        "flow.json",
+        &catalog("missing", json!({"missing": {"key": ["/id"]}})),
+    );
+    let log = place.start(&["--config", &path]).fail();
+    assert!(
+        log.contains("table \"public.keyless\" cannot be backfilled by key"),
+        "{log}"
+    );
+    assert!(log.contains("public.missing"), "{log}");
+
+    let path = place.write("flow.json", &catalog("missing", json!({})));
+    let log = place.start(&["--config", &path]).fail();
+    assert!(
+        log.contains("'captures.c.bindings[1]': table \"public.missing\" does not exist"),
+        "{log}"
+    );
+    let path = place.write(
+        "flow.json",
+        &catalog("keyless", json!({})).replace("address", "adress"),
+    );
+    let log = place.start(&["--config", &path]).fail();
+    assert!(
+        log.contains("unknown member 'adress': did you mean") || log.contains("adress"),
+        "{log}"
+    );
+    assert!(!log.contains("hunter2"), "{log}");
+}
+
+#[test]
+fn nothing_is_lost_to_kills_and_nothing_confirmed_that_is_not_in_the_state() {
+    let server = Lease::take(Version::MAIN);
+    let mut client = database(&server);
+    client
+        .batch_execute(
+            "create table public.t(id int primary key, n int, v text);
+             insert into public.t select i, 0, repeat('x', 100) from generate_series(1, 6000) i",
+        )
+        .expect("a table");
+    let mut place = Place::new();
+    let config = place.write("config.yaml", &configuration(&server));
+    let state = place.state_path();
+    let arguments = ["--config", &config, "--state", &state];
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = thread::spawn({
+        let (mut client, stop) = (server.connect("cli"), Arc::clone(&stop));
+        move || {
+            let mut i = 0;
+            while !stop.load(Ordering::Relaxed) {
+                i += 1;
+                let (a, b, c) = (i * 7 % 6000, i * 13 % 6000, i * 31 % 6000);
+                client
+                    .batch_execute(&format!(
+                        "update public.t set n = {i} where id = {a}; delete from public.t where id = \
+                         {b}; insert into public.t values ({c}, {i}, 'new') on conflict do nothing; \
+                         update public.t set id = {i} + 10000 where id = {a} + 1"
+                    ))
+                    .expect("changes");
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+    });
+
+    let mut documents = Vec::new();
+    let mut amid_backfill = 0;
+    for kill in 0..8 {
+        let before = place.state();
+        let mut run = place.start(&arguments);
+        wait::until("two checkpoints and more", || {
+            let ended = run.child.try_wait().expect("it can be asked");
+            assert!(ended.is_none(), "{}", run.log());
+            let state = place.state();
+            let cursor = state["cursor"].as_str()?;
+            let moved = before["cursor"].as_str() != Some(cursor);
+            (moved && run.documents().len() > 50 * (kill + 1)).then_some(())
+        });
+        run.kill();
+        documents.extend(run.documents());
+        let state = place.state();
+        let mode = &state["bindingStateV1"]["public%2Ft"]["mode"];
+        amid_backfill += usize::from(mode.as_str().is_some_and(|mode| mode.ends_with("Backfill")));
+        let cursor = state["cursor"].as_str().expect("a position");
+        let ahead = format!(
+            "select count(*) from pg_replication_slots where confirmed_flush_lsn > '{cursor}'"
+        );
+        assert_eq!(
+            value(&mut client, &ahead),
+            "0",
+            "the slot is ahead of {cursor}"
+        );
+    }
+    assert!(
+        amid_backfill >= 3,
+        "only {amid_backfill} kills amid the backfill"
+    );
+    stop.store(true, Ordering::Relaxed);
+    writer.join().expect("the writer goes on");
+
+    let to_the_end = [&arguments[..], &["--exit-when-caught-up"]].concat();
+    documents.extend(place.start(&to_the_end).finish().0);
+    let reduced = reduce(documents.iter(), &["id"]);
+    assert_same_rows(
+        "public.t",
+        &table(&mut client, "public.t", &["id"]),
+        &reduced,
+    );
+    // The lock of a process that was killed is gone with it, and so is what it was writing.
+    let names: Vec<_> = ["state.json.lock", "state.json.new"]
+        .into_iter()
+        .filter(|name| place.path(name).exists())
+        .collect();
+    assert_eq!(names, [""; 0]);
+}
+
+/// Kills the command amid a chunk, of which so many lines were read, and then deletes all rows that
+/// were printed.
+fn rows_of_no_checkpoint(lines: usize, mode: &str) {
+    let server = Lease::take(Version::MAIN);
+    let mut client = database(&server);
+    client
+        .batch_execute(
+            "create table public.t(id int primary key, v text);
+             insert into public.t select i, repeat('x', 5000) from generate_series(1, 400) i",
+        )
+        .expect("a table");
+    let mut place = Place::new();
+    let config = place.write("config.yaml", &configuration(&server));
+    let state = place.state_path();
+    let arguments = ["--config", &config, "--state", &state];
+    // A chunk is more than the pipe holds, so it waits for its reader.
+    let mut child = command(&arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let output = BufReader::new(child.stdout.take().expect("piped"));
+    let mut documents: Vec<Document> = output
+        .lines()
+        .take(lines)
+        .map(|line| document(&line.expect("a line")))
+        .collect();
+    child.kill().expect("it can be killed");
+    child.wait().expect("it can be waited for");
+    assert_eq!(documents.len(), lines);
+    assert_eq!(place.state()["bindingStateV1"]["public%2Ft"]["mode"], mode);
+
+    client
+        .batch_execute(&format!("delete from public.t where id <= {lines}"))
+        .expect("changes");
+    let to_the_end = [&arguments[..], &["--exit-when-caught-up"]].concat();
+    documents.extend(place.start(&to_the_end).finish().0);
+    let reduced = reduce(documents.iter(), &["id"]);
+    assert_same_rows(
+        "public.t",
+        &table(&mut client, "public.t", &["id"]),
+        &reduced,
+    );
+}
+
+#[test]
+fn rows_that_were_printed_before_the_first_chunk_s_checkpoint_can_be_deleted() {
+    rows_of_no_checkpoint(10, "Pending");
+}
+
+#[test]
+fn rows_that_were_printed_before_a_later_chunk_s_checkpoint_can_be_deleted() {
+    rows_of_no_checkpoint(110, "Backfill");
+}
+
+#[test]
+fn a_state_that_cannot_be_used_is_refused_and_left_alone() {
+    let mut place = Place::new();
+    // Nothing is asked of a server before.
+    let config = place.write(
+        "config.json",
+        r#"{"address":"127.0.0.1:1","user":"u","password":"p"}"#,
+    );
+    let state = place.state_path();
+    for text in [
+        "{\"cursor\":\"0/16B37",
+        "",
+        "{\"cursor\":\"0/1\",\"more\":1}",
+    ] {
+        place.write("state.json", text);
+        let log = place
+            .start(&["--config", &config, "--state", &state])
+            .fail();
+        assert!(
+            log.contains("state.json cannot be used; it is left as it is"),
+            "{log}"
+        );
+        assert_eq!(fs::read_to_string(&state).expect("it is there"), text);
+    }
+}
+
+#[test]
+fn a_state_file_serves_one_process_at_a_time() {
+    let server = Lease::take(Version::MAIN);
+    database(&server)
+        .batch_execute("create table public.t(id int primary key)")
+        .expect("a table");
+    let mut place = Place::new();
+    let config = place.write("config.yaml", &configuration(&server));
+    let state = place.state_path();
+    let arguments = ["--config", &config, "--state", &state];
+    let mut first = place.start(&arguments);
+    wait::until("the first checkpoint", || {
+        place.path("state.json").exists().then_some(())
+    });
+    let log = place.start(&arguments).fail();
+    let pid = first.child.id();
+    assert!(
+        log.contains(&format!("in use by another capture (process {pid})")),
+        "{log}"
+    );
+
+    // SIGINT ends it in order.
+    let status = Command::new("kill")
+        .args(["-INT", &pid.to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(status.success());
+    let status = first.wait();
+    assert_eq!(status.code(), Some(1), "{}", first.log());
+    assert!(first.log().contains("stopped by SIGINT"), "{}", first.log());
+    assert!(!place.path("state.json.lock").exists());
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_capture_in_order() {
+    let server = Lease::take(Version::MAIN);
+    let mut client = database(&server);
+    client
+        .batch_execute(
+            "create table public.t(id int primary key, v text);
+             insert into public.t select i, repeat('x', 1000) from generate_series(1, 5000) i",
+        )
+        .expect("a table");
+    let mut place = Place::new();
+    let config = place.write("config.yaml", &configuration(&server));
+    let state = place.state_path();
+    let mut child = command(&["--config", &config, "--state", &state])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut output = BufReader::new(child.stdout.take().expect("piped"));
+    let mut line = String::new();
+    output.read_line(&mut line).expect("a line");
+    assert_eq!(document(line.trim_end()).table, "public/t");
+    drop(output);
+    let output = child.wait_with_output().expect("it ends");
+    let log = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(
+        log.contains("nobody reads standard output any more"),
+        "{log}"
+    );
+    assert!(!log.contains("panicked"), "{log}");
+
+    let scanned = place.state()["bindingStateV1"]["public%2Ft"]["backfilled"].clone();
+    assert!(
+        scanned.as_u64().is_some_and(|rows| rows < 5000),
+        "{scanned}"
+    );
+    let (documents, _) = place
+        .start(&[
+            "--config",
+            &config,
+            "--state",
+            &state,
+            "--exit-when-caught-up",
+        ])
+        .finish();
+    let rest = 5000 - scanned.as_u64().unwrap_or_default();
+    assert_eq!(documents.len() as u64, rest);
+    assert_eq!(
+        query(&mut client, "select 1 from pg_replication_slots").len(),
+        1
+    );
+}
+
+#[test]
+fn the_help_says_what_is_guaranteed() {
+    let output = command(&["--help"]).output().expect("it runs");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(output.status.success());
+    for part in [
+        "--config <FILE>",
+        "--state <FILE>",
+        "--capture <NAME>",
+        "--exit-when-caught-up",
+        "at least once",
+        "SHUTDOWN_AFTER_POLLING",
+    ] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+}
