@@ -85,13 +85,14 @@ impl<S: Sink> Engine<S> {
         let over =
             |follower: &Follower| !follower.position.in_transaction() && Instant::now() >= end;
         while !self.drain(following, Checkpoints::AtCommits, over).await? {
-            let received = following.follower.position.received();
-            if !following.follower.position.in_transaction()
-                && self.is_idle_checkpoint_due(received)
-            {
-                self.cursor = Some(received);
-                self.owed = true;
-                self.try_settle().await?;
+            if !following.follower.position.in_transaction() {
+                self.cursor = Some(following.follower.position.received());
+                // What followed the last commit may have been no commit, so that it still waits for
+                // others to share a checkpoint with.
+                if self.is_checkpoint_due(false) {
+                    self.owed = true;
+                    self.try_settle().await?;
+                }
             }
             let wait = end
                 .saturating_duration_since(Instant::now())
