@@ -10,6 +10,7 @@ use super::follow::{Follower, Outcome};
 use super::sink::Sink;
 use crate::backfill::row_by_key;
 use crate::catalog::write_watermark;
+use crate::client::Rows;
 use crate::error::Result;
 use crate::record::{Change, Image};
 
@@ -36,6 +37,11 @@ const IDLE_DISTANCE: u64 = 16 * 1024 * 1024;
 const NUDGE_AFTER: Duration = Duration::from_millis(200);
 /// How often that is repeated.
 const NUDGE_AGAIN: Duration = Duration::from_secs(10);
+
+/// SQLSTATE undefined_table.
+const UNDEFINED_TABLE: &str = "42P01";
+/// SQLSTATE undefined_column.
+const UNDEFINED_COLUMN: &str = "42703";
 
 /// What a message of the stream has led to.
 enum Step {
@@ -190,19 +196,13 @@ impl<S: Sink> Engine<S> {
             .copied()
             .filter(|index| matches!(image.get(*index), TupleData::UnchangedToast))
             .collect();
-        let name = |index: &usize| {
-            relation
-                .columns
-                .get(*index)
-                .map(|column| column.name.as_str())
-        };
-        let columns: Vec<&str> = missing.iter().filter_map(name).collect();
         let mut key = Vec::new();
         for index in plan.collection_key.iter().flatten() {
-            if let (Some(name), TupleData::Text(text)) = (name(index), image.get(*index))
+            if let (Some(column), TupleData::Text(text)) =
+                (relation.columns.get(*index), image.get(*index))
                 && let Ok(text) = std::str::from_utf8(text)
             {
-                key.push((name, Some(text)));
+                key.push((column.name.as_str(), Some(text)));
             }
         }
         let Some(table) = self.tables.get(index) else {
@@ -212,14 +212,27 @@ impl<S: Sink> Engine<S> {
             .info
             .as_ref()
             .map_or_else(|| relation.id.quoted(), |info| info.scan_target());
-        let query = row_by_key(&target, &columns, &key);
+        let query = row_by_key(&target, &key);
         let stream = table.id.to_string();
         let transaction = *follower.position.transaction()?;
-        let row = self.fetch_visible(&query, &stream, &transaction).await?;
+        let rows = match self.fetch_visible(&query, &stream, &transaction).await {
+            // There is no such table any more, or its key has other columns.
+            Err(error) if matches!(error.sqlstate(), Some(UNDEFINED_TABLE | UNDEFINED_COLUMN)) => {
+                Rows::default()
+            }
+            other => other?,
+        };
         let mut values = image.values.to_vec();
-        if let Some(row) = &row {
-            for (place, index) in missing.iter().enumerate() {
-                if let Some(value) = values.get_mut(*index) {
+        if let Some(row) = rows.rows.first() {
+            for index in missing {
+                // A column that is gone by now, or of another type, has no value that fits.
+                let place = relation.columns.get(index).and_then(|column| {
+                    rows.columns.iter().position(|found| {
+                        found.name == column.name
+                            && found.type_oid == self.types.ultimate(column.type_oid)
+                    })
+                });
+                if let (Some(place), Some(value)) = (place, values.get_mut(index)) {
                     *value = row
                         .get(place)
                         .map_or(TupleData::Null, |text| TupleData::Text(text.as_bytes()));

@@ -11,7 +11,7 @@ use super::table::Table;
 use super::transaction::Transaction;
 use crate::backfill::{ChunkQuery, View, read_view};
 use crate::catalog::explain_waiting;
-use crate::client::Row;
+use crate::client::Rows;
 use crate::error::Result;
 
 /// Documents that may wait for a checkpoint that is held back. Beyond it the stream is not read on.
@@ -151,13 +151,13 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Fetches a row that a transaction of the stream has written, from a snapshot that contains the
-    /// transaction; `None` if the row is gone by then.
+    /// transaction; no row if it is gone by then.
     pub(super) async fn fetch_visible(
         &mut self,
         query: &ChunkQuery,
         stream: &str,
         transaction: &Transaction,
-    ) -> Result<Option<Row>> {
+    ) -> Result<Rows> {
         let mut patience = Patience::new();
         loop {
             // The view is taken before the row: what it contains, the row's snapshot contains.
@@ -167,7 +167,7 @@ impl<S: Sink> Engine<S> {
             let contained = view.contains(transaction.xid, transaction.final_lsn)
                 || cfg!(feature = "unchecked-visibility");
             if contained {
-                return Ok(rows.rows.into_iter().next());
+                return Ok(rows);
             }
             let xids = BTreeSet::from([transaction.xid.as_u32()]);
             let what =
