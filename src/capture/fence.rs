@@ -10,7 +10,6 @@ use super::follow::{Follower, Outcome};
 use super::sink::Sink;
 use crate::backfill::row_by_key;
 use crate::catalog::write_watermark;
-use crate::client::Rows;
 use crate::error::Result;
 use crate::record::{Change, Image};
 
@@ -37,11 +36,6 @@ const IDLE_DISTANCE: u64 = 16 * 1024 * 1024;
 const NUDGE_AFTER: Duration = Duration::from_millis(200);
 /// How often that is repeated.
 const NUDGE_AGAIN: Duration = Duration::from_secs(10);
-
-/// SQLSTATE undefined_table.
-const UNDEFINED_TABLE: &str = "42P01";
-/// SQLSTATE undefined_column.
-const UNDEFINED_COLUMN: &str = "42703";
 
 /// What a message of the stream has led to.
 enum Step {
@@ -138,6 +132,9 @@ impl<S: Sink> Engine<S> {
             let Some(item) = stream.try_next()? else {
                 return Ok(false);
             };
+            if follower.ends_in_doubt(&item) {
+                self.emit_reused(follower).await?;
+            }
             let step = match follower.handle(&item, arena, &mut self.tables, &mut self.sink)? {
                 Outcome::Done => Step::Next,
                 Outcome::Commit => Step::Commit,
@@ -208,34 +205,15 @@ impl<S: Sink> Engine<S> {
         let Some(table) = self.tables.get(index) else {
             return Ok(());
         };
-        let target = table
-            .info
-            .as_ref()
-            .map_or_else(|| relation.id.quoted(), |info| info.scan_target());
-        let query = row_by_key(&target, &key);
+        let query = row_by_key(&self.scan_target(relation), &key);
         let stream = table.id.to_string();
         let transaction = *follower.position.transaction()?;
-        let rows = match self.fetch_visible(&query, &stream, &transaction).await {
-            // There is no such table any more, or its key has other columns.
-            Err(error) if matches!(error.sqlstate(), Some(UNDEFINED_TABLE | UNDEFINED_COLUMN)) => {
-                Rows::default()
-            }
-            other => other?,
-        };
+        let rows = self.fetch_visible(&query, &stream, &transaction).await?;
         let mut values = image.values.to_vec();
-        if let Some(row) = rows.rows.first() {
+        if let Some(fetched) = self.values_of(relation, &rows) {
             for index in missing {
-                // A column that is gone by now, or of another type, has no value that fits.
-                let place = relation.columns.get(index).and_then(|column| {
-                    rows.columns.iter().position(|found| {
-                        found.name == column.name
-                            && found.type_oid == self.types.ultimate(column.type_oid)
-                    })
-                });
-                if let (Some(place), Some(value)) = (place, values.get_mut(index)) {
-                    *value = row
-                        .get(place)
-                        .map_or(TupleData::Null, |text| TupleData::Text(text.as_bytes()));
+                if let (Some(value), Some(fetched)) = (values.get_mut(index), fetched.get(index)) {
+                    *value = *fetched;
                 }
             }
         } else {

@@ -21,6 +21,11 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is said what is waited for.
 const SAY_AGAIN: Duration = Duration::from_secs(30);
 
+/// SQLSTATE undefined_table.
+const UNDEFINED_TABLE: &str = "42P01";
+/// SQLSTATE undefined_column.
+const UNDEFINED_COLUMN: &str = "42703";
+
 /// Waits a little longer each time, and says now and then what for.
 #[derive(Debug)]
 pub(super) struct Patience {
@@ -163,7 +168,15 @@ impl<S: Sink> Engine<S> {
             // The view is taken before the row: what it contains, the row's snapshot contains.
             let view = read_view(&mut self.client, self.standby).await?.view;
             let parameters: Vec<_> = query.parameters.iter().map(Option::as_deref).collect();
-            let rows = self.client.query(&query.sql, &parameters).await?;
+            let rows = match self.client.query(&query.sql, &parameters).await {
+                // There is no such table any more, or its key has other columns.
+                Err(error)
+                    if matches!(error.sqlstate(), Some(UNDEFINED_TABLE | UNDEFINED_COLUMN)) =>
+                {
+                    Rows::default()
+                }
+                other => other?,
+            };
             let contained = view.contains(transaction.xid, transaction.final_lsn)
                 || cfg!(feature = "unchecked-visibility");
             if contained {
