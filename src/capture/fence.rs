@@ -88,13 +88,14 @@ impl<S: Sink> Engine<S> {
         let over =
             |follower: &Follower| !follower.position.in_transaction() && Instant::now() >= end;
         while !self.drain(following, Checkpoints::AtCommits, over).await? {
-            let received = following.follower.position.received();
-            if !following.follower.position.in_transaction()
-                && self.is_idle_checkpoint_due(received)
-            {
-                self.cursor = Some(received);
-                self.owed = true;
-                self.try_settle().await?;
+            if !following.follower.position.in_transaction() {
+                self.cursor = Some(following.follower.position.received());
+                // What followed the last commit may have been no commit, so that it still waits for
+                // others to share a checkpoint with.
+                if self.is_checkpoint_due(false) {
+                    self.owed = true;
+                    self.try_settle().await?;
+                }
             }
             let wait = end
                 .saturating_duration_since(Instant::now())
@@ -134,6 +135,9 @@ impl<S: Sink> Engine<S> {
             let Some(item) = stream.try_next()? else {
                 return Ok(false);
             };
+            if follower.ends_in_doubt(&item) {
+                self.emit_reused(follower).await?;
+            }
             let step = match follower.handle(&item, arena, &mut self.tables, &mut self.sink)? {
                 Outcome::Done => Step::Next,
                 Outcome::Commit => Step::Commit,
@@ -204,39 +208,27 @@ impl<S: Sink> Engine<S> {
             .copied()
             .filter(|index| matches!(image.get(*index), TupleData::UnchangedToast))
             .collect();
-        let name = |index: &usize| {
-            relation
-                .columns
-                .get(*index)
-                .map(|column| column.name.as_str())
-        };
-        let columns: Vec<&str> = missing.iter().filter_map(name).collect();
         let mut key = Vec::new();
         for index in plan.collection_key.iter().flatten() {
-            if let (Some(name), TupleData::Text(text)) = (name(index), image.get(*index))
+            if let (Some(column), TupleData::Text(text)) =
+                (relation.columns.get(*index), image.get(*index))
                 && let Ok(text) = std::str::from_utf8(text)
             {
-                key.push((name, Some(text)));
+                key.push((column.name.as_str(), Some(text)));
             }
         }
         let Some(table) = self.tables.get(index) else {
             return Ok(());
         };
-        let target = table
-            .info
-            .as_ref()
-            .map_or_else(|| relation.id.quoted(), |info| info.scan_target());
-        let query = row_by_key(&target, &columns, &key);
+        let query = row_by_key(&self.scan_target(relation), &key);
         let stream = table.id.to_string();
         let transaction = *follower.position.transaction()?;
-        let row = self.fetch_visible(&query, &stream, &transaction).await?;
+        let rows = self.fetch_visible(&query, &stream, &transaction).await?;
         let mut values = image.values.to_vec();
-        if let Some(row) = &row {
-            for (place, index) in missing.iter().enumerate() {
-                if let Some(value) = values.get_mut(*index) {
-                    *value = row
-                        .get(place)
-                        .map_or(TupleData::Null, |text| TupleData::Text(text.as_bytes()));
+        if let Some(fetched) = self.values_of(relation, &rows) {
+            for index in missing {
+                if let (Some(value), Some(fetched)) = (values.get_mut(index), fetched.get(index)) {
+                    *value = *fetched;
                 }
             }
         } else {

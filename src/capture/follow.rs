@@ -4,6 +4,7 @@ use protocol::{LogicalReplicationMessage, Lsn, Oid, TruncateMessage, TupleData};
 use tracing::warn;
 
 use super::relations::{Relation, RelationPlan, Relations};
+use super::reused::ReusedKeys;
 use super::sink::Sink;
 use super::table::{Table, Verdict};
 use super::transaction::{StreamPosition, Transaction};
@@ -35,6 +36,8 @@ pub(super) struct Follower {
     pub(super) relations: Relations,
     /// Changes seen and documents emitted, for the log.
     pub(super) counts: Counts,
+    /// Keys that the transaction under way may have taken from one row and given to another.
+    pub(super) reused_keys: ReusedKeys,
     /// A key, kept for its memory.
     key: RowKey,
 }
@@ -57,6 +60,7 @@ impl Follower {
             position: StreamPosition::new(start),
             relations: Relations::default(),
             counts: Counts::default(),
+            reused_keys: ReusedKeys::default(),
             key: RowKey::default(),
         }
     }
@@ -90,6 +94,7 @@ impl Follower {
             LogicalReplicationMessage::Begin(begin) => self.position.begin(begin)?,
             LogicalReplicationMessage::Commit(commit) => {
                 let transaction = self.position.commit(commit)?;
+                self.reused_keys.clear();
                 self.counts.commits += 1;
                 for table in tables.iter_mut() {
                     table.barrier.streamed(transaction.xid);
@@ -156,6 +161,17 @@ impl Follower {
                 let transaction = self.position.transaction()?;
                 emit(plan, table, &change, wal_start, last, transaction, sink)?;
                 self.counts.documents += 1;
+                if let (true, Some(key)) = (plan.keys_checked_late, &plan.collection_key) {
+                    match change.operation {
+                        Operation::Create => {
+                            self.reused_keys.given(change.relation, change.new, key);
+                        }
+                        Operation::Delete => {
+                            self.reused_keys.taken(change.relation, change.old, key);
+                        }
+                        Operation::Update => {}
+                    }
+                }
             }
             return Ok(Outcome::Done);
         }
@@ -180,6 +196,12 @@ impl Follower {
             let transaction = self.position.transaction()?;
             emit(plan, table, &deletion, wal_start, last, transaction, sink)?;
             self.counts.documents += 1;
+        }
+        if let (true, Some(key)) = (plan.keys_checked_late, &plan.collection_key) {
+            if deleted == Verdict::Emit {
+                self.reused_keys.taken(change.relation, change.old, key);
+            }
+            self.reused_keys.given(change.relation, change.new, key);
         }
         if written == Verdict::Drop {
             return Ok(Outcome::Done);

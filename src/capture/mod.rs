@@ -20,6 +20,7 @@ mod fence;
 mod follow;
 mod housekeeping;
 mod relations;
+mod reused;
 mod schemas;
 mod sink;
 mod start;

@@ -6,7 +6,7 @@ use protocol::{Oid, RelationMessage, ReplicaIdentity};
 use tracing::warn;
 
 use super::table::Table;
-use crate::catalog::{Generated, TableId, TableInfo};
+use crate::catalog::{Generated, TableId, TableInfo, UniqueIndex};
 use crate::record::{MetaTemplate, Plan, PlanColumn, PlanOptions};
 use crate::value::{KeyCodec, TypeRegistry};
 
@@ -54,6 +54,9 @@ pub(super) struct RelationPlan {
     /// Whether the replica identity holds the collection's key, so that the key of a row before a
     /// change is known.
     pub(super) identity_has_key: bool,
+    /// Whether the server checks late that keys are unique, so that one transaction can take a key
+    /// from one row and give it to another in any order.
+    pub(super) keys_checked_late: bool,
 }
 
 /// All relations of the stream, by identifier.
@@ -214,6 +217,14 @@ impl Relation {
             }
             _ => true,
         };
+        let keys_checked_late =
+            info.zip(table.collection_key.as_ref())
+                .is_some_and(|(info, key)| {
+                    let immediate =
+                        |index: &UniqueIndex| index.columns.iter().all(|name| key.contains(name));
+                    info.primary_key.as_ref() == Some(key)
+                        && !info.unique_indexes.iter().any(immediate)
+                });
         let meta = MetaTemplate::new(&self.id.schema, &self.id.name, tag, table.transaction_ids);
         RelationPlan {
             plan: Plan::new(&columns, meta, types, options),
@@ -221,6 +232,7 @@ impl Relation {
             scan_key,
             collection_key,
             identity_has_key,
+            keys_checked_late,
         }
     }
 }

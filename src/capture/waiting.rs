@@ -11,8 +11,8 @@ use super::table::Table;
 use super::transaction::Transaction;
 use crate::backfill::{ChunkQuery, View, read_view};
 use crate::catalog::explain_waiting;
-use crate::client::Row;
-use crate::error::{Error, Result};
+use crate::client::Rows;
+use crate::error::Result;
 
 /// Documents that may wait for a checkpoint that is held back. Beyond it the stream is not read on.
 const HELD_BYTES: u64 = 64 * 1024 * 1024;
@@ -20,6 +20,11 @@ const HELD_BYTES: u64 = 64 * 1024 * 1024;
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is said what is waited for.
 const SAY_AGAIN: Duration = Duration::from_secs(30);
+
+/// SQLSTATE undefined_table.
+const UNDEFINED_TABLE: &str = "42P01";
+/// SQLSTATE undefined_column.
+const UNDEFINED_COLUMN: &str = "42703";
 
 /// Waits a little longer each time, and says now and then what for.
 #[derive(Debug)]
@@ -151,30 +156,31 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Fetches a row that a transaction of the stream has written, from a snapshot that contains the
-    /// transaction; `None` if the row is gone by then.
+    /// transaction; no row if it is gone by then.
     pub(super) async fn fetch_visible(
         &mut self,
         query: &ChunkQuery,
         stream: &str,
         transaction: &Transaction,
-    ) -> Result<Option<Row>> {
+    ) -> Result<Rows> {
         let mut patience = Patience::new();
         loop {
             // The view is taken before the row: what it contains, the row's snapshot contains.
             let view = read_view(&mut self.client, self.standby).await?.view;
             let parameters: Vec<_> = query.parameters.iter().map(Option::as_deref).collect();
             let rows = match self.client.query(&query.sql, &parameters).await {
-                Ok(rows) => rows,
-                Err(error) if is_gone(&error) => {
-                    warn!(%stream, error = %error, "a row's values cannot be fetched any more");
-                    return Ok(None);
+                // There is no such table any more, or its key has other columns.
+                Err(error)
+                    if matches!(error.sqlstate(), Some(UNDEFINED_TABLE | UNDEFINED_COLUMN)) =>
+                {
+                    Rows::default()
                 }
-                Err(error) => return Err(error),
+                other => other?,
             };
             let contained = view.contains(transaction.xid, transaction.final_lsn)
                 || cfg!(feature = "unchecked-visibility");
             if contained {
-                return Ok(rows.rows.into_iter().next());
+                return Ok(rows);
             }
             let xids = BTreeSet::from([transaction.xid.as_u32()]);
             let what =
@@ -182,15 +188,6 @@ impl<S: Sink> Engine<S> {
             self.wait(&what, &xids, &mut patience).await?;
         }
     }
-}
-
-/// Whether the table or one of its columns does not exist any more, or may not be read: undefined_table,
-/// undefined_column, invalid_schema_name, insufficient_privilege.
-fn is_gone(error: &Error) -> bool {
-    matches!(
-        error.sqlstate(),
-        Some("42P01" | "42703" | "3F000" | "42501")
-    )
 }
 
 /// The transactions that are simply still at work: their sessions do something else than wait for a
