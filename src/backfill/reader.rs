@@ -154,7 +154,7 @@ impl ChunkReader {
                     let mut next = || texts.next().flatten();
                     return chunk_start(until, [next(), next(), next()]);
                 }
-                Event::Error(report) => self.failure = Some(report.into_owned()),
+                Event::Error(report) => self.failed(report.into_owned())?,
                 Event::Notice(report) => log_notice(&report),
                 Event::Ready(status) => {
                     if let Some(failure) = self.failure.take() {
@@ -194,7 +194,8 @@ impl ChunkReader {
                 None => ChunkEnd::Complete,
             }),
             Event::Error(report) => {
-                self.failure = Some(report.into_owned());
+                let report = report.into_owned();
+                self.failed(report)?;
                 RowStep::Other
             }
             Event::Notice(report) => {
@@ -203,6 +204,15 @@ impl ChunkReader {
             }
             _ => RowStep::Other,
         }))
+    }
+
+    /// Notes what the server has reported. After some failures nothing more comes.
+    fn failed(&mut self, report: ServerError) -> Result<()> {
+        if report.severity().ends_session() {
+            return Err(server_error(report));
+        }
+        self.failure = Some(report);
+        Ok(())
     }
 
     /// Ends the transaction where a failure has left it open.
