@@ -147,10 +147,7 @@ impl Client {
 /// Makes an error of what the server reported. Its message is the server's own; detail and hint
 /// stay behind, since a detail can hold the values of a row.
 pub fn server_error(report: protocol::ServerError) -> Error {
-    let code = *report.code().as_bytes();
-    Error::new(ErrorKind::Server, report.to_string())
-        .with_sqlstate(code)
-        .with_source(report)
+    Error::new(ErrorKind::Server, report.to_string()).with_sqlstate(*report.code().as_bytes())
 }
 
 /// Logs a notice of the server as it is meant.
