@@ -3,7 +3,9 @@
 mod chaos;
 mod cli;
 mod golden;
+mod keys;
 mod matrix;
+mod mishaps;
 mod requests;
 mod servers;
 mod visibility;
