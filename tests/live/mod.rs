@@ -8,4 +8,5 @@ mod matrix;
 mod mishaps;
 mod requests;
 mod servers;
+mod standby;
 mod visibility;
