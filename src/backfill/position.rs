@@ -52,11 +52,15 @@ pub struct Window {
 /// Rows that a page is taken to hold when the size of a window is chosen.
 const ROWS_PER_PAGE: u32 = 100;
 
+/// The most pages of a window: some servers are given each position of it.
+const MOST_PAGES: u32 = 10_000;
+
 impl Window {
     /// Returns the next window of a table with so many partitions, each of which has page numbers of
     /// its own.
     pub fn next(after: Position, chunk_size: u32, partitions: u32) -> Self {
-        let pages = chunk_size / (ROWS_PER_PAGE * (partitions + 1)) + 1;
+        let pages =
+            (chunk_size / ROWS_PER_PAGE / (partitions.saturating_add(1)) + 1).min(MOST_PAGES);
         let until = Position {
             block: after.block.saturating_add(pages),
             offset: 0,

@@ -1,5 +1,6 @@
 //! One chunk of a backfill: read, emitted, and the stream followed past what it contains.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use protocol::{DataRow, Oid, RowDescription, TupleData};
@@ -42,6 +43,8 @@ struct Progress {
     last: RowKey,
     has_last: bool,
     key: RowKey,
+    /// All keys, where only their equality can be told and changes are judged by it.
+    keys: Option<HashSet<RowKey>>,
 }
 
 impl<S: Sink> Engine<S> {
@@ -62,15 +65,15 @@ impl<S: Sink> Engine<S> {
             }
         };
         let started = Instant::now();
-        let (mut reader, start) = self.start_chunk(index, &query).await?;
+        let (mut reader, start) = self.start_chunk(following, index, &query).await?;
         if self.owed {
             // It was held back for commits that this chunk contains; its rows come after.
             self.checkpoint()?;
         }
         let (fence, flushed) = (start.fence, start.flushed);
-        let (progress, end) = self.read_rows(index, &query, &start, &mut reader).await?;
+        let (mut progress, end) = self.read_rows(index, &query, &start, &mut reader).await?;
         reader.finish(&mut self.client).await?;
-        self.advance(index, window, start.view, &progress, end)?;
+        self.advance(index, window, start.view, &mut progress, end)?;
         let table = self.tables.get(index).ok_or_else(unknown)?;
         let milliseconds = started.elapsed().as_millis();
         let backfilled = table.state.backfilled;
@@ -116,9 +119,11 @@ impl<S: Sink> Engine<S> {
         Ok(Some((window, window.is_last(pages.largest))))
     }
 
-    /// Starts reading a chunk whose view contains what it has to.
+    /// Starts reading a chunk whose view contains what it has to. As long as it does not, the stream is
+    /// followed.
     async fn start_chunk(
         &mut self,
+        following: &mut Following,
         index: usize,
         query: &ChunkQuery,
     ) -> Result<(ChunkReader, ChunkStart)> {
@@ -134,12 +139,27 @@ impl<S: Sink> Engine<S> {
                 return Ok((reader, start));
             }
             reader.discard(&mut self.client).await?;
-            let missing = self.missing_from_view(index).await?;
-            if !missing.is_empty() {
-                let stream = self.table(index)?.id.to_string();
-                info!(%stream, transactions = missing.len(), "backfill chunk was read too early");
-                let what = format!("the backfill chunk of table \"{stream}\" is read again");
-                self.wait(&what, &missing, &mut patience).await?;
+            let stream = self.table(index)?.id.to_string();
+            let what = format!("the backfill chunk of table \"{stream}\" is read again");
+            let mut said = false;
+            loop {
+                let missing = self.missing_from_view(index).await?;
+                if missing.is_empty() {
+                    break;
+                }
+                if !said {
+                    info!(%stream, transactions = missing.len(), "backfill chunk was read too early");
+                    said = true;
+                }
+                self.say(&what, &missing, &mut patience).await?;
+                let end = Instant::now() + patience.pause();
+                if self.stop_when_caught_up {
+                    self.stream_for(following, end, Checkpoints::None).await?;
+                } else {
+                    self.stream_for(following, end, Checkpoints::AtCommits)
+                        .await?;
+                }
+                self.take_view().await?;
             }
         }
     }
@@ -154,6 +174,10 @@ impl<S: Sink> Engine<S> {
     ) -> Result<(Progress, ChunkEnd)> {
         let mut arena = RecordArena::default();
         let mut progress = Progress::default();
+        let table = self.table(index)?;
+        if table.state.mode == Mode::Backfill && !self.scan(index)?.comparable {
+            progress.keys = Some(HashSet::new());
+        }
         let mut plan = None;
         loop {
             let Some(step) = reader.try_step(&mut self.client)? else {
@@ -197,7 +221,7 @@ impl<S: Sink> Engine<S> {
         index: usize,
         window: Option<(Window, bool)>,
         view: View,
-        progress: &Progress,
+        progress: &mut Progress,
         end: ChunkEnd,
     ) -> Result<()> {
         let table = self.table_mut(index)?;
@@ -235,6 +259,7 @@ impl<S: Sink> Engine<S> {
         scan.chunk = Some(LastChunk {
             after,
             view,
+            keys: progress.keys.take(),
             complete,
         });
         let emitted = progress.emitted;
@@ -290,7 +315,9 @@ impl ChunkPlan {
             } else {
                 scan.position.as_ref()
             };
-            if scan.comparable && before.is_some_and(|before| progress.key.compare(before).is_lt())
+            if scan.comparable
+                && table.state.mode == Mode::Backfill
+                && before.is_some_and(|before| progress.key.compare(before).is_lt())
             {
                 return Err(Error::new(
                     ErrorKind::Internal,
@@ -303,6 +330,9 @@ impl ChunkPlan {
             }
             std::mem::swap(&mut progress.last, &mut progress.key);
             progress.has_last = true;
+            if let Some(keys) = &mut progress.keys {
+                keys.insert(progress.last.clone());
+            }
         }
         if self.helper_columns > 0 {
             // The helper columns count the rows that the server has come past, also those that it

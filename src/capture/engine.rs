@@ -1,5 +1,6 @@
 //! One session of a capture, from its start to its end.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,11 +13,9 @@ use super::follow::Follower;
 use super::housekeeping::Housekeeping;
 use super::schemas::SentSchemas;
 use super::sink::Sink;
-use super::start::{StartPosition, Task, check, current_position, reconcile, start_position};
+use super::start::{Binding, Task, check, current_position, reconcile, start_position};
 use super::state::{self, Mode, TableState};
 use super::table::Table;
-use super::visibility::Barrier;
-use crate::backfill::read_view;
 use crate::catalog::{SlotUse, TableId, TableLookup, complete_types, load_types, lookup_tables};
 use crate::client::Client;
 use crate::config::Config;
@@ -24,15 +23,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
 use crate::net::{ConnectConfig, Purpose};
 use crate::record::{PlanOptions, RecordArena};
-use crate::replication::{ReplicationStream, StreamOptions};
+use crate::replication::{ReplicationStream, SLOT_PATIENCE, StreamOptions, is_in_use};
 use crate::value::{TypeRegistry, ValueOptions};
 
 /// How long a graceful end waits for the acknowledgement of the last checkpoints, so that the server
 /// can be told of them.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-/// How long a slot that is in use is waited for.
-pub(super) const SLOT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Memory of the server's that one stream may take for transactions under way. It is the user's
 /// server: enough that most transactions are not written to disk, and not more.
@@ -53,6 +49,7 @@ pub(super) struct Engine<S> {
     /// The real name of the watermarks table; `None` where nothing is to be written.
     pub(super) watermarks: Option<TableId>,
     pub(super) tables: Vec<Table>,
+    pub(super) bindings: Vec<Binding>,
     /// Entries of the state whose bindings are gone, until a checkpoint has said so.
     pub(super) removed: Vec<(String, TableState)>,
     /// The position that the next checkpoint has.
@@ -66,6 +63,8 @@ pub(super) struct Engine<S> {
     /// The position of the last checkpoint, and when it was.
     pub(super) checkpointed: Option<Lsn>,
     pub(super) last_checkpoint: Instant,
+    /// Whether the stream has started.
+    pub(super) is_streaming: bool,
     /// When a view was taken last.
     pub(super) view_taken: Instant,
     pub(super) housekeeping: Housekeeping,
@@ -101,14 +100,21 @@ pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgement
         } else {
             engine.report_status("Streaming CDC Events");
             let end = Instant::now() + engine.housekeeping.until_due();
-            engine.stream_until(&mut following, end).await?;
+            engine
+                .stream_for(&mut following, end, Checkpoints::AtCommits)
+                .await?;
         }
     }
     let farewell = engine.acknowledgements.all_acknowledged();
     if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
         debug!("the last checkpoints are not acknowledged; the server is not told of them");
     }
-    following.stream.finish().await;
+    if tokio::time::timeout(FAREWELL, following.stream.finish())
+        .await
+        .is_err()
+    {
+        debug!("the server does not take the last status update");
+    }
     Ok(())
 }
 
@@ -158,7 +164,15 @@ impl<S: Sink> Engine<S> {
         } else {
             SlotUse::Resume
         };
-        let (infos, watermarks) = check(&mut client, &config, &bindings, slot_use).await?;
+        let established: HashSet<&str> = tables
+            .iter()
+            .filter(|table| table.state.mode == Mode::Active || table.state.mode.is_backfill())
+            .map(|table| table.state_key.as_str())
+            .collect();
+        let is_established =
+            |binding: &Binding| !starts_anew && established.contains(binding.state_key.as_str());
+        let (infos, watermarks) =
+            check(&mut client, &config, &bindings, is_established, slot_use).await?;
         let types = load_types(&mut client).await?;
         let mut engine = Self {
             housekeeping: Housekeeping::new(config.rediscovery_interval),
@@ -172,6 +186,7 @@ impl<S: Sink> Engine<S> {
             wal_block_size,
             watermarks,
             tables,
+            bindings,
             removed,
             cursor: state.cursor,
             sink,
@@ -180,10 +195,12 @@ impl<S: Sink> Engine<S> {
             plan_options: PlanOptions { values: options },
             owed: false,
             checkpointed: None,
+            is_streaming: false,
             view_taken: Instant::now(),
             last_checkpoint: Instant::now(),
         };
         engine.learn(infos);
+        engine.mark_missing();
         Ok(engine)
     }
 
@@ -204,7 +221,7 @@ impl<S: Sink> Engine<S> {
 
     /// Starts the stream.
     async fn follow(&mut self) -> Result<Following> {
-        let StartPosition { start, is_new_slot } = start_position(
+        let start = start_position(
             &mut self.client,
             &self.connect,
             &self.config,
@@ -222,12 +239,9 @@ impl<S: Sink> Engine<S> {
         {
             table.activate(&self.task_name, &self.config, &self.types, version)?;
         }
-        if !is_new_slot && self.tables.iter().any(Table::awaits_chunks) {
-            let start = read_view(&mut self.client, self.standby).await?;
-            for table in self.tables.iter_mut().filter(|table| table.awaits_chunks()) {
-                table.barrier = Barrier::new(&start.view);
-            }
-        }
+        // With a new slot as well: a commit between the points at which the server has started to
+        // collect changes and at which it streams them may be held back from snapshots still.
+        self.raise_barriers().await?;
         let options = StreamOptions {
             slot: self.config.slot_name.clone(),
             publication: self.config.publication_name.clone(),
@@ -237,6 +251,7 @@ impl<S: Sink> Engine<S> {
         let stream = self.start_stream(&options).await?;
         self.acknowledgements.report_to(stream.progress());
         self.cursor = Some(start);
+        self.is_streaming = true;
         Ok(Following {
             stream,
             follower: Follower::new(start),
@@ -365,7 +380,10 @@ impl<S: Sink> Engine<S> {
     }
 
     fn emit_checkpoint(&mut self, patch: &str) -> Result<()> {
-        self.acknowledgements.sent(self.cursor);
+        // Until the stream has started, the position is that of an earlier session, which need not be
+        // where this one starts.
+        self.acknowledgements
+            .sent(self.cursor.filter(|_| self.is_streaming));
         self.sink.checkpoint(patch, &self.acknowledgements)?;
         self.owed = false;
         self.checkpointed = self.cursor;
@@ -458,7 +476,7 @@ impl<S: Sink> Engine<S> {
             .count()
     }
 
-    /// Fails where a table that is bound and pending does not exist any more.
+    /// Marks the tables that do not exist any more, and makes pending those that do again.
     pub(super) fn mark_missing(&mut self) {
         for table in &mut self.tables {
             let exists = table.info.is_some();
@@ -484,11 +502,6 @@ impl<S: Sink> Engine<S> {
             }
         }
     }
-}
-
-/// Whether the server says that another connection holds the slot.
-pub(super) fn is_in_use(error: &Error) -> bool {
-    error.sqlstate() == Some("55006")
 }
 
 /// An error of the connector's own making.

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use protocol::{Lsn, TupleData};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::engine::{Engine, Following};
 use super::follow::{Follower, Outcome};
 use super::sink::Sink;
 use crate::backfill::row_by_key;
 use crate::catalog::write_watermark;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Change, Image};
 
 /// When checkpoints are emitted while the stream is read.
@@ -40,9 +40,13 @@ const NUDGE_AFTER: Duration = Duration::from_millis(200);
 /// How often that is repeated.
 const NUDGE_AGAIN: Duration = Duration::from_secs(10);
 
+/// How long the server may be silent before it is said that it is waited for.
+const SAY_SILENCE: Duration = Duration::from_secs(30);
+
 /// What a message of the stream has led to.
 enum Step {
     Next,
+    Begin,
     Commit,
     Described(protocol::Oid),
 }
@@ -62,15 +66,26 @@ impl<S: Sink> Engine<S> {
         following.stream.feedback().ask_position();
         let (mut patience, started) = (Duration::from_millis(20), Instant::now());
         let mut nudge_at = started + NUDGE_AFTER;
+        let mut say_at = SAY_SILENCE;
         while !self.drain(following, checkpoints, reached).await? {
             if let Ok(filled) = tokio::time::timeout(patience, following.stream.fill()).await {
                 filled?;
                 continue;
             }
             // Nothing has come for a while: what is before the fence may not be on disk yet.
-            if Instant::now() >= nudge_at && !following.follower.position.in_transaction() {
+            let now = Instant::now();
+            if now >= nudge_at && !following.follower.position.in_transaction() {
                 self.nudge().await?;
-                nudge_at = Instant::now() + NUDGE_AGAIN;
+                nudge_at = now + NUDGE_AGAIN;
+            }
+            if following.stream.silence() >= say_at {
+                say_at += SAY_SILENCE;
+                warn!(
+                    fence = %fence,
+                    received = %following.follower.position.received(),
+                    seconds = following.stream.silence().as_secs(),
+                    "waiting for the server to stream its log"
+                );
             }
             following.stream.feedback().ask_position();
             patience = (patience * 2).min(Duration::from_secs(1));
@@ -80,26 +95,30 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Follows the stream until a point in time, and on to the end of the transaction under way.
-    pub(super) async fn stream_until(
+    pub(super) async fn stream_for(
         &mut self,
         following: &mut Following,
         end: Instant,
+        checkpoints: Checkpoints,
     ) -> Result<()> {
         let over =
             |follower: &Follower| !follower.position.in_transaction() && Instant::now() >= end;
-        while !self.drain(following, Checkpoints::AtCommits, over).await? {
+        while !self.drain(following, checkpoints, over).await? {
             if !following.follower.position.in_transaction() {
                 self.cursor = Some(following.follower.position.received());
                 // What followed the last commit may have been no commit, so that it still waits for
                 // others to share a checkpoint with.
-                if self.is_checkpoint_due(false) {
+                if checkpoints == Checkpoints::AtCommits && self.is_checkpoint_due(false) {
                     self.owed = true;
                     self.try_settle().await?;
                 }
             }
-            let wait = end
-                .saturating_duration_since(Instant::now())
-                .min(IDLE_CHECKPOINT);
+            let now = Instant::now();
+            let wait = if now >= end {
+                IDLE_CHECKPOINT
+            } else {
+                (end - now).min(IDLE_CHECKPOINT)
+            };
             if let Ok(filled) = tokio::time::timeout(wait, following.stream.fill()).await {
                 filled?;
             }
@@ -140,6 +159,7 @@ impl<S: Sink> Engine<S> {
             }
             let step = match follower.handle(&item, arena, &mut self.tables, &mut self.sink)? {
                 Outcome::Done => Step::Next,
+                Outcome::Begin => Step::Begin,
                 Outcome::Commit => Step::Commit,
                 Outcome::Described(oid) => Step::Described(oid),
                 Outcome::Incomplete(change, wal_start) => {
@@ -148,8 +168,22 @@ impl<S: Sink> Engine<S> {
                 }
             };
             arena.reset();
+            if matches!(step, Step::Commit) {
+                self.report_progress(following);
+            }
             match step {
                 Step::Next => {}
+                // What was held for company does not wait for the end of a large transaction.
+                Step::Begin
+                    if checkpoints == Checkpoints::AtCommits
+                        && self.sink.uncommitted_bytes() > 0
+                        && (following.follower.is_large()
+                            || self.last_checkpoint.elapsed() >= SHARED_TIME) =>
+                {
+                    self.owed = true;
+                    self.try_settle().await?;
+                }
+                Step::Begin => {}
                 Step::Described(oid) => self.prepare_relation(following, oid).await?,
                 Step::Commit if self.remembers_too_much() => {
                     self.cursor = Some(following.follower.position.received());
@@ -252,7 +286,15 @@ impl<S: Sink> Engine<S> {
             let mark = format!("{:?}", std::time::SystemTime::now());
             return write_watermark(&mut self.client, table, &self.config.slot_name, &mark).await;
         }
-        if !self.standby {
+        if self.standby {
+            let rows = self.client.query("SELECT pg_is_in_recovery()", &[]).await?;
+            if !rows.one()?.bool(0)? {
+                return Err(Error::new(
+                    ErrorKind::Connection,
+                    "the standby was promoted: the capture connects anew, to a primary now",
+                ));
+            }
+        } else {
             // A transaction that writes nothing but its own end; a session that may not even do that
             // waits for the server's background writer instead.
             if let Err(error) = self.client.query("SELECT txid_current()", &[]).await {

@@ -6,6 +6,7 @@ use tracing::warn;
 use super::relations::{Relation, RelationPlan, Relations};
 use super::reused::ReusedKeys;
 use super::sink::Sink;
+use super::state::Mode;
 use super::table::{Table, Verdict};
 use super::transaction::{StreamPosition, Transaction};
 use crate::catalog::replica_identity_warning;
@@ -18,6 +19,8 @@ use crate::replication::StreamItem;
 pub(super) enum Outcome<'a> {
     /// Nothing that the caller has to act upon.
     Done,
+    /// A transaction has begun; none of its changes was seen yet.
+    Begin,
     /// A transaction is complete.
     Commit,
     /// A relation was described whose plan has to be prepared before the next of its changes.
@@ -26,6 +29,9 @@ pub(super) enum Outcome<'a> {
     /// emitted with [`Follower::complete`].
     Incomplete(Change<'a>, Lsn),
 }
+
+/// So much of the log between two commits is a large transaction.
+const LARGE_TRANSACTION: u64 = 1024 * 1024;
 
 /// Follows the stream.
 #[derive(Debug)]
@@ -65,6 +71,14 @@ impl Follower {
         }
     }
 
+    /// Returns whether the transaction under way spans much of the log.
+    pub(super) fn is_large(&mut self) -> bool {
+        let last = self.position.last_commit_end().as_u64();
+        self.position.transaction().is_ok_and(|transaction| {
+            transaction.final_lsn.as_u64().saturating_sub(last) >= LARGE_TRANSACTION
+        })
+    }
+
     /// Handles what the stream has brought.
     ///
     /// # Errors
@@ -91,7 +105,10 @@ impl Follower {
             return self.change(change, wal_start, tables, sink);
         }
         match message {
-            LogicalReplicationMessage::Begin(begin) => self.position.begin(begin)?,
+            LogicalReplicationMessage::Begin(begin) => {
+                self.position.begin(begin)?;
+                return Ok(Outcome::Begin);
+            }
             LogicalReplicationMessage::Commit(commit) => {
                 let transaction = self.position.commit(commit)?;
                 self.reused_keys.clear();
@@ -149,13 +166,23 @@ impl Follower {
             ));
         };
         let transaction = self.position.transaction()?;
-        if change.operation != Operation::Create {
+        // Of a table that waits for its first chunk nothing is emitted, whatever the key.
+        if change.operation != Operation::Create && table.state.mode != Mode::Pending {
             require_known_key(relation, plan, table)?;
         }
         let changed_key = plan.changes_key(&change);
         if !changed_key {
             let image = change.document_image();
             let verdict = judge(table, plan, &mut self.key, &change, image, transaction)?;
+            if verdict == Verdict::Emit
+                && change.operation == Operation::Update
+                && table.scan_may_miss_rows()
+                && plan.is_incomplete(&change)
+            {
+                // The row may have left what is still to be scanned for what was scanned already: no
+                // chunk will have its values then.
+                return Ok(Outcome::Incomplete(change, wal_start));
+            }
             if verdict == Verdict::Emit {
                 let last = self.position.last_commit_end();
                 let transaction = self.position.transaction()?;
@@ -337,7 +364,7 @@ fn judge(
 ) -> Result<Verdict> {
     // Without a scan the key does not matter, and is not read.
     let known = match (&table.scan, &plan.scan_key, image) {
-        (Some(scan), Some(columns), Some(image)) if scan.comparable => {
+        (Some(scan), Some(columns), Some(image)) if scan.compares_keys() => {
             key.read(&image, columns).map_err(|error| {
                 error.context(format!(
                     "reading the key of a row of table \"{}\"",

@@ -6,12 +6,13 @@ use tracing::{debug, info, warn};
 
 use super::engine::{Engine, Following};
 use super::sink::Sink;
+use super::start::check;
 use super::state::Mode;
-use super::visibility::Barrier;
-use crate::backfill::read_view;
-use crate::catalog::{long_transactions, next_transaction_id, slot_status};
+use crate::catalog::{
+    SlotUse, long_transactions, next_transaction_id, read_publication, slot_status,
+};
 use crate::client::Client;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
 use crate::net::Purpose;
 
@@ -90,23 +91,30 @@ impl<S: Sink> Engine<S> {
             self.housekeeping.rediscovery = now + jittered(self.housekeeping.interval);
             self.rediscover(following).await?;
         }
-        if now >= self.housekeeping.progress {
-            self.housekeeping.progress = now + PROGRESS_INTERVAL;
-            let counts = std::mem::take(&mut following.follower.counts);
-            let duration = now - self.housekeeping.since;
-            self.housekeeping.since = now;
-            info!(
-                changes = counts.changes,
-                documents = counts.documents,
-                commits = counts.commits,
-                seconds = duration.as_secs(),
-                backfilling = self.backfilling(),
-                position = %following.follower.position.received(),
-                durable = %following.stream.progress().durable(),
-                "progress"
-            );
-        }
+        self.report_progress(following);
         Ok(())
+    }
+
+    /// Logs progress when it is due.
+    pub(super) fn report_progress(&mut self, following: &mut Following) {
+        let now = Instant::now();
+        if now < self.housekeeping.progress {
+            return;
+        }
+        self.housekeeping.progress = now + PROGRESS_INTERVAL;
+        let counts = std::mem::take(&mut following.follower.counts);
+        let duration = now - self.housekeeping.since;
+        self.housekeeping.since = now;
+        info!(
+            changes = counts.changes,
+            documents = counts.documents,
+            commits = counts.commits,
+            seconds = duration.as_secs(),
+            backfilling = self.backfilling(),
+            position = %following.follower.position.received(),
+            durable = %following.stream.progress().durable(),
+            "progress"
+        );
     }
 
     /// Looks the bound tables up again: what has changed shows in their schemas; those that are gone
@@ -119,14 +127,10 @@ impl<S: Sink> Engine<S> {
             .iter()
             .any(|table| table.state.mode == Mode::Pending)
         {
-            // What was streamed of them while they were missing was not remembered.
-            let view = read_view(&mut self.client, self.standby).await?.view;
-            for table in &mut self.tables {
-                if table.state.mode == Mode::Pending {
-                    table.barrier = Barrier::new(&view);
-                }
-            }
+            self.publish_pending().await?;
+            self.raise_barriers().await?;
         }
+        self.check_publication().await?;
         if self.emit_schemas()? {
             self.owed = true;
             self.try_settle().await?;
@@ -134,6 +138,59 @@ impl<S: Sink> Engine<S> {
         following.follower.relations.invalidate(&self.tables);
         self.prepare_all(following).await?;
         self.activate(following).await
+    }
+
+    /// Makes sure that tables which are there again are published before they are backfilled.
+    async fn publish_pending(&mut self) -> Result<()> {
+        let pending: Vec<_> = self
+            .bindings
+            .iter()
+            .zip(&self.tables)
+            .filter(|(_, table)| table.state.mode == Mode::Pending)
+            .map(|(binding, _)| binding.clone())
+            .collect();
+        check(
+            &mut self.client,
+            &self.config,
+            &pending,
+            |_| false,
+            SlotUse::Resume,
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Stops where the changes of a table are not published any more: the capture would go on without
+    /// them, and nobody would notice.
+    async fn check_publication(&mut self) -> Result<()> {
+        let name = &self.config.publication_name;
+        if self.config.flags.skip_prerequisites || self.config.flags.skip_table_prerequisites {
+            return Ok(());
+        }
+        let Some(publication) = read_publication(&mut self.client, name).await? else {
+            return Err(Error::new(
+                ErrorKind::Prerequisite,
+                format!(
+                    "publication \"{name}\" does not exist any more: backfill all bindings anew"
+                ),
+            ));
+        };
+        for table in &self.tables {
+            let followed = table.state.mode == Mode::Active || table.state.mode.is_backfill();
+            if let (true, Some(info)) = (followed, &table.info)
+                && !publication.tables.contains(&info.id)
+            {
+                return Err(Error::new(
+                    ErrorKind::Prerequisite,
+                    format!(
+                        "table \"{}\" is not in publication \"{name}\" any more, so its changes are \
+                         missing: backfill its binding anew, which adds it again",
+                        info.id
+                    ),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Logs what an operator has to know of the server. What cannot be found out is no reason to

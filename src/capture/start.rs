@@ -1,22 +1,24 @@
 //! Before the stream: what is to be captured, whether it can be, and from where.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use protocol::Lsn;
 use tracing::{info, warn};
 
-use super::engine::{SLOT_PATIENCE, is_in_use};
 use super::state::{Mode, State, TableState};
 use super::table::Table;
 use super::visibility::{Barrier, Unseen};
 use crate::catalog::{
-    BoundTable, Requirements, SlotUse, TableId, TableLookup, check_prerequisites, read_slot,
+    BoundTable, Requirements, SlotUse, TableId, TableLookup, check_prerequisites, explain_waiting,
+    read_slot,
 };
 use crate::client::Client;
 use crate::config::{Config, Resource};
 use crate::error::{Error, ErrorKind, Result};
+use crate::logging;
 use crate::net::{ConnectConfig, Purpose};
-use crate::replication::{create_slot, drop_slot};
+use crate::replication::{CreatedSlot, SLOT_PATIENCE, create_slot, drop_slot, is_in_use};
 use crate::schema::{is_fallback_key, key_columns};
 
 /// A capture task.
@@ -59,8 +61,9 @@ impl Binding {
     }
 
     /// Returns what the prerequisites have to know of it.
-    pub fn bound_table(&self) -> BoundTable {
+    pub fn bound_table(&self, is_established: bool) -> BoundTable {
         BoundTable {
+            is_established,
             id: self.table_id(),
             key_columns: self.key_columns().unwrap_or_default(),
         }
@@ -76,6 +79,7 @@ pub async fn check(
     client: &mut Client,
     config: &Config,
     bindings: &[Binding],
+    is_established: impl Fn(&Binding) -> bool,
     slot_use: SlotUse,
 ) -> Result<(Vec<TableLookup>, Option<TableId>)> {
     let (schema, name) = &config.watermarks_table;
@@ -90,12 +94,35 @@ pub async fn check(
         skip: config.flags.skip_prerequisites,
         skip_tables: config.flags.skip_table_prerequisites,
     };
-    let bound: Vec<_> = bindings.iter().map(Binding::bound_table).collect();
+    let bound: Vec<_> = bindings
+        .iter()
+        .map(|binding| binding.bound_table(is_established(binding)))
+        .collect();
     let checked = check_prerequisites(client, &requirements, &bound).await?;
+    refuse_twins(&bound, &checked.tables)?;
     for warning in &checked.warnings {
         warn!("{warning}");
     }
     Ok((checked.tables, checked.watermarks))
+}
+
+/// Refuses two bindings of one table, also where their names differ in case only.
+fn refuse_twins(bound: &[BoundTable], found: &[TableLookup]) -> Result<()> {
+    let mut names = HashMap::new();
+    for (bound, found) in bound.iter().zip(found) {
+        let Some(table) = found.table() else { continue };
+        if let Some(twin) = names.insert(table.oid.as_u32(), &bound.id) {
+            return Err(Error::new(
+                ErrorKind::Prerequisite,
+                format!(
+                    "the capture cannot run due to the following error(s):\n - table \"{}\" is bound \
+                     twice, as \"{twin}\" and as \"{}\": remove one of the bindings",
+                    table.id, bound.id
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Matches the bindings with the state: the tables, and the entries whose bindings are gone.
@@ -160,16 +187,6 @@ pub(super) fn reconcile(
     (tables, removed)
 }
 
-/// Where the stream starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct StartPosition {
-    /// The position.
-    pub start: Lsn,
-    /// Whether the slot was created just now: it streams every transaction that was running then,
-    /// whole.
-    pub is_new_slot: bool,
-}
-
 /// Finds the position to start from, creating the slot where that is due.
 ///
 /// # Errors
@@ -183,31 +200,25 @@ pub(super) async fn start_position(
     cursor: Option<Lsn>,
     has_bindings: bool,
     standby: bool,
-) -> Result<StartPosition> {
-    let old = |start| {
-        Ok(StartPosition {
-            start,
-            is_new_slot: false,
-        })
-    };
+) -> Result<Lsn> {
     if let Some(position) = config.flags.force_reset_cursor {
         warn!(%position, "the start position is forced by the flag force_reset_cursor");
-        return old(position);
+        return Ok(position);
     }
     let slot = read_slot(client, &config.slot_name).await?;
     let cursor = cursor.or(config.flags.initial_backfill_cursor);
     if let Some(cursor) = cursor {
         check_cursor(client, config, cursor, slot.as_ref(), standby).await?;
-        return old(cursor);
+        return Ok(cursor);
     }
     let confirmed = slot.as_ref().and_then(|slot| slot.confirmed_flush_lsn);
     if let (false, Some(confirmed)) = (has_bindings, confirmed) {
         // With nothing to capture there is nothing to start anew.
-        return old(confirmed);
+        return Ok(confirmed);
     }
     if !config.flags.create_replication_slot {
         let current = current_position(client, standby).await?;
-        return old(confirmed.map_or(current, |confirmed| confirmed.max(current)));
+        return Ok(confirmed.map_or(current, |confirmed| confirmed.max(current)));
     }
     let mut commands = Client::connect(connect, Purpose::Replication).await?;
     if slot.is_some() {
@@ -222,11 +233,64 @@ pub(super) async fn start_position(
     }
     info!(slot = %config.slot_name,
         "creating the replication slot: the server first waits for every transaction that is running");
-    let created = create_slot(&mut commands, &config.slot_name).await?;
-    Ok(StartPosition {
-        start: created.consistent_point,
-        is_new_slot: true,
-    })
+    let created = create_watched(client, &mut commands, &config.slot_name, standby).await?;
+    Ok(created.consistent_point)
+}
+
+/// How long the creation of a slot may take. Flow starts the capture again after that.
+const CREATION_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// How often it is said what the creation waits for.
+const CREATION_NEWS: Duration = Duration::from_secs(15);
+
+/// The transactions whose end a session waits for.
+const WAITED_FOR: &str = "\
+SELECT l.transactionid::text FROM pg_catalog.pg_locks AS l
+WHERE l.pid = $1::int AND NOT l.granted AND l.locktype = 'transactionid'";
+
+/// Creates the slot, and says what the server waits for meanwhile.
+async fn create_watched(
+    client: &mut Client,
+    commands: &mut Client,
+    slot: &str,
+    standby: bool,
+) -> Result<CreatedSlot> {
+    let session = commands.process_id().map(|process| process.to_string());
+    let started = Instant::now();
+    let creation = create_slot(commands, slot);
+    tokio::pin!(creation);
+    loop {
+        if let Ok(created) = tokio::time::timeout(CREATION_NEWS, &mut creation).await {
+            return created;
+        }
+        let waited_for: Vec<u64> = client
+            .query(WAITED_FOR, &[session.as_deref()])
+            .await?
+            .rows
+            .iter()
+            .map(|row| row.parse(0))
+            .collect::<Result<_>>()?;
+        let why = if !waited_for.is_empty() {
+            explain_waiting(client, &waited_for).await?
+        } else if standby {
+            "the primary has to log which transactions are running: SELECT pg_log_standby_snapshot() \
+             there does that at once"
+                .to_owned()
+        } else {
+            "the server is busy with it".to_owned()
+        };
+        if started.elapsed() >= CREATION_LIMIT {
+            // The server would go on creating it for nobody, and hold its name.
+            let end = "SELECT pg_terminate_backend($1::int)";
+            client.query(end, &[session.as_deref()]).await?;
+            return Err(Error::new(
+                ErrorKind::Connection,
+                format!("replication slot \"{slot}\" could not be created for too long: {why}"),
+            ));
+        }
+        logging::status(&format!(
+            "Waiting for the server to create the replication slot: {why}"
+        ));
+    }
 }
 
 /// Returns the position up to which the log can be streamed now.

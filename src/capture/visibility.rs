@@ -59,10 +59,13 @@ impl Unseen {
 ///
 /// Each is waited for until it has ended, or has appeared in the stream (from where the rules for
 /// streamed transactions hold), or is known to be simply still at work, so that its commit is yet to
-/// be written and will be streamed.
+/// be written and will be streamed. One that had written to the table already is waited for to its
+/// end: what it wrote before the table was added to the publication is not streamed.
 #[derive(Debug, Default)]
 pub(super) struct Barrier {
     running: BTreeSet<u64>,
+    /// Those of them that hold a lock for writing on the table.
+    writers: BTreeSet<u32>,
 }
 
 impl Barrier {
@@ -75,7 +78,15 @@ impl Barrier {
         {
             running.extend(snapshot.running());
         }
-        Self { running }
+        Self {
+            running,
+            writers: BTreeSet::new(),
+        }
+    }
+
+    /// Notes that a transaction may have written to the table before it was published.
+    pub(super) fn has_written(&mut self, xid: u32) {
+        self.writers.insert(xid);
     }
 
     /// Returns whether nothing is waited for.
@@ -91,14 +102,19 @@ impl Barrier {
     /// Notes that a transaction has come with the stream.
     pub(super) fn streamed(&mut self, xid: Xid) {
         if !self.running.is_empty() {
-            self.running.retain(|running| low(*running) != xid.as_u32());
+            self.release(|running| running == xid.as_u32());
         }
     }
 
     /// Notes that transactions are at work.
     pub(super) fn at_work(&mut self, xids: &BTreeSet<u32>) {
+        self.release(|running| xids.contains(&running));
+    }
+
+    fn release(&mut self, is_released: impl Fn(u32) -> bool) {
+        let writers = &self.writers;
         self.running
-            .retain(|running| !xids.contains(&low(*running)));
+            .retain(|running| !is_released(low(*running)) || writers.contains(&low(*running)));
     }
 
     /// Forgets those that a view contains.
@@ -161,5 +177,17 @@ mod tests {
         assert!(!barrier.is_empty());
         barrier.resolve(&view("104:120:110"));
         assert!(barrier.is_empty());
+    }
+
+    #[test]
+    fn who_has_written_to_the_table_is_waited_for_to_the_end() {
+        let mut barrier = Barrier::new(&view("100:110:101,102"));
+        barrier.has_written(101);
+        barrier.has_written(102);
+        barrier.streamed(Xid::from(101));
+        barrier.at_work(&BTreeSet::from([102]));
+        assert_eq!(barrier.xids().collect::<Vec<_>>(), [101, 102]);
+        barrier.resolve(&view("102:120:102"));
+        assert_eq!(barrier.xids().collect::<Vec<_>>(), [102]);
     }
 }

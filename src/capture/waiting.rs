@@ -7,8 +7,10 @@ use tracing::{info, warn};
 
 use super::engine::Engine;
 use super::sink::Sink;
+use super::state::Mode;
 use super::table::Table;
 use super::transaction::Transaction;
+use super::visibility::Barrier;
 use crate::backfill::{ChunkQuery, View, read_view};
 use crate::catalog::explain_waiting;
 use crate::client::Rows;
@@ -53,9 +55,11 @@ impl Patience {
         news
     }
 
-    async fn pause(&mut self) {
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(Duration::from_secs(1));
+    /// Returns how long to wait, and makes the next wait longer.
+    pub(super) fn pause(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(Duration::from_secs(1));
+        pause
     }
 }
 
@@ -112,6 +116,41 @@ impl<S: Sink> Engine<S> {
         }
     }
 
+    /// Sets up what the first chunks of tables wait for. What was streamed of them up to now, by an
+    /// earlier session or while they were not followed, was not remembered.
+    pub(super) async fn raise_barriers(&mut self) -> Result<()> {
+        if !self.tables.iter().any(Table::awaits_chunks) {
+            return Ok(());
+        }
+        let view = read_view(&mut self.client, self.standby).await?.view;
+        let mut pending = Vec::new();
+        for table in self.tables.iter_mut().filter(|table| table.awaits_chunks()) {
+            table.barrier = Barrier::new(&view);
+            if let (Mode::Pending, false, Some(info)) =
+                (table.state.mode, table.barrier.is_empty(), &table.info)
+            {
+                pending.push(info.oid.as_u32().to_string());
+            }
+        }
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let list = format!("{{{}}}", pending.join(","));
+        for row in &self.client.query(WRITERS, &[Some(&list)]).await?.rows {
+            let (oid, xid): (u32, u32) = (row.parse(0)?, row.parse(1)?);
+            for table in &mut self.tables {
+                if table
+                    .info
+                    .as_ref()
+                    .is_some_and(|info| info.oid.as_u32() == oid)
+                {
+                    table.barrier.has_written(xid);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the transactions that a chunk of a table has to contain and that its view, which was
     /// resolved, does not.
     pub(super) async fn missing_from_view(&mut self, table: usize) -> Result<BTreeSet<u32>> {
@@ -139,6 +178,18 @@ impl<S: Sink> Engine<S> {
         xids: &BTreeSet<u32>,
         patience: &mut Patience,
     ) -> Result<()> {
+        self.say(what, xids, patience).await?;
+        tokio::time::sleep(patience.pause()).await;
+        Ok(())
+    }
+
+    /// Says what is waited for, when it is new.
+    pub(super) async fn say(
+        &mut self,
+        what: &str,
+        xids: &BTreeSet<u32>,
+        patience: &mut Patience,
+    ) -> Result<()> {
         if patience.is_news(xids) {
             let wide: Vec<u64> = xids.iter().map(|xid| u64::from(*xid)).collect();
             let why = explain_waiting(&mut self.client, &wide).await?;
@@ -151,7 +202,6 @@ impl<S: Sink> Engine<S> {
                  been, and snapshots do not contain it yet"
             );
         }
-        patience.pause().await;
         Ok(())
     }
 
@@ -225,7 +275,25 @@ UNION ALL
 SELECT p.transaction::text
 FROM pg_catalog.pg_prepared_xacts AS p
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a
-                  WHERE a.state = 'active' AND a.wait_event = 'SyncRep')";
+                  WHERE a.backend_type = 'client backend'
+                    AND (a.state IS NULL OR a.wait_event = 'SyncRep'
+                         OR a.query ~* '^\\s*commit\\s+prepared\\M'))";
+
+/// The transactions that hold a lock for writing on a table or one of its partitions.
+const WRITERS: &str = "\
+WITH RECURSIVE tree(root, oid) AS (
+  SELECT t, t FROM unnest($1::oid[]) AS t
+  UNION
+  SELECT tree.root, i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN tree ON i.inhparent = tree.oid)
+SELECT DISTINCT tree.root, x.transactionid::text
+FROM tree
+JOIN pg_catalog.pg_locks AS r
+  ON r.locktype = 'relation' AND r.relation = tree.oid AND r.granted
+  AND r.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
+  AND r.mode NOT IN ('AccessShareLock', 'RowShareLock')
+JOIN pg_catalog.pg_locks AS x
+  ON x.virtualtransaction = r.virtualtransaction
+  AND x.locktype = 'transactionid' AND x.mode = 'ExclusiveLock' AND x.granted";
 
 async fn look_at_work(client: &mut crate::client::Client) -> Result<BTreeSet<u32>> {
     let rows = client.query(AT_WORK, &[]).await?;

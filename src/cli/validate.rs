@@ -1,6 +1,6 @@
 //! Validate and Apply: whether a capture can run as it is specified.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::capture::{Binding, check};
 use crate::catalog::{SlotUse, TableLookup, lookup_tables};
@@ -38,19 +38,32 @@ pub(super) async fn validate(request: &Validate) -> Result<Validated> {
     if let Some(last) = &request.last_capture {
         problems.extend(unexpected_changes(&bindings, &backfills, last)?);
     }
-    check_all(&config, &bindings, &problems).await?;
+    let established = match &request.last_capture {
+        Some(last) => unchanged(&bindings, &backfills, last)?,
+        None => HashSet::new(),
+    };
+    check_all(&config, &bindings, &established, &problems).await?;
     Ok(Validated { bindings: answer })
 }
 
 /// Checks the prerequisites, and fails with what they lack and with the problems found before, at
-/// once.
+/// once. The established are those whose changes are captured already.
 pub(super) async fn check_all(
     config: &Config,
     bindings: &[Binding],
+    established: &HashSet<String>,
     problems: &[String],
 ) -> Result<()> {
     let mut client = Client::connect(&ConnectConfig::new(config)?, Purpose::Query).await?;
-    let checked = check(&mut client, config, bindings, SlotUse::Undecided).await;
+    let is_established = |binding: &Binding| established.contains(&binding.resource.stream_id());
+    let checked = check(
+        &mut client,
+        config,
+        bindings,
+        is_established,
+        SlotUse::Undecided,
+    )
+    .await;
     let problems = problems.join("\n - ");
     let text = match checked {
         Ok(_) if problems.is_empty() => return Ok(()),
@@ -143,17 +156,46 @@ pub(super) fn contradictions(bindings: &[Binding]) -> Vec<String> {
     problems
 }
 
+/// The tables that were bound when the task was last published, and are not backfilled anew.
+fn unchanged(
+    bindings: &[Binding],
+    backfills: &[u32],
+    last: &CaptureSpec,
+) -> Result<HashSet<String>> {
+    let before = published(last)?;
+    let is_unchanged = |stream: &String, backfill: u32| {
+        before
+            .get(stream)
+            .is_some_and(|(_, last)| backfill <= *last)
+    };
+    Ok(bindings
+        .iter()
+        .map(|binding| binding.resource.stream_id())
+        .zip(backfills)
+        .filter(|(stream, backfill)| is_unchanged(stream, **backfill))
+        .map(|(stream, _)| stream)
+        .collect())
+}
+
+/// The bindings of a task, by the names of their tables in lower case, with their backfill counters.
+fn published(capture: &CaptureSpec) -> Result<HashMap<String, (Resource, u32)>> {
+    capture
+        .bindings
+        .iter()
+        .map(|bound| {
+            let resource = Resource::parse(&bound.resource_config_json)?;
+            Ok((resource.stream_id(), (resource, bound.backfill)))
+        })
+        .collect()
+}
+
 /// What has changed since the task was last published and cannot change without a backfill.
 fn unexpected_changes(
     bindings: &[Binding],
     backfills: &[u32],
     last: &CaptureSpec,
 ) -> Result<Vec<String>> {
-    let mut before = HashMap::new();
-    for bound in &last.bindings {
-        let resource = Resource::parse(&bound.resource_config_json)?;
-        before.insert(resource.stream_id(), (resource, bound.backfill));
-    }
+    let before = published(last)?;
     let mut problems = Vec::new();
     for (binding, backfill) in bindings.iter().zip(backfills) {
         let resource = &binding.resource;

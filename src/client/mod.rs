@@ -5,10 +5,11 @@
 
 mod rows;
 
+pub use crate::net::{ReplicationReader, ReplicationWriter};
 pub use rows::{FieldInfo, Row, Rows};
 
 use protocol::{Event, Format, Severity};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{ConnectConfig, Connection, Purpose};
@@ -44,6 +45,11 @@ impl Client {
     /// Returns the value of a parameter that the server has reported.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.connection.facts().parameter(name)
+    }
+
+    /// Returns the process of the server that serves this connection.
+    pub fn process_id(&self) -> Option<protocol::ProcessId> {
+        self.connection.facts().process_id()
     }
 
     /// Returns the server's version as its `server_version_num` has it: 150018 is 15.18. Zero where
@@ -121,7 +127,10 @@ impl Client {
     /// # Errors
     ///
     /// Fails with the server's error, or when the connection is lost.
-    pub async fn start_replication(mut self, command: &str) -> Result<Connection> {
+    pub async fn start_replication(
+        mut self,
+        command: &str,
+    ) -> Result<(ReplicationReader, ReplicationWriter)> {
         self.connection
             .session()
             .query(command)
@@ -129,7 +138,7 @@ impl Client {
         self.connection.send().await?;
         loop {
             match self.connection.event().await? {
-                Event::CopyBoth(_) => return Ok(self.connection),
+                Event::CopyBoth(_) => return Ok(self.connection.into_halves()),
                 Event::Error(report) => return Err(server_error(report.into_owned())),
                 Event::Notice(report) => log_notice(&report),
                 Event::Ready(_) => {
@@ -144,19 +153,40 @@ impl Client {
     }
 }
 
-/// Makes an error of what the server reported. Its message is the server's own; detail and hint
-/// stay behind, since a detail can hold the values of a row.
+/// Makes an error of what the server reported. Its message is the server's own, unless it is about
+/// data: then it can quote the values of a row, as details can, and only the SQLSTATE stays.
 pub fn server_error(report: protocol::ServerError) -> Error {
-    Error::new(ErrorKind::Server, report.to_string()).with_sqlstate(*report.code().as_bytes())
+    let code = report.code();
+    let message = if quotes_data(&code) {
+        format!(
+            "the server reports a problem with data (SQLSTATE {})",
+            code.as_str()
+        )
+    } else {
+        report.to_string()
+    };
+    Error::new(ErrorKind::Server, message).with_sqlstate(*code.as_bytes())
+}
+
+/// Whether messages of this class can hold values: data exceptions, violated constraints, and what
+/// functions of the user's raise.
+fn quotes_data(code: &protocol::SqlState) -> bool {
+    matches!(code.class(), "22" | "23" | "44" | "P0")
 }
 
 /// Logs a notice of the server as it is meant.
 pub fn log_notice(report: &protocol::Report<'_>) {
+    let code = report.code();
+    // What functions of the user's say can hold anything.
+    if matches!(code.as_str(), "00000" | "01000") || quotes_data(&code) {
+        debug!(code = code.as_str(), "the server has sent a notice");
+        return;
+    }
     let message = report.message();
     if report.severity() == Severity::Warning {
-        warn!(code = report.code().as_str(), "server: {message}");
+        warn!(code = code.as_str(), "server: {message}");
     } else {
-        info!(code = report.code().as_str(), "server: {message}");
+        info!(code = code.as_str(), "server: {message}");
     }
 }
 

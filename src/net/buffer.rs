@@ -66,9 +66,13 @@ impl ReceiveBuffer {
         let unread = self.end - self.start;
         if unread == 0 {
             (self.start, self.end) = (0, 0);
-            if self.bytes.len() > USUAL_SIZE && needed <= USUAL_SIZE {
-                self.bytes = vec![0; USUAL_SIZE];
-            }
+        }
+        if self.bytes.len() > USUAL_SIZE && unread + needed <= USUAL_SIZE {
+            // What made the buffer grow is consumed.
+            let mut usual = vec![0; USUAL_SIZE];
+            usual[..unread].copy_from_slice(&self.bytes[self.start..self.end]);
+            self.bytes = usual;
+            (self.start, self.end) = (0, unread);
         }
         if self.bytes.len() - self.end >= needed {
             return;

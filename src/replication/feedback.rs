@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use super::Progress;
-use crate::net::ReplicationWriter;
+use crate::client::ReplicationWriter;
 
 /// Sends the durable position to the server: at an interval, when the server asks, and when the
 /// capture wants to know how far the server has come.
@@ -45,6 +45,11 @@ impl Feedback {
         });
         let task = tokio::spawn(run(writer, Arc::clone(&shared), interval));
         Self { shared, task }
+    }
+
+    /// Returns whether updates cannot be sent any more.
+    pub fn has_failed(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// Sends an update now.

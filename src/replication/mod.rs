@@ -11,5 +11,5 @@ mod stream;
 
 pub use feedback::Feedback;
 pub use progress::Progress;
-pub use slot::{CreatedSlot, create_slot, drop_slot};
+pub use slot::{CreatedSlot, SLOT_PATIENCE, create_slot, drop_slot, is_in_use};
 pub use stream::{ReplicationStream, StreamItem, StreamOptions};

@@ -1,5 +1,7 @@
 //! Creating and dropping the replication slot.
 
+use std::time::Duration;
+
 use protocol::Lsn;
 use protocol::command::{CreateSlotOptions, create_replication_slot, drop_replication_slot};
 
@@ -10,8 +12,17 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CreatedSlot {
     /// The first position that the slot can be read from: every transaction that commits at or
-    /// after it is streamed, whole.
+    /// after it is streamed, whole. One that has committed before it may be invisible still.
     pub consistent_point: Lsn,
+}
+
+/// How long a slot that is in use is waited for: after a crash the server may take a moment to notice
+/// that the session before is gone.
+pub const SLOT_PATIENCE: Duration = Duration::from_secs(15);
+
+/// Returns whether the server says that another connection holds the slot.
+pub fn is_in_use(error: &Error) -> bool {
+    error.sqlstate() == Some("55006")
 }
 
 /// SQLSTATE undefined_object: there is no slot of that name.

@@ -1,16 +1,15 @@
 //! The stream of a slot: what the server sends, one message at a time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::command::start_replication;
 use protocol::{Event, LogicalReplicationMessage, Lsn, ParseContext, ReplicationMessage};
 use tracing::info;
 
 use super::{Feedback, Progress};
-use crate::client::{Client, log_notice, server_error};
+use crate::client::{Client, ReplicationReader, log_notice, server_error};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::ReplicationReader;
 
 /// What is asked of the server when streaming starts.
 #[derive(Debug, Clone)]
@@ -60,6 +59,8 @@ pub struct ReplicationStream {
     reader: ReplicationReader,
     feedback: Feedback,
     progress: Arc<Progress>,
+    /// When something was received last.
+    heard: Instant,
 }
 
 impl ReplicationStream {
@@ -85,7 +86,7 @@ impl ReplicationStream {
                 ("publication_names", publications.as_str()),
             ],
         );
-        let connection = client.start_replication(&command).await.map_err(|error| {
+        let (reader, writer) = client.start_replication(&command).await.map_err(|error| {
             let what = match error.sqlstate() {
                 Some(OBJECT_IN_USE) => format!(
                     "the replication slot \"{slot}\" is in use: another capture, or an earlier \
@@ -99,13 +100,13 @@ impl ReplicationStream {
             };
             error.context(what)
         })?;
-        let (reader, writer) = connection.into_halves();
         let progress = Arc::new(Progress::new(*start));
         let feedback = Feedback::start(writer, Arc::clone(&progress), *status_interval);
         Ok(Self {
             reader,
             feedback,
             progress,
+            heard: Instant::now(),
         })
     }
 
@@ -125,17 +126,36 @@ impl ReplicationStream {
     ///
     /// Fails when the connection ends or has been silent for too long.
     pub async fn fill(&mut self) -> Result<()> {
-        tokio::time::timeout(SILENCE_LIMIT, self.reader.fill())
-            .await
-            .unwrap_or_else(|_| {
-                Err(Error::new(
-                    ErrorKind::Connection,
-                    format!(
-                        "the server has not sent anything for {} minutes, although it was asked to",
-                        SILENCE_LIMIT.as_secs() / 60
-                    ),
-                ))
-            })
+        let silence = self.heard.elapsed();
+        let left = SILENCE_LIMIT.saturating_sub(silence);
+        let filled = if left.is_zero() || self.feedback.has_failed() {
+            None
+        } else {
+            tokio::time::timeout(left, self.reader.fill()).await.ok()
+        };
+        match filled {
+            Some(filled) => {
+                filled?;
+                self.heard = Instant::now();
+                Ok(())
+            }
+            None if self.feedback.has_failed() => Err(Error::new(
+                ErrorKind::Connection,
+                "the connection to the server was lost: status updates cannot be sent any more",
+            )),
+            None => Err(Error::new(
+                ErrorKind::Connection,
+                format!(
+                    "the server has not sent anything for {} minutes, although it was asked to",
+                    SILENCE_LIMIT.as_secs() / 60
+                ),
+            )),
+        }
+    }
+
+    /// Returns how long nothing was received.
+    pub fn silence(&self) -> Duration {
+        self.heard.elapsed()
     }
 
     /// Returns whether an item is there without waiting.

@@ -33,9 +33,10 @@ fn waits_for(line: &Line, transactions: &BTreeSet<String>) -> bool {
             .is_some_and(|xid| transactions.contains(&xid))
 }
 
-/// The line that says that a chunk of a table has been read.
+/// The line that says that a chunk of a table has been read, and does not contain what it has to.
 fn read_chunk(line: &Line, table: &str) -> bool {
-    line.message.contains("backfill chunk") && line.field("stream").as_deref() == Some(table)
+    line.message.contains("backfill chunk was read too early")
+        && line.field("stream").as_deref() == Some(table)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -144,8 +145,8 @@ fn hold(mode: Mode, start: Start, kill: bool) {
             session.until("the first chunk", |session| {
                 session.task.binding_state("held.t")["backfilled"].as_u64() >= Some(100)
             });
-            let held = Held::hold(&server, &mut client);
             let said = session.log().lines().len();
+            let held = Held::hold(&server, &mut client);
             let backfilled = &session.task.binding_state("held.t")["backfilled"];
             assert!(
                 backfilled.as_u64() < Some(u64::from(ROWS) / 2),
@@ -242,7 +243,7 @@ fn nothing_twice(documents: Vec<&Document>) {
 }
 
 /// Goes on until the log shows that the connector waits for one of the held commits, and, after so
-/// many lines as are given, that it has read a chunk of the table.
+/// many lines as are given, that it has read a chunk of the table too early.
 fn wait_until_it_waits(session: &mut Session<'_>, held: &Held, chunk_after: Option<usize>) {
     if UNCHECKED {
         session.until("the end of the backfill", |session| {

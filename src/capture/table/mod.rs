@@ -1,6 +1,7 @@
 //! A bound table: what is known of it, how far its scan is, and what that means for a change.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use protocol::{Lsn, Xid};
@@ -67,6 +68,8 @@ pub(super) struct LastChunk {
     pub(super) after: Option<RowKey>,
     /// Which transactions it contains.
     pub(super) view: View,
+    /// Its keys, where only their equality can be told, and has to be.
+    pub(super) keys: Option<HashSet<RowKey>>,
     /// Whether it was the last of the table: no key is behind it.
     pub(super) complete: bool,
 }
@@ -122,7 +125,8 @@ impl Table {
         };
         let place = match key {
             Some(key) if scan.comparable => scan.place(key),
-            _ => Place::Unknown,
+            Some(key) => scan.place_in_last_chunk(key),
+            None => Place::Unknown,
         };
         if matches!(place, Place::Ahead | Place::Unknown) {
             self.unseen.note(xid, commit_lsn);
@@ -142,6 +146,14 @@ impl Table {
             Place::Ahead if !only_here => Verdict::Drop,
             Place::InLastChunk(_) | Place::Ahead => Verdict::Emit,
         }
+    }
+
+    /// Returns whether an update that keeps the key of the document can move its row from what is
+    /// still to be scanned to what was scanned already.
+    pub(super) fn scan_may_miss_rows(&self) -> bool {
+        self.scan.is_some()
+            && self.collection_key.is_some()
+            && self.state.key_columns != self.collection_key
     }
 
     /// Decides what is done with a table that was pending, or ends a scan that is to be skipped.
@@ -346,6 +358,27 @@ enum Place<'a> {
 }
 
 impl Scan {
+    /// Returns whether the keys of changes matter.
+    pub(super) fn compares_keys(&self) -> bool {
+        self.comparable
+            || self
+                .chunk
+                .as_ref()
+                .is_some_and(|chunk| chunk.keys.is_some())
+    }
+
+    /// Finds a key whose order is not known among those of the last chunk.
+    fn place_in_last_chunk(&self, key: &RowKey) -> Place<'_> {
+        match &self.chunk {
+            Some(LastChunk {
+                keys: Some(keys),
+                view,
+                ..
+            }) if keys.contains(key) => Place::InLastChunk(view),
+            _ => Place::Unknown,
+        }
+    }
+
     fn place(&self, key: &RowKey) -> Place<'_> {
         let scanned = |position: &RowKey| key.compare(position) != Ordering::Greater;
         match &self.chunk {

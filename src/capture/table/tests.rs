@@ -63,6 +63,7 @@ fn table(mode: Mode, chunk: Option<View>, comparable: bool) -> Table {
             chunk: chunk.map(|view| LastChunk {
                 after: Some(key(10)),
                 view,
+                keys: None,
                 complete: false,
             }),
         }),
@@ -142,6 +143,29 @@ fn what_cannot_be_placed_is_emitted_and_waited_for() {
             "{mode:?}"
         );
     }
+}
+
+#[test]
+fn keys_without_an_order_are_found_in_the_last_chunk() {
+    let mut table = table(Mode::Backfill, Some(view("100:110:105")), false);
+    table.scan.as_mut().unwrap().chunk.as_mut().unwrap().keys = Some([key(15)].into());
+    let verdicts = [(15, 100), (15, 105), (16, 100)]
+        .map(|(number, xid)| judge(&mut table, Operation::Update, Some(number), xid));
+    assert_eq!(verdicts, [Verdict::Drop, Verdict::Emit, Verdict::Emit]);
+}
+
+#[test]
+fn a_row_can_leap_over_a_scan_that_goes_by_something_else_than_its_key() {
+    let key = |name: &str| Some(vec![name.to_owned()]);
+    let mut table = table(Mode::UnfilteredBackfill, None, true);
+    table.state.key_columns = key("id");
+    assert!(!table.scan_may_miss_rows());
+    table.state.key_columns = key("seq");
+    assert!(table.scan_may_miss_rows());
+    table.state.key_columns = None;
+    assert!(table.scan_may_miss_rows());
+    table.collection_key = None;
+    assert!(!table.scan_may_miss_rows());
 }
 
 #[test]

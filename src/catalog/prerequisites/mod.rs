@@ -6,6 +6,8 @@ mod slot;
 mod tables;
 mod watermarks;
 
+use std::collections::HashSet;
+
 use crate::catalog::publication::Publication;
 use crate::catalog::table::TableId;
 use crate::catalog::tables::{TableLookup, lookup_tables};
@@ -54,6 +56,9 @@ pub struct BoundTable {
     pub id: TableId,
     /// The columns of the collection's key; none where it is keyed by position.
     pub key_columns: Vec<String>,
+    /// Whether its changes were captured before: it has to be published already then, since those
+    /// that were made while it was not are missing.
+    pub is_established: bool,
 }
 
 /// What was found where nothing stands in the way.
@@ -108,10 +113,16 @@ pub async fn check_prerequisites(
     };
     let publishable =
         tables::check_tables(client, requirements, bound, &tables, &facts, &mut report).await?;
+    let established: HashSet<TableId> = bound
+        .iter()
+        .filter(|table| table.is_established)
+        .map(|table| table.id.key())
+        .collect();
     let publication = publication::check_publication(
         client,
         requirements,
         &publishable,
+        &established,
         watermarks.as_ref(),
         &facts,
         &mut report,

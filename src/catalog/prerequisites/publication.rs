@@ -1,5 +1,7 @@
 //! Whether the publication publishes what the capture needs.
 
+use std::collections::HashSet;
+
 use protocol::quote_identifier;
 use tracing::info;
 
@@ -19,12 +21,20 @@ pub(super) async fn check_publication(
     client: &mut Client,
     requirements: &Requirements<'_>,
     tables: &[&TableInfo],
+    established: &HashSet<TableId>,
     watermarks: Option<&TableId>,
     facts: &Facts,
     report: &mut Report,
 ) -> Result<Option<Publication>> {
     let name = requirements.publication;
     let mut found = read_publication(client, name).await?;
+    if found.is_none() && !established.is_empty() && !requirements.skip_tables {
+        report.fail(format!(
+            "publication {name:?} does not exist any more, so changes since then are missing: backfill \
+             all bindings anew, which creates it again"
+        ));
+        return Ok(None);
+    }
     if found.is_none() {
         found = create(client, requirements, tables, watermarks, facts, report).await?;
     }
@@ -37,7 +47,27 @@ pub(super) async fn check_publication(
     } else {
         tables
     };
-    add_missing(client, &mut publication, bound, watermarks, facts, report).await?;
+    let mut addable = Vec::new();
+    for table in bound {
+        if established.contains(&table.id.key()) && !publication.tables.contains(&table.id) {
+            report.fail(format!(
+                "table {} is not in publication {name:?} any more, so changes since it has left are \
+                 missing: backfill its binding anew, which adds it again",
+                table.id
+            ));
+        } else {
+            addable.push(*table);
+        }
+    }
+    add_missing(
+        client,
+        &mut publication,
+        &addable,
+        watermarks,
+        facts,
+        report,
+    )
+    .await?;
     warn_of_restrictions(client, &publication, bound, report).await?;
     Ok(Some(publication))
 }

@@ -1,5 +1,7 @@
 //! From what a file asks for to a task: keys that it leaves to the tables, state keys, checks.
 
+use std::collections::HashSet;
+
 use std::path::Path;
 
 use tracing::warn;
@@ -55,7 +57,7 @@ pub(super) async fn prepare(
     // would not come to that they are made here, so that everything is reported at once.
     let problems = validate::contradictions(&bindings);
     if !problems.is_empty() {
-        validate::check_all(&config, &bindings, &problems).await?;
+        validate::check_all(&config, &bindings, &HashSet::new(), &problems).await?;
     }
     count_all_changes(&mut state, &config, &bindings);
     Ok(Prepared {
