@@ -29,6 +29,9 @@ pub struct StreamOptions {
 /// socket's keep-alives long before.
 const SILENCE_LIMIT: Duration = Duration::from_secs(15 * 60);
 
+/// How long a server that takes nothing any more is listened to.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// SQLSTATE object_in_use: another connection reads the slot.
 const OBJECT_IN_USE: &str = "55006";
 /// SQLSTATE undefined_object: there is no such slot.
@@ -128,11 +131,13 @@ impl ReplicationStream {
     pub async fn fill(&mut self) -> Result<()> {
         let silence = self.heard.elapsed();
         let left = SILENCE_LIMIT.saturating_sub(silence);
-        let filled = if left.is_zero() || self.feedback.has_failed() {
-            None
+        // Where nothing can be sent any more, the server may have said why.
+        let limit = if self.feedback.has_failed() {
+            LAST_WORDS
         } else {
-            tokio::time::timeout(left, self.reader.fill()).await.ok()
+            left
         };
+        let filled = tokio::time::timeout(limit, self.reader.fill()).await.ok();
         match filled {
             Some(filled) => {
                 filled?;
