@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::error::{Error, Result};
 
 /// Tries to write a watermark, and creates the table for it if there is none. Returns the real name
-/// of a table that can be written.
+/// of the table, or the one that it is to have: it has to be published in any case.
 pub(super) async fn check_watermarks(
     client: &mut Client,
     configured: &TableId,
@@ -41,18 +41,16 @@ pub(super) async fn check_watermarks(
                      ({error}): {}",
                     remedy(configured, facts),
                 ));
-                return Ok(None);
+                return Ok(Some(configured.clone()));
             }
             configured.clone()
         }
     };
     match refusal(write_watermark(client, &table, slot, EXISTENCE_CHECK).await)? {
-        Ok(()) => Ok(Some(table)),
-        Err(error) => {
-            report.fail(unwritable(&table, &error, facts));
-            Ok(None)
-        }
+        Ok(()) => {}
+        Err(error) => report.fail(unwritable(&table, &error, facts)),
     }
+    Ok(Some(table))
 }
 
 fn unwritable(table: &TableId, error: &Error, facts: &Facts) -> String {
