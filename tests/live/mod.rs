@@ -6,6 +6,7 @@ mod golden;
 mod keys;
 mod matrix;
 mod mishaps;
+mod modes;
 mod requests;
 mod servers;
 mod standby;

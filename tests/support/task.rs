@@ -360,6 +360,8 @@ pub(crate) struct Run {
     pub(crate) documents: Vec<Document>,
     pub(crate) sourced_schemas: Vec<(usize, Value)>,
     pub(crate) checkpoints: usize,
+    /// The state's patch of each checkpoint.
+    pub(crate) patches: Vec<Value>,
     /// None for a process that was killed.
     pub(crate) status: Option<ExitStatus>,
     pub(crate) log: Log,
@@ -451,6 +453,7 @@ impl Session<'_> {
         self.task.documents.extend(self.pending.iter().cloned());
         self.run.documents.append(&mut self.pending);
         self.run.checkpoints += 1;
+        self.run.patches.push(updated.clone());
         self.pending_schema = false;
         if self.acknowledge {
             self.acknowledge(1);
