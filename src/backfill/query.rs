@@ -34,6 +34,9 @@ pub struct ChunkQuery {
     pub parameters: Vec<Option<String>>,
     /// The number of leading columns that are not the table's.
     pub helper_columns: usize,
+    /// The statement that keeps the table from being rewritten, to be run before the snapshot is
+    /// taken: a snapshot from before a rewrite (ALTER COLUMN TYPE) sees an empty table behind it.
+    pub lock: Option<String>,
 }
 
 /// The first version that scans a range of physical positions without reading the whole table.
@@ -62,6 +65,7 @@ impl TableScan {
                 sql,
                 parameters,
                 helper_columns: 0,
+                lock: Some(self.lock()),
             };
         };
         // The chunk is so many rows of the table whether or not they are old; the old ones stay on
@@ -78,6 +82,7 @@ impl TableScan {
             sql,
             parameters,
             helper_columns: 2,
+            lock: Some(self.lock()),
         }
     }
 
@@ -111,7 +116,14 @@ impl TableScan {
             sql,
             parameters,
             helper_columns: 0,
+            lock: Some(self.lock()),
         }
+    }
+
+    /// Partitions cannot be rewritten without the table that they are part of.
+    fn lock(&self) -> String {
+        let table = self.target.strip_prefix("ONLY ").unwrap_or(&self.target);
+        format!("LOCK TABLE ONLY {table} IN ACCESS SHARE MODE")
     }
 
     fn quoted_key(&self) -> String {
@@ -178,6 +190,7 @@ pub fn row_by_key(target: &str, key: &[(&str, Option<&str>)]) -> ChunkQuery {
         sql,
         parameters,
         helper_columns: 0,
+        lock: None,
     }
 }
 
@@ -234,6 +247,10 @@ mod tests {
             r#"SELECT * FROM ONLY "shop"."od""d" WHERE ("a", "B") > ($1, $2) ORDER BY "a", "B" LIMIT 100"#
         );
         assert_eq!(query.parameters, values(&[Some("1"), Some("x")]));
+        assert_eq!(
+            query.lock.unwrap(),
+            r#"LOCK TABLE ONLY "shop"."od""d" IN ACCESS SHARE MODE"#
+        );
     }
 
     #[test]

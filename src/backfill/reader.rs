@@ -50,6 +50,8 @@ pub struct ChunkReader {
 }
 
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// SQLSTATE insufficient_privilege.
+const NO_PRIVILEGE: &str = "42501";
 const REPLAY_POSITION: &str = "SELECT pg_last_wal_replay_lsn()";
 
 /// The statement that takes the view. A statement's snapshot is taken before its functions are
@@ -96,6 +98,21 @@ impl ChunkReader {
         query: &ChunkQuery,
         standby: bool,
     ) -> Result<(Self, ChunkStart)> {
+        match Self::start_with(client, query, query.lock.as_deref(), standby).await {
+            // Who may read all columns, but not the table as such, may not lock it.
+            Err(error) if query.lock.is_some() && error.sqlstate() == Some(NO_PRIVILEGE) => {
+                Self::start_with(client, query, None, standby).await
+            }
+            other => other,
+        }
+    }
+
+    async fn start_with(
+        client: &mut Client,
+        query: &ChunkQuery,
+        lock: Option<&str>,
+        standby: bool,
+    ) -> Result<(Self, ChunkStart)> {
         let view = view_statement(client, standby);
         let parameters: Vec<_> = query
             .parameters
@@ -109,6 +126,9 @@ impl ChunkReader {
             session.sync().map_err(unsendable)?;
         }
         queue(session, BEGIN, &[], false)?;
+        if let Some(lock) = lock {
+            queue(session, lock, &[], false)?;
+        }
         queue(session, &view, &[], false)?;
         queue(session, &query.sql, &parameters, true)?;
         queue(session, "COMMIT", &[], false)?;
@@ -134,7 +154,7 @@ impl ChunkReader {
                     let mut next = || texts.next().flatten();
                     return chunk_start(until, [next(), next(), next()]);
                 }
-                Event::Error(report) => self.failure = Some(report.into_owned()),
+                Event::Error(report) => self.failed(report.into_owned())?,
                 Event::Notice(report) => log_notice(&report),
                 Event::Ready(status) => {
                     if let Some(failure) = self.failure.take() {
@@ -174,7 +194,8 @@ impl ChunkReader {
                 None => ChunkEnd::Complete,
             }),
             Event::Error(report) => {
-                self.failure = Some(report.into_owned());
+                let report = report.into_owned();
+                self.failed(report)?;
                 RowStep::Other
             }
             Event::Notice(report) => {
@@ -183,6 +204,15 @@ impl ChunkReader {
             }
             _ => RowStep::Other,
         }))
+    }
+
+    /// Notes what the server has reported. After some failures nothing more comes.
+    fn failed(&mut self, report: ServerError) -> Result<()> {
+        if report.severity().ends_session() {
+            return Err(server_error(report));
+        }
+        self.failure = Some(report);
+        Ok(())
     }
 
     /// Ends the transaction where a failure has left it open.

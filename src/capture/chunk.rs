@@ -129,7 +129,11 @@ impl<S: Sink> Engine<S> {
     ) -> Result<(ChunkReader, ChunkStart)> {
         let mut patience = Patience::new();
         loop {
-            let (reader, start) = ChunkReader::start(&mut self.client, query, self.standby).await?;
+            let started = ChunkReader::start(&mut self.client, query, self.standby).await;
+            let (reader, start) = match started {
+                Ok(started) => started,
+                Err(error) => return Err(failed(self.table(index)?, error)),
+            };
             self.resolve(&start.view);
             if !self.awaits_commits() && self.table(index)?.barrier.is_empty() {
                 return Ok((reader, start));
@@ -232,7 +236,7 @@ impl<S: Sink> Engine<S> {
         if let ChunkEnd::Failed(error) = end {
             let partial = window.is_none() && progress.has_last;
             if error.sqlstate() != Some(QUERY_CANCELED) || !partial {
-                return Err(error.context(format!("the backfill of table \"{}\" failed", table.id)));
+                return Err(failed(table, error));
             }
             warn!(stream = %table.id, rows = progress.emitted,
                 "a backfill chunk was cut short by the statement timeout; the scan goes on behind \
@@ -439,6 +443,10 @@ fn key_places(
         places.push((place + helper_columns, codec.clone()));
     }
     Ok(places)
+}
+
+fn failed(table: &Table, error: Error) -> Error {
+    error.context(format!("the backfill of table \"{}\" failed", table.id))
 }
 
 fn unknown() -> Error {

@@ -104,6 +104,9 @@ impl Client {
                     results.push(std::mem::take(&mut rows));
                 }
                 Event::EmptyQueryResponse => results.push(std::mem::take(&mut rows)),
+                Event::Error(report) if report.severity().ends_session() => {
+                    return Err(server_error(report.into_owned()));
+                }
                 Event::Error(report) => failure = Some(report.into_owned()),
                 Event::Notice(report) => log_notice(&report),
                 Event::Ready(_) => break,

@@ -97,10 +97,17 @@ impl ConnectConfig {
         for host in &self.hosts {
             match tokio::time::timeout(patience, self.connect_host(host, purpose)).await {
                 Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) if error.kind() == ErrorKind::Protocol => {
+                    return Err(error.context(format!(
+                        "no PostgreSQL server was found at {host}: is the port right?"
+                    )));
+                }
                 // A server that answered and refused is the right server: others of the list are
                 // there for when it cannot be reached.
                 Ok(Err(error)) if error.kind() != ErrorKind::Connection => return Err(error),
-                Ok(Err(error)) => last = Some(error),
+                Ok(Err(error)) => {
+                    last = Some(error.context(format!("connecting to {host} failed")));
+                }
                 Err(_) => {
                     last = Some(Error::new(
                         ErrorKind::Connection,

@@ -210,6 +210,9 @@ async fn fill(
 ) -> Result<()> {
     loop {
         let needed = session.needed(input.unread());
+        if session.is_closed() {
+            return Err(closed());
+        }
         if needed == 0 {
             return Ok(());
         }

@@ -3,7 +3,10 @@
 mod chaos;
 mod cli;
 mod golden;
+mod keys;
 mod matrix;
+mod mishaps;
 mod requests;
 mod servers;
+mod standby;
 mod visibility;

@@ -224,6 +224,17 @@ impl Connector {
         }
     }
 
+    /// The most memory that the running process has had in use, in kB.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("the process runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number
+            .and_then(|number| number.parse().ok())
+            .expect("a number of kB")
+    }
+
     /// Kills the process with SIGKILL. What it has written and nobody has read is lost.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("the child can be killed");

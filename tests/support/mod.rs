@@ -7,5 +7,6 @@ pub(crate) mod messages;
 pub(crate) mod postgres;
 pub(crate) mod random;
 pub(crate) mod reduce;
+pub(crate) mod scene;
 pub(crate) mod task;
 pub(crate) mod wait;

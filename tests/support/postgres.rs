@@ -172,6 +172,10 @@ impl Server {
         standby
     }
 
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }

@@ -1,0 +1,275 @@
+//! Changes of keys: the row under the old key goes, the row under the new one is whole.
+
+use serde_json::{Value, json};
+
+use crate::support::postgres::query;
+use crate::support::scene::{Scene, advanced, changes, documents_of, execute};
+
+/// A value that is stored out of line, so that an update which leaves it alone does not send it.
+const BIG: &str = "repeat('wide', 3000)";
+
+fn big() -> String {
+    "wide".repeat(3000)
+}
+
+/// A table with a wide column, and a marker that ends the waiting.
+fn scene(rows: &str) -> Scene {
+    let mut scene = Scene::new(&format!(
+        "create table t(id int primary key, n int, big text);
+         alter table t alter big set storage external;
+         create table marker(id int primary key);
+         insert into t {rows}"
+    ));
+    scene.task.bind(&["public.t", "public.marker"]);
+    scene
+}
+
+/// Follows the capture until it has come past `sql`, and returns the changes of the table.
+fn captured(scene: &mut Scene, sql: &str) -> Vec<(String, Value)> {
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(&mut scene.client, sql);
+    execute(&mut scene.client, "insert into marker values (1)");
+    session.until_id("public.marker", 1);
+    session.kill();
+    scene.assert_captured("public.t", &["id"]);
+    let documents = documents_of(&scene.task, "public.t");
+    changes(
+        documents
+            .into_iter()
+            .filter(|document| !document.is_snapshot()),
+    )
+    .into_iter()
+    .map(|(op, value)| (op.to_owned(), value))
+    .collect()
+}
+
+fn change(op: &str, value: Value) -> (String, Value) {
+    (op.to_owned(), value)
+}
+
+#[test]
+fn an_unchanged_wide_value_is_fetched_by_the_new_key() {
+    let mut scene = scene(&format!("values (1, 1, {BIG})"));
+    let found = captured(&mut scene, "update t set id = 2, n = 2 where id = 1");
+    assert_eq!(
+        found,
+        [
+            change("d", json!({"id": 1})),
+            change("u", json!({"id": 2, "n": 2, "big": big()})),
+        ]
+    );
+}
+
+#[test]
+fn an_unchanged_wide_value_comes_from_the_full_before_image() {
+    let mut scene = scene(&format!("values (1, 1, {BIG})"));
+    scene.execute("alter table t replica identity full");
+    // What is fetched later would show another value.
+    let found = captured(
+        &mut scene,
+        "begin; update t set id = 2 where id = 1; update t set big = 'narrow' where id = 2; commit",
+    );
+    assert_eq!(
+        found,
+        [
+            change("d", json!({"id": 1, "n": 1, "big": big()})),
+            change("u", json!({"id": 2, "n": 1, "big": big()})),
+            change("u", json!({"id": 2, "n": 1, "big": "narrow"})),
+        ]
+    );
+}
+
+#[test]
+fn a_chain_of_keys_in_one_transaction_leaves_the_last() {
+    let mut scene = scene(&format!("values (1, 1, {BIG})"));
+    let found = captured(
+        &mut scene,
+        "begin; update t set id = 2 where id = 1; update t set id = 3 where id = 2;
+         update t set id = 4, n = 4 where id = 3; commit",
+    );
+    let kinds: Vec<(&str, &Value)> = found
+        .iter()
+        .map(|(op, value)| (op.as_str(), &value["id"]))
+        .collect();
+    let one_to_four = [1, 2, 2, 3, 3, 4].map(Value::from);
+    let expected: Vec<(&str, &Value)> = ["d", "u", "d", "u", "d", "u"]
+        .into_iter()
+        .zip(&one_to_four)
+        .collect();
+    assert_eq!(kinds, expected);
+    assert_eq!(found[5].1["big"], big());
+}
+
+#[test]
+fn a_row_that_is_gone_again_is_not_waited_for() {
+    let mut scene = scene(&format!("select i, i, {BIG} from generate_series(1, 3) i"));
+    scene.task.open().until_active();
+    scene.execute("update t set id = 11 where id = 1");
+    scene.execute("delete from t where id = 11");
+    // Another row takes the key, with a value of its own.
+    scene.execute("update t set id = 12 where id = 2; delete from t where id = 12");
+    scene.execute("insert into t values (12, 12, 'other')");
+    captured(&mut scene, "update t set n = 5 where id = 3");
+}
+
+#[test]
+fn keys_swapped_through_a_third_one() {
+    let mut scene = scene(&format!(
+        "select i, i, {BIG} || i from generate_series(1, 2) i"
+    ));
+    captured(
+        &mut scene,
+        "begin; update t set id = 0 where id = 1; update t set id = 1 where id = 2;
+         update t set id = 2 where id = 0; commit",
+    );
+}
+
+#[test]
+fn keys_swapped_at_once_where_the_constraint_is_deferrable() {
+    let mut scene = scene(&format!(
+        "select i, i, {BIG} || i from generate_series(1, 4) i"
+    ));
+    scene.execute(
+        "alter table t drop constraint t_pkey, add primary key (id) deferrable initially deferred,
+            replica identity full",
+    );
+    captured(
+        &mut scene,
+        "update t set id = 3 - id where id < 3;
+         begin; update t set id = 4 where id = 3; update t set id = 3 where id = 4 and n = 4; commit",
+    );
+}
+
+#[test]
+fn rows_shifted_by_one_where_the_constraint_is_deferrable() {
+    let mut scene = scene("select i, i, '' from generate_series(1, 20) i");
+    scene.execute(
+        "alter table t drop constraint t_pkey, add primary key (id) deferrable,
+            replica identity full",
+    );
+    captured(&mut scene, "update t set id = id + 1");
+}
+
+#[test]
+fn a_wide_value_whose_column_is_gone_is_left_out() {
+    let mut scene = scene(&format!("values (1, 1, {BIG}), (2, 2, {BIG})"));
+    scene.task.open().until_active();
+    scene.execute("update t set id = 11 where id = 1");
+    scene.execute("alter table t drop big");
+    let mut session = scene.task.open();
+    session.until_id("public.t", 11);
+    session.kill();
+    scene.execute("alter table t add big text");
+    captured(
+        &mut scene,
+        "update t set n = 3, big = '' where id = 2; update t set big = ''",
+    );
+}
+
+#[test]
+fn a_wide_value_of_a_table_that_is_gone_is_left_out() {
+    let mut scene = scene(&format!("values (1, 1, {BIG})"));
+    scene.task.open().until_active();
+    scene.execute("update t set id = 11 where id = 1; alter table t rename to old");
+    scene.execute("create table t(id int primary key, n int)");
+    captured(&mut scene, "insert into t values (11, 5)");
+}
+
+#[test]
+fn a_key_that_becomes_null_finds_its_own_row() {
+    let mut scene = Scene::new(&format!(
+        "create table t(id int primary key, code text, big text);
+         alter table t alter big set storage external;
+         create unique index by_code on t(code);
+         alter table t replica identity full;
+         insert into t values (1, 'a', 'not this'), (2, 'b', {BIG})"
+    ));
+    scene.task.bind(&["public.t"]);
+    scene.task.binding_mut("public.t").key = vec!["/code".to_owned()];
+    scene.task.publish();
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(&mut scene.client, "update t set code = null where id = 2");
+    session.until_document("public.t", |document| document.op() == "u");
+    session.kill();
+    scene.assert_captured("public.t", &["code"]);
+}
+
+/// Changes of keys across the position of a scan, while the process is away.
+#[test]
+fn keys_that_cross_the_position_of_a_scan() {
+    for mode in ["Precise", "Normal"] {
+        let mut scene = scene("select i * 10, i, 'row' from generate_series(1, 40) i");
+        scene.task.binding_mut("public.t").resource["mode"] = json!(mode);
+        advanced(&mut scene.task, &json!({"backfill_chunk_size": 4}));
+        let mut session = scene.task.open();
+        session.until("some chunks", |session| {
+            session.task.binding_state("public.t")["backfilled"]
+                .as_u64()
+                .is_some_and(|rows| (12..40).contains(&rows))
+        });
+        session.kill();
+        assert!(scene.task.is_backfilling());
+        // From the scanned part to the other and back, there and back again, and over a deleted one.
+        scene.execute("update t set id = 395, n = -1 where id = 10");
+        scene.execute("update t set id = 15, n = -2 where id = 390");
+        scene.execute("begin; update t set id = 385 where id = 20; update t set id = 25 where id = 385; commit");
+        scene.execute("update t set id = 375 where id = 380; update t set id = 35 where id = 375");
+        scene.execute("delete from t where id = 30; update t set id = 30 where id = 370");
+        scene.execute("delete from t where id = 360; update t set id = 360 where id = 40");
+        captured(
+            &mut scene,
+            "update t set id = 399 - id where id in (50, 340)",
+        );
+    }
+}
+
+/// Changes of keys while a chunk is being read: its snapshot is taken, its rows are held by a
+/// policy that waits for a lock of the test's.
+#[test]
+fn keys_that_change_while_a_chunk_is_being_read() {
+    for mode in ["Precise", "Normal"] {
+        let mut scene = scene("select i * 10, i, 'row' from generate_series(1, 40) i");
+        scene.execute(
+            "create role reader login replication;
+             grant all on schema public to reader;
+             grant select on t, marker to reader;
+             grant all on flow_watermarks to reader;
+             create function gate(i int) returns bool language plpgsql as $$ begin
+                if i = 90 then perform pg_advisory_xact_lock_shared(1); end if;
+                return true;
+             end $$;
+             create policy gate on t using (gate(id));
+             alter table t enable row level security",
+        );
+        scene.task.config["user"] = json!("reader");
+        scene.task.binding_mut("public.t").resource["mode"] = json!(mode);
+        advanced(&mut scene.task, &json!({"backfill_chunk_size": 4}));
+        query(&mut scene.client, "select pg_advisory_lock(1)");
+        let mut session = scene.task.open();
+        let client = &mut scene.client;
+        session.until("the chunk to wait", |_| {
+            let waiting = "select 1 from pg_locks where locktype = 'advisory' and not granted";
+            !query(client, waiting).is_empty()
+        });
+        for sql in [
+            // Within the chunk, out of it in both directions, into it from both.
+            "update t set id = 115, n = -1 where id = 110",
+            "update t set id = 15, n = -2 where id = 100",
+            "update t set id = 315, n = -3 where id = 90",
+            "update t set id = 85, n = -4 where id = 20",
+            "update t set id = 95, n = -5 where id = 300",
+            "begin; update t set id = 325 where id = 30; update t set id = 125 where id = 325; commit",
+        ] {
+            execute(client, sql);
+        }
+        query(client, "select pg_advisory_unlock(1)");
+        session.until_active();
+        execute(client, "insert into marker values (1)");
+        session.until_id("public.marker", 1);
+        session.kill();
+        scene.assert_captured("public.t", &["id"]);
+        scene.execute("drop owned by reader; drop role reader");
+    }
+}

@@ -1,0 +1,647 @@
+//! What goes wrong in the life of a capture: it ends with a clear error, or goes on, and loses nothing.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use postgres::Client;
+use serde_json::json;
+
+use crate::support::connector::{Failure, Launch};
+use crate::support::messages::Codec;
+use crate::support::postgres::{Options, Server, Version, query, value};
+use crate::support::scene::{
+    self, Scene, advanced, assert_captured, changes, documents_of, execute,
+};
+use crate::support::task::{Session, Task};
+use crate::support::wait;
+
+const ROWS: &str = "create table t(id int primary key, n int);
+                    insert into t select i, i from generate_series(1, 10) i";
+
+/// A capture of ten rows that was backfilled and ended.
+fn backfilled() -> Scene {
+    let mut scene = Scene::new(ROWS);
+    scene.task.bind(&["public.t"]);
+    let mut session = scene.task.open();
+    session.until_active();
+    session.kill();
+    scene
+}
+
+/// Drops the slot once the server has noticed that nobody uses it.
+fn drop_slot(client: &mut Client) {
+    wait::until("the slot to be dropped", || {
+        client
+            .execute("select pg_drop_replication_slot('flow_slot')", &[])
+            .ok()
+    });
+}
+
+/// Starts the capture anew, as its errors tell a user to, and checks that it works.
+fn backfill_anew(scene: &mut Scene) {
+    scene.task.binding_mut("public.t").backfill += 1;
+    scene.task.publish();
+    let mut session = scene.task.open();
+    session.until_active();
+    session.kill();
+    scene.assert_captured("public.t", &["id"]);
+}
+
+#[test]
+fn a_dropped_slot_stops_the_capture_until_it_is_backfilled_anew() {
+    let mut scene = backfilled();
+    drop_slot(&mut scene.client);
+    scene.execute("insert into t values (11, 11)");
+    scene
+        .task
+        .run()
+        .assert_failed(&["flow_slot", "does not exist", "backfill"]);
+    backfill_anew(&mut scene);
+}
+
+#[test]
+fn a_slot_that_somebody_has_created_anew_stops_the_capture() {
+    let mut scene = backfilled();
+    drop_slot(&mut scene.client);
+    scene.execute("insert into t values (11, 11)");
+    query(
+        &mut scene.client,
+        "select pg_create_logical_replication_slot('flow_slot', 'pgoutput')",
+    );
+    scene
+        .task
+        .run()
+        .assert_failed(&["flow_slot", "past the last checkpoint", "backfill"]);
+    backfill_anew(&mut scene);
+}
+
+#[test]
+fn a_slot_that_was_invalidated_stops_the_capture() {
+    let options = Options::default().setting("max_slot_wal_keep_size = 1MB");
+    let server = Server::with(Version::MAIN, &options);
+    let (mut client, mut task) = scene::set(&server, ROWS);
+    task.bind(&["public.t"]);
+    let mut session = task.open();
+    session.until_active();
+    session.acknowledge = false;
+    let status = "select wal_status from pg_replication_slots";
+    let mut id = 100;
+    wait::until("the slot to be lost", || {
+        id += 1;
+        execute(&mut client, &format!("insert into t values ({id}, 0)"));
+        execute(&mut client, "select pg_switch_wal(); checkpoint");
+        (value(&mut client, status) == "lost").then_some(())
+    });
+    session.finish().assert_failed(&[]);
+    task.run()
+        .assert_failed(&["flow_slot", "lost", "pg_drop_replication_slot", "backfill"]);
+
+    task.binding_mut("public.t").backfill += 1;
+    task.publish();
+    let mut session = task.open();
+    session.until_active();
+    session.kill();
+    assert_captured(&mut client, &task, "public.t", &["id"]);
+}
+
+#[test]
+fn a_slot_is_read_by_one_capture_only() {
+    let mut scene = Scene::new(ROWS);
+    scene.task.bind(&["public.t"]);
+    let another = |scene: &Scene| {
+        let mut task = Task::new(Launch::new(Codec::Proto), scene.task.config.clone());
+        task.bindings = scene.task.bindings.clone();
+        task
+    };
+    let mut new = another(&scene);
+    let mut same = another(&scene);
+    let mut session = scene.task.open();
+    session.until_active();
+    same.state = session.task.state.clone();
+    // Each has patience with a session that is about to end.
+    thread::scope(|scope| {
+        scope.spawn(|| new.run().assert_failed(&["flow_slot", "active for PID"]));
+        scope.spawn(|| same.run().assert_failed(&["flow_slot", "in use"]));
+    });
+
+    execute(&mut scene.client, "insert into t values (11, 11)");
+    session.until_id("public.t", 11);
+    session.kill();
+    scene.assert_captured("public.t", &["id"]);
+}
+
+#[test]
+fn a_checkpoint_ahead_of_the_server_stops_the_capture() {
+    let mut scene = backfilled();
+    scene.task.state["cursor"] = json!("FF/0");
+    let run = scene.task.run();
+    run.assert_failed(&["FF/0", "ahead of the server", "backfill"]);
+}
+
+#[test]
+fn a_state_that_cannot_be_understood_stops_the_capture() {
+    let mut scene = backfilled();
+    let cursor = scene.task.state["cursor"].clone();
+    let backfill = |key: &str, scanned: &str| {
+        let table = json!({"mode": "Backfill", "key_columns": [key], "scanned": scanned});
+        json!({"cursor": cursor, "bindingStateV1": {"public%2Ft": table}})
+    };
+    for (state, text) in [
+        (json!({"cursor": 5}), "state"),
+        (json!({"cursor": "here"}), "state"),
+        (json!({"cursor": cursor, "later": true}), "later"),
+        (json!({"cursor": cursor, "bindingStateV1": []}), "state"),
+        (backfill("id", "*"), "base64"),
+        (backfill("id", "AkIA"), "position of a backfill"),
+        (backfill("id", "FQMVAw=="), "position of a backfill"),
+        (backfill("gone", "FQM="), "gone"),
+    ] {
+        scene.task.state = state;
+        scene.task.run().assert_failed(&[text]);
+    }
+    scene.task.state = backfill("id", "FQM=");
+    let mut session = scene.task.open();
+    session.until_active();
+    let rows = changes(session.documents()).len();
+    assert_eq!(rows, 7, "it goes on behind row 3");
+}
+
+#[test]
+fn a_server_that_crashes_amid_a_backfill_and_amid_a_transaction() {
+    let mut server = Server::start(Version::MAIN);
+    let (client, mut task) = scene::set(
+        &server,
+        "create table t(id int primary key, n int);
+         insert into t select i, i from generate_series(1, 600) i",
+    );
+    task.bind(&["public.t"]);
+    advanced(&mut task, &json!({"backfill_chunk_size": 5}));
+    let mut session = task.open();
+    until_backfilled(&mut session, 20);
+    server.crash();
+    session.finish().assert_failed(&[]);
+    assert!(task.is_backfilling());
+    drop(client);
+
+    server.resume();
+    task.config["address"] = json!(server.address());
+    let mut client = scene::connect(&server);
+    execute(&mut client, "update t set n = -n where id % 7 = 0");
+    let mut session = task.open();
+    session.until_active();
+    execute(
+        &mut client,
+        "insert into t select i, i from generate_series(10001, 40000) i",
+    );
+    session.until("a part of the transaction", |session| {
+        session.pending.len() > 100
+    });
+    server.crash();
+    session.finish().assert_failed(&[]);
+
+    server.resume();
+    task.config["address"] = json!(server.address());
+    let mut client = scene::connect(&server);
+    execute(&mut client, "insert into t values (0, 0)");
+    let mut session = task.open();
+    session.until_id("public.t", 0);
+    session.kill();
+    assert_captured(&mut client, &task, "public.t", &["id"]);
+}
+
+fn until_backfilled(session: &mut Session<'_>, rows: u64) {
+    session.until("a part of the backfill", |session| {
+        let state = session.task.binding_state("public.t");
+        state["backfilled"].as_u64() >= Some(rows)
+    });
+}
+
+const STREAMING: &str = "backend_type = 'walsender'";
+const QUERYING: &str = "backend_type = 'client backend' and application_name = 'estuary_flow'";
+
+fn terminate(client: &mut Client, which: &str) {
+    let ended = query(
+        client,
+        &format!("select pg_terminate_backend(pid) from pg_stat_activity where {which}"),
+    );
+    assert_eq!(ended, [["t"]], "{which}");
+}
+
+#[test]
+fn a_connection_that_is_ended_amid_a_backfill() {
+    for which in [STREAMING, QUERYING] {
+        let mut scene = Scene::new(
+            "create table t(id int primary key, n int);
+             insert into t select i, i from generate_series(1, 5000) i",
+        );
+        scene.task.bind(&["public.t"]);
+        advanced(&mut scene.task, &json!({"backfill_chunk_size": 2}));
+        let mut session = scene.task.open();
+        until_backfilled(&mut session, 20);
+        terminate(&mut scene.client, which);
+        // Without anything to be streamed the stream is not missed.
+        execute(&mut scene.client, "delete from t where id % 7 = 0");
+        session.finish().assert_failed(&["57P01"]);
+        assert!(scene.task.is_backfilling());
+        advanced(&mut scene.task, &json!({"backfill_chunk_size": 4096}));
+        let mut session = scene.task.open();
+        session.until_active();
+        session.kill();
+        scene.assert_captured("public.t", &["id"]);
+    }
+}
+
+#[test]
+fn a_connection_that_is_ended_while_streaming() {
+    for which in [STREAMING, QUERYING] {
+        let mut scene = Scene::new(
+            "create table t(id int primary key, wide text);
+             alter table t alter wide set storage external;
+             insert into t values (1, repeat('wide', 3000))",
+        );
+        scene.task.bind(&["public.t"]);
+        let mut session = scene.task.open();
+        session.until_active();
+        terminate(&mut scene.client, which);
+        // Its wide value has to be queried for.
+        execute(&mut scene.client, "update t set id = 2");
+        session.finish().assert_failed(&["57P01"]);
+        let mut session = scene.task.open();
+        session.until_id("public.t", 2);
+        session.kill();
+        scene.assert_captured("public.t", &["id"]);
+    }
+}
+
+#[test]
+fn a_reader_that_stops_does_not_cost_the_connection() {
+    let options = Options::default().setting("wal_sender_timeout = 1s");
+    let server = Server::with(Version::MAIN, &options);
+    let (mut client, mut task) = scene::set(
+        &server,
+        "create table t(id int primary key, n int, wide text);
+         alter table t alter wide set storage external",
+    );
+    task.bind(&["public.t"]);
+    let mut session = task.open();
+    session.until_active();
+    let walsender = "select pid from pg_stat_replication";
+    let pid = value(&mut client, walsender);
+    // Far more than the pipe holds.
+    execute(
+        &mut client,
+        "insert into t select i, i, repeat('x', 2000) from generate_series(1, 20000) i",
+    );
+    let start = value(&mut client, "select now()");
+    let answered = format!(
+        "select reply_time > '{start}'::timestamptz + interval '4 s' \
+                            from pg_stat_replication where pid = {pid}"
+    );
+    wait::until("answers long after the server's patience", || {
+        (query(&mut client, &answered) == [["t"]]).then_some(())
+    });
+    assert!(session.documents().next().is_none(), "nobody has read");
+    session.until_id("public.t", 20_000);
+    assert_eq!(
+        value(&mut client, walsender),
+        pid,
+        "it is still the same stream"
+    );
+    session.kill();
+    assert_captured(&mut client, &task, "public.t", &["id"]);
+}
+
+/// A filter that waits for a lock of the test's at row 5, for longer than a statement may take.
+#[test]
+fn a_chunk_that_is_cut_short_by_the_statement_timeout_goes_on_behind_its_rows() {
+    let mut scene = Scene::new(&format!(
+        "{ROWS};
+         create function gate(i int) returns bool language plpgsql as $$ begin
+            if i = 5 then perform pg_advisory_xact_lock_shared(1); end if;
+            return true;
+         end $$;
+         alter database scene set enable_sort = off"
+    ));
+    scene.task.bind(&["public.t"]);
+    scene.task.binding_mut("public.t").resource["advanced"] =
+        json!({"additional_backfill_filter": "gate(id)"});
+    advanced(&mut scene.task, &json!({"statement_timeout": "2s"}));
+    scene.task.publish();
+    query(&mut scene.client, "select pg_advisory_lock(1)");
+    let mut session = scene.task.open();
+    session.until_logged("cut short");
+    query(&mut scene.client, "select pg_advisory_unlock(1)");
+    session.until_active();
+    session.kill();
+    let rows = documents_of(&scene.task, "public.t");
+    let ids: Vec<_> = rows.iter().map(|row| row.value["id"].as_i64()).collect();
+    assert_eq!(ids, (1..=10).map(Some).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_chunk_that_gives_no_row_within_the_statement_timeout_stops_the_capture() {
+    let mut scene = Scene::new(ROWS);
+    scene.task.bind(&["public.t"]);
+    scene.task.binding_mut("public.t").resource["advanced"] =
+        json!({"additional_backfill_filter": "pg_sleep(10) is not null"});
+    advanced(&mut scene.task, &json!({"statement_timeout": "500ms"}));
+    let run = scene.task.run();
+    run.assert_failed(&["public.t", "statement timeout"]);
+}
+
+#[test]
+fn a_dropped_table_stops_its_backfill_and_the_next_start_until_it_is_unbound() {
+    let mut scene = Scene::new(
+        "create table t(id int primary key, n int);
+         create table other(id int primary key);
+         insert into t select i, i from generate_series(1, 400) i",
+    );
+    scene.task.bind(&["public.t", "public.other"]);
+    advanced(&mut scene.task, &json!({"backfill_chunk_size": 2}));
+    let mut session = scene.task.open();
+    until_backfilled(&mut session, 10);
+    execute(&mut scene.client, "drop table t");
+    session.finish().assert_failed(&["public.t"]);
+    scene
+        .task
+        .run()
+        .assert_failed(&["public.t", "does not exist"]);
+    scene.task.bindings.remove(0);
+    scene.task.publish();
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(&mut scene.client, "insert into other values (1)");
+    session.until_id("public.other", 1);
+}
+
+#[test]
+fn a_table_that_is_dropped_and_created_anew_is_followed() {
+    let mut scene = Scene::new(ROWS);
+    scene.task.bind(&["public.t"]);
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(
+        &mut scene.client,
+        "drop table t; create table t(note text, id bigint primary key);
+         insert into t values ('new', 11)",
+    );
+    session.until_id("public.t", 11);
+    let documents = documents_of(session.task, "public.t");
+    let last = changes(documents).pop();
+    assert_eq!(last, Some(("c", json!({"id": 11, "note": "new"}))));
+}
+
+#[test]
+fn a_truncation_is_warned_of_and_the_documents_stay() {
+    let mut scene = Scene::new(ROWS);
+    scene.task.bind(&["public.t"]);
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(
+        &mut scene.client,
+        "truncate t; insert into t values (11, 11)",
+    );
+    session.until_id("public.t", 11);
+    let warning = session.until_logged("truncated");
+    assert_eq!(warning.level, "warning");
+    assert_eq!(warning.field("stream").as_deref(), Some("public.t"));
+    assert_eq!(session.run.documents.len(), 11);
+}
+
+#[test]
+fn columns_that_change_while_the_table_is_streamed() {
+    let mut scene = Scene::new(
+        "create table t(id int primary key, a int, b text, c int, d date);
+         insert into t values (0, 0, 'b', 0, '2000-01-01')",
+    );
+    scene.task.bind(&["public.t"]);
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(
+        &mut scene.client,
+        "insert into t values (1, 1, 'one', 1, '2001-01-01');
+         alter table t add e int[], add f timestamptz default '2002-02-02 02:02:02Z';
+         insert into t values (2, 2, 'two', 2, null, '{2,null}');
+         alter table t drop a;
+         insert into t(id, b) values (3, 'three');
+         alter table t rename b to g;
+         insert into t(id, g) values (4, 'four');
+         alter table t alter c type text using 'number ' || c, alter d type timestamp;
+         insert into t(id, c, d) values (5, 'five', '2005-05-05 05:05:05');
+         create domain positive as int check (value > 0);
+         create type mood as enum ('sad', 'happy');
+         alter table t add h positive default 7, add i mood[];
+         insert into t(id, i) values (6, '{happy}');
+         update t set g = 'last' where id = 4;",
+    );
+    session.until_document("public.t", |document| document.op() == "u");
+    let documents = documents_of(session.task, "public.t");
+    let f = "2002-02-02T02:02:02Z";
+    assert_eq!(
+        json!(changes(
+            documents.into_iter().filter(|row| !row.is_snapshot())
+        )),
+        json!([
+            ["c", {"id": 1, "a": 1, "b": "one", "c": 1, "d": "2001-01-01"}],
+            ["c", {"id": 2, "a": 2, "b": "two", "c": 2, "d": null, "e": [2, null], "f": f}],
+            ["c", {"id": 3, "b": "three", "c": null, "d": null, "e": null, "f": f}],
+            ["c", {"id": 4, "g": "four", "c": null, "d": null, "e": null, "f": f}],
+            ["c", {"id": 5, "g": null, "c": "five", "d": "2005-05-05T05:05:05Z", "e": null,
+                   "f": f}],
+            ["c", {"id": 6, "g": null, "c": null, "d": null, "e": null, "f": f, "h": 7,
+                   "i": "{happy}"}],
+            ["u", {"id": 4, "g": "last", "c": null, "d": null, "e": null, "f": f, "h": 7,
+                   "i": null}],
+        ])
+    );
+}
+
+#[test]
+fn columns_that_change_amid_a_backfill() {
+    for (change, last) in [
+        (
+            "alter table t add c int[] default '{1}'",
+            json!({"id": 400, "a": 400, "b": "b", "c": [1]}),
+        ),
+        ("alter table t drop a", json!({"id": 400, "b": "b"})),
+        (
+            "alter table t rename a to c",
+            json!({"id": 400, "b": "b", "c": 400}),
+        ),
+        (
+            "alter table t alter a type text using 'a' || a",
+            json!({"id": 400, "a": "a400", "b": "b"}),
+        ),
+        (
+            "alter table t alter b type date using '2001-01-01'",
+            json!({"id": 400, "a": 400, "b": "2001-01-01"}),
+        ),
+        (
+            "alter table t alter id type bigint",
+            json!({"id": 400, "a": 400, "b": "b"}),
+        ),
+    ] {
+        let mut scene = Scene::new(
+            "create table t(id int primary key, a int, b text);
+             insert into t select i, i, 'b' from generate_series(1, 400) i",
+        );
+        scene.task.bind(&["public.t"]);
+        advanced(&mut scene.task, &json!({"backfill_chunk_size": 2}));
+        let mut session = scene.task.open();
+        until_backfilled(&mut session, 10);
+        execute(&mut scene.client, change);
+        execute(
+            &mut scene.client,
+            "update t set id = id where id in (1, 399)",
+        );
+        session.until_active();
+        session.kill();
+        let documents = documents_of(&scene.task, "public.t");
+        let rows: Vec<_> = documents
+            .into_iter()
+            .filter(|row| row.is_snapshot())
+            .collect();
+        assert_eq!(rows.len(), 400, "{change}");
+        assert_eq!(changes(rows).pop(), Some(("c", last)), "{change}");
+    }
+}
+
+#[test]
+fn a_key_column_that_is_renamed_stops_the_capture_with_its_name() {
+    let mut scene = Scene::new(ROWS);
+    scene.task.bind(&["public.t"]);
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(
+        &mut scene.client,
+        "alter table t rename id to number; update t set n = 5",
+    );
+    let run = session.finish();
+    run.assert_failed(&["public.t"]);
+}
+
+#[test]
+fn a_large_transaction_takes_little_memory() {
+    let mut scene = Scene::new("create table t(id int primary key, n int, text text)");
+    scene.task.bind(&["public.t"]);
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(
+        &mut scene.client,
+        "insert into t select i, i, 'row ' || i from generate_series(1, 300000) i",
+    );
+    let mut count = 0;
+    session.until("the last row", |session| {
+        count = session.documents().count();
+        count == 300_000
+    });
+    let peak = session.connector.peak_memory();
+    assert!(peak < 100_000, "{peak} kB");
+}
+
+#[test]
+fn many_small_transactions() {
+    let mut scene = Scene::new("create table t(id int primary key, n int)");
+    scene.task.bind(&["public.t"]);
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(
+        &mut scene.client,
+        "do $$ begin for i in 1..3000 loop insert into t values (i, 0); commit; end loop; end $$",
+    );
+    session.until_id("public.t", 3000);
+    session.kill();
+    scene.assert_captured("public.t", &["id"]);
+}
+
+/// A server that answers everybody in its own way, and a task that asks it.
+fn stranger(answer: fn(TcpStream)) -> Task {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || answer(stream));
+        }
+    });
+    let config = json!({
+        "address": address,
+        "database": "scene",
+        "user": "postgres",
+        "historyMode": false,
+        "credentials": {"auth_type": "UserPassword", "password": "unused"},
+    });
+    Task::new(Launch::new(Codec::Proto), config)
+}
+
+fn last_words(failure: &Failure) -> String {
+    let lines = failure.log.lines();
+    let last = lines.last().expect("it has logged");
+    last.fields.to_string()
+}
+
+/// Reads the request and answers with the same bytes for as long as they are taken.
+fn repeat(mut stream: TcpStream, first: &[u8], bytes: &[u8], pause: Duration) {
+    let _ = stream.read(&mut [0; 1024]);
+    let _ = stream.write_all(first);
+    while stream.write_all(bytes).is_ok() {
+        thread::sleep(pause);
+    }
+}
+
+#[test]
+fn what_is_not_postgresql_is_told_so() {
+    let strangers: [fn(TcpStream); 4] = [
+        |mut stream| {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        },
+        drop,
+        |stream| repeat(stream, b"", b"NNNNNNNN", Duration::ZERO),
+        |stream| {
+            repeat(
+                stream,
+                b"N",
+                b"R\0\0\0\x08\0\0\0\0S\xff\xff\xff\xff",
+                Duration::ZERO,
+            )
+        },
+    ];
+    for answer in strangers {
+        for mode in ["prefer", "disable", "require"] {
+            let mut task = stranger(answer);
+            advanced(&mut task, &json!({"sslmode": mode}));
+            let failure = task.discover().expect_err("nobody is there");
+            let address = task.config["address"].as_str().expect("a text");
+            let words = last_words(&failure);
+            assert!(words.contains(address), "{words}");
+        }
+    }
+}
+
+/// Those that keep a connection busy, or do not say anything, are left after a while.
+#[test]
+fn a_server_that_does_not_come_to_the_point_is_left() {
+    let strangers: [fn(TcpStream); 2] = [
+        |mut stream| {
+            let _ = stream.read(&mut [0; 8]);
+            let _ = stream.write_all(b"N");
+            let notice = b"N\0\0\0\x1aSNOTICE\0C00000\0Mwait\0\0";
+            repeat(stream, b"", notice, Duration::from_millis(1));
+        },
+        |mut stream| {
+            let _ = stream.read_to_end(&mut Vec::new());
+        },
+    ];
+    let waiting = strangers.map(|answer| {
+        thread::spawn(move || {
+            let failure = stranger(answer).discover().expect_err("nobody is there");
+            last_words(&failure)
+        })
+    });
+    for words in waiting {
+        let words = words.join().expect("it ends");
+        assert!(words.contains("longer than"), "{words}");
+    }
+}
