@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use protocol::{Lsn, TupleData};
 use tracing::{debug, warn};
 
+use super::checkpoint::{IDLE_CHECKPOINT, SHARED_TIME};
 use super::engine::{Engine, Following};
 use super::follow::{Follower, Outcome};
 use super::sink::Sink;
@@ -21,16 +22,6 @@ pub(super) enum Checkpoints {
     /// At commits.
     AtCommits,
 }
-
-/// In a backlog, commits share a checkpoint up to so many bytes of documents, and for so long.
-const SHARED_BYTES: u64 = 1024 * 1024;
-const SHARED_TIME: Duration = Duration::from_millis(100);
-
-/// How often the position is committed while it moves and nothing of interest happens, so that the
-/// server can remove its log.
-const IDLE_CHECKPOINT: Duration = Duration::from_secs(10);
-/// The same by how far it has moved.
-const IDLE_DISTANCE: u64 = 16 * 1024 * 1024;
 
 /// Commits that are remembered for a table before it is asked which of them are visible.
 const REMEMBERED: usize = 10_000;
@@ -59,7 +50,7 @@ impl<S: Sink> Engine<S> {
         fence: Lsn,
         checkpoints: Checkpoints,
     ) -> Result<()> {
-        let fence = self.before_page_header(fence);
+        let fence = before_page_header(fence, self.wal_block_size);
         let reached = |follower: &Follower| {
             !follower.position.in_transaction() && follower.position.received() >= fence
         };
@@ -125,14 +116,6 @@ impl<S: Sink> Engine<S> {
         }
         self.cursor = Some(following.follower.position.received());
         Ok(())
-    }
-
-    fn is_idle_checkpoint_due(&self, received: Lsn) -> bool {
-        let Some(last) = self.checkpointed else {
-            return true;
-        };
-        let moved = received.as_u64().saturating_sub(last.as_u64());
-        moved >= IDLE_DISTANCE || (moved > 0 && self.last_checkpoint.elapsed() >= IDLE_CHECKPOINT)
     }
 
     /// Handles what has been received. Returns whether the end was reached.
@@ -207,18 +190,6 @@ impl<S: Sink> Engine<S> {
             .iter()
             .any(|table| table.unseen.len() >= REMEMBERED)
             && self.view_taken.elapsed() >= SHARED_TIME
-    }
-
-    /// A commit that is alone is handed on at once; in a backlog several share a checkpoint.
-    fn is_checkpoint_due(&self, has_next: bool) -> bool {
-        if self.sink.uncommitted_bytes() == 0 && !self.tables.iter().any(|table| table.changed) {
-            return self
-                .cursor
-                .is_some_and(|cursor| self.is_idle_checkpoint_due(cursor));
-        }
-        !has_next
-            || self.sink.uncommitted_bytes() >= SHARED_BYTES
-            || self.last_checkpoint.elapsed() >= SHARED_TIME
     }
 
     /// Emits a row under a new key, whose values that were not sent are fetched first: under its new
@@ -306,17 +277,45 @@ impl<S: Sink> Engine<S> {
         }
         Ok(())
     }
+}
 
-    /// The end of the log can be told as the first byte behind the header of a page, where no record
-    /// ends: the stream never reports that position.
-    fn before_page_header(&self, position: Lsn) -> Lsn {
-        const SHORT_HEADER: u64 = 24;
-        const LONG_HEADER: u64 = 40;
-        let offset = position.as_u64() % self.wal_block_size.max(1);
-        if offset == SHORT_HEADER || offset == LONG_HEADER {
-            Lsn::from(position.as_u64() - offset)
-        } else {
-            position
+/// The end of the log can be told as the first byte behind the header of a page, where no record
+/// ends: the stream never reports that position.
+fn before_page_header(position: Lsn, page: u64) -> Lsn {
+    const SHORT_HEADER: u64 = 24;
+    const LONG_HEADER: u64 = 40;
+    let offset = position.as_u64() % page.max(1);
+    if offset == SHORT_HEADER || offset == LONG_HEADER {
+        Lsn::from(position.as_u64() - offset)
+    } else {
+        position
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_behind_a_page_header_is_that_before_it() {
+        for (position, fence) in [
+            (0x2000, 0x2000),
+            (0x2018, 0x2000),
+            (0x2028, 0x2000),
+            (0x2020, 0x2020),
+            (0x2030, 0x2030),
+            (0x1ff8, 0x1ff8),
+        ] {
+            assert_eq!(
+                before_page_header(Lsn::from(position), 8192),
+                Lsn::from(fence)
+            );
         }
+        // A server that was built with other pages, and one that does not tell.
+        assert_eq!(
+            before_page_header(Lsn::from(0x2018), 16384),
+            Lsn::from(0x2018)
+        );
+        assert_eq!(before_page_header(Lsn::from(0x2018), 0), Lsn::from(0x2018));
     }
 }

@@ -14,11 +14,13 @@
 //! later chunk might not contain.
 
 mod acknowledge;
+mod checkpoint;
 mod chunk;
 mod engine;
 mod fence;
 mod follow;
 mod housekeeping;
+mod lookup;
 mod relations;
 mod reused;
 mod schemas;

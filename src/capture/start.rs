@@ -351,3 +351,81 @@ async fn check_cursor(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding(state_key: &str) -> Binding {
+        Binding {
+            resource: Resource {
+                namespace: "s".into(),
+                stream: state_key.into(),
+                ..Resource::default()
+            },
+            state_key: state_key.into(),
+            key: vec!["/id".into()],
+            transaction_ids: false,
+        }
+    }
+
+    fn state(json: &str) -> State {
+        State::parse(json).unwrap()
+    }
+
+    #[test]
+    fn a_new_binding_is_pending_and_a_removed_one_ignored() {
+        let mut state = state(
+            r#"{"cursor":"0/10","bindingStateV1":{
+                "kept":{"mode":"Active","key_columns":["id"],"backfilled":3},
+                "gone":{"mode":"Backfill","key_columns":["id"],"scanned":"FQM=","backfilled":3},
+                "long":{"mode":"Ignore"},"back":{"mode":"Ignore"}}}"#,
+        );
+        let bindings = [binding("kept"), binding("new"), binding("back")];
+        let (tables, removed) = reconcile(&bindings, &mut state);
+        let modes: Vec<_> = tables
+            .iter()
+            .map(|table| (table.state.mode, table.changed))
+            .collect();
+        assert_eq!(
+            modes,
+            [
+                (Mode::Active, false),
+                (Mode::Pending, true),
+                (Mode::Pending, true)
+            ]
+        );
+        let [(key, entry)] = removed.as_slice() else {
+            panic!("{removed:?}")
+        };
+        assert_eq!((key.as_str(), entry.mode), ("gone", Mode::Ignore));
+        assert_eq!(entry.scanned.0, None);
+        assert_eq!(state.cursor, Some(Lsn::from(16)));
+    }
+
+    #[test]
+    fn the_stream_starts_anew_when_every_binding_is_new() {
+        for bindings in [&[][..], &[binding("a.v1")]] {
+            let mut state = state(r#"{"cursor":"0/10","bindingStateV1":{"a":{"mode":"Active"}}}"#);
+            reconcile(bindings, &mut state);
+            assert_eq!(state.cursor, None);
+        }
+    }
+
+    #[test]
+    fn an_early_state_of_only_changes_gets_its_key() {
+        let mut bound = binding("a");
+        bound.resource.mode = crate::config::BackfillMode::OnlyChanges;
+        let mut state = state(r#"{"cursor":"0/10","bindingStateV1":{"a":{"mode":"Active"}}}"#);
+        let (tables, _) = reconcile(&[bound], &mut state);
+        assert_eq!(tables[0].state.key_columns, Some(vec!["id".to_owned()]));
+        assert!(tables[0].changed);
+    }
+
+    #[test]
+    fn a_collection_keyed_by_loc_has_no_key_columns() {
+        let mut bound = binding("a");
+        bound.key = crate::schema::FALLBACK_KEY.map(str::to_owned).to_vec();
+        assert_eq!(bound.key_columns(), None);
+    }
+}

@@ -16,10 +16,6 @@ use crate::catalog::explain_waiting;
 use crate::client::Rows;
 use crate::error::Result;
 
-/// Documents that may wait for a checkpoint that is held back. Beyond it the stream is not read on.
-const HELD_BYTES: u64 = 64 * 1024 * 1024;
-/// How often a checkpoint that is held back is tried again while the stream is read.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is said what is waited for.
 const SAY_AGAIN: Duration = Duration::from_secs(30);
 
@@ -64,42 +60,6 @@ impl Patience {
 }
 
 impl<S: Sink> Engine<S> {
-    /// Emits the checkpoint that is due, unless it has to be held back; it stays due then.
-    pub(super) async fn try_settle(&mut self) -> Result<()> {
-        if self.awaits_commits() {
-            let too_much = self.sink.uncommitted_bytes() >= HELD_BYTES;
-            if !too_much && self.view_taken.elapsed() < TRY_AGAIN {
-                return Ok(());
-            }
-            if too_much {
-                return self.settle().await;
-            }
-            self.take_view().await?;
-            if self.awaits_commits() {
-                return Ok(());
-            }
-        }
-        self.checkpoint()
-    }
-
-    /// Emits the checkpoint that is due, waiting for as long as it has to be held back.
-    pub(super) async fn settle(&mut self) -> Result<()> {
-        let mut patience = Patience::new();
-        while self.awaits_commits() {
-            self.take_view().await?;
-            let xids: BTreeSet<u32> = self
-                .tables
-                .iter()
-                .flat_map(|table| table.unseen.xids())
-                .collect();
-            if !xids.is_empty() {
-                self.wait("a checkpoint is held back", &xids, &mut patience)
-                    .await?;
-            }
-        }
-        self.checkpoint()
-    }
-
     /// Takes a view, and forgets what it contains.
     pub(super) async fn take_view(&mut self) -> Result<()> {
         let view = read_view(&mut self.client, self.standby).await?.view;

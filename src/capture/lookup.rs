@@ -1,0 +1,113 @@
+//! What the catalogs say of bound tables and their types, and the plans that follow from it.
+
+use std::sync::Arc;
+
+use protocol::Oid;
+use tracing::{info, warn};
+
+use super::engine::{Engine, Following};
+use super::sink::Sink;
+use super::state::{Mode, TableState};
+use crate::catalog::{TableLookup, complete_types, lookup_tables};
+use crate::error::Result;
+
+impl<S: Sink> Engine<S> {
+    /// Takes over what the catalogs say of the bound tables.
+    pub(super) fn learn(&mut self, infos: Vec<TableLookup>) {
+        for (table, info) in self.tables.iter_mut().zip(infos) {
+            table.info = match info {
+                TableLookup::Found(info) => Some(Arc::new(*info)),
+                TableLookup::Missing | TableLookup::Ambiguous(_) => None,
+            };
+        }
+    }
+
+    /// Looks the bound tables up again.
+    pub(super) async fn look_up(&mut self) -> Result<()> {
+        let ids: Vec<_> = self.tables.iter().map(|table| table.id.clone()).collect();
+        let infos = lookup_tables(&mut self.client, &ids).await?;
+        self.learn(infos);
+        self.complete_types().await
+    }
+
+    /// Makes sure that the types of all columns are known.
+    pub(super) async fn complete_types(&mut self) -> Result<()> {
+        let types: Vec<Oid> = self
+            .tables
+            .iter()
+            .filter_map(|table| table.info.as_ref())
+            .flat_map(|info| info.columns.iter().map(|column| column.type_oid))
+            .collect();
+        complete_types(&mut self.client, &mut self.types, types).await
+    }
+
+    /// Prepares the plans of all relations that the stream has described.
+    pub(super) async fn prepare_all(&mut self, following: &mut Following) -> Result<()> {
+        for oid in following.follower.relations.oids() {
+            self.prepare_relation(following, oid).await?;
+        }
+        Ok(())
+    }
+
+    /// Prepares the plan of a relation that the stream has described.
+    pub(super) async fn prepare_relation(
+        &mut self,
+        following: &mut Following,
+        oid: Oid,
+    ) -> Result<()> {
+        let relations = &mut following.follower.relations;
+        let Some(relation) = relations.get_mut(oid) else {
+            return Ok(());
+        };
+        let Some(index) = relation.table else {
+            return Ok(());
+        };
+        if relation.has_unknown_types(&self.types) {
+            let types: Vec<_> = relation
+                .columns
+                .iter()
+                .map(|column| column.type_oid)
+                .collect();
+            complete_types(&mut self.client, &mut self.types, types).await?;
+        }
+        let Some(table) = self.tables.get_mut(index) else {
+            return Ok(());
+        };
+        if relation.differs_from(table.info.as_deref()) {
+            let found = lookup_tables(&mut self.client, std::slice::from_ref(&table.id)).await?;
+            if let Some(TableLookup::Found(info)) = found.into_iter().next() {
+                table.info = Some(Arc::new(*info));
+            }
+        }
+        let tag = self.config.source_tag.as_deref();
+        relation.plan = Some(relation.make_plan(table, &self.types, &self.plan_options, tag));
+        Ok(())
+    }
+
+    /// Marks the tables that do not exist any more, and makes pending those that do again.
+    pub(super) fn mark_missing(&mut self) {
+        for table in &mut self.tables {
+            let exists = table.info.is_some();
+            match table.state.mode {
+                Mode::Pending | Mode::Ignore => {}
+                Mode::Missing if exists => {
+                    info!(stream = %table.id, "the table is there again: it is backfilled anew");
+                    table.update_state(|state| *state = TableState::default());
+                }
+                _ if !exists => {
+                    warn!(stream = %table.id,
+                        "the table does not exist any more; its documents are kept");
+                    table.scan = None;
+                    table.unseen.clear();
+                    table.update_state(|state| {
+                        *state = TableState {
+                            mode: Mode::Missing,
+                            ..TableState::default()
+                        };
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+}
