@@ -20,6 +20,12 @@ use crate::support::wait;
 const ROWS: &str = "create table t(id int primary key, n int);
                     insert into t select i, i from generate_series(1, 10) i";
 
+/// Far more than the pipe to a test holds, so that a backfill whose first rows are committed is far
+/// from its end.
+const WIDE: &str = "create table t(id int primary key, n int, wide text);
+    alter table t alter wide set storage external;
+    insert into t select i, i, repeat('w', 4000) from generate_series(1, 3000) i";
+
 /// A capture of ten rows that was backfilled and ended.
 fn backfilled() -> Scene {
     let mut scene = Scene::new(ROWS);
@@ -171,11 +177,7 @@ fn a_state_that_cannot_be_understood_stops_the_capture() {
 #[test]
 fn a_server_that_crashes_amid_a_backfill_and_amid_a_transaction() {
     let mut server = Server::start(Version::MAIN);
-    let (client, mut task) = scene::set(
-        &server,
-        "create table t(id int primary key, n int);
-         insert into t select i, i from generate_series(1, 600) i",
-    );
+    let (client, mut task) = scene::set(&server, WIDE);
     task.bind(&["public.t"]);
     advanced(&mut task, &json!({"backfill_chunk_size": 5}));
     let mut session = task.open();
@@ -187,6 +189,7 @@ fn a_server_that_crashes_amid_a_backfill_and_amid_a_transaction() {
 
     server.resume();
     task.config["address"] = json!(server.address());
+    advanced(&mut task, &json!({"backfill_chunk_size": 1000}));
     let mut client = scene::connect(&server);
     execute(&mut client, "update t set n = -n where id % 7 = 0");
     let mut session = task.open();
@@ -218,6 +221,23 @@ fn until_backfilled(session: &mut Session<'_>, rows: u64) {
     });
 }
 
+/// Changes the table while a chunk in the middle of it waits for just that.
+fn change_amid_backfill<'s>(scene: &'s mut Scene, change: &str) -> Session<'s> {
+    let mut session = scene.task.open();
+    until_backfilled(&mut session, 10);
+    session.kill();
+    assert!(scene.task.is_backfilling());
+    execute(&mut scene.client, "begin; lock table t");
+    let mut session = scene.task.open();
+    let client = &mut scene.client;
+    session.until("the chunk to wait", |_| {
+        let waiting = "select 1 from pg_locks where relation = 't'::regclass and not granted";
+        !query(client, waiting).is_empty()
+    });
+    execute(client, &format!("{change}; commit"));
+    session
+}
+
 const STREAMING: &str = "backend_type = 'walsender'";
 const QUERYING: &str = "backend_type = 'client backend' and application_name = 'estuary_flow'";
 
@@ -232,10 +252,7 @@ fn terminate(client: &mut Client, which: &str) {
 #[test]
 fn a_connection_that_is_ended_amid_a_backfill() {
     for which in [STREAMING, QUERYING] {
-        let mut scene = Scene::new(
-            "create table t(id int primary key, n int);
-             insert into t select i, i from generate_series(1, 5000) i",
-        );
+        let mut scene = Scene::new(WIDE);
         scene.task.bind(&["public.t"]);
         advanced(&mut scene.task, &json!({"backfill_chunk_size": 2}));
         let mut session = scene.task.open();
@@ -360,9 +377,7 @@ fn a_dropped_table_stops_its_backfill_and_the_next_start_until_it_is_unbound() {
     );
     scene.task.bind(&["public.t", "public.other"]);
     advanced(&mut scene.task, &json!({"backfill_chunk_size": 2}));
-    let mut session = scene.task.open();
-    until_backfilled(&mut session, 10);
-    execute(&mut scene.client, "drop table t");
+    let session = change_amid_backfill(&mut scene, "drop table t");
     session.finish().assert_failed(&["public.t"]);
     scene
         .task
@@ -489,13 +504,8 @@ fn columns_that_change_amid_a_backfill() {
         );
         scene.task.bind(&["public.t"]);
         advanced(&mut scene.task, &json!({"backfill_chunk_size": 2}));
-        let mut session = scene.task.open();
-        until_backfilled(&mut session, 10);
-        execute(&mut scene.client, change);
-        execute(
-            &mut scene.client,
-            "update t set id = id where id in (1, 399)",
-        );
+        let change = format!("{change}; update t set id = id where id in (1, 399)");
+        let mut session = change_amid_backfill(&mut scene, &change);
         session.until_active();
         session.kill();
         let documents = documents_of(&scene.task, "public.t");
