@@ -10,4 +10,5 @@ mod modes;
 mod requests;
 mod servers;
 mod standby;
+mod values;
 mod visibility;

@@ -36,6 +36,18 @@ impl Scene {
         }
     }
 
+    /// Starts with a database of another encoding.
+    pub(crate) fn encoded(encoding: &str, sql: &str) -> Self {
+        let server = Lease::take(Version::MAIN);
+        let options = format!("encoding '{encoding}' locale 'C' template template0");
+        let (client, task) = set_with(&server, &options, sql);
+        Self {
+            client,
+            task,
+            _server: server,
+        }
+    }
+
     /// Runs SQL that has to succeed.
     pub(crate) fn execute(&mut self, sql: &str) {
         execute(&mut self.client, sql);
@@ -49,9 +61,13 @@ impl Scene {
 
 /// Makes the scene's database on a server of the test's own.
 pub(crate) fn set(server: &Server, sql: &str) -> (Client, Task) {
+    set_with(server, "", sql)
+}
+
+fn set_with(server: &Server, options: &str, sql: &str) -> (Client, Task) {
     execute(
         &mut server.connect("postgres"),
-        &format!("create database {DATABASE}"),
+        &format!("create database {DATABASE} {options}"),
     );
     let mut client = server.connect(DATABASE);
     execute(&mut client, sql);

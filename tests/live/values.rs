@@ -1,0 +1,261 @@
+//! Keys and values that are out of the ordinary: odd keys, huge values, other encodings.
+
+use serde_json::{Value, json};
+
+use crate::support::scene::{Scene, advanced, changes, documents_of, execute};
+
+mod keys {
+    use super::*;
+
+    /// Backfills in small chunks with a kill in between, changes rows, and compares.
+    fn captures(scene: &mut Scene, key: &[&str], sql: &str) {
+        advanced(&mut scene.task, &json!({"backfill_chunk_size": 3}));
+        let mut session = scene.task.open();
+        session.until("a part of it", |session| {
+            session.task.binding_state("public.t")["backfilled"].as_u64() >= Some(6)
+        });
+        session.kill();
+        assert!(scene.task.is_backfilling());
+        scene.execute("update t set n = -n where n % 4 = 0");
+        let mut session = scene.task.open();
+        session.until_active();
+        execute(&mut scene.client, sql);
+        session.until_document("public.t", |document| document.value["n"] == 1000);
+        session.kill();
+        let rows = documents_of(&scene.task, "public.t").into_iter();
+        let rows = rows.filter(|document| document.is_snapshot()).count();
+        assert_eq!(rows, 40, "each row once");
+        scene.assert_captured("public.t", key);
+    }
+
+    #[test]
+    fn domains() {
+        for (make, value) in [
+            ("create domain d as int check (value > 0)", "i"),
+            ("create domain d as text", "'row ' || i"),
+            (
+                "create domain e as varchar(20); create domain d as e not null",
+                "chr(64 + i % 50) || i",
+            ),
+            (
+                "create domain f as bigint; create domain e as f; create domain d as e",
+                "i * 10000000000",
+            ),
+            (
+                "create type c as enum ('b', 'a'); create domain d as uuid",
+                "md5(i::text)::uuid",
+            ),
+        ] {
+            let mut scene = Scene::new(&format!(
+                "{make}; create table t(k d primary key, n int);
+                 insert into t select {value}, i from generate_series(1, 40) i"
+            ));
+            scene.task.bind(&["public.t"]);
+            let sql = format!(
+                "update t set n = 2000 where n = 7;
+                 delete from t where n = 9;
+                 insert into t select {value}, 1000 from generate_series(41, 41) i"
+            );
+            captures(&mut scene, &["k"], &sql);
+        }
+    }
+
+    #[test]
+    fn columns_that_may_be_null() {
+        let mut scene = Scene::new(
+            "create table t(id int primary key, a int, b text, n int);
+             alter table t replica identity full;
+             insert into t select i, nullif(i / 8, 2), case when i % 8 > 2 then 'b' || i % 8 end, i
+                from generate_series(1, 40) i where i % 8 > 1 or i < 8;
+             insert into t select 100 + i, 50 + i, null, i
+                from generate_series(1, 40 - (select count(*)::int from t)) i",
+        );
+        scene.task.bind(&["public.t"]);
+        let binding = scene.task.binding_mut("public.t");
+        binding.key = vec!["/a".to_owned(), "/b".to_owned(), "/id".to_owned()];
+        scene.task.publish();
+        captures(
+            &mut scene,
+            &["a", "b", "id"],
+            "update t set a = null where id = 5; update t set b = 'x' where b is null;
+             delete from t where a is null and id % 2 = 0;
+             insert into t values (999, null, null, 1000)",
+        );
+    }
+
+    #[test]
+    fn names_that_differ_in_case_only() {
+        let mut scene = Scene::new(
+            r#"create table t("ID" int, id text, "Id" int, n int, primary key ("ID", "Id"));
+             insert into t select i / 3, 'row', i, i from generate_series(1, 40) i"#,
+        );
+        scene.task.bind(&["public.t"]);
+        captures(
+            &mut scene,
+            &["ID", "Id"],
+            r#"update t set "ID" = 99 where "Id" = 4; update t set id = 'new' where "Id" = 5;
+             insert into t values (0, 'last', 0, 1000)"#,
+        );
+    }
+
+    /// Zeros of several scales are one key to the server, and so they are to the scan; documents keep
+    /// the text that the row has.
+    #[test]
+    fn numeric_zeros_of_several_scales() {
+        for mode in ["Precise", "Normal"] {
+            let mut scene = Scene::new(
+                "create table t(k numeric, id int, n int, primary key (k, id));
+                 insert into t values (-1.50, 1, 1), (0, 2, 2), (0.0, 3, 3), (0.00, 4, 4),
+                    (0.000, 5, 5), (0, 6, 6), (1.0, 7, 7), (1.00, 8, 8)",
+            );
+            scene.task.bind(&["public.t"]);
+            scene.task.binding_mut("public.t").resource["mode"] = json!(mode);
+            advanced(&mut scene.task, &json!({"backfill_chunk_size": 1}));
+            let mut session = scene.task.open();
+            session.until("a part of it", |session| {
+                session.task.binding_state("public.t")["backfilled"].as_u64() >= Some(3)
+            });
+            session.kill();
+            scene.execute("update t set n = n * 10");
+            let mut session = scene.task.open();
+            session.until_active();
+            execute(
+                &mut scene.client,
+                "update t set k = 0.0000 where id = 2; delete from t where id = 4",
+            );
+            session.until_document("public.t", |row| row.op() == "d" && row.value["id"] == 4);
+            session.kill();
+            let documents = documents_of(&scene.task, "public.t").into_iter();
+            let reduced = crate::support::reduce::reduce(documents, &["id"]);
+            let found: Vec<Value> = reduced.into_values().map(Value::Object).collect();
+            let row = |k: &str, id: i64| json!({"k": k, "id": id, "n": id * 10});
+            let expected = [
+                row("-1.50", 1),
+                row("0.0000", 2),
+                row("0.0", 3),
+                row("0.000", 5),
+                row("0", 6),
+                row("1.0", 7),
+                row("1.00", 8),
+            ];
+            assert_eq!(found, expected, "{mode}");
+        }
+    }
+}
+
+mod huge {
+    use super::*;
+
+    /// The most bytes of a value that are captured.
+    const LIMIT: usize = 8 << 20;
+
+    /// What becomes of the values of a row that has one of each kind above the limit.
+    fn check(row: &Value) {
+        let length = |name: &str| row[name].as_str().map(str::len);
+        assert_eq!(length("exact"), Some(LIMIT));
+        assert_eq!(length("above"), Some(LIMIT));
+        // A character that the limit falls into is left out as a whole.
+        let cut = row["cut"].as_str().expect("a text");
+        assert_eq!(cut.len(), LIMIT - 1);
+        assert_eq!(length("bytes"), Some(11_184_812));
+        let size = LIMIT + 2 + 1000;
+        let placeholder = json!({"flow_truncated": true, "original_size": size});
+        assert_eq!(row["json"], placeholder);
+        assert_eq!(row["jsonb"], placeholder);
+        assert_eq!(row["texts"][0].as_str().map(str::len), Some(LIMIT));
+        assert_eq!(row["texts"][1], "short");
+    }
+
+    const INSERT: &str = "insert into t select i, repeat('e', 8388608), repeat('a', 8388609),
+        'x' || repeat('é', 4194304), repeat('b', 8388609)::bytea,
+        to_json(repeat('j', 8389608)), to_jsonb(repeat('j', 8389608)),
+        array[repeat('t', 8388609), 'short']";
+
+    #[test]
+    fn values_are_cut_at_the_limit_in_backfill_and_stream() {
+        let mut scene = Scene::new(&format!(
+            "create table t(id int primary key, exact text, above text, cut text, bytes bytea,
+                json json, jsonb jsonb, texts text[]);
+             {INSERT} from generate_series(1, 1) i"
+        ));
+        scene.task.bind(&["public.t"]);
+        let mut session = scene.task.open();
+        session.until_active();
+        execute(
+            &mut scene.client,
+            &format!("{INSERT} from generate_series(2, 2) i"),
+        );
+        session.until_id("public.t", 2);
+        let documents = documents_of(session.task, "public.t");
+        assert_eq!(documents.len(), 2);
+        for document in documents {
+            check(&document.value);
+        }
+    }
+
+    #[test]
+    fn a_row_of_many_megabytes_takes_a_few_times_its_size() {
+        let columns = ["a", "b", "c", "d", "e"];
+        let mut scene = Scene::new(&format!(
+            "create table t(id int primary key, {});
+             insert into t select i, {} from generate_series(1, 2) i",
+            columns.map(|name| format!("{name} text")).join(", "),
+            columns
+                .map(|name| format!("repeat('{name}', 8000000)"))
+                .join(", "),
+        ));
+        scene.task.bind(&["public.t"]);
+        let mut session = scene.task.open();
+        session.until_active();
+        execute(&mut scene.client, "update t set id = id + 10");
+        session.until_id("public.t", 12);
+        let peak = session.connector.peak_memory();
+        session.kill();
+        scene.assert_captured("public.t", &["id"]);
+        assert!(peak < 400_000, "{peak} kB");
+    }
+}
+
+mod encodings {
+    use super::*;
+
+    const WORDS: &str = "insert into t values";
+
+    #[test]
+    fn a_latin_database_is_captured_in_its_own_words() {
+        let mut scene = Scene::encoded(
+            "LATIN1",
+            &format!(
+                "create table t(\"clé\" text primary key, mots text[]); {WORDS} ('é', '{{ü}}'), ('ß', null)"
+            ),
+        );
+        scene.task.bind(&["public.t"]);
+        let mut session = scene.task.open();
+        session.until_active();
+        execute(&mut scene.client, &format!("{WORDS} ('ÿ', '{{£}}')"));
+        session.until_document("public.t", |document| document.value["clé"] == "ÿ");
+        session.kill();
+        scene.assert_captured("public.t", &["clé"]);
+    }
+
+    #[test]
+    fn bytes_without_an_encoding_are_captured_where_they_are_utf_8() {
+        let table = "create table t(id int primary key, word text)";
+        let mut scene = Scene::encoded("SQL_ASCII", &format!("{table}; {WORDS} (1, 'é')"));
+        scene.task.bind(&["public.t"]);
+        let mut session = scene.task.open();
+        session.until_active();
+        execute(&mut scene.client, &format!("{WORDS} (2, 'ü')"));
+        session.until_id("public.t", 2);
+        let found = changes(documents_of(session.task, "public.t"));
+        let expected = [json!({"id": 1, "word": "é"}), json!({"id": 2, "word": "ü"})];
+        assert_eq!(found, expected.map(|row| ("c", row)));
+        execute(&mut scene.client, &format!(r"{WORDS} (3, E'\xe9')"));
+        session.finish().assert_failed(&["22021"]);
+
+        // The same amid a backfill.
+        scene.task.binding_mut("public.t").backfill = 1;
+        scene.task.publish();
+        scene.task.run().assert_failed(&["public.t", "22021"]);
+    }
+}
