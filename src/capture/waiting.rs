@@ -7,7 +7,6 @@ use tracing::{info, warn};
 
 use super::engine::Engine;
 use super::sink::Sink;
-use super::state::Mode;
 use super::table::Table;
 use super::transaction::Transaction;
 use super::visibility::Barrier;
@@ -83,19 +82,22 @@ impl<S: Sink> Engine<S> {
             return Ok(());
         }
         let view = read_view(&mut self.client, self.standby).await?.view;
-        let mut pending = Vec::new();
+        let mut unread = Vec::new();
         for table in self.tables.iter_mut().filter(|table| table.awaits_chunks()) {
             table.barrier = Barrier::new(&view);
-            if let (Mode::Pending, false, Some(info)) =
-                (table.state.mode, table.barrier.is_empty(), &table.info)
-            {
-                pending.push(info.oid.as_u32().to_string());
+            // Their first chunk waits for who wrote before they were published; later ones need not.
+            if let (None, false, Some(info)) = (
+                &table.state.scanned.0,
+                table.barrier.is_empty(),
+                &table.info,
+            ) {
+                unread.push(info.oid.as_u32().to_string());
             }
         }
-        if pending.is_empty() {
+        if unread.is_empty() {
             return Ok(());
         }
-        let list = format!("{{{}}}", pending.join(","));
+        let list = format!("{{{}}}", unread.join(","));
         for row in &self.client.query(WRITERS, &[Some(&list)]).await?.rows {
             let (oid, xid): (u32, u32) = (row.parse(0)?, row.parse(1)?);
             for table in &mut self.tables {

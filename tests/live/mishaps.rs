@@ -304,7 +304,7 @@ fn a_reader_that_stops_does_not_cost_the_connection() {
     task.bind(&["public.t"]);
     let mut session = task.open();
     session.until_active();
-    let walsender = "select pid from pg_stat_replication";
+    let walsender = "select active_pid from pg_replication_slots";
     let pid = value(&mut client, walsender);
     // Far more than the pipe holds.
     execute(

@@ -17,7 +17,7 @@ pub(crate) struct Scene {
     pub(crate) client: Client,
     pub(crate) task: Task,
     /// Handed on when the scene is over.
-    _server: Lease,
+    server: Lease,
 }
 
 impl Scene {
@@ -32,7 +32,7 @@ impl Scene {
         Self {
             client,
             task,
-            _server: server,
+            server,
         }
     }
 
@@ -44,8 +44,13 @@ impl Scene {
         Self {
             client,
             task,
-            _server: server,
+            server,
         }
+    }
+
+    /// Connects once more.
+    pub(crate) fn connect(&self) -> Client {
+        connect(&self.server)
     }
 
     /// Runs SQL that has to succeed.

@@ -36,17 +36,17 @@ pub(super) struct Arguments {
     ///
     /// Either a Flow catalog:
     ///
-    ///     captures:
-    ///       acme/shop:
-    ///         endpoint:
-    ///           connector:
-    ///             image: source-postgres
-    ///             config: {address: "localhost:5432", user: flow_capture, ...}
-    ///         bindings:
-    ///           - resource: {namespace: public, stream: orders}
-    ///             target: acme/orders
-    ///     collections:
-    ///       acme/orders: {schema: {...}, key: [/id]}
+    ///   captures:
+    ///     acme/shop:
+    ///       endpoint:
+    ///         connector:
+    ///           image: source-postgres
+    ///           config: {address: "localhost:5432", user: flow_capture, ...}
+    ///       bindings:
+    ///         - resource: {namespace: public, stream: orders}
+    ///           target: acme/orders
+    ///   collections:
+    ///     acme/orders: {schema: {...}, key: [/id]}
     ///
     /// where config may be the path of a file, relative to the catalog, and
     /// collections that are not defined take the table's own key. Imports are not
