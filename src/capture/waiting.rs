@@ -242,7 +242,7 @@ UNION ALL
 SELECT p.transaction::text
 FROM pg_catalog.pg_prepared_xacts AS p
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a
-                  WHERE a.backend_type = 'client backend'
+                  WHERE a.datid IS NOT NULL
                     AND (a.state IS NULL OR a.wait_event = 'SyncRep'
                          OR a.query ~* '^\\s*commit\\s+prepared\\M'))";
 
