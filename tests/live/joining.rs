@@ -2,6 +2,7 @@
 //! while a scan is under way, and what is refused because it could not be joined.
 
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use postgres::Client;
 use serde_json::{Value, json};
@@ -270,4 +271,290 @@ fn a_held_commit_of_a_prepared_transaction_is_waited_for_by_a_role_that_sees_no_
          prepare transaction 'held'",
         "commit prepared 'held'",
     );
+}
+
+/// A table that was dropped and created anew has left a publication that names its tables.
+#[test]
+fn a_table_that_has_left_the_publication_is_refused_until_it_is_backfilled_anew() {
+    let mut scene = Scene::new(
+        "create table t(id int primary key, v text); insert into t values (1, 'before')",
+    );
+    scene.execute(
+        "drop publication flow_publication; create publication flow_publication for table t",
+    );
+    scene.task.bind(&["public.t"]);
+    establish(&mut scene.task);
+    scene.execute(
+        "drop table t; create table t(id int primary key, v text); insert into t values (2, 'new')",
+    );
+    let remedy = ["public.t", "flow_publication", "backfill its binding anew"];
+    scene.task.run().assert_failed(&remedy);
+    let last = scene.task.spec();
+    let failure = scene.task.validate_after(Some(last.clone()));
+    let text = failure.expect_err("it is refused").to_string();
+    assert!(remedy.iter().all(|part| text.contains(part)), "{text}");
+    assert!(!is_published(&mut scene.client, "t"));
+
+    scene.execute("insert into t values (3, 'unpublished')");
+    scene.task.binding_mut("public.t").backfill += 1;
+    let validated = scene.task.validate_after(Some(last));
+    validated.unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(is_published(&mut scene.client, "t"));
+    // As the reset of the collection leaves it, which comes with a raised counter.
+    scene.task.documents.clear();
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(&mut scene.client, "insert into t values (4, 'last')");
+    session.until_id("public.t", 4);
+    session.kill();
+    scene.assert_captured("public.t", &["id"]);
+}
+
+/// Rows with a value that is not written again with every update.
+fn wide_rows(columns: &str) -> Scene {
+    let mut scene = Scene::new(&format!(
+        "create table t(id int primary key, seq int not null, n int default 0, wide text);
+         create index on t(seq);
+         alter table t alter wide set storage external;
+         alter table t set (autovacuum_enabled = off);
+         insert into t select i, i * 10, 0, repeat('w', 3000) from generate_series(1, 500) i;
+         {columns}"
+    ));
+    advanced(&mut scene.task, &json!({"backfill_chunk_size": 100}));
+    scene.task.bind(&["public.t"]);
+    scene
+}
+
+/// Kills the capture amid its scan, makes a change, and lets it end.
+fn changed_amid_the_scan(scene: &mut Scene, change: &str) {
+    let mut session = scene.task.open();
+    session.until("the first chunk", |session| {
+        session.task.binding_state("public.t")["scanned"].is_string()
+    });
+    session.kill();
+    let backfilled = scene.task.binding_state("public.t")["backfilled"].as_u64();
+    assert!(backfilled < Some(480), "too far: {backfilled:?}");
+    scene.execute(change);
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(&mut scene.client, "update t set n = 2 where id = 400");
+    session.until_document("public.t", |document| document.value["n"] == 2);
+    session.kill();
+    scene.assert_captured("public.t", &["id"]);
+}
+
+#[test]
+fn a_row_that_leaps_back_over_a_scan_by_position_keeps_its_wide_value() {
+    let mut scene = wide_rows("delete from t where id < 40");
+    scene.execute("vacuum t");
+    scene.task.binding_mut("public.t").resource["mode"] = json!("Without Primary Key");
+    scene.task.publish();
+    let place = "select max(ctid) from t where id in (300, 301, 302)";
+    let before = value(&mut scene.client, place);
+    changed_amid_the_scan(&mut scene, "update t set n = 1 where id in (300, 301, 302)");
+    let after = value(&mut scene.client, place);
+    assert!(page(&after) < page(&before), "from {before} to {after}");
+}
+
+fn page(ctid: &str) -> u32 {
+    let number = ctid.trim_start_matches('(').split(',').next();
+    number
+        .and_then(|number| number.parse().ok())
+        .expect("a page")
+}
+
+#[test]
+fn a_row_that_leaps_back_over_a_scan_by_another_key_keeps_its_wide_value() {
+    let mut scene = wide_rows("");
+    scene.task.binding_mut("public.t").resource["primary_key"] = json!(["seq"]);
+    scene.task.publish();
+    changed_amid_the_scan(&mut scene, "update t set seq = 5 where id = 490");
+}
+
+#[test]
+fn two_bindings_of_one_table_are_refused() {
+    let mut scene =
+        Scene::new("create table users(id int primary key); insert into users values (1)");
+    scene.task.bind(&["public.users"]);
+    let mut twin = scene.task.bindings[0].clone();
+    twin.resource["stream"] = json!("USERS");
+    scene.task.bindings.push(twin);
+    let text = scene.task.validate().expect_err("refused").to_string();
+    assert!(
+        text.contains("bound twice") || text.contains("more than one"),
+        "{text}"
+    );
+    scene
+        .task
+        .run()
+        .assert_failed(&["public.users", "bound twice"]);
+}
+
+#[test]
+fn a_missing_table_that_is_there_again_at_the_start_is_backfilled() {
+    let mut scene = Scene::new(
+        "create table t(id int primary key); create table other(id int primary key);
+         insert into t values (1)",
+    );
+    scene.task.bind(&["public.t", "public.other"]);
+    establish(&mut scene.task);
+    let key = scene.task.bindings[0].state_key();
+    scene.task.state["bindingStateV1"][key] = json!({"mode": "Missing", "backfilled": 0});
+    scene.task.documents.clear();
+    let mut session = scene.task.open();
+    session.until_logged("the table is there again");
+    session.until_active();
+    execute(&mut scene.client, "insert into t values (2)");
+    session.until_id("public.t", 2);
+    session.kill();
+    scene.assert_captured("public.t", &["id"]);
+}
+
+/// The server sorts such keys in an order of its own, so that only their equality can be told.
+#[test]
+fn what_a_chunk_of_keys_in_a_foreign_order_holds_is_not_emitted_again() {
+    // The rows of the first chunk are more than fits between the server and a test that looks away.
+    let mut scene = Scene::new(
+        "create table t(k text collate \"und-x-icu\" primary key, n int, wide text);
+         alter table t alter wide set storage external;
+         insert into t select 'a' || i, 0, repeat('w', 100000) from generate_series(1, 200) i;
+         insert into t select 'b' || i, 0, '' from generate_series(1, 200) i",
+    );
+    advanced(&mut scene.task, &json!({"backfill_chunk_size": 200}));
+    scene.task.bind(&["public.t"]);
+    scene.task.binding_mut("public.t").resource["mode"] = json!("Precise");
+    scene.task.publish();
+    let mut session = scene.task.open();
+    let stuck = "select count(*) from pg_stat_activity where wait_event = 'ClientWrite'";
+    wait::until("the first chunk to be stuck", || {
+        (value(&mut scene.client, stuck) == "1").then_some(())
+    });
+    // The stream is followed to the first commit behind what the chunk holds; the second is in the
+    // next chunk.
+    execute(&mut scene.client, "insert into t values ('c', 0, '')");
+    execute(&mut scene.client, "update t set n = 1");
+    session.until_active();
+    execute(&mut scene.client, "update t set n = 2 where k = 'c'");
+    session.until_document("public.t", |document| document.value["n"] == 2);
+    session.kill();
+    scene.assert_captured("public.t", &["k"]);
+
+    let of = |letter: char| {
+        let documents = scene::documents_of(&scene.task, "public.t").into_iter();
+        documents.filter_map(move |document| {
+            let key = document.value["k"].as_str().expect("a key");
+            let n = document.value["n"].as_i64().expect("a number");
+            key.starts_with(letter)
+                .then_some((document.is_snapshot(), n))
+        })
+    };
+    let count = |letter, kind| of(letter).filter(|found| *found == kind).count();
+    assert_eq!(
+        (
+            of('a').count(),
+            count('a', (true, 0)),
+            count('a', (false, 1))
+        ),
+        (400, 200, 200)
+    );
+    assert_eq!(
+        (of('b').count(), count('b', (true, 1))),
+        (200, 200),
+        "emitted again"
+    );
+}
+
+#[test]
+fn a_key_that_the_identity_lacks_stops_the_capture_until_its_binding_is_backfilled_anew() {
+    let mut scene = Scene::new(
+        "create table other(id int primary key);
+         create table t(id int primary key, code text not null, v text);
+         insert into t values (1, 'one', 'old'), (2, 'two', 'old')",
+    );
+    scene.task.bind(&["public.other", "public.t"]);
+    let binding = scene.task.binding_mut("public.t");
+    binding.key = vec!["/code".to_owned()];
+    binding.projections = binding.key.clone();
+    binding.resource["mode"] = json!("Normal");
+    scene.task.publish();
+    establish(&mut scene.task);
+    scene.execute("update t set v = 'new' where id = 1");
+    let remedy = "ALTER TABLE \"public\".\"t\" REPLICA IDENTITY FULL";
+    scene.task.run().assert_failed(&["public.t", remedy]);
+
+    scene.execute(remedy);
+    scene.task.binding_mut("public.t").backfill += 1;
+    scene.task.publish();
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(
+        &mut scene.client,
+        "update t set code = 'moved' where id = 2",
+    );
+    session.until_document("public.t", |document| document.value["code"] == "moved");
+    session.kill();
+    scene.assert_captured("public.t", &["code"]);
+}
+
+/// What is committed while an earlier checkpoint is on its way does not wait for the next one that
+/// is due by time.
+#[test]
+fn every_burst_of_commits_is_followed_by_a_checkpoint() {
+    const BOUND: Duration = Duration::from_secs(5);
+    let mut scene = Scene::new("create table t(id int primary key)");
+    scene.task.bind(&["public.t"]);
+    let mut session = scene.task.open();
+    session.until_active();
+    let mut id = 0;
+    for burst in 0..30 {
+        for _ in 0..=burst % 5 {
+            id += 1;
+            execute(&mut scene.client, &format!("insert into t values ({id})"));
+        }
+        let start = Instant::now();
+        let last = |session: &Session<'_>| {
+            let document = session.run.documents.last();
+            document.is_some_and(|document| document.value["id"] == id)
+        };
+        while !last(&session) {
+            session.step(Duration::from_millis(10));
+            assert!(start.elapsed() < BOUND, "burst {burst}\n{}", session.log());
+        }
+        assert!(session.pending.is_empty());
+    }
+}
+
+#[test]
+fn an_error_of_a_filter_shows_no_value() {
+    let mut scene = Scene::new(
+        "create table t(id int primary key, v text);
+         insert into t select i, 'card-4711-' || i from generate_series(1, 10) i",
+    );
+    scene.task.bind(&["public.t"]);
+    let resource = &mut scene.task.binding_mut("public.t").resource;
+    resource["mode"] = json!("Normal");
+    resource["advanced"] = json!({"additional_backfill_filter": "v::int > 3"});
+    scene.task.publish();
+    let run = scene.task.run();
+    run.assert_failed(&["public.t", "22P02"]);
+    let lines = run.log.lines();
+    let told = lines.iter().find(|line| scene::says(line, "4711"));
+    assert_eq!(told, None);
+}
+
+#[test]
+fn the_status_says_which_transaction_the_slot_waits_for() {
+    let mut scene = Scene::new("create table t(id int primary key); create table other(id int)");
+    scene.task.bind(&["public.t"]);
+    let mut writer = scene.connect();
+    let xid = begin(&mut writer, "insert into other values (1)");
+    let process = value(&mut writer, "select pg_backend_pid()");
+    let mut session = scene.task.open();
+    let line = session.until_logged("Waiting for the server to create the replication slot");
+    assert_eq!(line.field("eventType").as_deref(), Some("connectorStatus"));
+    for text in [&format!("transaction {xid}"), &format!("process {process}")] {
+        assert!(line.message.contains(text), "{line:?}");
+    }
+    execute(&mut writer, "commit");
+    session.until_active();
 }
