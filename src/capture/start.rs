@@ -239,7 +239,9 @@ pub(super) async fn start_position(
 
 /// How long the creation of a slot may take. Flow starts the capture again after that.
 const CREATION_LIMIT: Duration = Duration::from_secs(15 * 60);
-/// How often it is said what the creation waits for.
+/// After how long it is said first what the creation waits for.
+const CREATION_FIRST_NEWS: Duration = Duration::from_secs(2);
+/// How often it is said from then on.
 const CREATION_NEWS: Duration = Duration::from_secs(15);
 
 /// The transactions whose end a session waits for.
@@ -256,12 +258,14 @@ async fn create_watched(
 ) -> Result<CreatedSlot> {
     let session = commands.process_id().map(|process| process.to_string());
     let started = Instant::now();
+    let mut news = CREATION_FIRST_NEWS;
     let creation = create_slot(commands, slot);
     tokio::pin!(creation);
     loop {
-        if let Ok(created) = tokio::time::timeout(CREATION_NEWS, &mut creation).await {
+        if let Ok(created) = tokio::time::timeout(news, &mut creation).await {
             return created;
         }
+        news = CREATION_NEWS;
         let waited_for: Vec<u64> = client
             .query(WAITED_FOR, &[session.as_deref()])
             .await?

@@ -81,6 +81,11 @@ impl<S: Sink> Engine<S> {
         if !self.tables.iter().any(Table::awaits_chunks) {
             return Ok(());
         }
+        if !self.standby {
+            // A snapshot lists only those running that began before the last one to have ended. Here
+            // one of our own ends that began after all that can have been streamed.
+            self.client.query("SELECT txid_current()", &[]).await?;
+        }
         let view = read_view(&mut self.client, self.standby).await?.view;
         let mut unread = Vec::new();
         for table in self.tables.iter_mut().filter(|table| table.awaits_chunks()) {
@@ -237,7 +242,7 @@ UNION ALL
 SELECT p.transaction::text
 FROM pg_catalog.pg_prepared_xacts AS p
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity AS a
-                  WHERE a.backend_type = 'client backend'
+                  WHERE a.datid IS NOT NULL
                     AND (a.state IS NULL OR a.wait_event = 'SyncRep'
                          OR a.query ~* '^\\s*commit\\s+prepared\\M'))";
 

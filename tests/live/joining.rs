@@ -1,13 +1,18 @@
 //! Where backfill and stream meet: tables that are bound while others write to them, rows that move
 //! while a scan is under way, and what is refused because it could not be joined.
 
-use postgres::Client;
-use serde_json::Value;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
+use postgres::Client;
+use serde_json::{Value, json};
+
+use super::visibility::{position, set_standby};
 use crate::support::connector::Line;
-use crate::support::postgres::value;
-use crate::support::scene::{Scene, execute};
+use crate::support::postgres::{Options, Server, Version, query, value};
+use crate::support::scene::{self, Scene, advanced, assert_captured, execute};
 use crate::support::task::{Session, Task};
+use crate::support::wait;
 
 /// Begins a transaction that has written, and returns its id.
 fn begin(client: &mut Client, sql: &str) -> String {
@@ -107,4 +112,449 @@ fn who_writes_before_the_table_is_published_is_waited_for_while_others_go_on() {
 #[test]
 fn who_writes_before_the_table_is_published_is_waited_for_after_a_kill() {
     writes_before_publication(true);
+}
+
+/// Transactions whose commits hang between their flush and their visibility, because the standby
+/// that is to confirm them does not exist.
+struct Held {
+    writers: Vec<JoinHandle<()>>,
+    transactions: Vec<String>,
+}
+
+impl Held {
+    fn hold(server: &Server, client: &mut Client, statements: &[&'static str]) -> Self {
+        set_standby(client, "'nobody'");
+        // Commits of the test's own are not to hang.
+        execute(client, "set synchronous_commit = local");
+        let writers = statements.iter().copied().map(|statement| {
+            let mut writer = scene::connect(server);
+            thread::spawn(move || execute(&mut writer, statement))
+        });
+        let writers: Vec<_> = writers.collect();
+        // A prepared transaction is not that of the session that commits it.
+        let hanging = "select coalesce(backend_xid, (select transaction from pg_prepared_xacts)) \
+                       from pg_stat_activity where wait_event = 'SyncRep'";
+        let transactions = wait::until("the commits to hang", || {
+            let rows = query(client, hanging);
+            (rows.len() == statements.len()).then(|| rows.into_iter().flatten().collect())
+        });
+        Self {
+            writers,
+            transactions,
+        }
+    }
+
+    fn release(self, client: &mut Client) {
+        set_standby(client, "''");
+        for writer in self.writers {
+            writer.join().expect("the commit goes through");
+        }
+    }
+}
+
+/// A server on which commits can be held.
+fn server_with_standby() -> Server {
+    let options = Options::default()
+        .setting("synchronous_standby_names = ''")
+        .setting("max_prepared_transactions = 10");
+    Server::with(Version::MAIN, &options)
+}
+
+/// The server starts to collect changes for a new slot, and streams from a later point on. What was
+/// committed between is in neither the stream nor, while it is held, a snapshot.
+#[test]
+fn what_is_held_while_the_slot_is_created_is_not_lost() {
+    let server = server_with_standby();
+    let (mut client, mut task) = scene::set(
+        &server,
+        "create table t(id int primary key, v text);
+         create table other(id int primary key);
+         insert into t values (1, 'old'), (2, 'old')",
+    );
+    task.bind(&["public.t"]);
+    let (mut first, mut second) = (scene::connect(&server), scene::connect(&server));
+    begin(&mut first, "insert into other values (1)");
+    let mut session = task.open();
+    let creation = |client: &mut Client, stage: &str| {
+        wait::until(stage, || {
+            let waiting = query(
+                client,
+                "select transactionid from pg_locks \
+                 where not granted and locktype = 'transactionid'",
+            );
+            waiting.into_iter().flatten().next()
+        })
+    };
+    let waited_for = creation(&mut client, "the slot to wait for the first transaction");
+    let xid = begin(&mut second, "insert into other values (2)");
+    assert_ne!(waited_for, xid);
+    execute(&mut first, "commit");
+    wait::until("the slot to wait for the second transaction", || {
+        (creation(&mut client, "the slot to wait") == xid).then_some(())
+    });
+
+    let changes = [
+        "insert into t values (10, 'held')",
+        "update t set v = 'held' where id = 1",
+    ];
+    let held = Held::hold(&server, &mut client, &changes);
+    execute(&mut second, "rollback");
+    until_it_waits(&mut session, &held.transactions);
+    assert_ne!(mode(&session, "public.t"), "Active");
+    held.release(&mut client);
+    session.until_active();
+    execute(&mut client, "insert into t values (99, 'last')");
+    session.until_id("public.t", 99);
+    session.kill();
+    assert_captured(&mut client, &task, "public.t", &["id"]);
+}
+
+/// A commit that is held when its table is bound, and was streamed before that, under a role which
+/// may not see what sessions do.
+fn held_from_a_role_that_sees_no_sessions(prepare: &str, commit: &'static str) {
+    let server = server_with_standby();
+    let (mut client, mut task) = scene::set(
+        &server,
+        "create table t1(id int primary key, v text);
+         create table t2(id int primary key, v text);
+         create table flow_watermarks(slot text primary key, watermark text);
+         insert into t2 values (1, 'old'), (2, 'old');
+         create role capture login replication;
+         grant pg_read_all_data to capture;
+         grant all on flow_watermarks to capture",
+    );
+    task.config["user"] = json!("capture");
+    advanced(
+        &mut task,
+        &json!({"watermarksTable": "public.flow_watermarks"}),
+    );
+    task.bind(&["public.t1"]);
+    let mut session = task.open();
+    session.until_active();
+    execute(&mut client, prepare);
+    let held = Held::hold(&server, &mut client, &[commit]);
+    let passed = value(&mut client, "select pg_current_wal_lsn()");
+    execute(&mut client, "insert into t1 values (1, 'behind it')");
+    session.until("the stream to pass the commit", |session| {
+        let cursor = session.task.state["cursor"].as_str();
+        cursor.is_some_and(|cursor| position(cursor) >= position(&passed))
+    });
+    session.kill();
+
+    task.bind(&["public.t1", "public.t2"]);
+    let mut session = task.open();
+    until_it_waits(&mut session, &held.transactions);
+    execute(&mut client, "insert into t1 values (2, 'meanwhile')");
+    session.until_id("public.t1", 2);
+    assert_ne!(mode(&session, "public.t2"), "Active");
+    held.release(&mut client);
+    session.until_active();
+    execute(&mut client, "insert into t2 values (99, 'last')");
+    session.until_id("public.t2", 99);
+    session.kill();
+    assert_captured(&mut client, &task, "public.t1", &["id"]);
+    assert_captured(&mut client, &task, "public.t2", &["id"]);
+}
+
+#[test]
+fn a_held_commit_is_waited_for_by_a_role_that_sees_no_sessions() {
+    held_from_a_role_that_sees_no_sessions(
+        "",
+        "begin; insert into t2 values (10, 'held'); update t2 set v = 'held' where id = 1; commit",
+    );
+}
+
+#[test]
+fn a_held_commit_of_a_prepared_transaction_is_waited_for_by_a_role_that_sees_no_sessions() {
+    held_from_a_role_that_sees_no_sessions(
+        "begin; insert into t2 values (10, 'held'); update t2 set v = 'held' where id = 1;
+         prepare transaction 'held'",
+        "commit prepared 'held'",
+    );
+}
+
+/// A table that was dropped and created anew has left a publication that names its tables.
+#[test]
+fn a_table_that_has_left_the_publication_is_refused_until_it_is_backfilled_anew() {
+    let mut scene = Scene::new(
+        "create table t(id int primary key, v text); insert into t values (1, 'before')",
+    );
+    scene.execute(
+        "drop publication flow_publication; create publication flow_publication for table t",
+    );
+    scene.task.bind(&["public.t"]);
+    establish(&mut scene.task);
+    scene.execute(
+        "drop table t; create table t(id int primary key, v text); insert into t values (2, 'new')",
+    );
+    let remedy = ["public.t", "flow_publication", "backfill its binding anew"];
+    scene.task.run().assert_failed(&remedy);
+    let last = scene.task.spec();
+    let failure = scene.task.validate_after(Some(last.clone()));
+    let text = failure.expect_err("it is refused").to_string();
+    assert!(remedy.iter().all(|part| text.contains(part)), "{text}");
+    assert!(!is_published(&mut scene.client, "t"));
+
+    scene.execute("insert into t values (3, 'unpublished')");
+    scene.task.binding_mut("public.t").backfill += 1;
+    let validated = scene.task.validate_after(Some(last));
+    validated.unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(is_published(&mut scene.client, "t"));
+    // As the reset of the collection leaves it, which comes with a raised counter.
+    scene.task.documents.clear();
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(&mut scene.client, "insert into t values (4, 'last')");
+    session.until_id("public.t", 4);
+    session.kill();
+    scene.assert_captured("public.t", &["id"]);
+}
+
+/// Rows with a value that is not written again with every update.
+fn wide_rows(columns: &str) -> Scene {
+    let mut scene = Scene::new(&format!(
+        "create table t(id int primary key, seq int not null, n int default 0, wide text);
+         create index on t(seq);
+         alter table t alter wide set storage external;
+         alter table t set (autovacuum_enabled = off);
+         insert into t select i, i * 10, 0, repeat('w', 3000) from generate_series(1, 500) i;
+         {columns}"
+    ));
+    advanced(&mut scene.task, &json!({"backfill_chunk_size": 100}));
+    scene.task.bind(&["public.t"]);
+    scene
+}
+
+/// Kills the capture amid its scan, makes a change, and lets it end.
+fn changed_amid_the_scan(scene: &mut Scene, change: &str) {
+    let mut session = scene.task.open();
+    session.until("the first chunk", |session| {
+        session.task.binding_state("public.t")["scanned"].is_string()
+    });
+    session.kill();
+    let backfilled = scene.task.binding_state("public.t")["backfilled"].as_u64();
+    assert!(backfilled < Some(480), "too far: {backfilled:?}");
+    scene.execute(change);
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(&mut scene.client, "update t set n = 2 where id = 400");
+    session.until_document("public.t", |document| document.value["n"] == 2);
+    session.kill();
+    scene.assert_captured("public.t", &["id"]);
+}
+
+#[test]
+fn a_row_that_leaps_back_over_a_scan_by_position_keeps_its_wide_value() {
+    let mut scene = wide_rows("delete from t where id < 40");
+    scene.execute("vacuum t");
+    scene.task.binding_mut("public.t").resource["mode"] = json!("Without Primary Key");
+    scene.task.publish();
+    let place = "select max(ctid) from t where id in (300, 301, 302)";
+    let before = value(&mut scene.client, place);
+    changed_amid_the_scan(&mut scene, "update t set n = 1 where id in (300, 301, 302)");
+    let after = value(&mut scene.client, place);
+    assert!(page(&after) < page(&before), "from {before} to {after}");
+}
+
+fn page(ctid: &str) -> u32 {
+    let number = ctid.trim_start_matches('(').split(',').next();
+    number
+        .and_then(|number| number.parse().ok())
+        .expect("a page")
+}
+
+#[test]
+fn a_row_that_leaps_back_over_a_scan_by_another_key_keeps_its_wide_value() {
+    let mut scene = wide_rows("");
+    scene.task.binding_mut("public.t").resource["primary_key"] = json!(["seq"]);
+    scene.task.publish();
+    changed_amid_the_scan(&mut scene, "update t set seq = 5 where id = 490");
+}
+
+#[test]
+fn two_bindings_of_one_table_are_refused() {
+    let mut scene =
+        Scene::new("create table users(id int primary key); insert into users values (1)");
+    scene.task.bind(&["public.users"]);
+    let mut twin = scene.task.bindings[0].clone();
+    twin.resource["stream"] = json!("USERS");
+    scene.task.bindings.push(twin);
+    let text = scene.task.validate().expect_err("refused").to_string();
+    assert!(
+        text.contains("bound twice") || text.contains("more than one"),
+        "{text}"
+    );
+    scene
+        .task
+        .run()
+        .assert_failed(&["public.users", "bound twice"]);
+}
+
+#[test]
+fn a_missing_table_that_is_there_again_at_the_start_is_backfilled() {
+    let mut scene = Scene::new(
+        "create table t(id int primary key); create table other(id int primary key);
+         insert into t values (1)",
+    );
+    scene.task.bind(&["public.t", "public.other"]);
+    establish(&mut scene.task);
+    let key = scene.task.bindings[0].state_key();
+    scene.task.state["bindingStateV1"][key] = json!({"mode": "Missing", "backfilled": 0});
+    scene.task.documents.clear();
+    let mut session = scene.task.open();
+    session.until_logged("the table is there again");
+    session.until_active();
+    execute(&mut scene.client, "insert into t values (2)");
+    session.until_id("public.t", 2);
+    session.kill();
+    scene.assert_captured("public.t", &["id"]);
+}
+
+/// The server sorts such keys in an order of its own, so that only their equality can be told.
+#[test]
+fn what_a_chunk_of_keys_in_a_foreign_order_holds_is_not_emitted_again() {
+    // The rows of the first chunk are more than fits between the server and a test that looks away.
+    let mut scene = Scene::new(
+        "create table t(k text collate \"und-x-icu\" primary key, n int, wide text);
+         alter table t alter wide set storage external;
+         insert into t select 'a' || i, 0, repeat('w', 100000) from generate_series(1, 200) i;
+         insert into t select 'b' || i, 0, '' from generate_series(1, 200) i",
+    );
+    advanced(&mut scene.task, &json!({"backfill_chunk_size": 200}));
+    scene.task.bind(&["public.t"]);
+    scene.task.binding_mut("public.t").resource["mode"] = json!("Precise");
+    scene.task.publish();
+    let mut session = scene.task.open();
+    let stuck = "select count(*) from pg_stat_activity where wait_event = 'ClientWrite'";
+    wait::until("the first chunk to be stuck", || {
+        (value(&mut scene.client, stuck) == "1").then_some(())
+    });
+    // The stream is followed to the first commit behind what the chunk holds; the second is in the
+    // next chunk.
+    execute(&mut scene.client, "insert into t values ('c', 0, '')");
+    execute(&mut scene.client, "update t set n = 1");
+    session.until_active();
+    execute(&mut scene.client, "update t set n = 2 where k = 'c'");
+    session.until_document("public.t", |document| document.value["n"] == 2);
+    session.kill();
+    scene.assert_captured("public.t", &["k"]);
+
+    let of = |letter: char| {
+        let documents = scene::documents_of(&scene.task, "public.t").into_iter();
+        documents.filter_map(move |document| {
+            let key = document.value["k"].as_str().expect("a key");
+            let n = document.value["n"].as_i64().expect("a number");
+            key.starts_with(letter)
+                .then_some((document.is_snapshot(), n))
+        })
+    };
+    let count = |letter, kind| of(letter).filter(|found| *found == kind).count();
+    assert_eq!(
+        (
+            of('a').count(),
+            count('a', (true, 0)),
+            count('a', (false, 1))
+        ),
+        (400, 200, 200)
+    );
+    assert_eq!(
+        (of('b').count(), count('b', (true, 1))),
+        (200, 200),
+        "emitted again"
+    );
+}
+
+#[test]
+fn a_key_that_the_identity_lacks_stops_the_capture_until_its_binding_is_backfilled_anew() {
+    let mut scene = Scene::new(
+        "create table other(id int primary key);
+         create table t(id int primary key, code text not null, v text);
+         insert into t values (1, 'one', 'old'), (2, 'two', 'old')",
+    );
+    scene.task.bind(&["public.other", "public.t"]);
+    let binding = scene.task.binding_mut("public.t");
+    binding.key = vec!["/code".to_owned()];
+    binding.projections = binding.key.clone();
+    binding.resource["mode"] = json!("Normal");
+    scene.task.publish();
+    establish(&mut scene.task);
+    scene.execute("update t set v = 'new' where id = 1");
+    let remedy = "ALTER TABLE \"public\".\"t\" REPLICA IDENTITY FULL";
+    scene.task.run().assert_failed(&["public.t", remedy]);
+
+    scene.execute(remedy);
+    scene.task.binding_mut("public.t").backfill += 1;
+    scene.task.publish();
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(
+        &mut scene.client,
+        "update t set code = 'moved' where id = 2",
+    );
+    session.until_document("public.t", |document| document.value["code"] == "moved");
+    session.kill();
+    scene.assert_captured("public.t", &["code"]);
+}
+
+/// What is committed while an earlier checkpoint is on its way does not wait for the next one that
+/// is due by time.
+#[test]
+fn every_burst_of_commits_is_followed_by_a_checkpoint() {
+    const BOUND: Duration = Duration::from_secs(5);
+    let mut scene = Scene::new("create table t(id int primary key)");
+    scene.task.bind(&["public.t"]);
+    let mut session = scene.task.open();
+    session.until_active();
+    let mut id = 0;
+    for burst in 0..30 {
+        for _ in 0..=burst % 5 {
+            id += 1;
+            execute(&mut scene.client, &format!("insert into t values ({id})"));
+        }
+        let start = Instant::now();
+        let last = |session: &Session<'_>| {
+            let document = session.run.documents.last();
+            document.is_some_and(|document| document.value["id"] == id)
+        };
+        while !last(&session) {
+            session.step(Duration::from_millis(10));
+            assert!(start.elapsed() < BOUND, "burst {burst}\n{}", session.log());
+        }
+        assert!(session.pending.is_empty());
+    }
+}
+
+#[test]
+fn an_error_of_a_filter_shows_no_value() {
+    let mut scene = Scene::new(
+        "create table t(id int primary key, v text);
+         insert into t select i, 'card-4711-' || i from generate_series(1, 10) i",
+    );
+    scene.task.bind(&["public.t"]);
+    let resource = &mut scene.task.binding_mut("public.t").resource;
+    resource["mode"] = json!("Normal");
+    resource["advanced"] = json!({"additional_backfill_filter": "v::int > 3"});
+    scene.task.publish();
+    let run = scene.task.run();
+    run.assert_failed(&["public.t", "22P02"]);
+    let lines = run.log.lines();
+    let told = lines.iter().find(|line| scene::says(line, "4711"));
+    assert_eq!(told, None);
+}
+
+#[test]
+fn the_status_says_which_transaction_the_slot_waits_for() {
+    let mut scene = Scene::new("create table t(id int primary key); create table other(id int)");
+    scene.task.bind(&["public.t"]);
+    let mut writer = scene.connect();
+    let xid = begin(&mut writer, "insert into other values (1)");
+    let process = value(&mut writer, "select pg_backend_pid()");
+    let mut session = scene.task.open();
+    let line = session.until_logged("Waiting for the server to create the replication slot");
+    assert_eq!(line.field("eventType").as_deref(), Some("connectorStatus"));
+    for text in [&format!("transaction {xid}"), &format!("process {process}")] {
+        assert!(line.message.contains(text), "{line:?}");
+    }
+    execute(&mut writer, "commit");
+    session.until_active();
 }

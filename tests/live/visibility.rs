@@ -279,7 +279,7 @@ fn release_and_finish(mut session: Session<'_>, held: Held, client: &mut Client)
     session.kill();
 }
 
-fn position(lsn: &str) -> u64 {
+pub(super) fn position(lsn: &str) -> u64 {
     let (high, low) = lsn.split_once('/').expect("X/Y");
     let part = |text| u64::from_str_radix(text, 16).expect("hexadecimal");
     part(high) << 32 | part(low)
@@ -325,7 +325,7 @@ impl Held {
 }
 
 /// Names the standby that commits wait for, and waits for the server to have read it.
-fn set_standby(client: &mut Client, name: &str) {
+pub(super) fn set_standby(client: &mut Client, name: &str) {
     client
         .batch_execute(&format!(
             "alter system set synchronous_standby_names = {name}"

@@ -211,6 +211,14 @@ impl Task {
 
     /// Validates, and returns the resource paths.
     pub(crate) fn validate(&self) -> Result<Vec<Vec<String>>, Failure> {
+        self.validate_after(None)
+    }
+
+    /// Validates a change of a task that was published before.
+    pub(crate) fn validate_after(
+        &self,
+        last_capture: Option<CaptureSpec>,
+    ) -> Result<Vec<Vec<String>>, Failure> {
         let (collections, linked_collections) = self.collections();
         let bindings = self.bindings.iter().zip(collections);
         let request = Request {
@@ -228,7 +236,7 @@ impl Task {
                         },
                     )
                     .collect(),
-                last_capture: None,
+                last_capture,
                 linked_collections,
             }),
             ..Request::default()
@@ -273,7 +281,7 @@ impl Task {
         }
     }
 
-    fn spec(&self) -> CaptureSpec {
+    pub(crate) fn spec(&self) -> CaptureSpec {
         let (collections, linked_collections) = self.collections();
         let bindings = self.bindings.iter().zip(collections);
         CaptureSpec {
