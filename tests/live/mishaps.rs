@@ -238,7 +238,8 @@ fn change_amid_backfill<'s>(scene: &'s mut Scene, change: &str) -> Session<'s> {
     session
 }
 
-const STREAMING: &str = "backend_type = 'walsender'";
+/// The session that created the slot may not have ended yet, and is a walsender as well.
+const STREAMING: &str = "pid = (select active_pid from pg_replication_slots)";
 const QUERYING: &str = "backend_type = 'client backend' and application_name = 'estuary_flow'";
 
 fn terminate(client: &mut Client, which: &str) {
