@@ -7,6 +7,6 @@ mod escape;
 mod number;
 mod raw;
 
-pub use escape::{write_str, write_string};
+pub use escape::{Escaper, write_str, write_string};
 pub use number::{write_i64, write_u64};
 pub use raw::{MalformedJson, compact, truncate_string};

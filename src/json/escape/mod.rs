@@ -1,115 +1,115 @@
 //! Strings: quoting, escaping, and the repair of what is not UTF-8.
 //!
 //! Escaped are the quote, the backslash and U+0000 to U+001F, nothing else. `scalar` is the
-//! reference implementation; others have to produce the same bytes.
+//! reference implementation; the others, which need a certain processor, produce the same bytes.
+//! All of them copy as they go and look at the copy's source for what needs more than that: first
+//! for bytes to escape, and once at the end for bytes that are not ASCII. Only a text that has such
+//! bytes is looked at again, whether it is UTF-8.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+mod blocks;
 mod scalar;
+#[cfg(test)]
+mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+
+use std::sync::OnceLock;
 
 pub(super) use scalar::plain_run;
-use scalar::write_escaped;
 
 /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD.
 #[inline]
 pub fn write_string(text: impl AsRef<[u8]>, out: &mut Vec<u8>) {
-    let text = text.as_ref();
-    out.reserve(text.len() + 2);
-    out.push(b'"');
-    write_string_contents(text, out);
-    out.push(b'"');
+    Escaper::best().write(text.as_ref(), out);
 }
 
 /// Appends a JSON string.
 #[inline]
 pub fn write_str(text: &str, out: &mut Vec<u8>) {
-    out.reserve(text.len() + 2);
-    out.push(b'"');
-    write_escaped(text, out);
-    out.push(b'"');
+    Escaper::best().append(text.as_bytes(), out);
 }
 
-/// Appends what stands between the quotes of a JSON string.
-#[inline]
-fn write_string_contents(text: &[u8], out: &mut Vec<u8>) {
-    match std::str::from_utf8(text) {
-        Ok(text) => write_escaped(text, out),
-        Err(_) => write_repaired(text, out),
+/// One implementation of the writing of strings.
+///
+/// [`write_string`] takes the best one; they are told apart to be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Escaper(Implementation);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Implementation {
+    Scalar,
+    #[cfg(target_arch = "x86_64")]
+    X86(x86_64::Level),
+    #[cfg(target_arch = "aarch64")]
+    Neon(aarch64::Neon),
+}
+
+impl Escaper {
+    /// Returns those that this processor can run, the best one last.
+    pub fn all() -> Vec<Self> {
+        let mut all = vec![Self(Implementation::Scalar)];
+        #[cfg(target_arch = "x86_64")]
+        all.extend(x86_64::Level::detect().map(|level| Self(Implementation::X86(level))));
+        #[cfg(target_arch = "aarch64")]
+        all.extend(aarch64::Neon::detect().map(|neon| Self(Implementation::Neon(neon))));
+        all
+    }
+
+    /// Returns the best one, which is found out once.
+    #[inline]
+    pub fn best() -> Self {
+        static BEST: OnceLock<Escaper> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            let scalar = Self(Implementation::Scalar);
+            Self::all().last().copied().unwrap_or(scalar)
+        })
+    }
+
+    /// Returns what it is called: its instructions.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Implementation::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Implementation::X86(level) => level.name(),
+            #[cfg(target_arch = "aarch64")]
+            Implementation::Neon(_) => "NEON",
+        }
+    }
+
+    /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD.
+    #[inline]
+    pub fn write(self, text: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        let is_ascii = self.append(text, out);
+        if !is_ascii && std::str::from_utf8(text).is_err() {
+            out.truncate(start);
+            write_repaired(text, out);
+        }
+    }
+
+    /// Appends a JSON string of bytes as they are. Returns whether all are ASCII.
+    #[inline]
+    fn append(self, text: &[u8], out: &mut Vec<u8>) -> bool {
+        match self.0 {
+            Implementation::Scalar => scalar::write(text, out),
+            #[cfg(target_arch = "x86_64")]
+            Implementation::X86(level) => level.write(text, out),
+            #[cfg(target_arch = "aarch64")]
+            Implementation::Neon(neon) => neon.write(text, out),
+        }
     }
 }
 
 #[cold]
 fn write_repaired(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
     for chunk in text.utf8_chunks() {
-        write_escaped(chunk.valid(), out);
+        scalar::write_contents(chunk.valid().as_bytes(), out);
         for _ in chunk.invalid() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn string(text: &[u8]) -> String {
-        let mut out = Vec::new();
-        write_string(text, &mut out);
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn escapes_quote_backslash_and_controls_alone() {
-        let rows: [(&str, &str); 8] = [
-            ("", r#""""#),
-            ("plain", r#""plain""#),
-            ("tabs\tand\nnewlines\r", r#""tabs\tand\nnewlines\r""#),
-            (
-                r#"special: "quotes" and 'apostrophes' \ /"#,
-                r#""special: \"quotes\" and 'apostrophes' \\ /""#,
-            ),
-            (
-                "\u{0}\u{1}\u{8}\u{c}\u{1b}\u{1f}",
-                r#""\u0000\u0001\u0008\u000c\u001b\u001f""#,
-            ),
-            (
-                "\u{7f}\u{80}\u{2028}\u{feff}\u{ffff}",
-                "\"\u{7f}\u{80}\u{2028}\u{feff}\u{ffff}\"",
-            ),
-            ("</script>&", r#""</script>&""#),
-            ("emoji: 🎉 é 日本", "\"emoji: 🎉 é 日本\""),
-        ];
-        for (text, expected) in rows {
-            assert_eq!(string(text.as_bytes()), expected);
-            let mut out = Vec::new();
-            write_str(text, &mut out);
-            assert_eq!(out, expected.as_bytes());
-        }
-    }
-
-    #[test]
-    fn each_byte_that_is_not_utf8_becomes_one_replacement() {
-        let rows: [(&[u8], &str); 5] = [
-            (b"caf\xe9", "\"caf\u{fffd}\""),
-            (b"\xed\xa0\x80", "\"\u{fffd}\u{fffd}\u{fffd}\""),
-            (b"a\xe2\x82\"\n", "\"a\u{fffd}\u{fffd}\\\"\\n\""),
-            (b"\xf0\x9f\x8e", "\"\u{fffd}\u{fffd}\u{fffd}\""),
-            (b"\xc0\x80ok", "\"\u{fffd}\u{fffd}ok\""),
-        ];
-        for (text, expected) in rows {
-            assert_eq!(string(text), expected);
-        }
-    }
-
-    #[test]
-    fn every_position_and_length_is_escaped_as_serde_reads_it_back() {
-        for length in 0..70 {
-            for position in 0..length {
-                for special in ["\"", "\\", "\n", "\u{1}", "é"] {
-                    let mut text = "x".repeat(position) + special;
-                    text.push_str(&"y".repeat(length - position));
-                    let out = string(text.as_bytes());
-                    assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
-                }
-            }
-        }
-    }
+    out.push(b'"');
 }

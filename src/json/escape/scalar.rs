@@ -1,25 +1,47 @@
 //! Escaping without special instructions: eight bytes at a time in a register.
 
-/// For each byte: 0 if it stands for itself, `u` for a `\u` escape, else the letter of its escape.
-static ESCAPES: [u8; 256] = {
-    let mut table = [0; 256];
+/// The first byte behind all that are escaped.
+const BEHIND_ESCAPED: usize = b'\\' as usize + 1;
+
+/// The escape of each byte, and at the end how long it is: 0 if the byte stands for itself.
+static ESCAPES: [[u8; 8]; BEHIND_ESCAPED] = {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut table = [[0; 8]; BEHIND_ESCAPED];
     let mut byte = 0;
     while byte < 0x20 {
-        table[byte] = b'u';
+        table[byte] = [
+            b'\\',
+            b'u',
+            b'0',
+            b'0',
+            HEX[byte >> 4],
+            HEX[byte & 0xf],
+            0,
+            6,
+        ];
         byte += 1;
     }
-    table[b'\n' as usize] = b'n';
-    table[b'\r' as usize] = b'r';
-    table[b'\t' as usize] = b't';
-    table[b'"' as usize] = b'"';
-    table[b'\\' as usize] = b'\\';
+    let letters = *b"\nn\rr\tt\"\"\\\\";
+    let mut at = 0;
+    while at < letters.len() {
+        table[letters[at] as usize] = [b'\\', letters[at + 1], 0, 0, 0, 0, 0, 2];
+        at += 2;
+    }
     table
 };
 
+/// Appends a JSON string. Returns whether all bytes are ASCII.
+pub(super) fn write(text: &[u8], out: &mut Vec<u8>) -> bool {
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    write_contents(text, out);
+    out.push(b'"');
+    text.is_ascii()
+}
+
 /// Appends the text with what needs it escaped.
-#[inline]
-pub(super) fn write_escaped(text: &str, out: &mut Vec<u8>) {
-    let mut rest = text.as_bytes();
+pub(super) fn write_contents(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
     loop {
         let run = plain_run(rest);
         let (plain, special) = rest.split_at(run);
@@ -32,16 +54,21 @@ pub(super) fn write_escaped(text: &str, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends the escape of a byte that needs one.
 #[inline]
-fn write_escape(byte: u8, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    match ESCAPES[usize::from(byte)] {
-        b'u' => {
-            let low = HEX[usize::from(byte & 0xf)];
-            out.extend_from_slice(&[b'\\', b'u', b'0', b'0', HEX[usize::from(byte >> 4)], low]);
-        }
-        letter => out.extend_from_slice(&[b'\\', letter]),
+pub(super) fn write_escape(byte: u8, out: &mut Vec<u8>) {
+    if let Some(escape @ [.., length]) = ESCAPES.get(usize::from(byte)) {
+        // Eight bytes at once are cheaper than just as many as it takes.
+        let end = out.len() + usize::from(*length);
+        out.extend_from_slice(escape);
+        out.truncate(end);
     }
+}
+
+/// Returns whether a byte stands for itself.
+#[inline]
+fn is_plain(byte: u8) -> bool {
+    !matches!(byte, 0..0x20 | b'"' | b'\\')
 }
 
 /// Returns how many bytes from the start stand for themselves.
@@ -56,10 +83,7 @@ pub(in crate::json) fn plain_run(bytes: &[u8]) -> usize {
         at += 8;
     }
     let tail = bytes.get(at..).unwrap_or_default();
-    at + tail
-        .iter()
-        .position(|&b| ESCAPES[usize::from(b)] != 0)
-        .unwrap_or(tail.len())
+    at + tail.iter().take_while(|byte| is_plain(**byte)).count()
 }
 
 /// Returns a word whose lowest set bit lies in the first byte that needs an escape; 0 if none does.

@@ -1,0 +1,98 @@
+//! Strings, by each of our implementations, by two other crates, and by memcpy without escapes.
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use source_postgres::json::Escaper;
+
+use crate::tables::{Random, WORDS};
+
+/// How many strings each case has, so that lengths and contents vary.
+const STRINGS: usize = 64;
+
+/// Measures the writing of strings of several kinds.
+pub(crate) fn benches(criterion: &mut Criterion) {
+    let beyond_ascii = [
+        "größe",
+        "日本",
+        "naïve",
+        "plain",
+        "ascii",
+        "🎉",
+        "Прага",
+        "text",
+    ];
+    let plain = [
+        "left", "at", "the", "door", "of", "number", "eleven", "again",
+    ];
+    let cases: [(&str, usize, &[&str]); 5] = [
+        ("8 to 24 bytes", 24, &plain),
+        ("100 bytes", 100, &plain),
+        ("3 KB", 3_000, &plain),
+        ("3 KB with escapes", 3_000, &WORDS),
+        ("3 KB beyond ASCII", 3_000, &beyond_ascii),
+    ];
+    for (case, length, words) in cases {
+        let mut random = Random::default();
+        let texts: Vec<String> = (0..STRINGS)
+            .map(|_| {
+                let length = if length < 30 {
+                    8 + random.below(length - 7)
+                } else {
+                    length
+                };
+                random.words(length, words)
+            })
+            .collect();
+        compare(criterion, case, &texts);
+    }
+}
+
+fn compare(criterion: &mut Criterion, case: &str, texts: &[String]) {
+    let mut group = criterion.benchmark_group(format!("json/{case}"));
+    group.throughput(Throughput::ElementsAndBytes {
+        elements: texts.len() as u64,
+        bytes: texts.iter().map(|text| text.len() as u64).sum(),
+    });
+    let mut writers: Vec<(String, Box<dyn Fn(&str, &mut Vec<u8>)>)> = Escaper::all()
+        .into_iter()
+        .map(|escaper| -> (String, Box<dyn Fn(&str, &mut Vec<u8>)>) {
+            let write = move |text: &str, out: &mut Vec<u8>| escaper.write(text.as_bytes(), out);
+            (format!("ours, {}", escaper.name()), Box::new(write))
+        })
+        .collect();
+    writers.push((
+        "serde_json".to_owned(),
+        Box::new(|text, out| serde_json::to_writer(out, text).expect("a vector")),
+    ));
+    writers.push((
+        "json-escape-simd".to_owned(),
+        Box::new(|text, out| json_escape_simd::escape_into(text, out)),
+    ));
+    for (name, write) in &writers {
+        for text in texts {
+            let mut out = Vec::new();
+            write(text, &mut out);
+            let read: String = serde_json::from_slice(&out).expect("a string");
+            assert_eq!(read, *text, "{name}");
+        }
+    }
+    writers.push((
+        "memcpy".to_owned(),
+        Box::new(|text, out| out.extend_from_slice(text.as_bytes())),
+    ));
+    for (name, write) in &writers {
+        let mut out = Vec::with_capacity(1024 * 1024);
+        group.bench_with_input(
+            BenchmarkId::from_parameter(name),
+            texts,
+            |bencher, texts| {
+                bencher.iter(|| {
+                    out.clear();
+                    for text in texts {
+                        write(text, &mut out);
+                    }
+                    out.len()
+                });
+            },
+        );
+    }
+}

@@ -1,0 +1,263 @@
+//! The tables of the benchmarks, filled from a fixed seed.
+
+use crate::stream::{ColumnSpec, Stream, Value};
+
+const BOOL: u32 = 16;
+const INT8: u32 = 20;
+const INT4: u32 = 23;
+const TEXT: u32 = 25;
+const JSON: u32 = 114;
+const FLOAT8: u32 = 701;
+const TEXT_ARRAY: u32 = 1009;
+const DATE: u32 = 1082;
+const TIMESTAMPTZ: u32 = 1184;
+const NUMERIC: u32 = 1700;
+const UUID: u32 = 2950;
+const JSONB: u32 = 3802;
+const BYTEA: u32 = 17;
+
+/// Six columns and about 75 bytes a row.
+pub(crate) const NARROW: [ColumnSpec; 6] = [
+    ("id", INT8),
+    ("customer_id", INT4),
+    ("amount", NUMERIC),
+    ("status", TEXT),
+    ("note", TEXT),
+    ("created_at", TIMESTAMPTZ),
+];
+
+/// Thirty columns of many types.
+pub(crate) const WIDE: [ColumnSpec; 30] = [
+    ("id", INT8),
+    ("active", BOOL),
+    ("born_on", DATE),
+    ("c01", INT4),
+    ("c02", INT4),
+    ("c03", INT4),
+    ("c04", INT8),
+    ("c05", INT8),
+    ("c06", TEXT),
+    ("c07", TEXT),
+    ("c08", TEXT),
+    ("c09", TEXT),
+    ("c10", NUMERIC),
+    ("c11", NUMERIC),
+    ("c12", FLOAT8),
+    ("c13", FLOAT8),
+    ("c14", TIMESTAMPTZ),
+    ("c15", TIMESTAMPTZ),
+    ("c16", UUID),
+    ("c17", UUID),
+    ("c18", JSONB),
+    ("c19", JSON),
+    ("c20", TEXT_ARRAY),
+    ("c21", BYTEA),
+    ("c22", BOOL),
+    ("c23", INT4),
+    ("c24", TEXT),
+    ("c25", TEXT),
+    ("c26", TEXT),
+    ("updated_at", TIMESTAMPTZ),
+];
+
+/// Text and JSON of about 3 KB together.
+pub(crate) const DOCUMENTS: [ColumnSpec; 4] = [
+    ("id", INT8),
+    ("title", TEXT),
+    ("body", TEXT),
+    ("attributes", JSONB),
+];
+
+/// Random numbers, the same in every run.
+pub(crate) struct Random(u64);
+
+impl Default for Random {
+    fn default() -> Self {
+        Self(0x9E37_79B9_7F4A_7C15)
+    }
+}
+
+impl Random {
+    /// Returns a number below this.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 11).expect("64 bits") % bound
+    }
+
+    /// Returns words of so many bytes together or a few less.
+    pub(crate) fn words(&mut self, length: usize, words: &[&str]) -> String {
+        let mut text = String::new();
+        loop {
+            let word = words[self.below(words.len())];
+            if text.len() + word.len() + 1 > length {
+                return text;
+            }
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(word);
+        }
+    }
+}
+
+/// Words of which few need an escape.
+pub(crate) const WORDS: [&str; 12] = [
+    "lorem",
+    "ipsum",
+    "dolor",
+    "sit",
+    "amet,",
+    "delivered",
+    "to",
+    "customer",
+    "in",
+    "warehouse",
+    "\"fragile\"",
+    "line\nbreak",
+];
+
+const PLAIN: [&str; 8] = [
+    "left", "at", "the", "door", "of", "number", "eleven", "again",
+];
+
+fn moment(random: &mut Random) -> Value {
+    Some(format!(
+        "2024-{:02}-{:02} {:02}:{:02}:{:02}.{:05}{}+00",
+        1 + random.below(12),
+        1 + random.below(28),
+        random.below(24),
+        random.below(60),
+        random.below(60),
+        random.below(100_000),
+        1 + random.below(9)
+    ))
+}
+
+/// Returns a row of the narrow table.
+pub(crate) fn narrow_row(id: usize, random: &mut Random) -> Vec<Value> {
+    let status = ["new", "paid", "shipped", "delivered", "returned"];
+    let length = 12 + random.below(12);
+    vec![
+        Some((1_000_000 + id).to_string()),
+        Some(random.below(100_000).to_string()),
+        Some(format!("{}.{:02}", random.below(5_000), random.below(100))),
+        Some(status[random.below(5)].to_owned()),
+        Some(random.words(length, &PLAIN)),
+        moment(random),
+    ]
+}
+
+/// Returns a row of the wide table.
+pub(crate) fn wide_row(id: usize, random: &mut Random) -> Vec<Value> {
+    WIDE.iter()
+        .enumerate()
+        .map(|(index, (_, type_oid))| {
+            if index > 0 && random.below(20) == 0 {
+                return None;
+            }
+            match *type_oid {
+                INT8 if index == 0 => Some((1_000_000 + id).to_string()),
+                INT8 | INT4 => {
+                    let bits = random.below(31);
+                    Some(random.below(1 << bits).to_string())
+                }
+                BOOL => Some(["f", "t"][random.below(2)].to_owned()),
+                DATE => Some(format!(
+                    "{}-{:02}-{:02}",
+                    1950 + random.below(75),
+                    1 + random.below(12),
+                    1 + random.below(28)
+                )),
+                NUMERIC => Some(format!(
+                    "{}.{:04}",
+                    random.below(1 << 30),
+                    random.below(10_000)
+                )),
+                FLOAT8 => Some(format!(
+                    "{}.{}",
+                    random.below(100_000),
+                    1 + random.below(999_999)
+                )),
+                TIMESTAMPTZ => moment(random),
+                UUID => Some(format!(
+                    "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+                    random.below(1 << 32),
+                    random.below(1 << 16),
+                    random.below(1 << 12),
+                    random.below(1 << 12),
+                    random.below(1 << 48)
+                )),
+                JSON | JSONB => Some(format!(
+                    "{{\"size\": {}, \"tags\": [\"a\", \"b c\"], \"name\": \"{}\"}}",
+                    random.below(1000),
+                    random.words(20, &PLAIN)
+                )),
+                TEXT_ARRAY => Some(format!("{{one,\"{}\",three}}", random.words(15, &PLAIN))),
+                BYTEA => Some(format!("\\x{:012x}", random.below(1 << 48))),
+                _ => {
+                    let length = random.below(40);
+                    Some(random.words(length, &PLAIN))
+                }
+            }
+        })
+        .collect()
+}
+
+/// Returns a row of the table of documents.
+pub(crate) fn document_row(id: usize, random: &mut Random) -> Vec<Value> {
+    let attributes = (0..8)
+        .map(|member| format!("\"member{member}\": \"{}\"", random.words(100, &PLAIN)))
+        .collect::<Vec<_>>()
+        .join(", ");
+    vec![
+        Some((1_000_000 + id).to_string()),
+        Some(random.words(40, &PLAIN)),
+        Some(random.words(2_000, &WORDS)),
+        Some(format!("{{{attributes}}}")),
+    ]
+}
+
+/// Returns a transaction that inserts rows.
+pub(crate) fn inserts(
+    columns: &[ColumnSpec],
+    rows: usize,
+    row: fn(usize, &mut Random) -> Vec<Value>,
+) -> Stream {
+    let mut random = Random::default();
+    let mut stream = Stream::replication(columns);
+    for id in 0..rows {
+        stream.insert(&row(id, &mut random));
+    }
+    stream.commit();
+    stream
+}
+
+/// Returns a transaction that updates rows whose replica identity is FULL.
+pub(crate) fn updates(rows: usize) -> Stream {
+    let mut random = Random::default();
+    let mut stream = Stream::replication(&NARROW);
+    for id in 0..rows {
+        let old = narrow_row(id, &mut random);
+        let mut new = old.clone();
+        new[3] = Some("returned".to_owned());
+        stream.update(Some(&old), &new, &[]);
+    }
+    stream.commit();
+    stream
+}
+
+/// Returns the rows of a query, as a backfill has them.
+pub(crate) fn data_rows(
+    columns: &[ColumnSpec],
+    rows: usize,
+    row: fn(usize, &mut Random) -> Vec<Value>,
+) -> Stream {
+    let mut random = Random::default();
+    let mut stream = Stream::query(columns);
+    for id in 0..rows {
+        stream.data_row(&row(id, &mut random));
+    }
+    stream
+}

@@ -1,0 +1,22 @@
+//! Writes the input as a JSON string by every implementation that this processor can run.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use source_postgres::json::Escaper;
+
+fuzz_target!(|data: &[u8]| {
+    let mut expected = None;
+    // The scalar one comes first.
+    for escaper in Escaper::all() {
+        let mut out = Vec::new();
+        escaper.write(data, &mut out);
+        let written = String::from_utf8(out).unwrap();
+        assert_eq!(
+            *expected.get_or_insert(written.clone()),
+            written,
+            "{}",
+            escaper.name()
+        );
+    }
+});

@@ -1,0 +1,68 @@
+//! NEON.
+#![allow(unsafe_code)]
+
+use std::arch::aarch64::{
+    uint8x16_t, vceqq_u8, vcleq_u8, vdupq_n_u8, vget_lane_u64, vld1q_u8, vmaxvq_u8, vorrq_u8,
+    vreinterpret_u64_u8, vreinterpretq_u16_u8, vshrn_n_u16,
+};
+
+use super::blocks::{self, Seen};
+
+/// The proof that this processor has NEON: there is no other way to a value than [`Neon::detect`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Neon(());
+
+impl Neon {
+    /// Returns a value if this processor has NEON, which nearly all of this architecture have.
+    pub(super) fn detect() -> Option<Self> {
+        std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
+    }
+
+    /// Appends a JSON string. Returns whether all bytes are ASCII.
+    #[inline]
+    pub(super) fn write(self, text: &[u8], out: &mut Vec<u8>) -> bool {
+        // SAFETY: `detect` has seen NEON, and nothing else makes a value of this type.
+        unsafe { write(text, out) }
+    }
+}
+
+#[target_feature(enable = "neon")]
+fn write(text: &[u8], out: &mut Vec<u8>) -> bool {
+    blocks::write::<16>(
+        text,
+        out,
+        |block| seen(load(block)),
+        |rest, out| {
+            let bytes = blocks::padded(rest).to_le_bytes();
+            let end = out.len() + rest.len();
+            out.extend_from_slice(&bytes);
+            out.truncate(end);
+            // The zeros behind the end count as in need of an escape, so `plain` is no more than
+            // the length.
+            seen(load(&bytes))
+        },
+    )
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn seen(vector: uint8x16_t) -> Seen {
+    let controls = vcleq_u8(vector, vdupq_n_u8(0x1F));
+    let quotes = vceqq_u8(vector, vdupq_n_u8(b'"'));
+    let backslashes = vceqq_u8(vector, vdupq_n_u8(b'\\'));
+    let special = vorrq_u8(vorrq_u8(controls, quotes), backslashes);
+    // There is no instruction for one bit of each lane; this one keeps four.
+    let nibbles = vshrn_n_u16::<4>(vreinterpretq_u16_u8(special));
+    let nibbles = vget_lane_u64::<0>(vreinterpret_u64_u8(nibbles));
+    Seen {
+        plain: (nibbles.trailing_zeros() / 4) as usize,
+        beyond_ascii: vmaxvq_u8(vector) >= 0x80,
+    }
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn load(block: &[u8; 16]) -> uint8x16_t {
+    // SAFETY: the reference is to 16 bytes, as many as are read; no alignment is asked for.
+    unsafe { vld1q_u8(block.as_ptr()) }
+}

@@ -1,0 +1,77 @@
+//! The loop that the implementations with special instructions share.
+
+use super::scalar::write_escape;
+
+/// What an implementation has seen in a block of bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Seen {
+    /// How many bytes from the start stand for themselves; all of them if none needs an escape.
+    pub(super) plain: usize,
+    /// Whether a byte is not ASCII. It may lie behind one that needs an escape.
+    pub(super) beyond_ascii: bool,
+}
+
+/// Appends a JSON string. Returns whether all bytes are ASCII.
+///
+/// `look` sees to whole blocks, which are copied here. `finish` appends less than a block, or a
+/// part of it that ends behind the first byte that needs an escape.
+///
+/// Each is inlined, so that all of it is compiled for the instructions of the caller.
+#[inline(always)]
+pub(super) fn write<const N: usize>(
+    text: &[u8],
+    out: &mut Vec<u8>,
+    look: impl Fn(&[u8; N]) -> Seen,
+    finish: impl Fn(&[u8], &mut Vec<u8>) -> Seen,
+) -> bool {
+    // Room for the quotes, and for what is copied beyond the end of the text.
+    out.reserve(text.len() + N + 2);
+    out.push(b'"');
+    let mut beyond_ascii = false;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let start = out.len();
+        let length = rest.len().min(N);
+        let seen = match rest.first_chunk::<N>() {
+            Some(block) => {
+                out.extend_from_slice(block);
+                look(block)
+            }
+            None => finish(rest, out),
+        };
+        beyond_ascii |= seen.beyond_ascii;
+        if seen.plain >= length {
+            rest = rest.get(length..).unwrap_or_default();
+            continue;
+        }
+        out.truncate(start + seen.plain);
+        let Some((byte, after)) = rest.get(seen.plain..).and_then(<[u8]>::split_first) else {
+            break;
+        };
+        write_escape(*byte, out);
+        rest = after;
+    }
+    out.push(b'"');
+    !beyond_ascii
+}
+
+/// Returns less than 16 bytes in a number, the first in its lowest bits, with zeros behind the last.
+#[inline(always)]
+pub(super) fn padded(bytes: &[u8]) -> u128 {
+    let shift = |from: usize| 8 * (bytes.len() - from);
+    // Two loads that overlap: what both have is the same.
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let last = u128::from(u64::from_le_bytes(*last));
+        return u128::from(u64::from_le_bytes(*first)) | last << shift(8);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let last = u64::from(u32::from_le_bytes(*last));
+        return u128::from(u64::from(u32::from_le_bytes(*first)) | last << shift(4));
+    }
+    match *bytes {
+        [a, b, c] => u128::from(u32::from_le_bytes([a, b, c, 0])),
+        [a, b] => u128::from(u16::from_le_bytes([a, b])),
+        [a] => u128::from(a),
+        _ => 0,
+    }
+}

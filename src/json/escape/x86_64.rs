@@ -1,0 +1,268 @@
+//! SSE2, AVX2 and AVX-512.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m128i, __m256i, __m512i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8,
+    _mm_or_si128, _mm_set1_epi8, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8,
+    _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8, _mm512_cmpeq_epi8_mask,
+    _mm512_cmple_epu8_mask, _mm512_loadu_si512, _mm512_mask_mov_epi8, _mm512_maskz_loadu_epi8,
+    _mm512_movepi8_mask, _mm512_set1_epi8, _mm512_storeu_si512,
+};
+
+use super::blocks::{self, Seen};
+
+/// The last of the control characters, all of which are escaped.
+const LAST_CONTROL: i8 = 0x1F;
+const QUOTE: i8 = b'"'.cast_signed();
+const BACKSLASH: i8 = b'\\'.cast_signed();
+
+/// A set of instructions that this processor has: there is no other way to a value than
+/// [`Level::detect`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Level(Instructions);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Instructions {
+    Sse2,
+    Avx2,
+    Avx512,
+}
+
+impl Level {
+    /// Returns what this processor has, the best last.
+    pub(super) fn detect() -> impl Iterator<Item = Self> {
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1");
+        let avx512 = avx2
+            && is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("bmi2");
+        [
+            Some(Self(Instructions::Sse2)),
+            avx2.then_some(Self(Instructions::Avx2)),
+            avx512.then_some(Self(Instructions::Avx512)),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// Returns the name of the instructions.
+    pub(super) fn name(self) -> &'static str {
+        match self.0 {
+            Instructions::Sse2 => "SSE2",
+            Instructions::Avx2 => "AVX2",
+            Instructions::Avx512 => "AVX-512",
+        }
+    }
+
+    /// Appends a JSON string. Returns whether all bytes are ASCII.
+    #[inline]
+    pub(super) fn write(self, text: &[u8], out: &mut Vec<u8>) -> bool {
+        match self.0 {
+            // SAFETY: every processor of this architecture has SSE2.
+            Instructions::Sse2 => unsafe { write_sse2(text, out) },
+            // SAFETY: `detect` has seen AVX2 and BMI1, and nothing else makes this value.
+            Instructions::Avx2 => unsafe { write_avx2(text, out) },
+            // SAFETY: `detect` has seen AVX-512 F and BW, BMI1 and BMI2, and nothing else makes
+            // this value.
+            Instructions::Avx512 => unsafe { write_avx512(text, out) },
+        }
+    }
+}
+
+#[target_feature(enable = "sse2")]
+fn write_sse2(text: &[u8], out: &mut Vec<u8>) -> bool {
+    blocks::write::<16>(
+        text,
+        out,
+        |block| seen_of_16(load_128(block)),
+        |rest, out| finish(rest, out),
+    )
+}
+
+#[target_feature(enable = "avx2,bmi1")]
+fn write_avx2(text: &[u8], out: &mut Vec<u8>) -> bool {
+    blocks::write::<32>(
+        text,
+        out,
+        |block| seen_of_32(load_256(block)),
+        |rest, out| finish(rest, out),
+    )
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2")]
+fn write_avx512(text: &[u8], out: &mut Vec<u8>) -> bool {
+    // What fits between two quotes in a register is one load and one store, if nothing in it needs
+    // an escape.
+    if text.len() <= 62 {
+        let (vector, text_lanes) = load_quoted(text);
+        if special_of_64(vector) & text_lanes == 0 {
+            let end = out.len() + text.len() + 2;
+            out.extend_from_slice(&stored(vector));
+            out.truncate(end);
+            return _mm512_movepi8_mask(vector) == 0;
+        }
+    }
+    write_avx512_long(text, out)
+}
+
+/// Apart, so that the usual case has no registers to save.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2")]
+fn write_avx512_long(text: &[u8], out: &mut Vec<u8>) -> bool {
+    blocks::write::<64>(
+        text,
+        out,
+        |block| seen_of_64(load_512(block)),
+        |rest, out| {
+            let vector = load_part(rest);
+            let end = out.len() + rest.len();
+            out.extend_from_slice(&stored(vector));
+            out.truncate(end);
+            // The zeros behind the end count as in need of an escape, so `plain` is no more than
+            // the length.
+            seen_of_64(vector)
+        },
+    )
+}
+
+/// Appends less than 32 bytes.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn finish(rest: &[u8], out: &mut Vec<u8>) -> Seen {
+    let length = rest.len();
+    let start = out.len();
+    if let (Some(first), Some(last)) = (rest.first_chunk::<16>(), rest.last_chunk::<16>()) {
+        // Two registers that overlap.
+        out.extend_from_slice(first);
+        out.truncate(start + length - 16);
+        out.extend_from_slice(last);
+        let (first, last) = (seen_of_16(load_128(first)), seen_of_16(load_128(last)));
+        let plain = match first.plain {
+            16 => length - 16 + last.plain,
+            plain => plain,
+        };
+        return Seen {
+            plain,
+            beyond_ascii: first.beyond_ascii | last.beyond_ascii,
+        };
+    }
+    let bytes = blocks::padded(rest).to_le_bytes();
+    out.extend_from_slice(&bytes);
+    out.truncate(start + length);
+    // The zeros behind the end count as in need of an escape, so `plain` is no more than the length.
+    seen_of_16(load_128(&bytes))
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn seen_of_16(vector: __m128i) -> Seen {
+    let controls = _mm_cmpeq_epi8(_mm_min_epu8(vector, _mm_set1_epi8(LAST_CONTROL)), vector);
+    let quotes = _mm_cmpeq_epi8(vector, _mm_set1_epi8(QUOTE));
+    let backslashes = _mm_cmpeq_epi8(vector, _mm_set1_epi8(BACKSLASH));
+    let special = _mm_or_si128(_mm_or_si128(controls, quotes), backslashes);
+    // The bit behind those of the lanes ends the count where none of them is set.
+    let special = _mm_movemask_epi8(special) | 1 << 16;
+    Seen {
+        plain: special.trailing_zeros() as usize,
+        beyond_ascii: _mm_movemask_epi8(vector) != 0,
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,bmi1")]
+fn seen_of_32(vector: __m256i) -> Seen {
+    let controls = _mm256_cmpeq_epi8(
+        _mm256_min_epu8(vector, _mm256_set1_epi8(LAST_CONTROL)),
+        vector,
+    );
+    let quotes = _mm256_cmpeq_epi8(vector, _mm256_set1_epi8(QUOTE));
+    let backslashes = _mm256_cmpeq_epi8(vector, _mm256_set1_epi8(BACKSLASH));
+    let special = _mm256_or_si256(_mm256_or_si256(controls, quotes), backslashes);
+    Seen {
+        plain: _mm256_movemask_epi8(special).trailing_zeros() as usize,
+        beyond_ascii: _mm256_movemask_epi8(vector) != 0,
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,bmi1")]
+fn seen_of_64(vector: __m512i) -> Seen {
+    Seen {
+        plain: special_of_64(vector).trailing_zeros() as usize,
+        beyond_ascii: _mm512_movepi8_mask(vector) != 0,
+    }
+}
+
+/// Returns a bit for each byte that needs an escape.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn special_of_64(vector: __m512i) -> u64 {
+    _mm512_cmple_epu8_mask(vector, _mm512_set1_epi8(LAST_CONTROL))
+        | _mm512_cmpeq_epi8_mask(vector, _mm512_set1_epi8(QUOTE))
+        | _mm512_cmpeq_epi8_mask(vector, _mm512_set1_epi8(BACKSLASH))
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn load_128(block: &[u8; 16]) -> __m128i {
+    // SAFETY: the reference is to 16 bytes, as many as are read; no alignment is asked for.
+    unsafe { _mm_loadu_si128(block.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_256(block: &[u8; 32]) -> __m256i {
+    // SAFETY: the reference is to 32 bytes, as many as are read; no alignment is asked for.
+    unsafe { _mm256_loadu_si256(block.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_512(block: &[u8; 64]) -> __m512i {
+    // SAFETY: the reference is to 64 bytes, as many as are read; no alignment is asked for.
+    unsafe { _mm512_loadu_si512(block.as_ptr().cast()) }
+}
+
+/// Loads at most 63 bytes, and zeros behind them.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+fn load_part(bytes: &[u8]) -> __m512i {
+    debug_assert!(bytes.len() < 64);
+    let lanes = lanes(bytes.len());
+    // SAFETY: of the memory behind the pointer only the lanes whose bit is set are read, which are
+    // the first as many as the slice is long: no byte outside of it.
+    unsafe { _mm512_maskz_loadu_epi8(lanes, bytes.as_ptr().cast()) }
+}
+
+/// Loads at most 62 bytes between two quotes. Returns also which lanes hold the bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+fn load_quoted(text: &[u8]) -> (__m512i, u64) {
+    debug_assert!(text.len() <= 62);
+    let text_lanes = lanes(text.len()) << 1;
+    // The first lane, which is not read, is the byte before the text.
+    let before: *const i8 = text.as_ptr().wrapping_sub(1).cast();
+    // SAFETY: only the lanes whose bit is set are read: from the second, at which the text starts,
+    // as many as it is long. So no byte outside of the slice is.
+    let vector = unsafe { _mm512_maskz_loadu_epi8(text_lanes, before) };
+    // The lanes next to those of the text.
+    let quotes = 1 | 2 << text.len();
+    let vector = _mm512_mask_mov_epi8(vector, quotes, _mm512_set1_epi8(QUOTE));
+    (vector, text_lanes)
+}
+
+/// Returns a set bit for each of so many lanes, at most 63.
+#[inline]
+#[target_feature(enable = "bmi2")]
+fn lanes(count: usize) -> u64 {
+    (1 << count) - 1
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn stored(vector: __m512i) -> [u8; 64] {
+    let mut bytes = [0; 64];
+    // SAFETY: the reference is to 64 bytes, as many as are written; no alignment is asked for.
+    unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), vector) };
+    bytes
+}
