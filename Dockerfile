@@ -6,7 +6,8 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY protocol ./protocol
 COPY src ./src
-# Tests and benchmarks are no part of the image; their targets are found by their files.
+# The manifest names the benchmarks, which are no part of the image.
+COPY benches ./benches
 RUN cargo build --release --locked --bin source-postgres
 
 FROM debian:trixie-slim

@@ -46,15 +46,18 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     }
 }
 
+/// Appends a text as a JSON string.
+type Writer = Box<dyn Fn(&str, &mut Vec<u8>)>;
+
 fn compare(criterion: &mut Criterion, case: &str, texts: &[String]) {
     let mut group = criterion.benchmark_group(format!("json/{case}"));
     group.throughput(Throughput::ElementsAndBytes {
         elements: texts.len() as u64,
         bytes: texts.iter().map(|text| text.len() as u64).sum(),
     });
-    let mut writers: Vec<(String, Box<dyn Fn(&str, &mut Vec<u8>)>)> = Escaper::all()
+    let mut writers: Vec<(String, Writer)> = Escaper::all()
         .into_iter()
-        .map(|escaper| -> (String, Box<dyn Fn(&str, &mut Vec<u8>)>) {
+        .map(|escaper| -> (String, Writer) {
             let write = move |text: &str, out: &mut Vec<u8>| escaper.write(text.as_bytes(), out);
             (format!("ours, {}", escaper.name()), Box::new(write))
         })
