@@ -656,3 +656,21 @@ fn a_server_that_does_not_come_to_the_point_is_left() {
         assert!(words.contains("longer than"), "{words}");
     }
 }
+
+/// Changes from before a publication cannot be read through it, however often it is tried.
+#[test]
+fn a_publication_that_was_dropped_stops_the_capture_until_it_is_backfilled_anew() {
+    let mut scene = Scene::new(ROWS);
+    scene.task.bind(&["public.t"]);
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(&mut scene.client, "drop publication flow_publication");
+    execute(&mut scene.client, "insert into t values (11, 11)");
+    session.finish().assert_failed(&["flow_publication"]);
+    // It is created again, though behind the changes that are due.
+    scene
+        .task
+        .run()
+        .assert_failed(&["flow_publication", "backfill"]);
+    backfill_anew(&mut scene);
+}
