@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use postgres::Client;
 use serde_json::{Value, json};
 
-use super::visibility::{position, set_standby};
+use super::visibility::{hold_commits, position, set_standby};
 use crate::support::connector::Line;
 use crate::support::postgres::{Options, Server, Version, query, value};
 use crate::support::scene::{self, Scene, advanced, assert_captured, execute};
@@ -123,7 +123,7 @@ struct Held {
 
 impl Held {
     fn hold(server: &Server, client: &mut Client, statements: &[&'static str]) -> Self {
-        set_standby(client, "'nobody'");
+        hold_commits(server, client);
         // Commits of the test's own are not to hang.
         execute(client, "set synchronous_commit = local");
         let writers = statements.iter().copied().map(|statement| {

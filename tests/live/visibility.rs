@@ -294,7 +294,7 @@ struct Held {
 
 impl Held {
     fn hold(server: &Server, client: &mut Client) -> Self {
-        set_standby(client, "'nobody'");
+        hold_commits(server, client);
         let writers = CHANGES.map(|change| {
             let mut writer = server.connect_as("writer", "postgres");
             thread::spawn(move || writer.batch_execute(change).expect("the change is made"))
@@ -322,6 +322,31 @@ impl Held {
             writer.join().expect("the commit goes through");
         }
     }
+}
+
+/// Makes commits hang. The server's sessions have read the setting before the process of it that
+/// turns the waiting on, so that it is tried.
+pub(super) fn hold_commits(server: &Server, client: &mut Client) {
+    set_standby(client, "'nobody'");
+    wait::until("a commit that hangs", || {
+        let mut writer = server.connect("postgres");
+        let pid = value(&mut writer, "select pg_backend_pid()");
+        let commit = thread::spawn(move || {
+            // It is ended by the test where it hangs.
+            let _ = writer.batch_execute("select pg_logical_emit_message(true, 'test', '')");
+        });
+        let session = format!("from pg_stat_activity where pid = {pid} and wait_event = 'SyncRep'");
+        let hangs = wait::until("a commit to end or to hang", || {
+            let count = value(client, &format!("select count(*) {session}"));
+            (count == "1" || commit.is_finished()).then_some(count == "1")
+        });
+        query(
+            client,
+            &format!("select pg_terminate_backend(pid) {session}"),
+        );
+        commit.join().expect("it does not panic");
+        hangs.then_some(())
+    });
 }
 
 /// Names the standby that commits wait for, and waits for the server to have read it.
