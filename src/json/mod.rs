@@ -6,7 +6,9 @@
 mod escape;
 mod number;
 mod raw;
+mod short;
 
 pub use escape::{Escaper, write_str, write_string};
 pub use number::{write_i64, write_u64};
 pub use raw::{MalformedJson, compact, truncate_string};
+pub(crate) use short::{padded, padded_word, push_part};

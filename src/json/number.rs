@@ -1,15 +1,6 @@
 //! Integers in decimal.
 
-/// Every number below 100, as two digits.
-static PAIRS: [[u8; 2]; 100] = {
-    let mut table = [[b'0'; 2]; 100];
-    let mut number: u8 = 0;
-    while number < 100 {
-        table[number as usize] = [b'0' + number / 10, b'0' + number % 10];
-        number += 1;
-    }
-    table
-};
+use super::short::push_part;
 
 /// Appends a number.
 #[inline]
@@ -22,26 +13,71 @@ pub fn write_i64(number: i64, out: &mut Vec<u8>) {
 
 /// Appends a number.
 #[inline]
-pub fn write_u64(mut number: u64, out: &mut Vec<u8>) {
-    // As many digits as the largest number has, filled from the right.
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    while number >= 10 {
-        let pair = PAIRS[(number % 100) as usize];
-        number /= 100;
-        start -= 2;
-        digits[start..start + 2].copy_from_slice(&pair);
+pub fn write_u64(number: u64, out: &mut Vec<u8>) {
+    let low = |number: u64| (number % EIGHT_DIGITS, number / EIGHT_DIGITS);
+    match low(number) {
+        (last, 0) => write_first(last, out),
+        (last, rest) => {
+            match low(rest) {
+                (first, 0) => write_first(first, out),
+                (middle, first) => {
+                    write_first(first, out);
+                    out.extend_from_slice(&characters(digits(middle)));
+                }
+            }
+            out.extend_from_slice(&characters(digits(last)));
+        }
     }
-    if number > 0 || start == digits.len() {
-        start -= 1;
-        digits[start] = PAIRS[(number % 10) as usize][1];
-    }
-    out.extend_from_slice(&digits[start..]);
+}
+
+const EIGHT_DIGITS: u64 = 100_000_000;
+
+/// Appends at most eight digits without zeros before them.
+#[inline]
+fn write_first(number: u64, out: &mut Vec<u8>) {
+    let digits = digits(number);
+    // A single zero stays.
+    let zeros = (digits.trailing_zeros() / 8).min(7);
+    let length = 8 - zeros as usize;
+    push_part(&characters(digits >> (8 * zeros)), length, out);
+}
+
+/// Returns the eight digits of a number, the first in the lowest byte.
+///
+/// The number is halved three times, all of its parts at once: the digits before the middle stay in
+/// the lower half of a part, those behind it go to the upper half. Division is by multiplication,
+/// exact for numbers of so many digits.
+#[inline]
+fn digits(number: u64) -> u64 {
+    debug_assert!(number < EIGHT_DIGITS);
+    let fours = (number / 10_000) | ((number % 10_000) << 32);
+    let before = ((fours * 10_486) >> 20) & 0x0000_007F_0000_007F;
+    let twos = before | ((fours - 100 * before) << 16);
+    let before = ((twos * 103) >> 10) & 0x000F_000F_000F_000F;
+    before | ((twos - 10 * before) << 8)
+}
+
+/// Returns digits as they are written.
+#[inline]
+fn characters(digits: u64) -> [u8; 8] {
+    (digits | 0x3030_3030_3030_3030).to_le_bytes()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_number_of_eight_digits_has_its_digits() {
+        let steps = (0..100_000_000).step_by(if cfg!(miri) { 9_999_991 } else { 101 });
+        for number in steps.chain(0..10_100) {
+            let characters = characters(digits(number));
+            assert_eq!(
+                std::str::from_utf8(&characters).unwrap(),
+                format!("{number:08}")
+            );
+        }
+    }
 
     #[test]
     fn numbers_of_every_length_are_those_of_the_standard_library() {

@@ -6,6 +6,7 @@ use std::arch::aarch64::{
     vreinterpret_u64_u8, vreinterpretq_u16_u8, vshrn_n_u16,
 };
 
+use super::super::short::{padded, push_part};
 use super::blocks::{self, Seen};
 
 /// The proof that this processor has NEON: there is no other way to a value than [`Neon::detect`].
@@ -33,10 +34,8 @@ fn write(text: &[u8], out: &mut Vec<u8>) -> bool {
         out,
         |block| seen(load(block)),
         |rest, out| {
-            let bytes = blocks::padded(rest).to_le_bytes();
-            let end = out.len() + rest.len();
-            out.extend_from_slice(&bytes);
-            out.truncate(end);
+            let bytes = padded(rest).to_le_bytes();
+            push_part(&bytes, rest.len(), out);
             // The zeros behind the end count as in need of an escape, so `plain` is no more than
             // the length.
             seen(load(&bytes))

@@ -54,24 +54,3 @@ pub(super) fn write<const N: usize>(
     out.push(b'"');
     !beyond_ascii
 }
-
-/// Returns less than 16 bytes in a number, the first in its lowest bits, with zeros behind the last.
-#[inline(always)]
-pub(super) fn padded(bytes: &[u8]) -> u128 {
-    let shift = |from: usize| 8 * (bytes.len() - from);
-    // Two loads that overlap: what both have is the same.
-    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let last = u128::from(u64::from_le_bytes(*last));
-        return u128::from(u64::from_le_bytes(*first)) | last << shift(8);
-    }
-    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let last = u64::from(u32::from_le_bytes(*last));
-        return u128::from(u64::from(u32::from_le_bytes(*first)) | last << shift(4));
-    }
-    match *bytes {
-        [a, b, c] => u128::from(u32::from_le_bytes([a, b, c, 0])),
-        [a, b] => u128::from(u16::from_le_bytes([a, b])),
-        [a] => u128::from(a),
-        _ => 0,
-    }
-}

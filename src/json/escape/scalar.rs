@@ -1,5 +1,7 @@
 //! Escaping without special instructions: eight bytes at a time in a register.
 
+use super::super::short::push_part;
+
 /// The first byte behind all that are escaped.
 const BEHIND_ESCAPED: usize = b'\\' as usize + 1;
 
@@ -58,10 +60,7 @@ pub(super) fn write_contents(text: &[u8], out: &mut Vec<u8>) {
 #[inline]
 pub(super) fn write_escape(byte: u8, out: &mut Vec<u8>) {
     if let Some(escape @ [.., length]) = ESCAPES.get(usize::from(byte)) {
-        // Eight bytes at once are cheaper than just as many as it takes.
-        let end = out.len() + usize::from(*length);
-        out.extend_from_slice(escape);
-        out.truncate(end);
+        push_part(escape, usize::from(*length), out);
     }
 }
 

@@ -9,6 +9,7 @@ use std::arch::x86_64::{
     _mm512_movepi8_mask, _mm512_set1_epi8, _mm512_storeu_si512,
 };
 
+use super::super::short::{padded, push_part};
 use super::blocks::{self, Seen};
 
 /// The last of the control characters, all of which are escaped.
@@ -96,9 +97,7 @@ fn write_avx512(text: &[u8], out: &mut Vec<u8>) -> bool {
     if text.len() <= 62 {
         let (vector, text_lanes) = load_quoted(text);
         if special_of_64(vector) & text_lanes == 0 {
-            let end = out.len() + text.len() + 2;
-            out.extend_from_slice(&stored(vector));
-            out.truncate(end);
+            push_part(&stored(vector), text.len() + 2, out);
             return _mm512_movepi8_mask(vector) == 0;
         }
     }
@@ -115,9 +114,7 @@ fn write_avx512_long(text: &[u8], out: &mut Vec<u8>) -> bool {
         |block| seen_of_64(load_512(block)),
         |rest, out| {
             let vector = load_part(rest);
-            let end = out.len() + rest.len();
-            out.extend_from_slice(&stored(vector));
-            out.truncate(end);
+            push_part(&stored(vector), rest.len(), out);
             // The zeros behind the end count as in need of an escape, so `plain` is no more than
             // the length.
             seen_of_64(vector)
@@ -146,9 +143,8 @@ fn finish(rest: &[u8], out: &mut Vec<u8>) -> Seen {
             beyond_ascii: first.beyond_ascii | last.beyond_ascii,
         };
     }
-    let bytes = blocks::padded(rest).to_le_bytes();
-    out.extend_from_slice(&bytes);
-    out.truncate(start + length);
+    let bytes = padded(rest).to_le_bytes();
+    push_part(&bytes, length, out);
     // The zeros behind the end count as in need of an escape, so `plain` is no more than the length.
     seen_of_16(load_128(&bytes))
 }
