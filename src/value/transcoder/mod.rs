@@ -7,6 +7,7 @@ mod network;
 mod range;
 mod scalar;
 mod time;
+mod usual;
 
 use super::builtin::Traits;
 use super::registry::{TypeKind, TypeRegistry};

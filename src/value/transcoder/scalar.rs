@@ -117,6 +117,35 @@ fn shortened(text: &[u8]) -> &[u8] {
 
 #[inline]
 fn write_integer(text: &[u8], out: &mut Vec<u8>) -> Written {
+    // Nearly every integer is this short, and then it is looked at and copied in registers.
+    if text.len() <= 16 {
+        let characters = json::padded(text);
+        let (digits, length) = match text.first() {
+            Some(b'-') => (characters >> 8, text.len() - 1),
+            _ => (characters, text.len()),
+        };
+        let leads_with_zero = digits & 0xFF == u128::from(b'0') && length > 1;
+        if length > 0 && leading_digits(digits) == length && !leads_with_zero {
+            json::push_part(&characters.to_le_bytes(), text.len(), out);
+            return Ok(());
+        }
+    }
+    write_long_integer(text, out)
+}
+
+/// Returns how many of the bytes in a number, from its lowest, are decimal digits.
+#[inline]
+fn leading_digits(characters: u128) -> usize {
+    const ONES: u128 = u128::MAX / 0xFF;
+    // A digit becomes its value. What is above 9 reaches the highest bit of its byte when 0x76 is
+    // added, or had that set; a carry disturbs only bytes behind the first such one.
+    let values = characters ^ (ONES * b'0' as u128);
+    let others = (values | values.wrapping_add(ONES * 0x76)) & (ONES * 0x80);
+    (others.trailing_zeros() / 8) as usize
+}
+
+#[cold]
+fn write_long_integer(text: &[u8], out: &mut Vec<u8>) -> Written {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     // Longer than any of 64 bits is not an integer; a leading zero is not JSON.
     let valid = (1..=20).contains(&digits.len())

@@ -5,7 +5,7 @@
 
 use super::super::datetime::{self, DAY, Date, Reading, SECOND, Timestamp};
 use super::super::interval::Interval;
-use super::{ValueError, Written, due};
+use super::{ValueError, Written, due, usual};
 use crate::json;
 
 const SMALLEST_DATE: &[u8] = b"0000-01-01";
@@ -15,7 +15,18 @@ const GREATEST_TIMESTAMP: &[u8] = b"9999-12-31T23:59:59Z";
 
 const DATE: ValueError = ValueError::new("date", "an ISO date");
 
+#[inline]
 pub(super) fn write_date(text: &[u8], out: &mut Vec<u8>) -> Written {
+    if usual::is_date(text) {
+        out.extend_from_slice(text);
+        return Ok(());
+    }
+    write_other_date(text, out)
+}
+
+/// Appends a date that RFC 3339 spells otherwise than the server.
+#[inline(never)]
+pub(super) fn write_other_date(text: &[u8], out: &mut Vec<u8>) -> Written {
     match datetime::parse_date(text).ok_or(DATE)? {
         Reading::Finite(date) if has_four_digits(date) => datetime::write_date(date, out),
         Reading::Infinity => out.extend_from_slice(GREATEST_DATE),
@@ -40,40 +51,24 @@ pub(super) fn write_midnight(text: &[u8], out: &mut Vec<u8>) -> Written {
     Ok(())
 }
 
+#[inline]
 pub(super) fn write_timestamp(text: &[u8], zoned: bool, out: &mut Vec<u8>) -> Written {
-    let name = if zoned { "timestamptz" } else { "timestamp" };
-    let reading = due(
-        datetime::parse_timestamp(text, zoned),
-        name,
-        "an ISO date and time",
-    )?;
-    match reading {
-        Reading::Finite(timestamp) => match as_spelled(text, timestamp) {
-            Some((date, clock)) => {
-                out.extend_from_slice(date);
-                out.push(b'T');
-                out.extend_from_slice(clock);
-                datetime::write_offset(timestamp.offset, out);
-            }
-            None => write_reading(reading, out),
-        },
-        _ => write_reading(reading, out),
+    match usual::Timestamp::find(text, zoned) {
+        Some(timestamp) => {
+            timestamp.write(out);
+            Ok(())
+        }
+        None => write_other_timestamp(text, zoned, out),
     }
-    Ok(())
 }
 
-/// Returns date and time of day from the text itself, if RFC 3339 spells them the same: nearly
-/// always, and this is the shortest way.
-fn as_spelled(text: &[u8], timestamp: Timestamp) -> Option<(&[u8], &[u8])> {
-    let (date, rest) = text.split_at_checked("YYYY-MM-DD".len())?;
-    let [b' ', rest @ ..] = rest else { return None };
-    let end = rest
-        .iter()
-        .position(|byte| matches!(byte, b'+' | b'-' | b' '));
-    let clock = rest.get(..end.unwrap_or(rest.len()))?;
-    let trimmed = !clock.contains(&b'.') || clock.last() != Some(&b'0');
-    let same = timestamp.date.year > 0 && timestamp.offset % 60 == 0 && trimmed;
-    (same && timestamp.clock < DAY).then_some((date, clock))
+/// Appends a timestamp that RFC 3339 spells otherwise than the server.
+#[inline(never)]
+pub(super) fn write_other_timestamp(text: &[u8], zoned: bool, out: &mut Vec<u8>) -> Written {
+    let name = if zoned { "timestamptz" } else { "timestamp" };
+    let parsed = datetime::parse_timestamp(text, zoned);
+    write_reading(due(parsed, name, "an ISO date and time")?, out);
+    Ok(())
 }
 
 fn write_reading(reading: Reading<Timestamp>, out: &mut Vec<u8>) {

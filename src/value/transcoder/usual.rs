@@ -1,0 +1,259 @@
+//! Dates and timestamps that RFC 3339 spells as the server does: nearly all. They are looked at and
+//! copied in registers, eight characters at once.
+
+use crate::json;
+
+/// A pattern of characters: `0` stands for any digit, `5` for one that is not above it.
+#[derive(Clone, Copy)]
+struct Pattern {
+    /// What is the same in all texts that match, and the first of the digits.
+    characters: u64,
+    /// What has to be added for a value that is too large to reach the highest bit of its byte.
+    to_high_bit: u64,
+}
+
+impl Pattern {
+    const fn new(pattern: [u8; 8]) -> Self {
+        let (mut characters, mut to_high_bit) = (pattern, [0; 8]);
+        let mut at = 0;
+        while at < 8 {
+            (characters[at], to_high_bit[at]) = match pattern[at] {
+                b'0' => (b'0', 0x80 - 10),
+                b'5' => (b'0', 0x80 - 6),
+                other => (other, 0x80 - 1),
+            };
+            at += 1;
+        }
+        Self {
+            characters: u64::from_le_bytes(characters),
+            to_high_bit: u64::from_le_bytes(to_high_bit),
+        }
+    }
+
+    /// Returns how many characters from the first match, and the values of digits, one in a byte.
+    #[inline]
+    fn compare(self, characters: u64) -> (usize, u64) {
+        let values = characters ^ self.characters;
+        // A carry disturbs only bytes behind the first that does not match.
+        let others = (values | values.wrapping_add(self.to_high_bit)) & 0x8080_8080_8080_8080;
+        ((others.trailing_zeros() / 8) as usize, values)
+    }
+
+    /// Returns the values of digits if all characters match.
+    #[inline]
+    fn find(self, characters: [u8; 8]) -> Option<u64> {
+        let (matching, values) = self.compare(u64::from_le_bytes(characters));
+        (matching == 8).then_some(values)
+    }
+}
+
+const YEAR_AND_MONTH: Pattern = Pattern::new(*b"0000-00-");
+const SHORT_DATE: Pattern = Pattern::new(*b"00-00-00");
+const DAY_AND_MINUTE: Pattern = Pattern::new(*b"00 00:50");
+const CLOCK: Pattern = Pattern::new(*b"00:50:50");
+const FRACTION: Pattern = Pattern::new(*b".0000000");
+/// Behind the sign; what is not there is `:00`.
+const OFFSET: Pattern = Pattern::new(*b"00:50\0\0\0");
+
+/// Returns the number that two digits make, at this place of the values.
+#[inline]
+fn pair(values: u64, place: u32) -> u64 {
+    let digit = |place: u32| values >> (8 * place) & 0xF;
+    digit(place) * 10 + digit(place + 1)
+}
+
+/// Returns whether the first four digits are not all zero.
+#[inline]
+fn is_year(values: u64) -> bool {
+    values & 0xFFFF_FFFF != 0
+}
+
+/// Returns whether a text is a date of the years 1 to 9999, whatever the length of its month.
+#[inline]
+pub(super) fn is_date(text: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) else {
+        return false;
+    };
+    let (Some(first), Some(last)) = (YEAR_AND_MONTH.find(*first), SHORT_DATE.find(*last)) else {
+        return false;
+    };
+    text.len() == "YYYY-MM-DD".len()
+        && is_year(first)
+        && (1..=12).contains(&pair(last, 3))
+        && (1..=31).contains(&pair(last, 6))
+}
+
+/// A timestamp of the years 1 to 9999.
+pub(super) struct Timestamp<'a> {
+    /// Date and minute, with the space between date and time of day.
+    minute: &'a [u8; 16],
+    /// The seconds with the colon before them, and a fraction without trailing zeros.
+    seconds: &'a [u8],
+    /// Sign, hours and perhaps minutes of the offset; nothing for UTC.
+    offset: &'a [u8],
+}
+
+impl<'a> Timestamp<'a> {
+    /// Takes a text apart, if it is such a timestamp: with an offset only if it is `zoned`.
+    #[inline]
+    pub(super) fn find(text: &'a [u8], zoned: bool) -> Option<Self> {
+        let (minute, rest) = text.split_first_chunk::<16>()?;
+        let [month, day] = minute.as_chunks::<8>().0 else {
+            return None;
+        };
+        let month = YEAR_AND_MONTH.find(*month)?;
+        let day = DAY_AND_MINUTE.find(*day)?;
+        let clock = CLOCK.find(*text.get(11..19)?.first_chunk()?)?;
+        let valid = is_year(month)
+            && (1..=12).contains(&pair(month, 5))
+            && (1..=31).contains(&pair(day, 0))
+            && pair(clock, 0) < 24;
+        let (seconds, offset) = if zoned {
+            split_offset(rest)?
+        } else {
+            (rest, &[][..])
+        };
+        (valid && is_fraction(seconds.get(3..)?)).then_some(Self {
+            minute,
+            seconds,
+            offset,
+        })
+    }
+
+    /// Appends it as RFC 3339 spells it.
+    #[inline]
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let mut minute = *self.minute;
+        minute[10] = b'T';
+        out.extend_from_slice(&minute);
+        json::push_part(
+            &json::padded(self.seconds).to_le_bytes(),
+            self.seconds.len(),
+            out,
+        );
+        match self.offset {
+            [] => out.push(b'Z'),
+            [sign, h1, h2] => out.extend_from_slice(&[*sign, *h1, *h2, b':', b'0', b'0']),
+            offset => out.extend_from_slice(offset),
+        }
+    }
+}
+
+/// Splits an offset of whole minutes from the end of a text. That of UTC becomes empty.
+#[inline]
+fn split_offset(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    if let Some(rest) = text.strip_suffix(b"+00") {
+        return Some((rest, &[]));
+    }
+    let length = match text {
+        [.., b'+' | b'-', _, _] => 3,
+        [.., b'+' | b'-', _, _, b':', _, _] => 6,
+        _ => return None,
+    };
+    let (rest, offset) = text.split_at_checked(text.len().checked_sub(length)?)?;
+    let (matching, values) = OFFSET.compare(json::padded_word(offset.get(1..)?));
+    // An offset of nothing has a sign that RFC 3339 leaves away.
+    let shown = values & 0x0000_000F_0F00_0F0F != 0;
+    (shown && matching >= length - 1 && pair(values, 0) < 16).then_some((rest, offset))
+}
+
+/// Returns whether a text is empty or a fraction of a second that does not end in a zero.
+#[inline]
+fn is_fraction(text: &[u8]) -> bool {
+    if text.is_empty() {
+        return true;
+    }
+    let usual = (2..=7).contains(&text.len()) && text.last() != Some(&b'0');
+    usual && FRACTION.compare(json::padded_word(text)).0 == text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::time;
+    use super::*;
+
+    /// Calls `check` with a text, and with all that differ from it by a byte or by their end.
+    fn with_variants(text: &str, mut check: impl FnMut(&[u8])) {
+        let mut bytes = text.as_bytes().to_vec();
+        check(&bytes);
+        for place in 0..bytes.len() {
+            let kept = bytes[place];
+            for other in *b"0123456789:-+. T/\xB0\x10" {
+                bytes[place] = other;
+                check(&bytes);
+            }
+            bytes[place] = kept;
+            check(&bytes[..place]);
+        }
+        for end in ["0", "+00", ":00", " BC", ".5", "-08", "Z"] {
+            check(format!("{text}{end}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_is_usual_is_written_as_if_it_were_not() {
+        let mut usual = 0;
+        let texts = [
+            "2024-02-29 23:59:59.123456+00",
+            "0001-01-01 00:00:00+00",
+            "1999-12-31 10:20:30.5-07",
+            "2024-10-31 19:09:49.120+05:45",
+            "9999-11-30 01:02:03.0001-15:59",
+            "2024-06-15 12:00:00+00:19:32",
+            "2024-06-15 12:00:00",
+            "2024-06-15 12:00:00.654321",
+        ];
+        for text in texts {
+            with_variants(text, |text| {
+                for zoned in [true, false] {
+                    let Some(timestamp) = Timestamp::find(text, zoned) else {
+                        continue;
+                    };
+                    let (mut written, mut expected) = (Vec::new(), Vec::new());
+                    timestamp.write(&mut written);
+                    time::write_other_timestamp(text, zoned, &mut expected).unwrap();
+                    assert_eq!(
+                        String::from_utf8_lossy(&written),
+                        String::from_utf8_lossy(&expected)
+                    );
+                    usual += 1;
+                }
+            });
+        }
+        assert!(usual > 500, "{usual}");
+        let mut dates = 0;
+        for text in ["2024-02-29", "0001-01-01", "9999-12-31"] {
+            with_variants(text, |text| {
+                if is_date(text) {
+                    let mut expected = Vec::new();
+                    time::write_other_date(text, &mut expected).unwrap();
+                    assert_eq!(text, expected);
+                    dates += 1;
+                }
+            });
+        }
+        assert!(dates > 100, "{dates}");
+    }
+
+    #[test]
+    fn the_usual_forms_are_found() {
+        for text in ["2024-02-29 23:59:59.123456+00", "2024-02-29 23:59:59-03:30"] {
+            assert!(Timestamp::find(text.as_bytes(), true).is_some());
+            assert!(Timestamp::find(text.as_bytes(), false).is_none());
+        }
+        assert!(Timestamp::find(b"2024-02-29 23:59:59.1", false).is_some());
+        for text in [
+            "10000-01-01 00:00:00+00",
+            "2024-13-01 00:00:00+00",
+            "2024-12-00 00:00:00+00",
+            "2024-12-01 24:00:00+00",
+            "2024-12-01 00:60:00+00",
+            "2024-12-01 00:00:60+00",
+            "2024-12-01 00:00:00.10+00",
+            "2024-12-01 00:00:00-00",
+            "infinity",
+        ] {
+            assert!(Timestamp::find(text.as_bytes(), true).is_none(), "{text}");
+        }
+    }
+}
