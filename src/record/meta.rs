@@ -1,5 +1,7 @@
 //! The `_meta` member of documents, all but its variable numbers prepared.
 
+use std::cell::RefCell;
+
 use crate::json;
 
 use super::Operation;
@@ -23,7 +25,8 @@ pub enum Source {
     },
 }
 
-/// The parts of `_meta` that are the same for all documents of a table.
+/// The parts of `_meta` that are the same for all documents of a table, and those that are the same
+/// for all changes of a transaction.
 #[derive(Debug, Clone)]
 pub struct MetaTemplate {
     /// `"schema":"s",`
@@ -34,6 +37,19 @@ pub struct MetaTemplate {
     tag: Vec<u8>,
     /// Whether documents of the stream show the transaction's id.
     transaction_ids: bool,
+    /// What the last change from the stream had around its position.
+    transaction: RefCell<Transaction>,
+}
+
+/// What changes of one transaction have in common, written.
+#[derive(Debug, Clone, Default)]
+struct Transaction {
+    /// What it was written of: time, first and last part of `loc`, and id.
+    of: Option<(i64, [u64; 2], u32)>,
+    /// From the time to before the position.
+    head: Vec<u8>,
+    /// From behind the position to the end.
+    tail: Vec<u8>,
 }
 
 impl MetaTemplate {
@@ -44,6 +60,7 @@ impl MetaTemplate {
             table: b"\"table\":".to_vec(),
             tag: Vec::new(),
             transaction_ids,
+            transaction: RefCell::default(),
         };
         json::write_string(schema.as_bytes(), &mut template.schema);
         template.schema.push(b',');
@@ -56,13 +73,14 @@ impl MetaTemplate {
         template
     }
 
-    /// Writes the member up to where `before` may follow: neither that nor the closing brace.
+    /// Writes the member behind a comma, up to where `before` may follow: neither that nor the
+    /// closing brace.
     #[inline]
     pub fn write(&self, operation: Operation, source: Source, out: &mut Vec<u8>) {
         out.extend_from_slice(match operation {
-            Operation::Create => b"\"_meta\":{\"op\":\"c\",\"source\":{".as_slice(),
-            Operation::Update => b"\"_meta\":{\"op\":\"u\",\"source\":{",
-            Operation::Delete => b"\"_meta\":{\"op\":\"d\",\"source\":{",
+            Operation::Create => b",\"_meta\":{\"op\":\"c\",\"source\":{",
+            Operation::Update => b",\"_meta\":{\"op\":\"u\",\"source\":{",
+            Operation::Delete => b",\"_meta\":{\"op\":\"d\",\"source\":{",
         });
         match source {
             Source::Backfill { row } => {
@@ -72,28 +90,45 @@ impl MetaTemplate {
                 out.extend_from_slice(b"-1,");
                 json::write_u64(row, out);
                 out.extend_from_slice(b",0]");
+                out.extend_from_slice(&self.tag);
+                out.push(b'}');
             }
             Source::Stream { ts_ms, loc, xid } => {
-                out.extend_from_slice(b"\"ts_ms\":");
-                json::write_i64(ts_ms, out);
-                out.push(b',');
-                out.extend_from_slice(&self.schema);
-                out.extend_from_slice(&self.table);
                 let [before, change, end] = loc;
-                json::write_u64(before, out);
-                out.push(b',');
-                json::write_u64(change, out);
-                out.push(b',');
-                json::write_u64(end, out);
-                out.push(b']');
-                if self.transaction_ids {
-                    out.extend_from_slice(b",\"txid\":");
-                    json::write_u64(u64::from(xid), out);
+                let of = Some((ts_ms, [before, end], xid));
+                let mut transaction = self.transaction.borrow_mut();
+                if transaction.of != of {
+                    self.begin(&mut transaction, ts_ms, [before, end], xid);
+                    transaction.of = of;
                 }
+                out.extend_from_slice(&transaction.head);
+                json::write_u64(change, out);
+                out.extend_from_slice(&transaction.tail);
             }
         }
-        out.extend_from_slice(&self.tag);
-        out.push(b'}');
+    }
+
+    #[inline(never)]
+    fn begin(&self, transaction: &mut Transaction, ts_ms: i64, [before, end]: [u64; 2], xid: u32) {
+        let Transaction { head, tail, .. } = transaction;
+        head.clear();
+        head.extend_from_slice(b"\"ts_ms\":");
+        json::write_i64(ts_ms, head);
+        head.push(b',');
+        head.extend_from_slice(&self.schema);
+        head.extend_from_slice(&self.table);
+        json::write_u64(before, head);
+        head.push(b',');
+        tail.clear();
+        tail.push(b',');
+        json::write_u64(end, tail);
+        tail.push(b']');
+        if self.transaction_ids {
+            tail.extend_from_slice(b",\"txid\":");
+            json::write_u64(u64::from(xid), tail);
+        }
+        tail.extend_from_slice(&self.tag);
+        tail.push(b'}');
     }
 }
 
@@ -112,7 +147,7 @@ mod tests {
         let template = MetaTemplate::new("shop", "or\"ders", None, true);
         assert_eq!(
             written(&template, Operation::Create, Source::Backfill { row: 7 }),
-            r#""_meta":{"op":"c","source":{"schema":"shop","snapshot":true,"table":"or\"ders","loc":[-1,7,0]}"#
+            r#","_meta":{"op":"c","source":{"schema":"shop","snapshot":true,"table":"or\"ders","loc":[-1,7,0]}"#
         );
     }
 
@@ -126,9 +161,32 @@ mod tests {
         let template = MetaTemplate::new("s", "t", Some("eu"), true);
         assert_eq!(
             written(&template, Operation::Delete, source),
-            r#""_meta":{"op":"d","source":{"ts_ms":-5,"schema":"s","table":"t","loc":[1,2,18446744073709551615],"txid":9,"tag":"eu"}"#
+            r#","_meta":{"op":"d","source":{"ts_ms":-5,"schema":"s","table":"t","loc":[1,2,18446744073709551615],"txid":9,"tag":"eu"}"#
         );
         let template = MetaTemplate::new("s", "t", None, false);
         assert!(!written(&template, Operation::Update, source).contains("txid"));
+    }
+
+    #[test]
+    fn changes_of_another_transaction_have_its_numbers() {
+        let template = MetaTemplate::new("s", "t", None, true);
+        let mut seen = std::collections::HashSet::new();
+        for (ts_ms, before, change, end, xid) in [
+            (1, 2, 3, 4, 5),
+            (1, 2, 30, 4, 5),
+            (10, 2, 30, 4, 5),
+            (10, 20, 30, 4, 5),
+            (10, 20, 30, 40, 5),
+            (10, 20, 30, 40, 50),
+            (1, 2, 3, 4, 6),
+        ] {
+            let loc = [before, change, end];
+            let source = Source::Stream { ts_ms, loc, xid };
+            let expected = format!(
+                r#","_meta":{{"op":"c","source":{{"ts_ms":{ts_ms},"schema":"s","table":"t","loc":[{before},{change},{end}],"txid":{xid}}}"#
+            );
+            assert_eq!(written(&template, Operation::Create, source), expected);
+            assert!(seen.insert(expected));
+        }
     }
 }

@@ -7,6 +7,7 @@
 mod arena;
 mod change;
 mod key;
+mod label;
 mod meta;
 mod plan;
 

@@ -2,10 +2,10 @@
 
 use protocol::{Oid, TupleData};
 
+use super::label::Label;
 use super::{Change, Image, MetaTemplate, Operation, Source};
 use crate::error::{Error, ErrorKind, Result};
-use crate::json;
-use crate::value::{Transcoder, TypeRegistry, ValueOptions};
+use crate::value::{Transcoder, TypeRegistry, ValueError, ValueOptions};
 
 /// A column of the rows that a plan is for.
 #[derive(Debug, Clone)]
@@ -38,11 +38,10 @@ pub struct Plan {
 
 #[derive(Debug)]
 struct OutputColumn {
-    /// `"name":`
-    prefix: Vec<u8>,
-    name: String,
+    label: Label,
     index: usize,
     transcoder: Transcoder,
+    name: String,
 }
 
 /// The member that every document has. A column of this name is left out: its value would take the
@@ -65,14 +64,11 @@ impl Plan {
         let mut before_meta = Vec::new();
         let mut after_meta = Vec::new();
         for column in sorted {
-            let mut prefix = Vec::new();
-            json::write_string(column.name.as_bytes(), &mut prefix);
-            prefix.push(b':');
             let output = OutputColumn {
-                prefix,
-                name: column.name.clone(),
+                label: Label::new(&column.name),
                 index: column.index,
                 transcoder: Transcoder::new(column.type_oid, types, &options.values, column.is_key),
+                name: column.name.clone(),
             };
             if column.name.as_str() < META {
                 before_meta.push(output);
@@ -94,80 +90,85 @@ impl Plan {
     /// Fails where a value is not of its column's type; the buffer then holds a part of a document.
     pub fn write(&self, change: &Change<'_>, source: Source, out: &mut Vec<u8>) -> Result<()> {
         let Some(image) = change.document_image() else {
-            return Err(Error::new(
-                ErrorKind::Protocol,
-                format!(
-                    "a change of kind {} came without its row",
-                    change.operation.letter()
-                ),
-            ));
+            return Err(without_row(change.operation));
         };
-        out.push(b'{');
-        self.write_columns(&self.before_meta, &image, out)?;
+        let start = out.len();
+        write_columns(&self.before_meta, &image, out)?;
         self.meta.write(change.operation, source, out);
         if change.operation == Operation::Update
             && let Some(old) = change.old
         {
-            out.extend_from_slice(b",\"before\":{");
-            self.write_columns(&self.before_meta, &old, out)?;
-            self.write_columns(&self.after_meta, &old, out)?;
-            close(out);
+            out.extend_from_slice(b",\"before\":");
+            let start = out.len();
+            write_columns(&self.before_meta, &old, out)?;
+            write_columns(&self.after_meta, &old, out)?;
+            close(start, out);
         }
-        out.extend_from_slice(b"},");
-        self.write_columns(&self.after_meta, &image, out)?;
-        close(out);
-        Ok(())
-    }
-
-    /// Writes members, each followed by a comma.
-    #[inline]
-    fn write_columns(
-        &self,
-        columns: &[OutputColumn],
-        image: &Image<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<()> {
-        for column in columns {
-            match image.get(column.index) {
-                TupleData::Text(text) => {
-                    out.extend_from_slice(&column.prefix);
-                    column.transcoder.write(text, out).map_err(|error| {
-                        Error::new(
-                            ErrorKind::Value,
-                            format!("a value of column \"{}\" cannot be captured", column.name),
-                        )
-                        .with_source(error)
-                    })?;
-                    out.push(b',');
-                }
-                TupleData::Null => {
-                    out.extend_from_slice(&column.prefix);
-                    out.extend_from_slice(b"null,");
-                }
-                TupleData::UnchangedToast => {}
-                TupleData::Binary(_) => {
-                    return Err(Error::new(
-                        ErrorKind::Protocol,
-                        format!(
-                            "column \"{}\" came in binary form, text was due",
-                            column.name
-                        ),
-                    ));
-                }
-            }
-        }
+        out.push(b'}');
+        write_columns(&self.after_meta, &image, out)?;
+        close(start, out);
         Ok(())
     }
 }
 
-/// Closes an object whose last member, if it has any, is followed by a comma.
+/// Writes members, each behind a comma.
 #[inline]
-fn close(out: &mut Vec<u8>) {
-    if let Some(last) = out.last_mut()
-        && *last == b','
-    {
-        *last = b'}';
-    } else {
-        out.push(b'}');
+fn write_columns(columns: &[OutputColumn], image: &Image<'_>, out: &mut Vec<u8>) -> Result<()> {
+    for column in columns {
+        match image.get(column.index) {
+            TupleData::Text(text) => {
+                column.label.write(out);
+                if let Err(error) = column.transcoder.write(text, out) {
+                    return Err(column.malformed(error));
+                }
+            }
+            TupleData::Null => {
+                column.label.write(out);
+                out.extend_from_slice(b"null");
+            }
+            TupleData::UnchangedToast => {}
+            TupleData::Binary(_) => return Err(column.in_binary()),
+        }
     }
+    Ok(())
+}
+
+/// Makes an object of the members from `start` on: the comma before the first becomes its brace.
+#[inline]
+fn close(start: usize, out: &mut Vec<u8>) {
+    match out.get_mut(start) {
+        Some(comma) => *comma = b'{',
+        None => out.push(b'{'),
+    }
+    out.push(b'}');
+}
+
+impl OutputColumn {
+    #[cold]
+    fn malformed(&self, error: ValueError) -> Error {
+        Error::new(
+            ErrorKind::Value,
+            format!("a value of column \"{}\" cannot be captured", self.name),
+        )
+        .with_source(error)
+    }
+
+    #[cold]
+    fn in_binary(&self) -> Error {
+        Error::new(
+            ErrorKind::Protocol,
+            format!("column \"{}\" came in binary form, text was due", self.name),
+        )
+    }
+}
+
+#[cold]
+fn without_row(operation: Operation) -> Error {
+    Error::new(
+        ErrorKind::Protocol,
+        format!(
+            "a change of kind {} came without its row",
+            operation.letter()
+        ),
+    )
 }
