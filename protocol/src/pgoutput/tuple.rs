@@ -155,8 +155,23 @@ impl fmt::Debug for TupleData<'_> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn value(input: &[u8]) -> Parsed<'_, TupleData<'_>> {
+    // Nearly all values are text: kind and length are looked at together.
+    if let Some(([kind::TEXT, length @ ..], rest)) = input.split_first_chunk::<5>()
+        && let Ok(length) = usize::try_from(i32::from_be_bytes(*length))
+        && let Some((value, rest)) = rest.split_at_checked(length)
+    {
+        return Ok((rest, TupleData::Text(value)));
+    }
+    if let [kind::NULL, rest @ ..] = input {
+        return Ok((rest, TupleData::Null));
+    }
+    other_value(input)
+}
+
+#[inline(never)]
+fn other_value(input: &[u8]) -> Parsed<'_, TupleData<'_>> {
     let (rest, kind) = uint8(input)?;
     match kind {
         kind::TEXT => sized(rest).map(|(rest, value)| (rest, TupleData::Text(value))),
