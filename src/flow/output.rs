@@ -48,6 +48,8 @@ pub struct Output<W> {
     writer: W,
     codec: Codec,
     buffer: Vec<u8>,
+    /// What stands before a document of the binding that was written last.
+    opening: Opening,
     /// A write that failed may have left half a message behind, so none may follow.
     is_broken: bool,
 }
@@ -66,6 +68,7 @@ impl<W: Write> Output<W> {
             writer,
             codec,
             buffer: Vec::new(),
+            opening: Opening::new(codec, 0),
             is_broken: false,
         }
     }
@@ -79,39 +82,23 @@ impl<W: Write> Output<W> {
     /// [`buffer`](Self::buffer) may be used, and only to append to.
     #[inline]
     pub fn begin_captured(&mut self, binding: u32) -> Mark {
+        if self.opening.binding != binding {
+            self.opening = Opening::new(self.codec, binding);
+        }
+        let Opening {
+            bytes,
+            length,
+            captured,
+            ..
+        } = &self.opening;
         let frame = self.buffer.len();
-        match self.codec {
-            Codec::Proto => {
-                self.buffer.extend_from_slice(&[0; 4]);
-                self.buffer.push(TAG_CAPTURED);
-                self.buffer.extend_from_slice(&[0; LENGTH_ROOM]);
-                let captured = self.buffer.len();
-                if binding != 0 {
-                    self.buffer.push(TAG_BINDING);
-                    prost::encoding::encode_varint(u64::from(binding), &mut self.buffer);
-                }
-                self.buffer.push(TAG_DOC);
-                self.buffer.extend_from_slice(&[0; LENGTH_ROOM]);
-                Mark {
-                    frame,
-                    captured,
-                    document: self.buffer.len(),
-                }
-            }
-            Codec::Json => {
-                self.buffer.extend_from_slice(b"{\"captured\":{");
-                if binding != 0 {
-                    self.buffer.extend_from_slice(b"\"binding\":");
-                    push_decimal(&mut self.buffer, binding);
-                    self.buffer.push(b',');
-                }
-                self.buffer.extend_from_slice(b"\"doc\":");
-                Mark {
-                    frame,
-                    captured: frame,
-                    document: self.buffer.len(),
-                }
-            }
+        // Writing all of the array costs less than writing just what is used of it.
+        self.buffer.extend_from_slice(bytes);
+        self.buffer.truncate(frame + length);
+        Mark {
+            frame,
+            captured: frame + captured,
+            document: frame + length,
         }
     }
 
@@ -208,23 +195,28 @@ impl<W: Write> Output<W> {
     }
 
     /// Writes the lengths that were left open. Returns whether they fit.
+    #[inline]
     fn patch_lengths(&mut self, mark: Mark) -> bool {
         if self.codec == Codec::Json {
             return true;
         }
         let end = self.buffer.len();
-        let lengths =
-            [mark.frame + 4, mark.captured, mark.document].map(|start| u32::try_from(end - start));
-        let [Ok(message), Ok(captured), Ok(document)] = lengths else {
+        // The frame is the longest: if its length fits, so do the others.
+        let Ok(frame) = u32::try_from(end - mark.frame - 4) else {
             return false;
         };
-        let mut patch = |at: usize, bytes: &[u8]| {
-            self.buffer[at..at + bytes.len()].copy_from_slice(bytes);
-        };
-        patch(mark.frame, &message.to_le_bytes());
-        patch(mark.captured - LENGTH_ROOM, &padded_varint(captured));
-        patch(mark.document - LENGTH_ROOM, &padded_varint(document));
+        let rest = |start: usize| padded_varint((end - start) as u64);
+        self.patch(mark.frame, frame.to_le_bytes());
+        self.patch(mark.captured - LENGTH_ROOM, rest(mark.captured));
+        self.patch(mark.document - LENGTH_ROOM, rest(mark.document));
         true
+    }
+
+    #[inline]
+    fn patch<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
+        if let Some(place) = self.buffer.get_mut(at..at + N) {
+            place.copy_from_slice(&bytes);
+        }
     }
 
     #[cold]
@@ -261,6 +253,57 @@ impl<W: Write> Output<W> {
     }
 }
 
+/// What stands before every document of a binding.
+#[derive(Debug)]
+struct Opening {
+    binding: u32,
+    bytes: [u8; OPENING],
+    /// How many of the bytes are used.
+    length: usize,
+    /// Where the `Captured` message begins; in protobuf only.
+    captured: usize,
+}
+
+/// The longest of them is the one in JSON.
+const OPENING: usize = r#"{"captured":{"binding":4294967295,"doc":"#.len();
+
+impl Opening {
+    #[inline(never)]
+    fn new(codec: Codec, binding: u32) -> Self {
+        let mut opening = Vec::new();
+        let mut captured = 0;
+        match codec {
+            Codec::Proto => {
+                opening.extend_from_slice(&[0; 4]);
+                opening.push(TAG_CAPTURED);
+                opening.extend_from_slice(&[0; LENGTH_ROOM]);
+                captured = opening.len();
+                if binding != 0 {
+                    opening.push(TAG_BINDING);
+                    prost::encoding::encode_varint(u64::from(binding), &mut opening);
+                }
+                opening.push(TAG_DOC);
+                opening.extend_from_slice(&[0; LENGTH_ROOM]);
+            }
+            Codec::Json => {
+                opening.extend_from_slice(b"{\"captured\":{");
+                if binding != 0 {
+                    opening.extend_from_slice(format!("\"binding\":{binding},").as_bytes());
+                }
+                opening.extend_from_slice(b"\"doc\":");
+            }
+        }
+        let length = opening.len();
+        opening.resize(OPENING, 0);
+        Self {
+            binding,
+            bytes: opening.first_chunk().copied().unwrap_or([0; OPENING]),
+            length,
+            captured,
+        }
+    }
+}
+
 /// Returns stdout as a file of its own. The standard library's handle would look for line feeds in
 /// every buffer and keep back what follows the last one.
 ///
@@ -277,31 +320,14 @@ pub fn stdout() -> Result<File> {
     Ok(File::from(stdout))
 }
 
-/// The varint of a number in exactly five bytes.
-fn padded_varint(number: u32) -> [u8; LENGTH_ROOM] {
-    let mut rest = number;
-    let mut bytes = [0; LENGTH_ROOM];
-    for byte in &mut bytes {
-        // The low byte of `rest`, of which seven bits count.
-        *byte = rest.to_le_bytes()[0] | 0x80;
-        rest >>= 7;
-    }
-    bytes[LENGTH_ROOM - 1] &= 0x7f;
+/// The varint of a number of 32 bits in exactly five bytes.
+#[inline]
+fn padded_varint(number: u64) -> [u8; LENGTH_ROOM] {
+    // Seven bits go into each byte; all but the last say that another follows.
+    let byte = |index: u64| (number >> (7 * index) & 0x7F) << (8 * index);
+    let bytes = byte(0) | byte(1) | byte(2) | byte(3) | byte(4) | 0x8080_8080;
+    let [bytes @ .., _, _, _] = bytes.to_le_bytes();
     bytes
-}
-
-fn push_decimal(buffer: &mut Vec<u8>, number: u32) {
-    let mut digits = [0; 10];
-    let (mut rest, mut start) = (number, digits.len());
-    loop {
-        start -= 1;
-        digits[start] = b'0' + (rest % 10).to_le_bytes()[0];
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    buffer.extend_from_slice(&digits[start..]);
 }
 
 #[cfg(test)]

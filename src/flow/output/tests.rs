@@ -258,12 +258,16 @@ fn a_failed_write_is_reported_and_nothing_follows_it() {
 #[test]
 fn numbers_are_encoded_whole() {
     for number in [0, 1, 127, 128, 9, 10, 99, 65_535, 1 << 28, u32::MAX] {
-        let bytes = padded_varint(number);
+        let bytes = padded_varint(u64::from(number));
         let read = prost::encoding::decode_varint(&mut &bytes[..]).unwrap();
         assert_eq!(read, u64::from(number));
-        let mut decimal = Vec::new();
-        push_decimal(&mut decimal, number);
-        assert_eq!(decimal, number.to_string().into_bytes());
+        let opening = Opening::new(Codec::Json, number);
+        let binding = match number {
+            0 => String::new(),
+            _ => format!("\"binding\":{number},"),
+        };
+        let expected = format!("{{\"captured\":{{{binding}\"doc\":");
+        assert_eq!(opening.bytes[..opening.length], *expected.as_bytes());
     }
 }
 
