@@ -72,6 +72,52 @@ impl Level {
 
 #[target_feature(enable = "sse2")]
 fn write_sse2(text: &[u8], out: &mut Vec<u8>) -> bool {
+    write_short(text, out).unwrap_or_else(|| write_sse2_long(text, out))
+}
+
+#[target_feature(enable = "avx2,bmi1")]
+fn write_avx2(text: &[u8], out: &mut Vec<u8>) -> bool {
+    write_short(text, out).unwrap_or_else(|| write_avx2_long(text, out))
+}
+
+/// Appends a JSON string if it is short and nothing in it needs an escape.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn write_short(text: &[u8], out: &mut Vec<u8>) -> Option<bool> {
+    const QUOTE: u128 = b'"' as u128;
+    let length = text.len();
+    if length <= 14 {
+        let characters = padded(text);
+        let seen = seen_of_16(load_128(&characters.to_le_bytes()));
+        if seen.plain < length {
+            return None;
+        }
+        let quoted = characters << 8 | QUOTE | QUOTE << (8 * (length + 1));
+        push_part(&quoted.to_le_bytes(), length + 2, out);
+        return Some(!seen.beyond_ascii);
+    }
+    if length > 32 {
+        return None;
+    }
+    // Two registers that overlap. A text of 15 bytes goes the long way.
+    let (first, last) = (text.first_chunk::<16>()?, text.last_chunk::<16>()?);
+    let (seen, seen_last) = (seen_of_16(load_128(first)), seen_of_16(load_128(last)));
+    if seen.plain + seen_last.plain < 32 {
+        return None;
+    }
+    let end = out.len() + 1 + length;
+    out.push(b'"');
+    out.extend_from_slice(first);
+    out.truncate(end - 16);
+    out.extend_from_slice(last);
+    out.push(b'"');
+    Some(!(seen.beyond_ascii | seen_last.beyond_ascii))
+}
+
+/// Apart, so that the usual case has no registers to save.
+#[inline(never)]
+#[target_feature(enable = "sse2")]
+fn write_sse2_long(text: &[u8], out: &mut Vec<u8>) -> bool {
     blocks::write::<16>(
         text,
         out,
@@ -80,8 +126,9 @@ fn write_sse2(text: &[u8], out: &mut Vec<u8>) -> bool {
     )
 }
 
+#[inline(never)]
 #[target_feature(enable = "avx2,bmi1")]
-fn write_avx2(text: &[u8], out: &mut Vec<u8>) -> bool {
+fn write_avx2_long(text: &[u8], out: &mut Vec<u8>) -> bool {
     blocks::write::<32>(
         text,
         out,
