@@ -15,15 +15,19 @@ pub struct RecordArena {
 const KEPT: usize = 1024 * 1024;
 
 impl RecordArena {
-    /// Collects values into the arena.
+    /// Collects so many values into the arena; those that are missing are `filler`.
     #[inline]
-    pub fn collect<T, I>(&self, values: I) -> &mut [T]
-    where
-        T: Copy,
-        I: IntoIterator<Item = T>,
-        I::IntoIter: ExactSizeIterator,
-    {
-        self.bump.alloc_slice_fill_iter(values)
+    pub fn collect<T: Copy>(
+        &self,
+        length: usize,
+        filler: T,
+        values: impl Iterator<Item = T>,
+    ) -> &mut [T] {
+        let places = self.bump.alloc_slice_fill_copy(length, filler);
+        for (place, value) in places.iter_mut().zip(values) {
+            *place = value;
+        }
+        places
     }
 
     /// Forgets everything and keeps the memory for the next batch.
@@ -43,10 +47,10 @@ mod tests {
     #[test]
     fn values_are_where_they_were_put_until_the_reset() {
         let mut arena = RecordArena::default();
-        let first = arena.collect([1, 2, 3]);
-        let second = arena.collect(std::iter::repeat_n(7u64, 1000));
-        assert_eq!((&*first, second.len()), (&[1, 2, 3][..], 1000));
+        let first = arena.collect(3, 0, [1, 2].into_iter());
+        let second = arena.collect(1000, 7u64, std::iter::empty());
+        assert_eq!((&*first, second.len()), (&[1, 2, 0][..], 1000));
         arena.reset();
-        assert_eq!(arena.collect(std::iter::empty::<u8>()).len(), 0);
+        assert_eq!(arena.collect(0, 0u8, 0..9).len(), 0);
     }
 }

@@ -97,12 +97,10 @@ impl<'a> Change<'a> {
     /// Makes a record of a row of a backfill.
     #[inline]
     pub fn from_row(relation: Oid, row: &DataRow<'a>, arena: &'a RecordArena) -> Self {
-        let values = arena.collect(Exact {
-            left: row.len(),
-            inner: row
-                .iter()
-                .map(|value| value.map_or(TupleData::Null, TupleData::Text)),
-        });
+        let values = row
+            .iter()
+            .map(|value| value.map_or(TupleData::Null, TupleData::Text));
+        let values = arena.collect(row.len(), TupleData::UnchangedToast, values);
         Self {
             relation,
             operation: Operation::Create,
@@ -154,35 +152,7 @@ fn image<'a>(tuple: &Tuple<'a>, old: Option<Image<'a>>, arena: &'a RecordArena) 
 
 #[inline]
 fn collect<'a>(tuple: &Tuple<'a>, arena: &'a RecordArena) -> &'a mut [TupleData<'a>] {
-    arena.collect(Exact {
-        left: tuple.len(),
-        inner: tuple.iter(),
-    })
+    // A tuple is validated when it is parsed, so it never ends early; if it did, the rest would count
+    // as not sent.
+    arena.collect(tuple.len(), TupleData::UnchangedToast, tuple.iter())
 }
-
-/// An iterator whose length the message has told.
-struct Exact<I> {
-    left: usize,
-    inner: I,
-}
-
-impl<'a, I: Iterator<Item = TupleData<'a>>> Iterator for Exact<I> {
-    type Item = TupleData<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<TupleData<'a>> {
-        if self.left == 0 {
-            return None;
-        }
-        self.left -= 1;
-        // A tuple is validated when it is parsed, so it never ends early; if it did, the rest would
-        // count as not sent.
-        Some(self.inner.next().unwrap_or(TupleData::UnchangedToast))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
-}
-
-impl<'a, I: Iterator<Item = TupleData<'a>>> ExactSizeIterator for Exact<I> {}

@@ -118,7 +118,7 @@ impl fmt::Debug for DataRowIter<'_> {
 }
 
 /// A length and that many bytes; -1 is NULL.
-#[inline]
+#[inline(always)]
 fn value(input: &[u8]) -> Parsed<'_, Option<&[u8]>> {
     let (rest, length) = int32(input)?;
     match usize::try_from(length) {

@@ -30,7 +30,7 @@ impl<'a> Tuple<'a> {
         let (values, count) = uint16(input)?;
         let mut rest = values;
         for _ in 0..count {
-            (rest, _) = value(rest)?;
+            (_, rest) = split_value(rest).ok_or_else(|| malformed(rest))?;
         }
         let length = values.len() - rest.len();
         // The rest is a part of the values, at their end.
@@ -104,7 +104,7 @@ impl<'a> Iterator for TupleIter<'a> {
     fn next(&mut self) -> Option<TupleData<'a>> {
         // The tuple was validated: the count is what runs out, the bytes do not.
         self.left = self.left.checked_sub(1)?;
-        let (rest, value) = value(self.rest).ok()?;
+        let (value, rest) = split_value(self.rest)?;
         self.rest = rest;
         Some(value)
     }
@@ -155,30 +155,37 @@ impl fmt::Debug for TupleData<'_> {
     }
 }
 
+/// Splits the first value off, if it is well-formed.
 #[inline(always)]
-fn value(input: &[u8]) -> Parsed<'_, TupleData<'_>> {
-    // Nearly all values are text: kind and length are looked at together.
-    if let Some(([kind::TEXT, length @ ..], rest)) = input.split_first_chunk::<5>()
-        && let Ok(length) = usize::try_from(i32::from_be_bytes(*length))
-        && let Some((value, rest)) = rest.split_at_checked(length)
-    {
-        return Ok((rest, TupleData::Text(value)));
+fn split_value(input: &[u8]) -> Option<(TupleData<'_>, &[u8])> {
+    let (kind, rest) = input.split_first()?;
+    match *kind {
+        kind::TEXT | kind::BINARY => {
+            let (length, rest) = rest.split_first_chunk()?;
+            let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
+            let (value, rest) = rest.split_at_checked(length)?;
+            if *kind == kind::TEXT {
+                Some((TupleData::Text(value), rest))
+            } else {
+                Some((TupleData::Binary(value), rest))
+            }
+        }
+        kind::NULL => Some((TupleData::Null, rest)),
+        kind::UNCHANGED_TOAST => Some((TupleData::UnchangedToast, rest)),
+        _ => None,
     }
-    if let [kind::NULL, rest @ ..] = input {
-        return Ok((rest, TupleData::Null));
-    }
-    other_value(input)
 }
 
-#[inline(never)]
-fn other_value(input: &[u8]) -> Parsed<'_, TupleData<'_>> {
-    let (rest, kind) = uint8(input)?;
-    match kind {
-        kind::TEXT => sized(rest).map(|(rest, value)| (rest, TupleData::Text(value))),
-        kind::NULL => Ok((rest, TupleData::Null)),
-        kind::UNCHANGED_TOAST => Ok((rest, TupleData::UnchangedToast)),
-        kind::BINARY => sized(rest).map(|(rest, value)| (rest, TupleData::Binary(value))),
+/// Says what is wrong with a value that cannot be split off.
+#[cold]
+fn malformed(input: &[u8]) -> nom::Err<Malformed> {
+    let parsed = uint8(input).and_then(|(rest, kind)| match kind {
+        kind::TEXT | kind::BINARY => sized(rest),
         other => Err(Malformed::at(input, DecodeErrorKind::UnknownTag(other))),
+    });
+    match parsed {
+        Err(error) => error,
+        Ok(_) => Malformed::at(input, DecodeErrorKind::InvalidValue),
     }
 }
 
