@@ -51,7 +51,7 @@ impl ParseError<&[u8]> for Malformed {
 }
 
 /// Parses a whole body: what the parser leaves over is an error.
-#[inline]
+#[inline(always)]
 pub(crate) fn whole<'a, T>(
     message: &'static str,
     body: &'a [u8],

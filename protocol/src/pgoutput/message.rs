@@ -27,7 +27,7 @@ pub(crate) mod part {
 }
 
 /// The transaction that a message names within a stream block.
-#[inline]
+#[inline(always)]
 pub(super) fn stream_xid(input: &[u8], context: ParseContext) -> Parsed<'_, Option<Xid>> {
     if context.in_stream_block {
         xid(input).map(|(rest, xid)| (rest, Some(xid)))
@@ -160,10 +160,11 @@ pub struct InsertMessage<'a> {
 }
 
 impl<'a> InsertMessage<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
         let (input, xid) = stream_xid(input, context)?;
-        let (input, (relation, new)) = (oid, new_tuple).parse(input)?;
+        let (input, relation) = oid(input)?;
+        let (input, new) = new_tuple(input)?;
         Ok((input, Self { xid, relation, new }))
     }
 }
@@ -223,7 +224,7 @@ impl<'a> DeleteMessage<'a> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn new_tuple(input: &[u8]) -> Parsed<'_, Tuple<'_>> {
     match uint8(input)? {
         (rest, part::NEW) => Tuple::parse(rest),
@@ -231,7 +232,7 @@ fn new_tuple(input: &[u8]) -> Parsed<'_, Tuple<'_>> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn old_tuple(input: &[u8]) -> Parsed<'_, OldTuple<'_>> {
     match uint8(input)? {
         (rest, part::KEY) => Tuple::parse(rest).map(|(rest, tuple)| (rest, OldTuple::Key(tuple))),

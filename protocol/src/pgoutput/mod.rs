@@ -134,7 +134,7 @@ impl<'a> LogicalReplicationMessage<'a> {
     /// # Errors
     ///
     /// If the data is not exactly a message of this protocol version.
-    #[inline]
+    #[inline(always)]
     pub fn parse(data: &'a [u8], context: ParseContext) -> Result<Self, DecodeError> {
         // The offsets of errors count from the tag.
         match data.first() {

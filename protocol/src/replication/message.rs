@@ -38,7 +38,7 @@ impl<'a> ReplicationMessage<'a> {
     /// # Errors
     ///
     /// If the content is not exactly such a message.
-    #[inline]
+    #[inline(always)]
     pub fn parse(data: &'a [u8]) -> Result<Self, DecodeError> {
         match data.split_first() {
             Some((&tag::XLOG_DATA, body)) => XLogData::parse(body).map(Self::XLogData),
@@ -73,7 +73,7 @@ pub struct XLogData<'a> {
 }
 
 impl<'a> XLogData<'a> {
-    #[inline]
+    #[inline(always)]
     fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
         whole("XLogData", body, |input| {
             let (input, wal_start) = lsn(input)?;

@@ -159,12 +159,27 @@ impl Session {
     /// # Errors
     ///
     /// If the server breaks the protocol, or cannot be authenticated to. The session is closed then.
-    #[inline]
+    #[inline(always)]
     pub fn handle_input<'a>(
         &mut self,
         input: &'a [u8],
     ) -> Result<Option<(usize, Event<'a>)>, ProtocolError> {
-        // Rows and streams come first: they are nearly all there is.
+        // Streams come first: they are nearly all there is. This much is made part of the caller,
+        // where the event need not take the way over memory.
+        if let (Phase::Open, Some(pending)) = (&self.phase, self.pending.front())
+            && let Some(&tag::COPY_DATA) = input.first()
+            && pending.accepts_data(tag::COPY_DATA)
+            && let Ok(Some(frame)) = Frame::split(input, &self.limits)
+        {
+            return Ok(Some((frame.size(), Event::CopyData(frame.body))));
+        }
+        self.handle_row(input)
+    }
+
+    fn handle_row<'a>(
+        &mut self,
+        input: &'a [u8],
+    ) -> Result<Option<(usize, Event<'a>)>, ProtocolError> {
         if let (Phase::Open, Some(pending)) = (&self.phase, self.pending.front())
             && let Some(&first) = input.first()
             && pending.accepts_data(first)
