@@ -6,9 +6,11 @@
 mod escape;
 mod number;
 mod raw;
+mod room;
 mod short;
 
 pub use escape::{Escaper, write_str, write_string};
 pub use number::{write_i64, write_u64};
 pub use raw::{MalformedJson, compact, truncate_string};
+pub(crate) use room::Room;
 pub(crate) use short::{padded, padded_word, push_part};

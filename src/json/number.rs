@@ -14,32 +14,47 @@ pub fn write_i64(number: i64, out: &mut Vec<u8>) {
 /// Appends a number.
 #[inline]
 pub fn write_u64(number: u64, out: &mut Vec<u8>) {
-    let low = |number: u64| (number % EIGHT_DIGITS, number / EIGHT_DIGITS);
-    match low(number) {
-        (last, 0) => write_first(last, out),
-        (last, rest) => {
-            match low(rest) {
-                (first, 0) => write_first(first, out),
-                (middle, first) => {
-                    write_first(first, out);
-                    out.extend_from_slice(&characters(digits(middle)));
-                }
-            }
-            out.extend_from_slice(&characters(digits(last)));
-        }
+    match short_decimal(number) {
+        Some((characters, length)) => push_part(&characters.to_le_bytes(), length, out),
+        None => write_long(number, out),
     }
 }
 
 const EIGHT_DIGITS: u64 = 100_000_000;
 
-/// Appends at most eight digits without zeros before them.
+/// Returns a number of at most 16 digits as it is written, the first digit in the lowest byte, and
+/// how many these are.
+#[inline(always)]
+pub(super) fn short_decimal(number: u64) -> Option<(u128, usize)> {
+    let (first, last) = (number / EIGHT_DIGITS, number % EIGHT_DIGITS);
+    let (start, length, behind) = if first == 0 {
+        let (start, length) = leading(last);
+        (start, length, 0)
+    } else if first < EIGHT_DIGITS {
+        let (start, length) = leading(first);
+        (start, length, characters(digits(last)))
+    } else {
+        return None;
+    };
+    let characters = u128::from(start) | u128::from(behind) << (8 * length);
+    let length = if first == 0 { length } else { length + 8 };
+    Some((characters, length))
+}
+
+#[cold]
+fn write_long(number: u64, out: &mut Vec<u8>) {
+    write_u64(number / EIGHT_DIGITS, out);
+    let last = characters(digits(number % EIGHT_DIGITS));
+    out.extend_from_slice(&last.to_le_bytes());
+}
+
+/// Returns at most eight digits as they are written, without zeros before them, and how many these
+/// are. A single zero stays.
 #[inline]
-fn write_first(number: u64, out: &mut Vec<u8>) {
+fn leading(number: u64) -> (u64, usize) {
     let digits = digits(number);
-    // A single zero stays.
     let zeros = (digits.trailing_zeros() / 8).min(7);
-    let length = 8 - zeros as usize;
-    push_part(&characters(digits >> (8 * zeros)), length, out);
+    (characters(digits) >> (8 * zeros), 8 - zeros as usize)
 }
 
 /// Returns the eight digits of a number, the first in the lowest byte.
@@ -59,8 +74,8 @@ fn digits(number: u64) -> u64 {
 
 /// Returns digits as they are written.
 #[inline]
-fn characters(digits: u64) -> [u8; 8] {
-    (digits | 0x3030_3030_3030_3030).to_le_bytes()
+fn characters(digits: u64) -> u64 {
+    digits | 0x3030_3030_3030_3030
 }
 
 #[cfg(test)]
@@ -71,7 +86,7 @@ mod tests {
     fn every_number_of_eight_digits_has_its_digits() {
         let steps = (0..100_000_000).step_by(if cfg!(miri) { 9_999_991 } else { 101 });
         for number in steps.chain(0..10_100) {
-            let characters = characters(digits(number));
+            let characters = characters(digits(number)).to_le_bytes();
             assert_eq!(
                 std::str::from_utf8(&characters).unwrap(),
                 format!("{number:08}")

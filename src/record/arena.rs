@@ -15,19 +15,10 @@ pub struct RecordArena {
 const KEPT: usize = 1024 * 1024;
 
 impl RecordArena {
-    /// Collects so many values into the arena; those that are missing are `filler`.
+    /// Returns so many places, which hold this value.
     #[inline]
-    pub fn collect<T: Copy>(
-        &self,
-        length: usize,
-        filler: T,
-        values: impl Iterator<Item = T>,
-    ) -> &mut [T] {
-        let places = self.bump.alloc_slice_fill_copy(length, filler);
-        for (place, value) in places.iter_mut().zip(values) {
-            *place = value;
-        }
-        places
+    pub fn places<T: Copy>(&self, count: usize, value: T) -> &mut [T] {
+        self.bump.alloc_slice_fill_copy(count, value)
     }
 
     /// Forgets everything and keeps the memory for the next batch.
@@ -47,10 +38,11 @@ mod tests {
     #[test]
     fn values_are_where_they_were_put_until_the_reset() {
         let mut arena = RecordArena::default();
-        let first = arena.collect(3, 0, [1, 2].into_iter());
-        let second = arena.collect(1000, 7u64, std::iter::empty());
-        assert_eq!((&*first, second.len()), (&[1, 2, 0][..], 1000));
+        let first = arena.places(3, 0);
+        first[1] = 2;
+        let second = arena.places(1000, 7u64);
+        assert_eq!((&*first, second.len()), (&[0, 2, 0][..], 1000));
         arena.reset();
-        assert_eq!(arena.collect(0, 0u8, 0..9).len(), 0);
+        assert_eq!(arena.places(0, 0u8).len(), 0);
     }
 }

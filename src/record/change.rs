@@ -63,7 +63,7 @@ pub struct Change<'a> {
 
 impl<'a> Change<'a> {
     /// Makes a record of a message; `None` where the message is not about a row.
-    #[inline]
+    #[inline(always)]
     pub fn from_message(
         message: &LogicalReplicationMessage<'a>,
         arena: &'a RecordArena,
@@ -73,7 +73,7 @@ impl<'a> Change<'a> {
                 relation: insert.relation,
                 operation: Operation::Create,
                 old: None,
-                new: Some(image(&insert.new, None, arena)),
+                new: Some(image(&insert.new, arena)),
             }),
             LogicalReplicationMessage::Update(update) => {
                 let old = update.old.as_ref().map(|old| old_image(old, arena));
@@ -81,7 +81,7 @@ impl<'a> Change<'a> {
                     relation: update.relation,
                     operation: Operation::Update,
                     old,
-                    new: Some(image(&update.new, old, arena)),
+                    new: Some(new_image(&update.new, old, arena)),
                 })
             }
             LogicalReplicationMessage::Delete(delete) => Some(Self {
@@ -97,10 +97,12 @@ impl<'a> Change<'a> {
     /// Makes a record of a row of a backfill.
     #[inline]
     pub fn from_row(relation: Oid, row: &DataRow<'a>, arena: &'a RecordArena) -> Self {
-        let values = row
-            .iter()
-            .map(|value| value.map_or(TupleData::Null, TupleData::Text));
-        let values = arena.collect(row.len(), TupleData::UnchangedToast, values);
+        let values = arena.places(row.len(), TupleData::Null);
+        for (place, value) in values.iter_mut().zip(row.iter()) {
+            if let Some(text) = value {
+                *place = TupleData::Text(text);
+            }
+        }
         Self {
             relation,
             operation: Operation::Create,
@@ -115,9 +117,15 @@ impl<'a> Change<'a> {
     /// Returns the image that the document's columns come from.
     #[inline]
     pub fn document_image(&self) -> Option<Image<'a>> {
+        self.borrow_image().copied()
+    }
+
+    /// Borrows it: a copy would take the way over memory, and wait there.
+    #[inline]
+    pub(super) fn borrow_image(&self) -> Option<&Image<'a>> {
         match self.operation {
-            Operation::Delete => self.old,
-            Operation::Create | Operation::Update => self.new,
+            Operation::Delete => self.old.as_ref(),
+            Operation::Create | Operation::Update => self.new.as_ref(),
         }
     }
 }
@@ -135,7 +143,8 @@ fn old_image<'a>(old: &OldTuple<'a>, arena: &'a RecordArena) -> Image<'a> {
     }
 }
 
-fn image<'a>(tuple: &Tuple<'a>, old: Option<Image<'a>>, arena: &'a RecordArena) -> Image<'a> {
+/// The image of an updated row.
+fn new_image<'a>(tuple: &Tuple<'a>, old: Option<Image<'a>>, arena: &'a RecordArena) -> Image<'a> {
     let values = collect(tuple, arena);
     if let Some(old) = old {
         for (index, value) in values.iter_mut().enumerate() {
@@ -151,8 +160,16 @@ fn image<'a>(tuple: &Tuple<'a>, old: Option<Image<'a>>, arena: &'a RecordArena) 
 }
 
 #[inline]
+fn image<'a>(tuple: &Tuple<'a>, arena: &'a RecordArena) -> Image<'a> {
+    Image {
+        values: collect(tuple, arena),
+        key_only: false,
+    }
+}
+
+#[inline]
 fn collect<'a>(tuple: &Tuple<'a>, arena: &'a RecordArena) -> &'a mut [TupleData<'a>] {
-    // A tuple is validated when it is parsed, so it never ends early; if it did, the rest would count
-    // as not sent.
-    arena.collect(tuple.len(), TupleData::UnchangedToast, tuple.iter())
+    let values = arena.places(tuple.len(), TupleData::UnchangedToast);
+    tuple.copy_to(values);
+    values
 }

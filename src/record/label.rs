@@ -1,6 +1,6 @@
 //! The names of members as they stand in documents.
 
-use crate::json;
+use crate::json::{self, Room};
 
 /// `,"name":` as a piece of JSON.
 #[derive(Debug)]
@@ -33,11 +33,11 @@ impl Label {
     }
 
     /// Appends it.
-    #[inline]
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        json::push_part(&self.start, self.length, out);
+    #[inline(always)]
+    pub(super) fn write(&self, room: &mut Room<'_>) {
+        room.push_part(&self.start, self.length);
         if !self.rest.is_empty() {
-            out.extend_from_slice(&self.rest);
+            room.extend(&self.rest);
         }
     }
 }
@@ -51,7 +51,9 @@ mod tests {
         for length in 0..80 {
             let name = "n".repeat(length) + "\"";
             let mut out = b"before".to_vec();
-            Label::new(&name).write(&mut out);
+            let mut room = Room::new(&mut out, 10);
+            Label::new(&name).write(&mut room);
+            room.finish();
             let expected = format!("before,\"{}\\\"\":", "n".repeat(length));
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }

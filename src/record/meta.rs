@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::json;
+use crate::json::{self, Room};
 
 use super::Operation;
 
@@ -46,11 +46,16 @@ pub struct MetaTemplate {
 struct Transaction {
     /// What it was written of: time, first and last part of `loc`, and id.
     of: Option<(i64, [u64; 2], u32)>,
-    /// From the time to before the position.
+    /// From the start, for a creation, to before the position.
     head: Vec<u8>,
     /// From behind the position to the end.
     tail: Vec<u8>,
 }
+
+const START: &[u8] = br#","_meta":{"op":"c","source":{"#;
+
+/// Where the letter of the operation is in it.
+const LETTER: usize = br#","_meta":{"op":""#.len();
 
 impl MetaTemplate {
     /// Prepares the template of a table.
@@ -76,22 +81,19 @@ impl MetaTemplate {
     /// Writes the member behind a comma, up to where `before` may follow: neither that nor the
     /// closing brace.
     #[inline]
-    pub fn write(&self, operation: Operation, source: Source, out: &mut Vec<u8>) {
-        out.extend_from_slice(match operation {
-            Operation::Create => b",\"_meta\":{\"op\":\"c\",\"source\":{",
-            Operation::Update => b",\"_meta\":{\"op\":\"u\",\"source\":{",
-            Operation::Delete => b",\"_meta\":{\"op\":\"d\",\"source\":{",
-        });
+    pub(super) fn write(&self, operation: Operation, source: Source, room: &mut Room<'_>) {
+        let start = room.position();
         match source {
             Source::Backfill { row } => {
-                out.extend_from_slice(&self.schema);
-                out.extend_from_slice(b"\"snapshot\":true,");
-                out.extend_from_slice(&self.table);
-                out.extend_from_slice(b"-1,");
-                json::write_u64(row, out);
-                out.extend_from_slice(b",0]");
-                out.extend_from_slice(&self.tag);
-                out.push(b'}');
+                room.extend(START);
+                room.extend(&self.schema);
+                room.extend(b"\"snapshot\":true,");
+                room.extend(&self.table);
+                room.extend(b"-1,");
+                room.push_u64(row);
+                room.extend(b",0]");
+                room.extend(&self.tag);
+                room.push(b"}");
             }
             Source::Stream { ts_ms, loc, xid } => {
                 let [before, change, end] = loc;
@@ -101,10 +103,18 @@ impl MetaTemplate {
                     self.begin(&mut transaction, ts_ms, [before, end], xid);
                     transaction.of = of;
                 }
-                out.extend_from_slice(&transaction.head);
-                json::write_u64(change, out);
-                out.extend_from_slice(&transaction.tail);
+                room.extend(&transaction.head);
+                room.push_u64(change);
+                room.extend(&transaction.tail);
             }
+        }
+        let letter = match operation {
+            Operation::Create => return,
+            Operation::Update => b'u',
+            Operation::Delete => b'd',
+        };
+        if let Some(place) = room.byte_mut(start + LETTER) {
+            *place = letter;
         }
     }
 
@@ -112,6 +122,7 @@ impl MetaTemplate {
     fn begin(&self, transaction: &mut Transaction, ts_ms: i64, [before, end]: [u64; 2], xid: u32) {
         let Transaction { head, tail, .. } = transaction;
         head.clear();
+        head.extend_from_slice(START);
         head.extend_from_slice(b"\"ts_ms\":");
         json::write_i64(ts_ms, head);
         head.push(b',');
@@ -137,8 +148,11 @@ mod tests {
     use super::*;
 
     fn written(template: &MetaTemplate, operation: Operation, source: Source) -> String {
-        let mut out = Vec::new();
-        template.write(operation, source, &mut out);
+        let mut out = b"before".to_vec();
+        let mut room = Room::new(&mut out, 10);
+        template.write(operation, source, &mut room);
+        room.finish();
+        out.drain(.."before".len());
         String::from_utf8(out).unwrap()
     }
 

@@ -1,10 +1,13 @@
 //! How the rows of one relation become documents.
 
+use std::cell::Cell;
+
 use protocol::{Oid, TupleData};
 
 use super::label::Label;
 use super::{Change, Image, MetaTemplate, Operation, Source};
 use crate::error::{Error, ErrorKind, Result};
+use crate::json::Room;
 use crate::value::{Transcoder, TypeRegistry, ValueError, ValueOptions};
 
 /// A column of the rows that a plan is for.
@@ -34,6 +37,8 @@ pub struct Plan {
     before_meta: Vec<OutputColumn>,
     after_meta: Vec<OutputColumn>,
     meta: MetaTemplate,
+    /// How much room the next row is given.
+    expected: Cell<usize>,
 }
 
 #[derive(Debug)]
@@ -80,6 +85,7 @@ impl Plan {
             before_meta,
             after_meta,
             meta,
+            expected: Cell::new(SLACK),
         }
     }
 
@@ -89,42 +95,62 @@ impl Plan {
     ///
     /// Fails where a value is not of its column's type; the buffer then holds a part of a document.
     pub fn write(&self, change: &Change<'_>, source: Source, out: &mut Vec<u8>) -> Result<()> {
-        let Some(image) = change.document_image() else {
+        let Some(image) = change.borrow_image() else {
             return Err(without_row(change.operation));
         };
         let start = out.len();
-        write_columns(&self.before_meta, &image, out)?;
-        self.meta.write(change.operation, source, out);
+        // A row is often about as long as the one before.
+        let mut room = Room::new(out, self.expected.get());
+        let written = self.write_members(change, image, source, &mut room);
+        room.finish();
+        self.expected.set(out.len() - start + SLACK);
+        written
+    }
+
+    #[inline]
+    fn write_members(
+        &self,
+        change: &Change<'_>,
+        image: &Image<'_>,
+        source: Source,
+        room: &mut Room<'_>,
+    ) -> Result<()> {
+        let start = room.position();
+        write_columns(&self.before_meta, image, room)?;
+        self.meta.write(change.operation, source, room);
         if change.operation == Operation::Update
-            && let Some(old) = change.old
+            && let Some(old) = &change.old
         {
-            out.extend_from_slice(b",\"before\":");
-            let start = out.len();
-            write_columns(&self.before_meta, &old, out)?;
-            write_columns(&self.after_meta, &old, out)?;
-            close(start, out);
+            room.push(b",\"before\":");
+            let start = room.position();
+            write_columns(&self.before_meta, old, room)?;
+            write_columns(&self.after_meta, old, room)?;
+            close(start, room);
         }
-        out.push(b'}');
-        write_columns(&self.after_meta, &image, out)?;
-        close(start, out);
+        room.push(b"}");
+        write_columns(&self.after_meta, image, room)?;
+        close(start, room);
         Ok(())
     }
 }
 
+/// Room for what is written beyond the end of a row.
+const SLACK: usize = 64;
+
 /// Writes members, each behind a comma.
 #[inline]
-fn write_columns(columns: &[OutputColumn], image: &Image<'_>, out: &mut Vec<u8>) -> Result<()> {
+fn write_columns(columns: &[OutputColumn], image: &Image<'_>, room: &mut Room<'_>) -> Result<()> {
     for column in columns {
         match image.get(column.index) {
             TupleData::Text(text) => {
-                column.label.write(out);
-                if let Err(error) = column.transcoder.write(text, out) {
+                column.label.write(room);
+                if let Err(error) = column.transcoder.write_to(text, room) {
                     return Err(column.malformed(error));
                 }
             }
             TupleData::Null => {
-                column.label.write(out);
-                out.extend_from_slice(b"null");
+                column.label.write(room);
+                room.push(b"null");
             }
             TupleData::UnchangedToast => {}
             TupleData::Binary(_) => return Err(column.in_binary()),
@@ -135,12 +161,12 @@ fn write_columns(columns: &[OutputColumn], image: &Image<'_>, out: &mut Vec<u8>)
 
 /// Makes an object of the members from `start` on: the comma before the first becomes its brace.
 #[inline]
-fn close(start: usize, out: &mut Vec<u8>) {
-    match out.get_mut(start) {
+fn close(start: usize, room: &mut Room<'_>) {
+    match room.byte_mut(start) {
         Some(comma) => *comma = b'{',
-        None => out.push(b'{'),
+        None => room.push(b"{"),
     }
-    out.push(b'}');
+    room.push(b"}");
 }
 
 impl OutputColumn {

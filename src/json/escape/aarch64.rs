@@ -19,16 +19,16 @@ impl Neon {
         std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
     }
 
-    /// Appends a JSON string. Returns whether all bytes are ASCII.
+    /// Appends a JSON string.
     #[inline]
-    pub(super) fn write(self, text: &[u8], out: &mut Vec<u8>) -> bool {
+    pub(super) fn write(self, text: &[u8], out: &mut Vec<u8>) {
         // SAFETY: `detect` has seen NEON, and nothing else makes a value of this type.
         unsafe { write(text, out) }
     }
 }
 
 #[target_feature(enable = "neon")]
-fn write(text: &[u8], out: &mut Vec<u8>) -> bool {
+fn write(text: &[u8], out: &mut Vec<u8>) {
     blocks::write::<16>(
         text,
         out,
@@ -40,7 +40,7 @@ fn write(text: &[u8], out: &mut Vec<u8>) -> bool {
             // the length.
             seen(load(&bytes))
         },
-    )
+    );
 }
 
 #[inline]

@@ -11,7 +11,7 @@ pub(super) struct Seen {
     pub(super) beyond_ascii: bool,
 }
 
-/// Appends a JSON string. Returns whether all bytes are ASCII.
+/// Appends a JSON string.
 ///
 /// `look` sees to whole blocks, which are copied here. `finish` appends less than a block, or a
 /// part of it that ends behind the first byte that needs an escape.
@@ -23,7 +23,8 @@ pub(super) fn write<const N: usize>(
     out: &mut Vec<u8>,
     look: impl Fn(&[u8; N]) -> Seen,
     finish: impl Fn(&[u8], &mut Vec<u8>) -> Seen,
-) -> bool {
+) {
+    let string = out.len();
     // Room for the quotes, and for what is copied beyond the end of the text.
     out.reserve(text.len() + N + 2);
     out.push(b'"');
@@ -52,5 +53,7 @@ pub(super) fn write<const N: usize>(
         rest = after;
     }
     out.push(b'"');
-    !beyond_ascii
+    if beyond_ascii {
+        super::ensure_utf8(text, string, out);
+    }
 }

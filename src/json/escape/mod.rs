@@ -28,7 +28,7 @@ pub fn write_string(text: impl AsRef<[u8]>, out: &mut Vec<u8>) {
 /// Appends a JSON string.
 #[inline]
 pub fn write_str(text: &str, out: &mut Vec<u8>) {
-    Escaper::best().append(text.as_bytes(), out);
+    write_string(text, out);
 }
 
 /// One implementation of the writing of strings.
@@ -81,17 +81,6 @@ impl Escaper {
     /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD.
     #[inline]
     pub fn write(self, text: &[u8], out: &mut Vec<u8>) {
-        let start = out.len();
-        let is_ascii = self.append(text, out);
-        if !is_ascii && std::str::from_utf8(text).is_err() {
-            out.truncate(start);
-            write_repaired(text, out);
-        }
-    }
-
-    /// Appends a JSON string of bytes as they are. Returns whether all are ASCII.
-    #[inline]
-    fn append(self, text: &[u8], out: &mut Vec<u8>) -> bool {
         match self.0 {
             Implementation::Scalar => scalar::write(text, out),
             #[cfg(target_arch = "x86_64")]
@@ -100,10 +89,31 @@ impl Escaper {
             Implementation::Neon(neon) => neon.write(text, out),
         }
     }
+
+    /// Writes a JSON string to the start of `place`, if it is short, all of it is ASCII and nothing
+    /// in it needs an escape: then it is two bytes longer than the text. Otherwise returns false, and
+    /// what the place holds is of no use.
+    #[inline]
+    pub(super) fn quote(self, text: &[u8], place: &mut [u8; QUOTED]) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Implementation::X86(level) => level.quote(text, place),
+            _ => false,
+        }
+    }
 }
 
+/// How large the place of a short string is.
+pub(super) const QUOTED: usize = 64;
+
+/// Repairs a string that was appended from `start` on, if it is not UTF-8.
 #[cold]
-fn write_repaired(text: &[u8], out: &mut Vec<u8>) {
+#[inline(never)]
+fn ensure_utf8(text: &[u8], start: usize, out: &mut Vec<u8>) {
+    if std::str::from_utf8(text).is_ok() {
+        return;
+    }
+    out.truncate(start);
     out.push(b'"');
     for chunk in text.utf8_chunks() {
         scalar::write_contents(chunk.valid().as_bytes(), out);

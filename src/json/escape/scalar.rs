@@ -32,13 +32,16 @@ static ESCAPES: [[u8; 8]; BEHIND_ESCAPED] = {
     table
 };
 
-/// Appends a JSON string. Returns whether all bytes are ASCII.
-pub(super) fn write(text: &[u8], out: &mut Vec<u8>) -> bool {
+/// Appends a JSON string.
+pub(super) fn write(text: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
     out.reserve(text.len() + 2);
     out.push(b'"');
     write_contents(text, out);
     out.push(b'"');
-    text.is_ascii()
+    if !text.is_ascii() {
+        super::ensure_utf8(text, start, out);
+    }
 }
 
 /// Appends the text with what needs it escaped.

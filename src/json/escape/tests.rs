@@ -31,9 +31,6 @@ fn escapes_quote_backslash_and_controls_alone() {
     ];
     for (text, expected) in rows {
         assert_eq!(string(text.as_bytes()), expected);
-        let mut out = Vec::new();
-        write_str(text, &mut out);
-        assert_eq!(out, expected.as_bytes());
     }
 }
 
@@ -77,7 +74,16 @@ fn check(text: &[u8]) {
         out
     };
     let expected = written(Escaper(Implementation::Scalar));
+    let is_plain = text.is_ascii() && expected.len() == "before".len() + text.len() + 2;
     for escaper in Escaper::all() {
+        let mut place = [0; QUOTED];
+        if escaper.quote(text, &mut place) {
+            assert_eq!(place[..text.len() + 2], expected["before".len()..]);
+        } else {
+            let name = escaper.name();
+            let short = text.len() <= if name == "AVX-512" { 62 } else { 14 };
+            assert!(!is_plain || !short || ["scalar", "NEON"].contains(&name));
+        }
         let written = written(escaper);
         assert_eq!(
             String::from_utf8_lossy(&written),

@@ -10,6 +10,7 @@ use std::arch::x86_64::{
 };
 
 use super::super::short::{padded, push_part};
+use super::QUOTED;
 use super::blocks::{self, Seen};
 
 /// The last of the control characters, all of which are escaped.
@@ -55,9 +56,9 @@ impl Level {
         }
     }
 
-    /// Appends a JSON string. Returns whether all bytes are ASCII.
+    /// Appends a JSON string.
     #[inline]
-    pub(super) fn write(self, text: &[u8], out: &mut Vec<u8>) -> bool {
+    pub(super) fn write(self, text: &[u8], out: &mut Vec<u8>) {
         match self.0 {
             // SAFETY: every processor of this architecture has SSE2.
             Instructions::Sse2 => unsafe { write_sse2(text, out) },
@@ -68,105 +69,104 @@ impl Level {
             Instructions::Avx512 => unsafe { write_avx512(text, out) },
         }
     }
+
+    /// Writes a short JSON string of ASCII without escapes, or returns false.
+    #[inline]
+    pub(super) fn quote(self, text: &[u8], place: &mut [u8; QUOTED]) -> bool {
+        match self.0 {
+            // SAFETY: `detect` has seen AVX-512 F and BW, BMI1 and BMI2, and nothing else makes
+            // this value.
+            Instructions::Avx512 => unsafe { quote_avx512(text, place) },
+            // SAFETY: every processor of this architecture has SSE2.
+            Instructions::Sse2 | Instructions::Avx2 => unsafe { quote_sse2(text, place) },
+        }
+    }
 }
 
+/// A string of at most 32 bytes: one register, or two that overlap.
 #[target_feature(enable = "sse2")]
-fn write_sse2(text: &[u8], out: &mut Vec<u8>) -> bool {
-    write_short(text, out).unwrap_or_else(|| write_sse2_long(text, out))
-}
-
-#[target_feature(enable = "avx2,bmi1")]
-fn write_avx2(text: &[u8], out: &mut Vec<u8>) -> bool {
-    write_short(text, out).unwrap_or_else(|| write_avx2_long(text, out))
-}
-
-/// Appends a JSON string if it is short and nothing in it needs an escape.
-#[inline]
-#[target_feature(enable = "sse2")]
-fn write_short(text: &[u8], out: &mut Vec<u8>) -> Option<bool> {
+fn quote_sse2(text: &[u8], place: &mut [u8; QUOTED]) -> bool {
     const QUOTE: u128 = b'"' as u128;
     let length = text.len();
     if length <= 14 {
         let characters = padded(text);
         let seen = seen_of_16(load_128(&characters.to_le_bytes()));
-        if seen.plain < length {
-            return None;
-        }
         let quoted = characters << 8 | QUOTE | QUOTE << (8 * (length + 1));
-        push_part(&quoted.to_le_bytes(), length + 2, out);
-        return Some(!seen.beyond_ascii);
+        if let Some(place) = place.first_chunk_mut() {
+            *place = quoted.to_le_bytes();
+        }
+        return seen.plain >= length && !seen.beyond_ascii;
     }
-    if length > 32 {
-        return None;
+    let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>()) else {
+        return false;
+    };
+    // The last register ends before the closing quote.
+    let Some(place) = place.get_mut(..length + 2).filter(|_| length <= 32) else {
+        return false;
+    };
+    if let Some(place) = place.get_mut(1..17) {
+        place.copy_from_slice(first);
     }
-    // Two registers that overlap. A text of 15 bytes goes the long way.
-    let (first, last) = (text.first_chunk::<16>()?, text.last_chunk::<16>()?);
-    let (seen, seen_last) = (seen_of_16(load_128(first)), seen_of_16(load_128(last)));
-    if seen.plain + seen_last.plain < 32 {
-        return None;
+    if let Some(place) = place.get_mut(length - 15..=length) {
+        place.copy_from_slice(last);
     }
-    let end = out.len() + 1 + length;
-    out.push(b'"');
-    out.extend_from_slice(first);
-    out.truncate(end - 16);
-    out.extend_from_slice(last);
-    out.push(b'"');
-    Some(!(seen.beyond_ascii | seen_last.beyond_ascii))
+    for quote in [0, length + 1] {
+        if let Some(place) = place.get_mut(quote) {
+            *place = b'"';
+        }
+    }
+    let (first, last) = (seen_of_16(load_128(first)), seen_of_16(load_128(last)));
+    first.plain + last.plain == 32 && !(first.beyond_ascii | last.beyond_ascii)
 }
 
-/// Apart, so that the usual case has no registers to save.
-#[inline(never)]
+/// A string of at most 62 bytes: with its quotes it is one register.
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+fn quote_avx512(text: &[u8], place: &mut [u8; QUOTED]) -> bool {
+    if text.len() > 62 {
+        return false;
+    }
+    let (vector, text_lanes) = load_quoted(text);
+    store_512(vector, place);
+    let refused = special_of_64(vector) & text_lanes | _mm512_movepi8_mask(vector);
+    refused == 0
+}
+
 #[target_feature(enable = "sse2")]
-fn write_sse2_long(text: &[u8], out: &mut Vec<u8>) -> bool {
+fn write_sse2(text: &[u8], out: &mut Vec<u8>) {
     blocks::write::<16>(
         text,
         out,
         |block| seen_of_16(load_128(block)),
         |rest, out| finish(rest, out),
-    )
+    );
 }
 
-#[inline(never)]
 #[target_feature(enable = "avx2,bmi1")]
-fn write_avx2_long(text: &[u8], out: &mut Vec<u8>) -> bool {
+fn write_avx2(text: &[u8], out: &mut Vec<u8>) {
     blocks::write::<32>(
         text,
         out,
         |block| seen_of_32(load_256(block)),
         |rest, out| finish(rest, out),
-    )
+    );
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2")]
-fn write_avx512(text: &[u8], out: &mut Vec<u8>) -> bool {
-    // What fits between two quotes in a register is one load and one store, if nothing in it needs
-    // an escape.
-    if text.len() <= 62 {
-        let (vector, text_lanes) = load_quoted(text);
-        if special_of_64(vector) & text_lanes == 0 {
-            push_part(&stored(vector), text.len() + 2, out);
-            return _mm512_movepi8_mask(vector) == 0;
-        }
-    }
-    write_avx512_long(text, out)
-}
-
-/// Apart, so that the usual case has no registers to save.
-#[inline(never)]
-#[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2")]
-fn write_avx512_long(text: &[u8], out: &mut Vec<u8>) -> bool {
+fn write_avx512(text: &[u8], out: &mut Vec<u8>) {
     blocks::write::<64>(
         text,
         out,
         |block| seen_of_64(load_512(block)),
         |rest, out| {
             let vector = load_part(rest);
-            push_part(&stored(vector), rest.len(), out);
+            let mut bytes = [0; 64];
+            store_512(vector, &mut bytes);
+            push_part(&bytes, rest.len(), out);
             // The zeros behind the end count as in need of an escape, so `plain` is no more than
             // the length.
             seen_of_64(vector)
         },
-    )
+    );
 }
 
 /// Appends less than 32 bytes.
@@ -303,9 +303,7 @@ fn lanes(count: usize) -> u64 {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn stored(vector: __m512i) -> [u8; 64] {
-    let mut bytes = [0; 64];
+fn store_512(vector: __m512i, place: &mut [u8; 64]) {
     // SAFETY: the reference is to 64 bytes, as many as are written; no alignment is asked for.
-    unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), vector) };
-    bytes
+    unsafe { _mm512_storeu_si512(place.as_mut_ptr().cast(), vector) };
 }

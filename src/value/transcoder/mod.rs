@@ -11,7 +11,8 @@ mod usual;
 
 use super::builtin::Traits;
 use super::registry::{TypeKind, TypeRegistry};
-use super::{Oid, ValueError, ValueOptions};
+use super::{LARGE_VALUE, Oid, ValueError, ValueOptions};
+use crate::json::Room;
 use array::Array;
 pub(super) use bytea::parse as parse_bytea;
 use scalar::Scalar;
@@ -23,6 +24,7 @@ pub(super) use scalar::parse_char;
 /// postgres, `bytea_output` hex and `client_encoding` UTF8. SQL NULL is the caller's.
 #[derive(Debug, Clone)]
 pub struct Transcoder {
+    usual: Usual,
     shape: Shape,
 }
 
@@ -71,7 +73,40 @@ impl Transcoder {
             TypeKind::Array { .. } => scalar(Traits::UNKNOWN.text),
             _ => scalar(types.traits(oid).text),
         };
-        Self { shape }
+        let usual = match &shape {
+            Shape::Scalar(scalar) => scalar.usual(),
+            Shape::Array(_) => Usual::No,
+        };
+        Self { usual, shape }
+    }
+
+    /// Appends the JSON of a value, as [`Transcoder::write`] does.
+    ///
+    /// # Errors
+    ///
+    /// Likewise.
+    #[inline(always)]
+    pub(crate) fn write_to(&self, text: &[u8], room: &mut Room<'_>) -> Result<(), ValueError> {
+        match self.usual {
+            Usual::Text if text.len() <= LARGE_VALUE => {
+                room.push_string(text);
+                return Ok(());
+            }
+            Usual::Integer => {
+                if let Some(characters) = scalar::short_integer(text) {
+                    room.push_part(&characters, text.len());
+                    return Ok(());
+                }
+            }
+            Usual::Timestamp { zoned } => {
+                if let Some(timestamp) = usual::Timestamp::find(text, zoned) {
+                    timestamp.write(room);
+                    return Ok(());
+                }
+            }
+            _ => {}
+        }
+        room.with(|out| self.write(text, out))
     }
 
     /// Appends the JSON of a value.
@@ -91,6 +126,19 @@ impl Transcoder {
         }
         written
     }
+}
+
+/// The forms that most values have: they are written to a [`Room`], without a way over the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Usual {
+    /// A string as it is, unless it is too large.
+    Text,
+    Integer,
+    Timestamp {
+        zoned: bool,
+    },
+    /// None of these.
+    No,
 }
 
 /// What the dispatch of [`Scalar`] needs of the forms that take more than a line.

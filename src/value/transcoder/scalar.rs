@@ -4,7 +4,7 @@ use super::super::LARGE_VALUE;
 use super::super::builtin::TextForm;
 use super::super::float::{Digits, Float, Width};
 use super::{
-    ValueError, ValueOptions, Written, bytea, due, geometry, network, quoted, range, time,
+    Usual, ValueError, ValueOptions, Written, bytea, due, geometry, network, quoted, range, time,
 };
 use crate::json;
 
@@ -18,6 +18,17 @@ pub(super) struct Scalar {
 }
 
 impl Scalar {
+    /// Returns which of the usual forms it is.
+    pub(super) fn usual(&self) -> Usual {
+        match self.text {
+            TextForm::Text | TextForm::Verbatim => Usual::Text,
+            TextForm::Integer => Usual::Integer,
+            TextForm::Timestamp => Usual::Timestamp { zoned: false },
+            TextForm::Timestamptz => Usual::Timestamp { zoned: true },
+            _ => Usual::No,
+        }
+    }
+
     #[inline]
     pub(super) fn write(&self, text: &[u8], out: &mut Vec<u8>) -> Written {
         match self.text {
@@ -115,22 +126,31 @@ fn shortened(text: &[u8]) -> &[u8] {
     text.get(..end.unwrap_or(LARGE_VALUE)).unwrap_or(text)
 }
 
-#[inline]
 fn write_integer(text: &[u8], out: &mut Vec<u8>) -> Written {
-    // Nearly every integer is this short, and then it is looked at and copied in registers.
-    if text.len() <= 16 {
-        let characters = json::padded(text);
-        let (digits, length) = match text.first() {
-            Some(b'-') => (characters >> 8, text.len() - 1),
-            _ => (characters, text.len()),
-        };
-        let leads_with_zero = digits & 0xFF == u128::from(b'0') && length > 1;
-        if length > 0 && leading_digits(digits) == length && !leads_with_zero {
-            json::push_part(&characters.to_le_bytes(), text.len(), out);
-            return Ok(());
+    match short_integer(text) {
+        Some(characters) => {
+            json::push_part(&characters, text.len(), out);
+            Ok(())
         }
+        None => write_long_integer(text, out),
     }
-    write_long_integer(text, out)
+}
+
+/// Returns the characters of an integer that is also one in JSON, if it is as short as nearly all:
+/// those are looked at and copied in registers.
+#[inline]
+pub(super) fn short_integer(text: &[u8]) -> Option<[u8; 16]> {
+    if text.len() > 16 {
+        return None;
+    }
+    let characters = json::padded(text);
+    let (digits, length) = match text.first() {
+        Some(b'-') => (characters >> 8, text.len() - 1),
+        _ => (characters, text.len()),
+    };
+    let leads_with_zero = digits & 0xFF == u128::from(b'0') && length > 1;
+    let valid = length > 0 && leading_digits(digits) == length && !leads_with_zero;
+    valid.then_some(characters.to_le_bytes())
 }
 
 /// Returns how many of the bytes in a number, from its lowest, are decimal digits.

@@ -51,20 +51,7 @@ pub(super) fn write_midnight(text: &[u8], out: &mut Vec<u8>) -> Written {
     Ok(())
 }
 
-#[inline]
 pub(super) fn write_timestamp(text: &[u8], zoned: bool, out: &mut Vec<u8>) -> Written {
-    match usual::Timestamp::find(text, zoned) {
-        Some(timestamp) => {
-            timestamp.write(out);
-            Ok(())
-        }
-        None => write_other_timestamp(text, zoned, out),
-    }
-}
-
-/// Appends a timestamp that RFC 3339 spells otherwise than the server.
-#[inline(never)]
-pub(super) fn write_other_timestamp(text: &[u8], zoned: bool, out: &mut Vec<u8>) -> Written {
     let name = if zoned { "timestamptz" } else { "timestamp" };
     let parsed = datetime::parse_timestamp(text, zoned);
     write_reading(due(parsed, name, "an ISO date and time")?, out);

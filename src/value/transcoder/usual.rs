@@ -1,7 +1,7 @@
 //! Dates and timestamps that RFC 3339 spells as the server does: nearly all. They are looked at and
 //! copied in registers, eight characters at once.
 
-use crate::json;
+use crate::json::{self, Room};
 
 /// A pattern of characters: `0` stands for any digit, `5` for one that is not above it.
 #[derive(Clone, Copy)]
@@ -120,21 +120,24 @@ impl<'a> Timestamp<'a> {
         })
     }
 
-    /// Appends it as RFC 3339 spells it.
+    /// Appends it as RFC 3339 spells it, as a JSON string.
     #[inline]
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, room: &mut Room<'_>) {
+        room.push(b"\"");
         let mut minute = *self.minute;
         minute[10] = b'T';
-        out.extend_from_slice(&minute);
-        json::push_part(
+        room.push(&minute);
+        room.push_part(
             &json::padded(self.seconds).to_le_bytes(),
             self.seconds.len(),
-            out,
         );
         match self.offset {
-            [] => out.push(b'Z'),
-            [sign, h1, h2] => out.extend_from_slice(&[*sign, *h1, *h2, b':', b'0', b'0']),
-            offset => out.extend_from_slice(offset),
+            [] => room.push(b"Z\""),
+            [sign, h1, h2] => room.push(&[*sign, *h1, *h2, b':', b'0', b'0', b'"']),
+            offset => {
+                room.push_part(&json::padded_word(offset).to_le_bytes(), offset.len());
+                room.push(b"\"");
+            }
         }
     }
 }
@@ -210,8 +213,12 @@ mod tests {
                         continue;
                     };
                     let (mut written, mut expected) = (Vec::new(), Vec::new());
-                    timestamp.write(&mut written);
-                    time::write_other_timestamp(text, zoned, &mut expected).unwrap();
+                    let mut room = Room::new(&mut written, 10);
+                    timestamp.write(&mut room);
+                    room.finish();
+                    expected.push(b'"');
+                    time::write_timestamp(text, zoned, &mut expected).unwrap();
+                    expected.push(b'"');
                     assert_eq!(
                         String::from_utf8_lossy(&written),
                         String::from_utf8_lossy(&expected)

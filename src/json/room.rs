@@ -1,0 +1,163 @@
+//! The end of a buffer while a document is written there.
+
+use super::escape::Escaper;
+use super::number::{short_decimal, write_u64};
+
+/// Room at the end of a buffer, with a position in it.
+///
+/// A vector keeps its length in memory, so that each piece that is appended waits for the one
+/// before. Here the bytes to come are there already, zeros at first, and only the position moves, in a
+/// register. What was not used is taken back in the end.
+///
+/// Pieces are written as arrays, longer than what is used of them: that costs less than to write
+/// just as much as it takes.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    out: &'a mut Vec<u8>,
+    at: usize,
+}
+
+/// The least that a room grows by.
+const GROWTH: usize = 256;
+
+impl<'a> Room<'a> {
+    /// Makes room for so many bytes behind what is in the buffer. It grows where that is too little.
+    #[inline]
+    pub(crate) fn new(out: &'a mut Vec<u8>, expected: usize) -> Self {
+        let at = out.len();
+        out.resize(at + expected, 0);
+        Self { out, at }
+    }
+
+    /// Returns how much of the buffer is written.
+    #[inline]
+    pub(crate) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Returns a byte that was written.
+    #[inline]
+    pub(crate) fn byte_mut(&mut self, at: usize) -> Option<&mut u8> {
+        self.out.get_mut(..self.at)?.get_mut(at)
+    }
+
+    /// Appends the first `length` of these bytes.
+    #[inline(always)]
+    pub(crate) fn push_part<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
+        *self.place() = *bytes;
+        self.at += length.min(N);
+    }
+
+    /// Appends these bytes.
+    #[inline(always)]
+    pub(crate) fn push<const N: usize>(&mut self, bytes: &[u8; N]) {
+        self.push_part(bytes, N);
+    }
+
+    /// Appends bytes, as many as there are.
+    #[inline(always)]
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        let end = self.at + bytes.len();
+        match self.out.get_mut(self.at..end) {
+            Some(place) => place.copy_from_slice(bytes),
+            None => {
+                self.out.truncate(self.at);
+                self.out.extend_from_slice(bytes);
+            }
+        }
+        self.at = end;
+    }
+
+    /// Appends a number.
+    #[inline]
+    pub(crate) fn push_u64(&mut self, number: u64) {
+        match short_decimal(number) {
+            Some((characters, length)) => self.push_part(&characters.to_le_bytes(), length),
+            None => self.with(|out| write_u64(number, out)),
+        }
+    }
+
+    /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD.
+    #[inline]
+    pub(crate) fn push_string(&mut self, text: &[u8]) {
+        let escaper = Escaper::best();
+        if escaper.quote(text, self.place()) {
+            self.at += text.len() + 2;
+        } else {
+            self.with(|out| escaper.write(text, out));
+        }
+    }
+
+    /// Lets something append to the buffer itself.
+    #[inline(never)]
+    pub(crate) fn with<T>(&mut self, append: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let room = self.out.len();
+        self.out.truncate(self.at);
+        let appended = append(self.out);
+        self.at = self.out.len();
+        self.out.resize(room.max(self.at), 0);
+        appended
+    }
+
+    /// Takes back what was not used.
+    #[inline]
+    pub(crate) fn finish(self) {
+        self.out.truncate(self.at);
+    }
+
+    /// Returns the place of the next bytes.
+    #[inline(always)]
+    fn place<const N: usize>(&mut self) -> &mut [u8; N] {
+        if self.out.len() < self.at + N {
+            self.grow(N);
+        }
+        let place = self
+            .out
+            .get_mut(self.at..)
+            .and_then(<[u8]>::first_chunk_mut);
+        place.expect("there is room, or was made")
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self, more: usize) {
+        self.out.resize(self.at + more.max(GROWTH), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_appended_does_not_depend_on_the_room() {
+        let long = "\"long\" ".repeat(100);
+        let written = |expected| {
+            let mut out = b"before".to_vec();
+            let mut room = Room::new(&mut out, expected);
+            assert_eq!(room.position(), 6);
+            for round in 0..40 {
+                room.push(b",a");
+                room.push_part(b"1234567890", round as usize % 11);
+                room.extend(long.as_bytes());
+                room.push_u64(10_u64.pow(round % 20));
+                room.push_string(b"text");
+                room.push_string("caf\u{e9}\n".as_bytes());
+                room.push_string(long.as_bytes());
+                room.push_string(b"\xff");
+                room.with(|out| out.extend_from_slice(b"with"));
+            }
+            *room.byte_mut(6).unwrap() = b'{';
+            assert!(room.byte_mut(room.position()).is_none());
+            room.push(b"}");
+            room.finish();
+            out
+        };
+        let expected = written(0);
+        assert!(expected.starts_with(b"before{a\"long\" "));
+        assert!(expected.ends_with(b"\"\xef\xbf\xbd\"with}"));
+        for room in [1, 20, 255, 256, 4000, 100_000] {
+            assert!(written(room) == expected, "{room}");
+        }
+    }
+}
