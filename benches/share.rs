@@ -11,10 +11,14 @@ use source_postgres::flow::{Codec, Output};
 
 use crate::record::{checked, documents_of};
 use crate::stream::{Reader, Stream};
-use crate::tables;
+use crate::tables::{self, Random};
 
-const ROWS: usize = 400_000;
-const ROUNDS: usize = 21;
+/// How often each part is gone through.
+const ROUNDS: usize = 9;
+
+/// The parts, together larger than the caches. One takes a millisecond or so, less than the time
+/// that a busy machine leaves a process its core for.
+const PARTS: usize = 40;
 
 /// The size of the pieces that the connector writes.
 const PIECE: usize = 1024 * 1024;
@@ -40,58 +44,104 @@ pub(crate) fn report(_: &mut Criterion) {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let filters: Vec<_> = arguments.iter().filter(|it| !it.starts_with('-')).collect();
     let is_left_out = !filters.is_empty() && !filters.iter().any(|it| "share".contains(*it));
-    // Without measuring, once over a few rows is a test.
-    let rows = if arguments.iter().any(|it| it == "--bench") {
-        ROWS
-    } else {
-        100
-    };
     if is_left_out || arguments.iter().any(|it| it == "--list") {
         return;
     }
+    // Without measuring, a few rows are a test.
+    let divisor = if arguments.iter().any(|it| it == "--bench") {
+        1
+    } else {
+        100
+    };
     println!(
-        "\nshare of memcpy, {rows} rows, one core, medians of {ROUNDS} alternating rounds\n\
-         {:24}{:>8}{:>10}{:>12}{:>22}{:>22}",
-        "", "ns/row", "B/row", "GB/s", "of memcpy, far", "of memcpy, near"
+        "\nshare of memcpy, one core, medians and quartiles of {} alternating measurements\n\
+         {:20}{:>8}{:>10}{:>10}{:>24}{:>24}",
+        ROUNDS * PARTS,
+        "",
+        "ns/row",
+        "B/row",
+        "GB/s",
+        "of memcpy, far",
+        "of memcpy, near"
     );
-    let narrow = tables::inserts(&tables::NARROW, rows, tables::narrow_row);
-    let wide = tables::inserts(&tables::WIDE, rows / 8, tables::wide_row);
-    let documents = tables::inserts(&tables::DOCUMENTS, rows / 20, tables::document_row);
-    compare("narrow inserts", &narrow);
-    compare("wide inserts", &wide);
-    compare("document inserts", &documents);
+    compare("narrow inserts", |random| {
+        tables::inserts_from(
+            random,
+            &tables::NARROW,
+            10_000 / divisor,
+            tables::narrow_row,
+        )
+    });
+    compare("wide inserts", |random| {
+        tables::inserts_from(random, &tables::WIDE, 2_000 / divisor, tables::wide_row)
+    });
+    compare("document inserts", |random| {
+        tables::inserts_from(
+            random,
+            &tables::DOCUMENTS,
+            1_000 / divisor,
+            tables::document_row,
+        )
+    });
 }
 
-fn compare(name: &str, stream: &Stream) {
-    let frames = checked(stream, Codec::Proto);
-    let mut json = Vec::with_capacity(frames.len());
-    for document in documents_of(&frames, Codec::Proto) {
-        json.extend_from_slice(document);
-    }
-    drop(frames);
-    let mut copy = vec![0; json.len()];
+/// A part of what is measured.
+struct Part {
+    stream: Stream,
+    reader: Reader,
+    /// The documents, and as much memory.
+    json: Vec<u8>,
+    copy: Vec<u8>,
+}
+
+fn compare(name: &str, stream: impl Fn(&mut Random) -> Stream) {
+    let mut random = Random::default();
+    let mut parts: Vec<Part> = (0..PARTS)
+        .map(|_| {
+            let stream = stream(&mut random);
+            let frames = checked(&stream, Codec::Proto);
+            let json: Vec<u8> = documents_of(&frames, Codec::Proto)
+                .flatten()
+                .copied()
+                .collect();
+            Part {
+                reader: Reader::new(&stream),
+                stream,
+                copy: vec![0; json.len()],
+                json,
+            }
+        })
+        .collect();
     let mut piece = vec![0; PIECE];
-    let mut reader = Reader::new(stream);
     let mut output = Output::new(std::io::sink(), Codec::Proto);
     let mut times = [const { Vec::new() }; 3];
     for round in 0..=ROUNDS {
-        let measured = [
-            timed(|| {
-                black_box(reader.write(stream, &mut output));
-            }),
-            // To memory that is as large and as far away.
-            timed(|| black_box(&mut copy).copy_from_slice(black_box(&json))),
-            // To a buffer that is used again, as the connector does.
-            timed(|| {
-                for from in json.chunks(PIECE) {
-                    black_box(&mut piece)[..from.len()].copy_from_slice(black_box(from));
+        for Part {
+            stream,
+            reader,
+            json,
+            copy,
+        } in &mut parts
+        {
+            let measured = [
+                timed(|| {
+                    black_box(reader.write(stream, &mut output));
+                }),
+                // To memory that is as far away.
+                timed(|| black_box(copy).copy_from_slice(black_box(json))),
+                // To a buffer that is used again, as the connector does.
+                timed(|| {
+                    for from in json.chunks(PIECE) {
+                        black_box(&mut piece)[..from.len()].copy_from_slice(black_box(from));
+                    }
+                }),
+            ];
+            // The first round warms up.
+            if round > 0 {
+                let bytes = count(json.len());
+                for (times, time) in times.iter_mut().zip(measured) {
+                    times.push(time.as_secs_f64() / bytes);
                 }
-            }),
-        ];
-        // The first round warms up.
-        if round > 0 {
-            for (times, time) in times.iter_mut().zip(measured) {
-                times.push(time.as_secs_f64());
             }
         }
     }
@@ -105,21 +155,27 @@ fn compare(name: &str, stream: &Stream) {
             .map(|(theirs, own)| quartile(other, theirs) / quartile(ours, own));
         format!("{median:.3} ({low:.3}-{high:.3})")
     };
-    let count = |number: usize| f64::from(u32::try_from(number).expect("a small number"));
+    let rows: usize = parts.iter().map(|part| part.stream.rows).sum();
+    let bytes: usize = parts.iter().map(|part| part.json.len()).sum();
+    let bytes_per_row = count(bytes) / count(rows);
     println!(
-        "{name:24}{:8.1}{:10.1}{:12.2}{:>22}{:>22}",
-        quartile(ours, 2) * 1e9 / count(stream.rows),
-        count(json.len()) / count(stream.rows),
-        count(json.len()) / quartile(ours, 2) / 1e9,
+        "{name:20}{:8.1}{:10.1}{:10.2}{:>24}{:>24}",
+        quartile(ours, 2) * bytes_per_row * 1e9,
+        bytes_per_row,
+        1e-9 / quartile(ours, 2),
         share(far),
         share(near),
     );
     println!(
-        "{:24}memcpy: {:.2} GB/s to memory, {:.2} GB/s to a buffer that is used again",
+        "{:20}memcpy: {:.2} GB/s to memory, {:.2} GB/s to a buffer that is used again",
         "",
-        count(json.len()) / quartile(far, 2) / 1e9,
-        count(json.len()) / quartile(near, 2) / 1e9,
+        1e-9 / quartile(far, 2),
+        1e-9 / quartile(near, 2),
     );
+}
+
+fn count(number: usize) -> f64 {
+    f64::from(u32::try_from(number).expect("a small number"))
 }
 
 fn timed(run: impl FnOnce()) -> Duration {

@@ -199,17 +199,28 @@ impl Reader {
         let (mut ts_ms, mut final_lsn, mut last) = (0, Lsn::INVALID, 0);
         let mut rows = 0;
         let mut rest = &stream.bytes[..];
-        while let Some((size, event)) = self.session.handle_input(rest).expect("a message") {
-            rest = &rest[size..];
-            let (change, source) = match (message(&event), &event) {
-                (Some((wal_start, message)), _) => {
-                    let Some(change) = Change::from_message(&message, &self.arena) else {
-                        if let LogicalReplicationMessage::Begin(begin) = message {
-                            (ts_ms, final_lsn) = (begin.commit_time.unix_millis(), begin.final_lsn);
-                        }
+        loop {
+            // What is large is looked at where it is: moved, it takes the way over memory.
+            let read = self.session.handle_input(rest);
+            let (change, source) = match &read {
+                Ok(Some((size, Event::CopyData(data)))) => {
+                    rest = &rest[*size..];
+                    let Ok(ReplicationMessage::XLogData(piece)) = &ReplicationMessage::parse(data)
+                    else {
                         continue;
                     };
-                    last = wal_start.as_u64().max(last + 1);
+                    let message =
+                        &LogicalReplicationMessage::parse(piece.data, ParseContext::new(1));
+                    let Ok(message) = message else {
+                        panic!("a message of pgoutput is malformed");
+                    };
+                    if let LogicalReplicationMessage::Begin(begin) = message {
+                        (ts_ms, final_lsn) = (begin.commit_time.unix_millis(), begin.final_lsn);
+                    }
+                    let Some(change) = Change::from_message(message, &self.arena) else {
+                        continue;
+                    };
+                    last = piece.wal_start.as_u64().max(last + 1);
                     let source = Source::Stream {
                         ts_ms,
                         loc: [COMMIT_LSN - 0x900_0000, last, final_lsn.as_u64()],
@@ -217,11 +228,17 @@ impl Reader {
                     };
                     (change, source)
                 }
-                (None, Event::DataRow(row)) => (
-                    Change::from_row(RELATION, row, &self.arena),
-                    Source::Backfill { row: rows as u64 },
-                ),
-                _ => continue,
+                Ok(Some((size, Event::DataRow(row)))) => {
+                    rest = &rest[*size..];
+                    let source = Source::Backfill { row: rows as u64 };
+                    (Change::from_row(RELATION, row, &self.arena), source)
+                }
+                Ok(Some((size, _))) => {
+                    rest = &rest[*size..];
+                    continue;
+                }
+                Ok(None) => return rows,
+                Err(error) => panic!("the stream cannot be read: {error}"),
             };
             let mark = output.begin_captured(1);
             let written = stream.plan.write(&change, source, output.buffer());
@@ -230,7 +247,6 @@ impl Reader {
             rows += 1;
             self.arena.reset();
         }
-        rows
     }
 }
 

@@ -225,10 +225,19 @@ pub(crate) fn inserts(
     rows: usize,
     row: fn(usize, &mut Random) -> Vec<Value>,
 ) -> Stream {
-    let mut random = Random::default();
+    inserts_from(&mut Random::default(), columns, rows, row)
+}
+
+/// Returns a transaction that inserts rows made of these random numbers.
+pub(crate) fn inserts_from(
+    random: &mut Random,
+    columns: &[ColumnSpec],
+    rows: usize,
+    row: fn(usize, &mut Random) -> Vec<Value>,
+) -> Stream {
     let mut stream = Stream::replication(columns);
     for id in 0..rows {
-        stream.insert(&row(id, &mut random));
+        stream.insert(&row(id, random));
     }
     stream.commit();
     stream

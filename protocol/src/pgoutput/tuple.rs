@@ -70,21 +70,15 @@ impl<'a> Tuple<'a> {
         // The tuple was validated, so nothing here ends the loop early. Each kind of value is stored
         // by itself: joined first, they would take the way over memory.
         for place in places.iter_mut().take(self.len()) {
-            let Some((kind, behind)) = rest.split_first() else {
-                return;
-            };
-            rest = behind;
-            match *kind {
-                kind::TEXT => match split_sized(rest) {
-                    Some((value, behind)) => (*place, rest) = (TupleData::Text(value), behind),
+            if let Some((text, behind)) = split_text(rest) {
+                (*place, rest) = (TupleData::Text(text), behind);
+            } else if let [kind::NULL, behind @ ..] = rest {
+                (*place, rest) = (TupleData::Null, behind);
+            } else {
+                match split_other(rest) {
+                    Some((value, behind)) => (*place, rest) = (value, behind),
                     None => return,
-                },
-                kind::NULL => *place = TupleData::Null,
-                kind::BINARY => match split_sized(rest) {
-                    Some((value, behind)) => (*place, rest) = (TupleData::Binary(value), behind),
-                    None => return,
-                },
-                _ => *place = TupleData::UnchangedToast,
+                }
             }
         }
     }
@@ -186,12 +180,31 @@ impl fmt::Debug for TupleData<'_> {
 /// Splits the first value off, if it is well-formed.
 #[inline(always)]
 fn split_value(input: &[u8]) -> Option<(TupleData<'_>, &[u8])> {
-    let (kind, rest) = input.split_first()?;
-    match *kind {
-        kind::TEXT => split_sized(rest).map(|(value, rest)| (TupleData::Text(value), rest)),
-        kind::BINARY => split_sized(rest).map(|(value, rest)| (TupleData::Binary(value), rest)),
-        kind::NULL => Some((TupleData::Null, rest)),
-        kind::UNCHANGED_TOAST => Some((TupleData::UnchangedToast, rest)),
+    if let Some((text, rest)) = split_text(input) {
+        return Some((TupleData::Text(text), rest));
+    }
+    match input {
+        [kind::NULL, rest @ ..] => Some((TupleData::Null, rest)),
+        _ => split_other(input),
+    }
+}
+
+/// Splits the first value off, if it is text: nearly all are.
+#[inline(always)]
+fn split_text(input: &[u8]) -> Option<(&[u8], &[u8])> {
+    match input {
+        [kind::TEXT, rest @ ..] => split_sized(rest),
+        _ => None,
+    }
+}
+
+#[inline(never)]
+fn split_other(input: &[u8]) -> Option<(TupleData<'_>, &[u8])> {
+    match input {
+        [kind::UNCHANGED_TOAST, rest @ ..] => Some((TupleData::UnchangedToast, rest)),
+        [kind::BINARY, rest @ ..] => {
+            split_sized(rest).map(|(value, rest)| (TupleData::Binary(value), rest))
+        }
         _ => None,
     }
 }
