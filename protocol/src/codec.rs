@@ -57,7 +57,17 @@ pub(crate) fn whole<'a, T>(
     body: &'a [u8],
     parser: impl FnOnce(&'a [u8]) -> Parsed<'a, T>,
 ) -> Result<T, DecodeError> {
-    match parser(body) {
+    finish(message, body, parser(body))
+}
+
+/// Makes a result of what a parser has made of a whole body.
+#[inline(always)]
+pub(crate) fn finish<'a, T>(
+    message: &'static str,
+    body: &'a [u8],
+    parsed: Parsed<'a, T>,
+) -> Result<T, DecodeError> {
+    match parsed {
         Ok(([], value)) => Ok(value),
         Ok((rest, _)) => Err(failure(
             message,

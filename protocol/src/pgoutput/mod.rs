@@ -9,7 +9,7 @@ mod stream;
 mod tuple;
 
 use crate::{
-    codec::{uint8, whole},
+    codec::{finish, uint8, whole},
     error::{DecodeError, DecodeErrorKind},
 };
 #[cfg(any(test, feature = "testing"))]
@@ -137,11 +137,17 @@ impl<'a> LogicalReplicationMessage<'a> {
     #[inline(always)]
     pub fn parse(data: &'a [u8], context: ParseContext) -> Result<Self, DecodeError> {
         // The offsets of errors count from the tag.
+        match data.split_first() {
+            Some((&tag::INSERT, body)) => {
+                finish("Insert", data, InsertMessage::parse(body, context)).map(Self::Insert)
+            }
+            _ => Self::parse_rarer(data, context),
+        }
+    }
+
+    #[inline]
+    fn parse_rarer(data: &'a [u8], context: ParseContext) -> Result<Self, DecodeError> {
         match data.first() {
-            Some(&tag::INSERT) => whole("Insert", data, |input| {
-                InsertMessage::parse(uint8(input)?.0, context)
-            })
-            .map(Self::Insert),
             Some(&tag::UPDATE) => whole("Update", data, |input| {
                 UpdateMessage::parse(uint8(input)?.0, context)
             })

@@ -20,7 +20,9 @@ pub(crate) mod kind {
 /// See [TupleData](https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html#PROTOCOL-LOGICALREP-MESSAGE-FORMATS-TUPLEDATA).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Tuple<'a> {
-    count: u16,
+    /// A number of 16 bits. In a smaller type it would leave a gap, and copies of what has a gap are
+    /// made piece by piece.
+    count: usize,
     values: &'a [u8],
 }
 
@@ -35,7 +37,10 @@ impl<'a> Tuple<'a> {
         let length = values.len() - rest.len();
         // The rest is a part of the values, at their end.
         match values.split_at_checked(length) {
-            Some((values, rest)) => Ok((rest, Self { count, values })),
+            Some((values, rest)) => {
+                let count = usize::from(count);
+                Ok((rest, Self { count, values }))
+            }
             None => Err(Malformed::at(input, DecodeErrorKind::UnexpectedEnd)),
         }
     }
@@ -43,7 +48,7 @@ impl<'a> Tuple<'a> {
     /// Returns the number of columns.
     #[inline]
     pub fn len(&self) -> usize {
-        usize::from(self.count)
+        self.count
     }
 
     /// Returns whether there are no columns.
@@ -115,7 +120,7 @@ impl fmt::Debug for Tuple<'_> {
 /// The values of a [`Tuple`].
 #[derive(Clone)]
 pub struct TupleIter<'a> {
-    left: u16,
+    left: usize,
     rest: &'a [u8],
 }
 
@@ -133,7 +138,7 @@ impl<'a> Iterator for TupleIter<'a> {
 
     #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (usize::from(self.left), Some(usize::from(self.left)))
+        (self.left, Some(self.left))
     }
 }
 
