@@ -202,7 +202,7 @@ impl Reader {
         loop {
             // What is large is looked at where it is: moved, it takes the way over memory.
             let read = self.session.handle_input(rest);
-            let (change, source) = match &read {
+            match &read {
                 Ok(Some((size, Event::CopyData(data)))) => {
                     rest = &rest[*size..];
                     let Ok(ReplicationMessage::XLogData(piece)) = &ReplicationMessage::parse(data)
@@ -217,7 +217,8 @@ impl Reader {
                     if let LogicalReplicationMessage::Begin(begin) = message {
                         (ts_ms, final_lsn) = (begin.commit_time.unix_millis(), begin.final_lsn);
                     }
-                    let Some(change) = Change::from_message(message, &self.arena) else {
+                    let change = &Change::from_message(message, &self.arena);
+                    let Some(change) = change else {
                         continue;
                     };
                     last = piece.wal_start.as_u64().max(last + 1);
@@ -226,12 +227,13 @@ impl Reader {
                         loc: [COMMIT_LSN - 0x900_0000, last, final_lsn.as_u64()],
                         xid: XID,
                     };
-                    (change, source)
+                    emit(stream, change, source, output);
                 }
                 Ok(Some((size, Event::DataRow(row)))) => {
                     rest = &rest[*size..];
                     let source = Source::Backfill { row: rows as u64 };
-                    (Change::from_row(RELATION, row, &self.arena), source)
+                    let change = Change::from_row(RELATION, row, &self.arena);
+                    emit(stream, &change, source, output);
                 }
                 Ok(Some((size, _))) => {
                     rest = &rest[*size..];
@@ -239,15 +241,19 @@ impl Reader {
                 }
                 Ok(None) => return rows,
                 Err(error) => panic!("the stream cannot be read: {error}"),
-            };
-            let mark = output.begin_captured(1);
-            let written = stream.plan.write(&change, source, output.buffer());
-            written.expect("a document");
-            output.end_captured(mark).expect("a frame");
+            }
             rows += 1;
             self.arena.reset();
         }
     }
+}
+
+#[inline(always)]
+fn emit<W: Write>(stream: &Stream, change: &Change<'_>, source: Source, output: &mut Output<W>) {
+    let mark = output.begin_captured(1);
+    let written = stream.plan.write(change, source, output.buffer());
+    written.expect("a document");
+    output.end_captured(mark).expect("a frame");
 }
 
 /// Returns what a CopyData carries, and where it stands.

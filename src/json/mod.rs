@@ -10,6 +10,7 @@ mod room;
 mod short;
 
 pub use escape::{Escaper, write_str, write_string};
+pub(crate) use number::EIGHT_DIGITS;
 pub use number::{write_i64, write_u64};
 pub use raw::{MalformedJson, compact, truncate_string};
 pub(crate) use room::Room;

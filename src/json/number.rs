@@ -20,7 +20,14 @@ pub fn write_u64(number: u64, out: &mut Vec<u8>) {
     }
 }
 
-const EIGHT_DIGITS: u64 = 100_000_000;
+/// The first number that has more than eight digits.
+pub(crate) const EIGHT_DIGITS: u64 = 100_000_000;
+
+/// Returns a number of eight digits or less with zeros before it.
+#[inline]
+pub(super) fn eight_digits(number: u64) -> [u8; 8] {
+    characters(digits(number)).to_le_bytes()
+}
 
 /// Returns a number of at most 16 digits as it is written, the first digit in the lowest byte, and
 /// how many these are.
@@ -44,8 +51,7 @@ pub(super) fn short_decimal(number: u64) -> Option<(u128, usize)> {
 #[cold]
 fn write_long(number: u64, out: &mut Vec<u8>) {
     write_u64(number / EIGHT_DIGITS, out);
-    let last = characters(digits(number % EIGHT_DIGITS));
-    out.extend_from_slice(&last.to_le_bytes());
+    out.extend_from_slice(&eight_digits(number % EIGHT_DIGITS));
 }
 
 /// Returns at most eight digits as they are written, without zeros before them, and how many these
@@ -86,7 +92,7 @@ mod tests {
     fn every_number_of_eight_digits_has_its_digits() {
         let steps = (0..100_000_000).step_by(if cfg!(miri) { 9_999_991 } else { 101 });
         for number in steps.chain(0..10_100) {
-            let characters = characters(digits(number)).to_le_bytes();
+            let characters = eight_digits(number);
             assert_eq!(
                 std::str::from_utf8(&characters).unwrap(),
                 format!("{number:08}")

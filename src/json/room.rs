@@ -1,7 +1,7 @@
 //! The end of a buffer while a document is written there.
 
 use super::escape::Escaper;
-use super::number::{short_decimal, write_u64};
+use super::number::{eight_digits, short_decimal, write_u64};
 
 /// Room at the end of a buffer, with a position in it.
 ///
@@ -75,6 +75,12 @@ impl<'a> Room<'a> {
             Some((characters, length)) => self.push_part(&characters.to_le_bytes(), length),
             None => self.with(|out| write_u64(number, out)),
         }
+    }
+
+    /// Appends a number of eight digits or less with zeros before it.
+    #[inline]
+    pub(crate) fn push_eight_digits(&mut self, number: u64) {
+        self.push(&eight_digits(number));
     }
 
     /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD.

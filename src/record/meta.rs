@@ -44,9 +44,10 @@ pub struct MetaTemplate {
 /// What changes of one transaction have in common, written.
 #[derive(Debug, Clone, Default)]
 struct Transaction {
-    /// What it was written of: time, first and last part of `loc`, and id.
-    of: Option<(i64, [u64; 2], u32)>,
-    /// From the start, for a creation, to before the position.
+    /// What it was written of: time, first and last part of `loc`, id, and the first digits of the
+    /// position.
+    of: Option<(i64, [u64; 2], u32, u64)>,
+    /// From the start, for a creation, to before the last digits of the position.
     head: Vec<u8>,
     /// From behind the position to the end.
     tail: Vec<u8>,
@@ -97,14 +98,19 @@ impl MetaTemplate {
             }
             Source::Stream { ts_ms, loc, xid } => {
                 let [before, change, end] = loc;
-                let of = Some((ts_ms, [before, end], xid));
+                let first_digits = change / json::EIGHT_DIGITS;
+                let of = Some((ts_ms, [before, end], xid, first_digits));
                 let mut transaction = self.transaction.borrow_mut();
                 if transaction.of != of {
-                    self.begin(&mut transaction, ts_ms, [before, end], xid);
+                    self.begin(&mut transaction, source, first_digits);
                     transaction.of = of;
                 }
                 room.extend(&transaction.head);
-                room.push_u64(change);
+                if first_digits == 0 {
+                    room.push_u64(change);
+                } else {
+                    room.push_eight_digits(change % json::EIGHT_DIGITS);
+                }
                 room.extend(&transaction.tail);
             }
         }
@@ -119,7 +125,15 @@ impl MetaTemplate {
     }
 
     #[inline(never)]
-    fn begin(&self, transaction: &mut Transaction, ts_ms: i64, [before, end]: [u64; 2], xid: u32) {
+    fn begin(&self, transaction: &mut Transaction, source: Source, first_digits: u64) {
+        let Source::Stream {
+            ts_ms,
+            loc: [before, _, end],
+            xid,
+        } = source
+        else {
+            return;
+        };
         let Transaction { head, tail, .. } = transaction;
         head.clear();
         head.extend_from_slice(START);
@@ -130,6 +144,9 @@ impl MetaTemplate {
         head.extend_from_slice(&self.table);
         json::write_u64(before, head);
         head.push(b',');
+        if first_digits > 0 {
+            json::write_u64(first_digits, head);
+        }
         tail.clear();
         tail.push(b',');
         json::write_u64(end, tail);
@@ -188,6 +205,10 @@ mod tests {
         for (ts_ms, before, change, end, xid) in [
             (1, 2, 3, 4, 5),
             (1, 2, 30, 4, 5),
+            (1, 2, 99_999_999, 4, 5),
+            (1, 2, 100_000_000, 4, 5),
+            (1, 2, 100_000_001, 4, 5),
+            (1, 2, u64::MAX, 4, 5),
             (10, 2, 30, 4, 5),
             (10, 20, 30, 4, 5),
             (10, 20, 30, 40, 5),

@@ -141,18 +141,20 @@ const SLACK: usize = 64;
 #[inline]
 fn write_columns(columns: &[OutputColumn], image: &Image<'_>, room: &mut Room<'_>) -> Result<()> {
     for column in columns {
-        match image.get(column.index) {
-            TupleData::Text(text) => {
-                column.label.write(room);
-                if let Err(error) = column.transcoder.write_to(text, room) {
-                    return Err(column.malformed(error));
-                }
+        // Most values are there.
+        if let Some(TupleData::Text(text)) = image.values.get(column.index) {
+            column.label.write(room);
+            if let Err(error) = column.transcoder.write_to(text, room) {
+                return Err(column.malformed(error));
             }
+            continue;
+        }
+        match image.get(column.index) {
             TupleData::Null => {
                 column.label.write(room);
                 room.push(b"null");
             }
-            TupleData::UnchangedToast => {}
+            TupleData::Text(_) | TupleData::UnchangedToast => {}
             TupleData::Binary(_) => return Err(column.in_binary()),
         }
     }
