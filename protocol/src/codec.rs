@@ -57,17 +57,7 @@ pub(crate) fn whole<'a, T>(
     body: &'a [u8],
     parser: impl FnOnce(&'a [u8]) -> Parsed<'a, T>,
 ) -> Result<T, DecodeError> {
-    finish(message, body, parser(body))
-}
-
-/// Makes a result of what a parser has made of a whole body.
-#[inline(always)]
-pub(crate) fn finish<'a, T>(
-    message: &'static str,
-    body: &'a [u8],
-    parsed: Parsed<'a, T>,
-) -> Result<T, DecodeError> {
-    match parsed {
+    match parser(body) {
         Ok(([], value)) => Ok(value),
         Ok((rest, _)) => Err(failure(
             message,

@@ -160,7 +160,27 @@ pub struct InsertMessage<'a> {
 }
 
 impl<'a> InsertMessage<'a> {
+    /// Returns the message if it is well-formed. `parse` does the same and says why it is not, with
+    /// results that are too large for registers.
     #[inline(always)]
+    pub(super) fn split(input: &'a [u8], context: ParseContext) -> Option<Self> {
+        let (xid, input) = if context.in_stream_block {
+            let (xid, input) = input.split_first_chunk()?;
+            (Some(Xid(u32::from_be_bytes(*xid))), input)
+        } else {
+            (None, input)
+        };
+        let (relation, input) = input.split_first_chunk()?;
+        let [part::NEW, input @ ..] = input else {
+            return None;
+        };
+        let (new, []) = Tuple::split(input)? else {
+            return None;
+        };
+        let relation = Oid(u32::from_be_bytes(*relation));
+        Some(Self { xid, relation, new })
+    }
+
     pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
         let (input, xid) = stream_xid(input, context)?;
         let (input, relation) = oid(input)?;

@@ -9,7 +9,7 @@ mod stream;
 mod tuple;
 
 use crate::{
-    codec::{finish, uint8, whole},
+    codec::{uint8, whole},
     error::{DecodeError, DecodeErrorKind},
 };
 #[cfg(any(test, feature = "testing"))]
@@ -138,16 +138,21 @@ impl<'a> LogicalReplicationMessage<'a> {
     pub fn parse(data: &'a [u8], context: ParseContext) -> Result<Self, DecodeError> {
         // The offsets of errors count from the tag.
         match data.split_first() {
-            Some((&tag::INSERT, body)) => {
-                finish("Insert", data, InsertMessage::parse(body, context)).map(Self::Insert)
+            Some((&tag::INSERT, body))
+                if let Some(insert) = InsertMessage::split(body, context) =>
+            {
+                Ok(Self::Insert(insert))
             }
-            _ => Self::parse_rarer(data, context),
+            _ => Self::parse_change(data, context),
         }
     }
 
-    #[inline]
-    fn parse_rarer(data: &'a [u8], context: ParseContext) -> Result<Self, DecodeError> {
+    fn parse_change(data: &'a [u8], context: ParseContext) -> Result<Self, DecodeError> {
         match data.first() {
+            Some(&tag::INSERT) => whole("Insert", data, |input| {
+                InsertMessage::parse(uint8(input)?.0, context)
+            })
+            .map(Self::Insert),
             Some(&tag::UPDATE) => whole("Update", data, |input| {
                 UpdateMessage::parse(uint8(input)?.0, context)
             })

@@ -27,22 +27,42 @@ pub struct Tuple<'a> {
 }
 
 impl<'a> Tuple<'a> {
-    #[inline(always)]
+    #[inline]
     pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        let (values, count) = uint16(input)?;
+        match Self::split(input) {
+            Some((tuple, rest)) => Ok((rest, tuple)),
+            None => Err(Self::malformed(input)),
+        }
+    }
+
+    /// Splits a tuple off, if it is well-formed.
+    #[inline(always)]
+    pub(super) fn split(input: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (count, values) = input.split_first_chunk()?;
+        let count = usize::from(u16::from_be_bytes(*count));
         let mut rest = values;
         for _ in 0..count {
-            (_, rest) = split_value(rest).ok_or_else(|| malformed(rest))?;
+            (_, rest) = split_value(rest)?;
         }
-        let length = values.len() - rest.len();
         // The rest is a part of the values, at their end.
-        match values.split_at_checked(length) {
-            Some((values, rest)) => {
-                let count = usize::from(count);
-                Ok((rest, Self { count, values }))
+        let (values, rest) = values.split_at_checked(values.len() - rest.len())?;
+        Some((Self { count, values }, rest))
+    }
+
+    /// Says what is wrong with a tuple that cannot be split off.
+    #[cold]
+    fn malformed(input: &[u8]) -> nom::Err<Malformed> {
+        let (mut rest, count) = match uint16(input) {
+            Ok(parsed) => parsed,
+            Err(error) => return error,
+        };
+        for _ in 0..count {
+            match split_value(rest) {
+                Some((_, behind)) => rest = behind,
+                None => return malformed(rest),
             }
-            None => Err(Malformed::at(input, DecodeErrorKind::UnexpectedEnd)),
         }
+        Malformed::at(input, DecodeErrorKind::InvalidValue)
     }
 
     /// Returns the number of columns.
