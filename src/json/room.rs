@@ -44,8 +44,29 @@ impl<'a> Room<'a> {
     /// Appends the first `length` of these bytes.
     #[inline(always)]
     pub(crate) fn push_part<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
-        *self.place() = *bytes;
+        match self.place() {
+            Some(place) => *place = *bytes,
+            None => put(self.out, self.at, bytes),
+        }
         self.at += length.min(N);
+    }
+
+    /// Appends the first `length` bytes of a number, from its lowest.
+    #[inline(always)]
+    pub(crate) fn push_low(&mut self, bytes: u128, length: usize) {
+        match self.place::<16>() {
+            // In halves, as the number is in registers: an array of both would be written to memory
+            // in halves and read from there as a whole, for which the processor waits.
+            Some(place) => {
+                let bytes = bytes.to_le_bytes();
+                let (halves, _) = bytes.as_chunks::<8>();
+                for (place, half) in place.as_chunks_mut::<8>().0.iter_mut().zip(halves) {
+                    *place = *half;
+                }
+            }
+            None => put_low(self.out, self.at, bytes),
+        }
+        self.at += length.min(16);
     }
 
     /// Appends these bytes.
@@ -60,34 +81,31 @@ impl<'a> Room<'a> {
         let end = self.at + bytes.len();
         match self.out.get_mut(self.at..end) {
             Some(place) => place.copy_from_slice(bytes),
-            None => {
-                self.out.truncate(self.at);
-                self.out.extend_from_slice(bytes);
-            }
+            None => put(self.out, self.at, bytes),
         }
         self.at = end;
     }
 
     /// Appends a number.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_u64(&mut self, number: u64) {
         match short_decimal(number) {
-            Some((characters, length)) => self.push_part(&characters.to_le_bytes(), length),
+            Some((characters, length)) => self.push_low(characters, length),
             None => self.with(|out| write_u64(number, out)),
         }
     }
 
     /// Appends a number of eight digits or less with zeros before it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_eight_digits(&mut self, number: u64) {
         self.push(&eight_digits(number));
     }
 
     /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push_string(&mut self, text: &[u8]) {
         let escaper = Escaper::best();
-        if escaper.quote(text, self.place()) {
+        if self.place().is_some_and(|place| escaper.quote(text, place)) {
             self.at += text.len() + 2;
         } else {
             self.with(|out| escaper.write(text, out));
@@ -95,14 +113,25 @@ impl<'a> Room<'a> {
     }
 
     /// Lets something append to the buffer itself.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn with<T>(&mut self, append: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        let room = self.out.len();
-        self.out.truncate(self.at);
-        let appended = append(self.out);
-        self.at = self.out.len();
-        self.out.resize(room.max(self.at), 0);
+        let (appended, at) = with(self.out, self.at, append);
+        self.at = at;
         appended
+    }
+
+    /// Writes to a room of its own in this one's place, and goes on where that ends. What is called
+    /// with a room by reference has the position in memory; the one that is made here has it in a
+    /// register.
+    #[inline(always)]
+    pub(crate) fn apart<T>(&mut self, write: impl FnOnce(&mut Room<'_>) -> T) -> T {
+        let mut room = Room {
+            out: self.out,
+            at: self.at,
+        };
+        let written = write(&mut room);
+        self.at = room.at;
+        written
     }
 
     /// Takes back what was not used.
@@ -111,24 +140,40 @@ impl<'a> Room<'a> {
         self.out.truncate(self.at);
     }
 
-    /// Returns the place of the next bytes.
+    /// Returns the place of the next bytes, if there is room for them.
     #[inline(always)]
-    fn place<const N: usize>(&mut self) -> &mut [u8; N] {
-        if self.out.len() < self.at + N {
-            self.grow(N);
-        }
-        let place = self
-            .out
-            .get_mut(self.at..)
-            .and_then(<[u8]>::first_chunk_mut);
-        place.expect("there is room, or was made")
+    fn place<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        self.out.get_mut(self.at..)?.first_chunk_mut()
     }
+}
 
-    #[cold]
-    #[inline(never)]
-    fn grow(&mut self, more: usize) {
-        self.out.resize(self.at + more.max(GROWTH), 0);
-    }
+// What is rarer takes the parts of a room: a reference to one would keep its position in memory.
+
+/// Puts bytes at a position, and makes room for more behind them.
+#[cold]
+#[inline(never)]
+fn put(out: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+    out.truncate(at);
+    out.extend_from_slice(bytes);
+    out.resize(out.len() + GROWTH, 0);
+}
+
+/// The same for the bytes of a number, which is not in memory.
+#[cold]
+#[inline(never)]
+fn put_low(out: &mut Vec<u8>, at: usize, bytes: u128) {
+    put(out, at, &bytes.to_le_bytes());
+}
+
+/// Lets something append at a position. Returns also the position behind that.
+#[inline(never)]
+fn with<T>(out: &mut Vec<u8>, at: usize, append: impl FnOnce(&mut Vec<u8>) -> T) -> (T, usize) {
+    let room = out.len();
+    out.truncate(at);
+    let appended = append(out);
+    let at = out.len();
+    out.resize(room.max(at), 0);
+    (appended, at)
 }
 
 #[cfg(test)]
@@ -146,6 +191,10 @@ mod tests {
                 room.push(b",a");
                 room.push_part(b"1234567890", round as usize % 11);
                 room.extend(long.as_bytes());
+                room.push_low(
+                    u128::from_le_bytes(*b"abcdefghijklmnop"),
+                    round as usize % 17,
+                );
                 room.push_u64(10_u64.pow(round % 20));
                 room.push_string(b"text");
                 room.push_string("caf\u{e9}\n".as_bytes());

@@ -140,6 +140,11 @@ const SLACK: usize = 64;
 /// Writes members, each behind a comma.
 #[inline]
 fn write_columns(columns: &[OutputColumn], image: &Image<'_>, room: &mut Room<'_>) -> Result<()> {
+    room.apart(|room| write_each(columns, image, room))
+}
+
+#[inline(always)]
+fn write_each(columns: &[OutputColumn], image: &Image<'_>, room: &mut Room<'_>) -> Result<()> {
     for column in columns {
         // Most values are there.
         if let Some(TupleData::Text(text)) = image.values.get(column.index) {

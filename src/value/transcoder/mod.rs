@@ -94,7 +94,7 @@ impl Transcoder {
             }
             Usual::Integer => {
                 if let Some(characters) = scalar::short_integer(text) {
-                    room.push_part(&characters, text.len());
+                    room.push_low(characters, text.len());
                     return Ok(());
                 }
             }

@@ -129,17 +129,17 @@ fn shortened(text: &[u8]) -> &[u8] {
 fn write_integer(text: &[u8], out: &mut Vec<u8>) -> Written {
     match short_integer(text) {
         Some(characters) => {
-            json::push_part(&characters, text.len(), out);
+            json::push_part(&characters.to_le_bytes(), text.len(), out);
             Ok(())
         }
         None => write_long_integer(text, out),
     }
 }
 
-/// Returns the characters of an integer that is also one in JSON, if it is as short as nearly all:
-/// those are looked at and copied in registers.
-#[inline]
-pub(super) fn short_integer(text: &[u8]) -> Option<[u8; 16]> {
+/// Returns the characters of an integer that is also one in JSON, the first in the lowest byte, if it
+/// is as short as nearly all: those are looked at and copied in registers.
+#[inline(always)]
+pub(super) fn short_integer(text: &[u8]) -> Option<u128> {
     if text.len() > 16 {
         return None;
     }
@@ -150,11 +150,11 @@ pub(super) fn short_integer(text: &[u8]) -> Option<[u8; 16]> {
     };
     let leads_with_zero = digits & 0xFF == u128::from(b'0') && length > 1;
     let valid = length > 0 && leading_digits(digits) == length && !leads_with_zero;
-    valid.then_some(characters.to_le_bytes())
+    valid.then_some(characters)
 }
 
 /// Returns how many of the bytes in a number, from its lowest, are decimal digits.
-#[inline]
+#[inline(always)]
 fn leading_digits(characters: u128) -> usize {
     const ONES: u128 = u128::MAX / 0xFF;
     // A digit becomes its value. What is above 9 reaches the highest bit of its byte when 0x76 is

@@ -30,20 +30,19 @@ impl Pattern {
         }
     }
 
-    /// Returns how many characters from the first match, and the values of digits, one in a byte.
-    #[inline]
-    fn compare(self, characters: u64) -> (usize, u64) {
+    /// Returns the values of digits, one in a byte, and what is 0 if all characters match. Where it is
+    /// not, its lowest set bit is in the first that does not match: a carry disturbs only those behind.
+    #[inline(always)]
+    fn compare(self, characters: u64) -> (u64, u64) {
         let values = characters ^ self.characters;
-        // A carry disturbs only bytes behind the first that does not match.
         let others = (values | values.wrapping_add(self.to_high_bit)) & 0x8080_8080_8080_8080;
-        ((others.trailing_zeros() / 8) as usize, values)
+        (values, others)
     }
 
-    /// Returns the values of digits if all characters match.
-    #[inline]
-    fn find(self, characters: [u8; 8]) -> Option<u64> {
-        let (matching, values) = self.compare(u64::from_le_bytes(characters));
-        (matching == 8).then_some(values)
+    /// Returns how many characters from the first match.
+    #[inline(always)]
+    fn count(self, characters: u64) -> usize {
+        (self.compare(characters).1.trailing_zeros() / 8) as usize
     }
 }
 
@@ -74,10 +73,10 @@ pub(super) fn is_date(text: &[u8]) -> bool {
     let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) else {
         return false;
     };
-    let (Some(first), Some(last)) = (YEAR_AND_MONTH.find(*first), SHORT_DATE.find(*last)) else {
-        return false;
-    };
+    let (first, first_others) = YEAR_AND_MONTH.compare(u64::from_le_bytes(*first));
+    let (last, last_others) = SHORT_DATE.compare(u64::from_le_bytes(*last));
     text.len() == "YYYY-MM-DD".len()
+        && first_others | last_others == 0
         && is_year(first)
         && (1..=12).contains(&pair(last, 3))
         && (1..=31).contains(&pair(last, 6))
@@ -101,13 +100,16 @@ impl<'a> Timestamp<'a> {
         let [month, day] = minute.as_chunks::<8>().0 else {
             return None;
         };
-        let month = YEAR_AND_MONTH.find(*month)?;
-        let day = DAY_AND_MINUTE.find(*day)?;
-        let clock = CLOCK.find(*text.get(11..19)?.first_chunk()?)?;
-        let valid = is_year(month)
-            && (1..=12).contains(&pair(month, 5))
-            && (1..=31).contains(&pair(day, 0))
-            && pair(clock, 0) < 24;
+        let clock = text.get(11..19)?.first_chunk()?;
+        let (month, month_others) = YEAR_AND_MONTH.compare(u64::from_le_bytes(*month));
+        let (day, day_others) = DAY_AND_MINUTE.compare(u64::from_le_bytes(*day));
+        let (clock, clock_others) = CLOCK.compare(u64::from_le_bytes(*clock));
+        // All at once: one of these is hardly ever wrong, and a branch for each costs more.
+        let valid = (month_others | day_others | clock_others == 0)
+            & is_year(month)
+            & (1..=12).contains(&pair(month, 5))
+            & (1..=31).contains(&pair(day, 0))
+            & (pair(clock, 0) < 24);
         let (seconds, offset) = if zoned {
             split_offset(rest)?
         } else {
@@ -124,18 +126,17 @@ impl<'a> Timestamp<'a> {
     #[inline]
     pub(super) fn write(&self, room: &mut Room<'_>) {
         room.push(b"\"");
-        let mut minute = *self.minute;
-        minute[10] = b'T';
-        room.push(&minute);
-        room.push_part(
-            &json::padded(self.seconds).to_le_bytes(),
-            self.seconds.len(),
-        );
+        // The space between date and time becomes a T.
+        let space = u128::from(b' ' ^ b'T') << (8 * "YYYY-MM-DD".len());
+        room.push_low(u128::from_le_bytes(*self.minute) ^ space, self.minute.len());
+        room.push_low(json::padded(self.seconds), self.seconds.len());
         match self.offset {
             [] => room.push(b"Z\""),
-            [sign, h1, h2] => room.push(&[*sign, *h1, *h2, b':', b'0', b'0', b'"']),
             offset => {
-                room.push_part(&json::padded_word(offset).to_le_bytes(), offset.len());
+                room.push_low(json::padded(offset), offset.len());
+                if offset.len() == "+HH".len() {
+                    room.push(b":00");
+                }
                 room.push(b"\"");
             }
         }
@@ -143,7 +144,7 @@ impl<'a> Timestamp<'a> {
 }
 
 /// Splits an offset of whole minutes from the end of a text. That of UTC becomes empty.
-#[inline]
+#[inline(always)]
 fn split_offset(text: &[u8]) -> Option<(&[u8], &[u8])> {
     if let Some(rest) = text.strip_suffix(b"+00") {
         return Some((rest, &[]));
@@ -154,20 +155,21 @@ fn split_offset(text: &[u8]) -> Option<(&[u8], &[u8])> {
         _ => return None,
     };
     let (rest, offset) = text.split_at_checked(text.len().checked_sub(length)?)?;
-    let (matching, values) = OFFSET.compare(json::padded_word(offset.get(1..)?));
+    let characters = json::padded_word(offset.get(1..)?);
+    let (matching, values) = (OFFSET.count(characters), OFFSET.compare(characters).0);
     // An offset of nothing has a sign that RFC 3339 leaves away.
     let shown = values & 0x0000_000F_0F00_0F0F != 0;
     (shown && matching >= length - 1 && pair(values, 0) < 16).then_some((rest, offset))
 }
 
 /// Returns whether a text is empty or a fraction of a second that does not end in a zero.
-#[inline]
+#[inline(always)]
 fn is_fraction(text: &[u8]) -> bool {
     if text.is_empty() {
         return true;
     }
     let usual = (2..=7).contains(&text.len()) && text.last() != Some(&b'0');
-    usual && FRACTION.compare(json::padded_word(text)).0 == text.len()
+    usual && FRACTION.count(json::padded_word(text)) == text.len()
 }
 
 #[cfg(test)]
