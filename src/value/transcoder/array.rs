@@ -2,6 +2,8 @@
 //!
 //! See <https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO>.
 
+use std::cell::RefCell;
+
 use super::{Transcoder, ValueError, ValueOptions, Written};
 use crate::json;
 
@@ -11,7 +13,12 @@ pub(super) struct Array {
     pub(super) element: Transcoder,
     pub(super) delimiter: u8,
     pub(super) options: ValueOptions,
+    /// Where elements are freed of their escapes; kept for its memory.
+    pub(super) scratch: RefCell<Vec<u8>>,
 }
+
+/// What is kept of that memory: one huge element does not cost it for good.
+const KEPT: usize = 64 * 1024;
 
 /// The server's limit of dimensions.
 const MAX_DIMENSIONS: usize = 6;
@@ -51,9 +58,23 @@ impl Array {
         dimensions: &mut Dimensions,
         out: &mut Vec<u8>,
     ) -> Written {
+        let mut scratch = self.scratch.take();
+        let written = self.write_with(&mut scratch, text, nested, dimensions, out);
+        if scratch.capacity() <= KEPT {
+            self.scratch.replace(scratch);
+        }
+        written
+    }
+
+    fn write_with(
+        &self,
+        scratch: &mut Vec<u8>,
+        text: &[u8],
+        nested: bool,
+        dimensions: &mut Dimensions,
+        out: &mut Vec<u8>,
+    ) -> Written {
         let mut rest = text;
-        // Elements that need it are freed of their escapes here; most arrays have none.
-        let mut scratch = Vec::new();
         let mut is_first = true;
         loop {
             if let [b'{', after @ ..] = rest {
@@ -75,7 +96,7 @@ impl Array {
                     out.push(b',');
                 }
                 is_first = false;
-                rest = self.write_element(rest, &mut scratch, out)?;
+                rest = self.write_element(rest, scratch, out)?;
                 dimensions.count();
             }
             // An element ended, or an empty array is about to, and perhaps the levels around it.

@@ -9,6 +9,8 @@ mod scalar;
 mod time;
 mod usual;
 
+use std::cell::RefCell;
+
 use super::builtin::Traits;
 use super::registry::{TypeKind, TypeRegistry};
 use super::{LARGE_VALUE, Oid, ValueError, ValueOptions};
@@ -68,6 +70,7 @@ impl Transcoder {
                     element,
                     delimiter,
                     options: *options,
+                    scratch: RefCell::default(),
                 }))
             }
             TypeKind::Array { .. } => scalar(Traits::UNKNOWN.text),
