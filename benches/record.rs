@@ -16,6 +16,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             tables::inserts(&tables::NARROW, ROWS, tables::narrow_row),
         ),
         ("narrow updates", tables::updates(ROWS)),
+        ("narrow deletions", tables::deletions(ROWS)),
         (
             "narrow rows of a query",
             tables::data_rows(&tables::NARROW, ROWS, tables::narrow_row),

@@ -23,14 +23,19 @@ const PARTS: usize = 40;
 /// The size of the pieces that the connector writes.
 const PIECE: usize = 1024 * 1024;
 
-/// Goes through a thousand narrow rows as many times as `PROFILE_PASSES` in the environment says, for
-/// a profiler: what counts is below `Reader::write`. Returns whether it was asked for.
+/// Goes through a thousand rows as many times as `PROFILE_PASSES` in the environment says, for a
+/// profiler: what counts is below `Reader::write`. Returns whether it was asked for. The rows are
+/// narrow ones unless `PROFILE_TABLE` says otherwise.
 pub(crate) fn profile() -> bool {
     let Some(passes) = std::env::var_os("PROFILE_PASSES") else {
         return false;
     };
     let passes: usize = passes.to_string_lossy().parse().expect("a number");
-    let stream = tables::inserts(&tables::NARROW, 1_000, tables::narrow_row);
+    let stream = match std::env::var("PROFILE_TABLE").as_deref() {
+        Ok("wide") => tables::inserts(&tables::WIDE, 1_000, tables::wide_row),
+        Ok("documents") => tables::inserts(&tables::DOCUMENTS, 1_000, tables::document_row),
+        _ => tables::inserts(&tables::NARROW, 1_000, tables::narrow_row),
+    };
     let mut reader = Reader::new(&stream);
     let mut output = Output::new(std::io::sink(), Codec::Proto);
     for _ in 0..passes {

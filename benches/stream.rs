@@ -102,6 +102,12 @@ impl Stream {
         self.change(|out| testing::update(out, None, RELATION, old, values.iter().copied()));
     }
 
+    /// Appends a deletion: all of the row, or what is left of it if only the key is known.
+    pub(crate) fn delete(&mut self, row: &[Value], key_only: bool) {
+        let part = if key_only { b'K' } else { b'O' };
+        self.change(|out| testing::delete(out, None, RELATION, part, values(row)));
+    }
+
     /// Appends a row of a result.
     pub(crate) fn data_row(&mut self, row: &[Value]) {
         let values = row.iter().map(|value| value.as_deref().map(str::as_bytes));

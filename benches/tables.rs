@@ -257,6 +257,17 @@ pub(crate) fn updates(rows: usize) -> Stream {
     stream
 }
 
+/// Returns a transaction that deletes rows whose replica identity is FULL.
+pub(crate) fn deletions(rows: usize) -> Stream {
+    let mut random = Random::default();
+    let mut stream = Stream::replication(&NARROW);
+    for id in 0..rows {
+        stream.delete(&narrow_row(id, &mut random), false);
+    }
+    stream.commit();
+    stream
+}
+
 /// Returns the rows of a query, as a backfill has them.
 pub(crate) fn data_rows(
     columns: &[ColumnSpec],

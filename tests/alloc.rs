@@ -1,0 +1,236 @@
+//! Counts allocations: in the steady state a row makes none, from the bytes of its frame to the
+//! frame of its document.
+//!
+//! A program of its own, because it replaces the allocator. What runs beside a test on its thread is
+//! all that is counted, so tests may run at once.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use source_postgres::flow::{Codec, Output};
+
+#[path = "../benches/stream.rs"]
+mod stream;
+
+use stream::{ColumnSpec, Reader, Stream, Value};
+
+/// Counts what the thread allocates.
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count_one() {
+    // Without a value while the thread ends, when nothing is counted any more.
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call is passed on to the system's allocator as it is; a counter without a destructor
+// neither allocates nor unwinds.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count_one();
+        // SAFETY: the caller has promised what the system's allocator asks for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count_one();
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count_one();
+        // SAFETY: as above, and the pointer comes from there.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Columns of the types that tables usually have, the key first, and two rows of each.
+const COLUMNS: [(&str, u32, &str, &str); 27] = [
+    ("id", 20, "1", "9223372036854775807"),
+    ("bool", 16, "t", "f"),
+    ("bpchar", 1042, "ab   ", ""),
+    ("bytea", 17, "\\x00ff10", "\\x"),
+    ("char", 18, "x", "\\351"),
+    ("date", 1082, "2024-02-29", "0044-03-15 BC"),
+    ("float4", 700, "1.5", "NaN"),
+    ("float8", 701, "0.1234567890123456", "-1e-300"),
+    ("inet", 869, "10.0.0.1", "2001:db8::1/64"),
+    ("int2", 21, "-1", "0"),
+    ("int4", 23, "2147483647", "12"),
+    (
+        "interval",
+        1186,
+        "1 year 2 mons 3 days 04:05:06",
+        "-00:00:01",
+    ),
+    (
+        "json",
+        114,
+        r#"{"a": [1, 2.50, "x\ny"], "b": null}"#,
+        " true ",
+    ),
+    (
+        "jsonb",
+        3802,
+        r#"{"a": {"b": ["\ud83d\ude00", "é"]}}"#,
+        "[]",
+    ),
+    ("macaddr", 829, "08:00:2b:01:02:03", "08:00:2b:01:02:03"),
+    ("numeric", 1700, "12345678901234567890.1230", "NaN"),
+    ("int4range", 3904, "[1,10)", "empty"),
+    ("int4s", 1007, "{1,2,NULL}", "{}"),
+    ("texts", 1009, r#"{plain,"with \"quotes\"",NULL}"#, "{}"),
+    ("text", 25, "plain text", "größe\tand 🎉 \"quotes\"\n"),
+    ("long", 25, LONG, "short again"),
+    ("time", 1083, "23:59:59.5", "24:00:00"),
+    ("timestamp", 1114, "2024-02-29 12:34:56.789", "infinity"),
+    (
+        "timestamptz",
+        1184,
+        "2024-02-29 12:34:56.789012+00",
+        "2024-02-29 12:34:56+05:45",
+    ),
+    (
+        "uuid",
+        2950,
+        "4bf0e1a5-0000-4000-8000-0123456789ab",
+        "4bf0e1a5-0000-4000-8000-0123456789ab",
+    ),
+    ("varchar", 1043, "Ünï", "\\backslash\\"),
+    // An enum, say: no type that is known.
+    ("other", 99_999, "happy", "sad"),
+];
+
+/// More than any register holds, with something to escape in it.
+const LONG: &str = "Lorem ipsum dolor sit amet, consectetur \"adipiscing\" elit, sed do eiusmod \
+    tempor incididunt ut labore et dolore magna aliqua.\nUt enim ad minim veniam, quis nostrud \
+    exercitation ullamco laboris nisi ut aliquip ex ea commodo consequat: größer, 日本, 🎉.";
+
+const ROWS: usize = 500;
+
+fn columns() -> [ColumnSpec; COLUMNS.len()] {
+    COLUMNS.map(|(name, type_oid, ..)| (name, type_oid))
+}
+
+/// Returns a row, with values that are null now and then.
+fn row(number: usize) -> Vec<Value> {
+    COLUMNS
+        .iter()
+        .enumerate()
+        .map(|(index, (.., first, second))| {
+            let text = if (number + index).is_multiple_of(2) {
+                first
+            } else {
+                second
+            };
+            let is_null = index > 0 && (number + index).is_multiple_of(7);
+            (!is_null).then(|| (*text).to_owned())
+        })
+        .collect()
+}
+
+fn key_only(row: &[Value]) -> Vec<Value> {
+    row.iter()
+        .enumerate()
+        .map(|(index, value)| value.clone().filter(|_| index == 0))
+        .collect()
+}
+
+/// Goes through a stream twice in both codecs. The second time nothing may be allocated.
+fn check(stream: &Stream) {
+    for codec in [Codec::Proto, Codec::Json] {
+        let mut reader = Reader::new(stream);
+        assert_eq!(reader.parse(stream), stream.rows);
+        let mut output = Output::new(Counter::default(), codec);
+        let mut pass = || {
+            let before = COUNT.get();
+            assert_eq!(reader.write(stream, &mut output), stream.rows);
+            output.flush().unwrap();
+            COUNT.get() - before
+        };
+        // The buffers take on their size, and the counter is seen to count.
+        assert!(pass() > 0);
+        assert_eq!(pass(), 0, "allocations in {} rows, {codec:?}", stream.rows);
+    }
+}
+
+/// Takes what is written, so that buffers are emptied as they would be.
+#[derive(Default)]
+struct Counter(usize);
+
+impl std::io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn inserts_allocate_nothing() {
+    let mut stream = Stream::replication(&columns());
+    for number in 0..ROWS {
+        stream.insert(&row(number));
+    }
+    stream.commit();
+    check(&stream);
+}
+
+#[test]
+fn updates_allocate_nothing() {
+    let mut stream = Stream::replication(&columns());
+    for number in 0..ROWS {
+        let (old, new) = (row(number), row(number + 1));
+        // Some values are out of line and did not change: they come from the row before.
+        let toasted = [12, 13, 20];
+        stream.update(
+            Some(&old),
+            &new,
+            if number.is_multiple_of(2) {
+                &toasted
+            } else {
+                &[]
+            },
+        );
+        stream.update(None, &new, &[]);
+    }
+    stream.commit();
+    check(&stream);
+}
+
+#[test]
+fn deletions_allocate_nothing() {
+    let mut stream = Stream::replication(&columns());
+    for number in 0..ROWS {
+        let row = row(number);
+        stream.delete(&row, false);
+        stream.delete(&key_only(&row), true);
+    }
+    stream.commit();
+    check(&stream);
+}
+
+#[test]
+fn rows_of_a_backfill_allocate_nothing() {
+    let mut stream = Stream::query(&columns());
+    for number in 0..ROWS {
+        stream.data_row(&row(number));
+    }
+    check(&stream);
+}
