@@ -41,7 +41,19 @@ impl<'a> Room<'a> {
         self.out.get_mut(..self.at)?.get_mut(at)
     }
 
-    /// Appends the first `length` of these bytes.
+    /// Takes back so many bytes. They stay in place.
+    #[inline(always)]
+    pub(super) fn back(&mut self, count: usize) {
+        self.at -= count;
+    }
+
+    /// Appends so many bytes that are in place already.
+    #[inline(always)]
+    pub(super) fn skip(&mut self, count: usize) {
+        self.at += count;
+    }
+
+    /// Appends the first `length` of these bytes. All of them are put in place.
     #[inline(always)]
     pub(crate) fn push_part<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
         match self.place() {

@@ -103,7 +103,8 @@ impl Plan {
         let mut room = Room::new(out, self.expected.get());
         let written = self.write_members(change, image, source, &mut room);
         room.finish();
-        self.expected.set(out.len() - start + SLACK);
+        let length = out.len() - start;
+        self.expected.set(length + length / 8 + SLACK);
         written
     }
 

@@ -6,7 +6,7 @@ use std::arch::aarch64::{
     vreinterpret_u64_u8, vreinterpretq_u16_u8, vshrn_n_u16,
 };
 
-use super::super::short::{padded, push_part};
+use super::super::short::padded;
 use super::blocks::{self, Seen};
 
 /// The proof that this processor has NEON: there is no other way to a value than [`Neon::detect`].
@@ -29,15 +29,13 @@ impl Neon {
 
 #[target_feature(enable = "neon")]
 fn write(text: &[u8], out: &mut Vec<u8>) {
-    blocks::write::<16>(
+    blocks::write::<16, 4>(
         text,
         out,
         |block| seen(load(block)),
-        |rest, out| {
+        |rest, room| {
             let bytes = padded(rest).to_le_bytes();
-            push_part(&bytes, rest.len(), out);
-            // The zeros behind the end count as in need of an escape, so `plain` is no more than
-            // the length.
+            room.push_part(&bytes, rest.len());
             seen(load(&bytes))
         },
     );
@@ -52,9 +50,8 @@ fn seen(vector: uint8x16_t) -> Seen {
     let special = vorrq_u8(vorrq_u8(controls, quotes), backslashes);
     // There is no instruction for one bit of each lane; this one keeps four.
     let nibbles = vshrn_n_u16::<4>(vreinterpretq_u16_u8(special));
-    let nibbles = vget_lane_u64::<0>(vreinterpret_u64_u8(nibbles));
     Seen {
-        plain: (nibbles.trailing_zeros() / 4) as usize,
+        special: vget_lane_u64::<0>(vreinterpret_u64_u8(nibbles)),
         beyond_ascii: vmaxvq_u8(vector) >= 0x80,
     }
 }

@@ -1,59 +1,112 @@
 //! The loop that the implementations with special instructions share.
 
-use super::scalar::write_escape;
+use super::super::room::Room;
+use super::scalar::{self, escape_of};
 
 /// What an implementation has seen in a block of bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Seen {
-    /// How many bytes from the start stand for themselves; all of them if none needs an escape.
-    pub(super) plain: usize,
+    /// The bytes that need an escape, the first in the lowest bits. How many bits each has is the
+    /// implementation's choice; all of them are set or none.
+    pub(super) special: u64,
     /// Whether a byte is not ASCII. It may lie behind one that needs an escape.
     pub(super) beyond_ascii: bool,
 }
 
 /// Appends a JSON string.
 ///
-/// `look` sees to whole blocks, which are copied here. `finish` appends less than a block, or a
-/// part of it that ends behind the first byte that needs an escape.
+/// `look` sees to whole blocks, which are copied here. `finish` appends less than a block, and may
+/// count what is behind its end as in need of an escape. `BITS` is how many bits a byte has in
+/// [`Seen::special`].
 ///
 /// Each is inlined, so that all of it is compiled for the instructions of the caller.
 #[inline(always)]
-pub(super) fn write<const N: usize>(
+pub(super) fn write<const N: usize, const BITS: u32>(
     text: &[u8],
     out: &mut Vec<u8>,
     look: impl Fn(&[u8; N]) -> Seen,
-    finish: impl Fn(&[u8], &mut Vec<u8>) -> Seen,
+    finish: impl Fn(&[u8], &mut Room<'_>) -> Seen,
 ) {
     let string = out.len();
-    // Room for the quotes, and for what is copied beyond the end of the text.
-    out.reserve(text.len() + N + 2);
-    out.push(b'"');
+    // With some for escapes, and for what is written beyond the end.
+    let mut room = Room::new(out, text.len() + text.len() / 8 + N);
+    room.push(b"\"");
     let mut beyond_ascii = false;
     let mut rest = text;
     while !rest.is_empty() {
-        let start = out.len();
-        let length = rest.len().min(N);
-        let seen = match rest.first_chunk::<N>() {
+        let (seen, written) = match rest.first_chunk::<N>() {
             Some(block) => {
-                out.extend_from_slice(block);
-                look(block)
+                room.push(block);
+                (look(block), N)
             }
-            None => finish(rest, out),
+            None => (finish(rest, &mut room), rest.len()),
         };
         beyond_ascii |= seen.beyond_ascii;
-        if seen.plain >= length {
-            rest = rest.get(length..).unwrap_or_default();
+        if seen.special != 0 && rest.len() >= 2 * N {
+            room.back(written);
+            escape_all::<N, BITS>(rest, seen.special, &mut room);
+            rest = rest.get(written..).unwrap_or_default();
             continue;
         }
-        out.truncate(start + seen.plain);
-        let Some((byte, after)) = rest.get(seen.plain..).and_then(<[u8]>::split_first) else {
-            break;
+        // Where less than another block follows, one escape at a time.
+        let plain = (seen.special.trailing_zeros() / BITS) as usize;
+        rest = if plain < written {
+            room.back(written - plain);
+            escape(rest, plain, &mut room);
+            rest.get(plain + 1..).unwrap_or_default()
+        } else {
+            rest.get(written..).unwrap_or_default()
         };
-        write_escape(*byte, out);
-        rest = after;
     }
-    out.push(b'"');
+    room.push(b"\"");
+    room.finish();
     if beyond_ascii {
         super::ensure_utf8(text, string, out);
+    }
+}
+
+/// Appends the first block of a text of two or more, whose bytes are there already.
+#[inline(always)]
+fn escape_all<const N: usize, const BITS: u32>(text: &[u8], special: u64, room: &mut Room<'_>) {
+    let mut special = special;
+    // What comes before this place is done; from here on the bytes of the text are in place.
+    let mut from = 0;
+    while special != 0 {
+        let at = special.trailing_zeros() / BITS;
+        special &= !(((1 << BITS) - 1) << (at * BITS));
+        let at = at as usize;
+        room.skip(at - from);
+        escape(text, at, room);
+        from = at + 1;
+        if let Some(ahead) = text.get(from..).and_then(<[u8]>::first_chunk::<N>) {
+            room.push_part(ahead, 0);
+        }
+    }
+    room.skip(N - from);
+}
+
+/// Returns how many bytes from the start stand for themselves.
+#[inline(always)]
+pub(super) fn plain_run<const N: usize, const BITS: u32>(
+    bytes: &[u8],
+    special: impl Fn(&[u8; N]) -> u64,
+) -> usize {
+    let mut at = 0;
+    while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk::<N>) {
+        let special = special(block);
+        if special != 0 {
+            return at + (special.trailing_zeros() / BITS) as usize;
+        }
+        at += N;
+    }
+    at + scalar::plain_run(bytes.get(at..).unwrap_or_default())
+}
+
+/// Appends the escape of a byte of the text.
+#[inline(always)]
+fn escape(text: &[u8], at: usize, room: &mut Room<'_>) {
+    let escape = text.get(at).and_then(|byte| escape_of(*byte));
+    if let Some(escape @ [.., length]) = escape {
+        room.push_part(escape, usize::from(*length));
     }
 }

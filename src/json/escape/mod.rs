@@ -17,8 +17,6 @@ mod x86_64;
 
 use std::sync::OnceLock;
 
-pub(super) use scalar::plain_run;
-
 /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD.
 #[inline]
 pub fn write_string(text: impl AsRef<[u8]>, out: &mut Vec<u8>) {
@@ -29,6 +27,19 @@ pub fn write_string(text: impl AsRef<[u8]>, out: &mut Vec<u8>) {
 #[inline]
 pub fn write_str(text: &str, out: &mut Vec<u8>) {
     write_string(text, out);
+}
+
+/// Returns how many bytes from the start stand for themselves in a JSON string.
+#[inline]
+pub(super) fn plain_run(bytes: &[u8]) -> usize {
+    // Most runs end soon: by a quote.
+    let Some((first, rest)) = bytes.split_first_chunk::<16>() else {
+        return scalar::plain_run(bytes);
+    };
+    match scalar::plain_run(first) {
+        16 => 16 + Escaper::best().plain_run(rest),
+        run => run,
+    }
 }
 
 /// One implementation of the writing of strings.
@@ -87,6 +98,15 @@ impl Escaper {
             Implementation::X86(level) => level.write(text, out),
             #[cfg(target_arch = "aarch64")]
             Implementation::Neon(neon) => neon.write(text, out),
+        }
+    }
+
+    #[inline]
+    fn plain_run(self, bytes: &[u8]) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Implementation::X86(level) => level.plain_run(bytes),
+            _ => scalar::plain_run(bytes),
         }
     }
 

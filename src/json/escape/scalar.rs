@@ -61,10 +61,16 @@ pub(super) fn write_contents(text: &[u8], out: &mut Vec<u8>) {
 
 /// Appends the escape of a byte that needs one.
 #[inline]
-pub(super) fn write_escape(byte: u8, out: &mut Vec<u8>) {
-    if let Some(escape @ [.., length]) = ESCAPES.get(usize::from(byte)) {
+fn write_escape(byte: u8, out: &mut Vec<u8>) {
+    if let Some(escape @ [.., length]) = escape_of(byte) {
         push_part(escape, usize::from(*length), out);
     }
+}
+
+/// Returns the escape of a byte that needs one, and in its last place how long it is.
+#[inline(always)]
+pub(super) fn escape_of(byte: u8) -> Option<&'static [u8; 8]> {
+    ESCAPES.get(usize::from(byte))
 }
 
 /// Returns whether a byte stands for itself.
@@ -75,7 +81,7 @@ fn is_plain(byte: u8) -> bool {
 
 /// Returns how many bytes from the start stand for themselves.
 #[inline]
-pub(in crate::json) fn plain_run(bytes: &[u8]) -> usize {
+pub(super) fn plain_run(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let special = special_bytes(u64::from_le_bytes(*word));

@@ -75,7 +75,10 @@ fn check(text: &[u8]) {
     };
     let expected = written(Escaper(Implementation::Scalar));
     let is_plain = text.is_ascii() && expected.len() == "before".len() + text.len() + 2;
+    let run = scalar::plain_run(text);
+    assert_eq!(plain_run(text), run);
     for escaper in Escaper::all() {
+        assert_eq!(escaper.plain_run(text), run, "{}", escaper.name());
         let mut place = [0; QUOTED];
         if escaper.quote(text, &mut place) {
             assert_eq!(place[..text.len() + 2], expected["before".len()..]);

@@ -9,7 +9,8 @@ use std::arch::x86_64::{
     _mm512_movepi8_mask, _mm512_set1_epi8, _mm512_storeu_si512,
 };
 
-use super::super::short::{padded, push_part};
+use super::super::room::Room;
+use super::super::short::padded;
 use super::QUOTED;
 use super::blocks::{self, Seen};
 
@@ -81,6 +82,28 @@ impl Level {
             Instructions::Sse2 | Instructions::Avx2 => unsafe { quote_sse2(text, place) },
         }
     }
+
+    /// Returns how many bytes from the start stand for themselves.
+    #[inline]
+    pub(super) fn plain_run(self, bytes: &[u8]) -> usize {
+        match self.0 {
+            // SAFETY: `detect` has seen AVX-512 F and BW, BMI1 and BMI2, and nothing else makes
+            // this value.
+            Instructions::Avx512 => unsafe { plain_run_avx512(bytes) },
+            // SAFETY: every processor of this architecture has SSE2.
+            Instructions::Sse2 | Instructions::Avx2 => unsafe { plain_run_sse2(bytes) },
+        }
+    }
+}
+
+#[target_feature(enable = "sse2")]
+fn plain_run_sse2(bytes: &[u8]) -> usize {
+    blocks::plain_run::<16, 1>(bytes, |block| seen_of_16(load_128(block)).special)
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2")]
+fn plain_run_avx512(bytes: &[u8]) -> usize {
+    blocks::plain_run::<64, 1>(bytes, |block| special_of_64(load_512(block)))
 }
 
 /// A string of at most 32 bytes: one register, or two that overlap.
@@ -95,7 +118,8 @@ fn quote_sse2(text: &[u8], place: &mut [u8; QUOTED]) -> bool {
         if let Some(place) = place.first_chunk_mut() {
             *place = quoted.to_le_bytes();
         }
-        return seen.plain >= length && !seen.beyond_ascii;
+        let in_text = (1 << length) - 1;
+        return seen.special & in_text == 0 && !seen.beyond_ascii;
     }
     let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>()) else {
         return false;
@@ -116,7 +140,7 @@ fn quote_sse2(text: &[u8], place: &mut [u8; QUOTED]) -> bool {
         }
     }
     let (first, last) = (seen_of_16(load_128(first)), seen_of_16(load_128(last)));
-    first.plain + last.plain == 32 && !(first.beyond_ascii | last.beyond_ascii)
+    first.special | last.special == 0 && !(first.beyond_ascii | last.beyond_ascii)
 }
 
 /// A string of at most 62 bytes: with its quotes it is one register.
@@ -133,37 +157,35 @@ fn quote_avx512(text: &[u8], place: &mut [u8; QUOTED]) -> bool {
 
 #[target_feature(enable = "sse2")]
 fn write_sse2(text: &[u8], out: &mut Vec<u8>) {
-    blocks::write::<16>(
+    blocks::write::<16, 1>(
         text,
         out,
         |block| seen_of_16(load_128(block)),
-        |rest, out| finish(rest, out),
+        |rest, room| finish(rest, room),
     );
 }
 
 #[target_feature(enable = "avx2,bmi1")]
 fn write_avx2(text: &[u8], out: &mut Vec<u8>) {
-    blocks::write::<32>(
+    blocks::write::<32, 1>(
         text,
         out,
         |block| seen_of_32(load_256(block)),
-        |rest, out| finish(rest, out),
+        |rest, room| finish(rest, room),
     );
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2")]
 fn write_avx512(text: &[u8], out: &mut Vec<u8>) {
-    blocks::write::<64>(
+    blocks::write::<64, 1>(
         text,
         out,
         |block| seen_of_64(load_512(block)),
-        |rest, out| {
+        |rest, room| {
             let vector = load_part(rest);
             let mut bytes = [0; 64];
             store_512(vector, &mut bytes);
-            push_part(&bytes, rest.len(), out);
-            // The zeros behind the end count as in need of an escape, so `plain` is no more than
-            // the length.
+            room.push_part(&bytes, rest.len());
             seen_of_64(vector)
         },
     );
@@ -172,27 +194,21 @@ fn write_avx512(text: &[u8], out: &mut Vec<u8>) {
 /// Appends less than 32 bytes.
 #[inline]
 #[target_feature(enable = "sse2")]
-fn finish(rest: &[u8], out: &mut Vec<u8>) -> Seen {
+fn finish(rest: &[u8], room: &mut Room<'_>) -> Seen {
     let length = rest.len();
-    let start = out.len();
     if let (Some(first), Some(last)) = (rest.first_chunk::<16>(), rest.last_chunk::<16>()) {
         // Two registers that overlap.
-        out.extend_from_slice(first);
-        out.truncate(start + length - 16);
-        out.extend_from_slice(last);
+        let behind = length - 16;
+        room.push_part(first, behind);
+        room.push(last);
         let (first, last) = (seen_of_16(load_128(first)), seen_of_16(load_128(last)));
-        let plain = match first.plain {
-            16 => length - 16 + last.plain,
-            plain => plain,
-        };
         return Seen {
-            plain,
+            special: first.special | last.special << behind,
             beyond_ascii: first.beyond_ascii | last.beyond_ascii,
         };
     }
     let bytes = padded(rest).to_le_bytes();
-    push_part(&bytes, length, out);
-    // The zeros behind the end count as in need of an escape, so `plain` is no more than the length.
+    room.push_part(&bytes, length);
     seen_of_16(load_128(&bytes))
 }
 
@@ -203,10 +219,8 @@ fn seen_of_16(vector: __m128i) -> Seen {
     let quotes = _mm_cmpeq_epi8(vector, _mm_set1_epi8(QUOTE));
     let backslashes = _mm_cmpeq_epi8(vector, _mm_set1_epi8(BACKSLASH));
     let special = _mm_or_si128(_mm_or_si128(controls, quotes), backslashes);
-    // The bit behind those of the lanes ends the count where none of them is set.
-    let special = _mm_movemask_epi8(special) | 1 << 16;
     Seen {
-        plain: special.trailing_zeros() as usize,
+        special: u64::from(_mm_movemask_epi8(special).cast_unsigned()),
         beyond_ascii: _mm_movemask_epi8(vector) != 0,
     }
 }
@@ -222,7 +236,7 @@ fn seen_of_32(vector: __m256i) -> Seen {
     let backslashes = _mm256_cmpeq_epi8(vector, _mm256_set1_epi8(BACKSLASH));
     let special = _mm256_or_si256(_mm256_or_si256(controls, quotes), backslashes);
     Seen {
-        plain: _mm256_movemask_epi8(special).trailing_zeros() as usize,
+        special: u64::from(_mm256_movemask_epi8(special).cast_unsigned()),
         beyond_ascii: _mm256_movemask_epi8(vector) != 0,
     }
 }
@@ -231,7 +245,7 @@ fn seen_of_32(vector: __m256i) -> Seen {
 #[target_feature(enable = "avx512f,avx512bw,bmi1")]
 fn seen_of_64(vector: __m512i) -> Seen {
     Seen {
-        plain: special_of_64(vector).trailing_zeros() as usize,
+        special: special_of_64(vector),
         beyond_ascii: _mm512_movepi8_mask(vector) != 0,
     }
 }
