@@ -35,7 +35,7 @@ impl std::error::Error for MalformedJson {}
 ///
 /// Fails if the text is not exactly one value; what was appended by then is of no use.
 pub fn compact(text: &[u8], out: &mut Vec<u8>) -> Result<(), MalformedJson> {
-    match std::str::from_utf8(text) {
+    match simdutf8::basic::from_utf8(text) {
         Ok(text) => Compactor {
             text: text.as_bytes(),
             at: 0,

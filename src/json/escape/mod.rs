@@ -130,7 +130,7 @@ pub(super) const QUOTED: usize = 64;
 #[cold]
 #[inline(never)]
 fn ensure_utf8(text: &[u8], start: usize, out: &mut Vec<u8>) {
-    if std::str::from_utf8(text).is_ok() {
+    if simdutf8::basic::from_utf8(text).is_ok() {
         return;
     }
     out.truncate(start);
