@@ -17,6 +17,8 @@ mod x86_64;
 
 use std::sync::OnceLock;
 
+use super::short::push_part;
+
 /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD.
 #[inline]
 pub fn write_string(text: impl AsRef<[u8]>, out: &mut Vec<u8>) {
@@ -92,6 +94,11 @@ impl Escaper {
     /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD.
     #[inline]
     pub fn write(self, text: &[u8], out: &mut Vec<u8>) {
+        let mut place = [0; QUOTED];
+        if self.quote(text, &mut place) {
+            push_part(&place, text.len() + 2, out);
+            return;
+        }
         match self.0 {
             Implementation::Scalar => scalar::write(text, out),
             #[cfg(target_arch = "x86_64")]
