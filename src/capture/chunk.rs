@@ -3,49 +3,22 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use protocol::{DataRow, Oid, RowDescription, TupleData};
 use tracing::{debug, info, warn};
 
-use super::engine::{Engine, Following, internal};
+use super::engine::{Engine, Following};
 use super::fence::Checkpoints;
+use super::rows::{ChunkPlan, Progress, unknown};
 use super::sink::Sink;
 use super::state::{Mode, Scanned};
 use super::table::{LastChunk, Scan, Table};
 use super::waiting::Patience;
 use crate::backfill::{ChunkEnd, ChunkQuery, ChunkReader, ChunkStart, RowStep, View, Window};
-use crate::catalog::{Generated, measure_pages};
-use crate::client::FieldInfo;
+use crate::catalog::measure_pages;
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{
-    Change, Image, MetaTemplate, Plan, PlanColumn, PlanOptions, RecordArena, RowKey, Source,
-};
-use crate::value::{KeyCodec, TypeRegistry};
+use crate::record::RecordArena;
 
 /// SQLSTATE query_canceled: the statement timeout, or somebody's pg_cancel_backend.
 const QUERY_CANCELED: &str = "57014";
-
-/// How the rows of a chunk are written, and their keys read.
-struct ChunkPlan {
-    plan: Plan,
-    /// The key columns as places in the rows.
-    key: Vec<(usize, KeyCodec)>,
-    helper_columns: usize,
-}
-
-/// What is known of a chunk while its rows arrive.
-#[derive(Default)]
-struct Progress {
-    /// Rows that were emitted.
-    emitted: u64,
-    /// Rows of the table that the chunk has come past.
-    scanned: u64,
-    /// The key of the last row.
-    last: RowKey,
-    has_last: bool,
-    key: RowKey,
-    /// All keys, where only their equality can be told and changes are judged by it.
-    keys: Option<HashSet<RowKey>>,
-}
 
 impl<S: Sink> Engine<S> {
     /// Reads a chunk of a table and follows the stream past it.
@@ -188,18 +161,14 @@ impl<S: Sink> Engine<S> {
                 RowStep::Description(description) => {
                     let table = self.tables.get(index).ok_or_else(unknown)?;
                     let tag = self.config.source_tag.as_deref();
-                    plan = Some(ChunkPlan {
-                        plan: make_plan(
-                            table,
-                            &description,
-                            query.helper_columns,
-                            tag,
-                            &self.types,
-                            &self.plan_options,
-                        )?,
-                        key: key_places(table, &description, query.helper_columns)?,
-                        helper_columns: query.helper_columns,
-                    });
+                    plan = Some(ChunkPlan::new(
+                        table,
+                        &description,
+                        query.helper_columns,
+                        tag,
+                        &self.types,
+                        &self.plan_options,
+                    )?);
                 }
                 RowStep::Row(row) => {
                     let table = self.tables.get_mut(index).ok_or_else(unknown)?;
@@ -283,172 +252,6 @@ impl<S: Sink> Engine<S> {
     }
 }
 
-impl ChunkPlan {
-    #[inline]
-    fn emit<S: Sink>(
-        &self,
-        row: &DataRow<'_>,
-        table: &Table,
-        arena: &RecordArena,
-        progress: &mut Progress,
-        sink: &mut S,
-        start: &ChunkStart,
-    ) -> Result<()> {
-        let oid = table.info.as_ref().map_or(Oid::from(0), |info| info.oid);
-        let change = Change::from_row(oid, row, arena);
-        let Some(image) = change.new else {
-            return Err(unknown());
-        };
-        let Some(scan) = &table.scan else {
-            return Err(unknown());
-        };
-        progress.scanned += 1;
-        if !self.key.is_empty() {
-            let known = progress.key.read(&image, &self.key).map_err(|error| {
-                error.context(format!("a backfilled row of table \"{}\"", table.id))
-            })?;
-            if !known {
-                return Err(unknown());
-            }
-            let before = if progress.has_last {
-                Some(&progress.last)
-            } else {
-                scan.position.as_ref()
-            };
-            if scan.comparable
-                && table.state.mode == Mode::Backfill
-                && before.is_some_and(|before| progress.key.compare(before).is_lt())
-            {
-                return Err(Error::new(
-                    ErrorKind::Internal,
-                    format!(
-                        "rows of table \"{}\" do not come in the order of their keys: use the \
-                         backfill mode \"Normal\" for its binding",
-                        table.id
-                    ),
-                ));
-            }
-            std::mem::swap(&mut progress.last, &mut progress.key);
-            progress.has_last = true;
-            if let Some(keys) = &mut progress.keys {
-                keys.insert(progress.last.clone());
-            }
-        }
-        if self.helper_columns > 0 {
-            // The helper columns count the rows that the server has come past, also those that it
-            // kept to itself, and tell who wrote the row.
-            progress.scanned = helper(&image, 0)?;
-            if !is_new_enough(helper(&image, 1)?, scan.table.min_xid, &start.view) {
-                return Ok(());
-            }
-        }
-        sink.begin_document(table.binding);
-        let source = Source::Backfill {
-            row: table.state.backfilled + progress.emitted,
-        };
-        self.plan
-            .write(&change, source, sink.buffer())
-            .map_err(|error| {
-                error.context(format!("a backfilled row of table \"{}\"", table.id))
-            })?;
-        progress.emitted += 1;
-        sink.end_document()
-    }
-}
-
-/// Reads a number that the chunk's query has added to the row.
-fn helper(image: &Image<'_>, index: usize) -> Result<u64> {
-    let text = match image.get(index) {
-        TupleData::Text(text) => std::str::from_utf8(text).ok(),
-        _ => None,
-    };
-    text.and_then(|text| text.parse().ok()).ok_or_else(|| {
-        Error::new(
-            ErrorKind::Protocol,
-            "a helper column of a chunk is not a number",
-        )
-    })
-}
-
-/// Whether a row was written by the transaction that is asked for or a later one. The server has
-/// decided that for all rows but the last of a chunk, which comes in any case.
-fn is_new_enough(xmin: u64, min_xid: Option<u32>, view: &View) -> bool {
-    let Some(min_xid) = min_xid else { return true };
-    let Ok(xmin) = u32::try_from(xmin) else {
-        return false;
-    };
-    let not_before = |a: u32, b: u32| a.wrapping_sub(b) < 1 << 31;
-    let not_future = match view {
-        View::Snapshot(snapshot) => not_before(snapshot.next_xid(), xmin),
-        View::Replayed { .. } => true,
-    };
-    xmin >= 3 && not_before(xmin, min_xid) && not_future
-}
-
-fn make_plan(
-    table: &Table,
-    description: &RowDescription<'_>,
-    helper_columns: usize,
-    tag: Option<&str>,
-    types: &TypeRegistry,
-    options: &PlanOptions,
-) -> Result<Plan> {
-    let info = table.info.as_ref().ok_or_else(unknown)?;
-    let own_key = info.primary_key.as_ref().or(info.fallback_key.as_ref());
-    let columns: Vec<_> = FieldInfo::list(description)
-        .into_iter()
-        .enumerate()
-        .skip(helper_columns)
-        .filter(|(_, field)| {
-            info.column(&field.name)
-                .is_none_or(|column| column.generated == Generated::No)
-        })
-        .map(|(index, field)| PlanColumn {
-            is_key: own_key.is_some_and(|key| key.contains(&field.name)),
-            name: field.name,
-            type_oid: field.type_oid,
-            index,
-        })
-        .collect();
-    let meta = MetaTemplate::new(&info.id.schema, &info.id.name, tag, table.transaction_ids);
-    Ok(Plan::new(&columns, meta, types, options))
-}
-
-/// Finds the key columns in the rows of a chunk.
-fn key_places(
-    table: &Table,
-    description: &RowDescription<'_>,
-    helper_columns: usize,
-) -> Result<Vec<(usize, KeyCodec)>> {
-    let Some(scan) = &table.scan else {
-        return Err(unknown());
-    };
-    let fields = FieldInfo::list(description);
-    let mut places = Vec::new();
-    for ((name, _), codec) in scan.table.key_columns.iter().zip(&scan.codecs) {
-        let place = fields
-            .iter()
-            .skip(helper_columns)
-            .position(|field| field.name == *name);
-        let place = place.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Prerequisite,
-                format!(
-                    "column \"{name}\" of table \"{}\", by which it is backfilled, is not there any \
-                     more, or the user has no right to read it",
-                    table.id
-                ),
-            )
-        })?;
-        places.push((place + helper_columns, codec.clone()));
-    }
-    Ok(places)
-}
-
 fn failed(table: &Table, error: Error) -> Error {
     error.context(format!("the backfill of table \"{}\" failed", table.id))
-}
-
-fn unknown() -> Error {
-    internal("a table is scanned that is not known")
 }

@@ -16,6 +16,7 @@
 mod acknowledge;
 mod checkpoint;
 mod chunk;
+mod columns;
 mod engine;
 mod fence;
 mod follow;
@@ -23,6 +24,7 @@ mod housekeeping;
 mod lookup;
 mod relations;
 mod reused;
+mod rows;
 mod schemas;
 mod sink;
 mod start;

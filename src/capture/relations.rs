@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use protocol::{Oid, RelationMessage, ReplicaIdentity};
 use tracing::warn;
 
+use super::columns::captured_columns;
 use super::table::Table;
-use crate::catalog::{Generated, TableId, TableInfo, UniqueIndex};
-use crate::record::{MetaTemplate, Plan, PlanColumn, PlanOptions};
+use crate::catalog::{TableId, TableInfo, UniqueIndex};
+use crate::record::{MetaTemplate, Plan, PlanOptions};
 use crate::value::{KeyCodec, TypeRegistry};
 
 /// A relation as the stream has described it last.
@@ -168,24 +169,11 @@ impl Relation {
         tag: Option<&str>,
     ) -> RelationPlan {
         let info = table.info.as_deref();
-        let own_key =
-            info.and_then(|info| info.primary_key.as_ref().or(info.fallback_key.as_ref()));
-        let generated = |name: &str| {
-            info.and_then(|info| info.column(name))
-                .is_some_and(|column| column.generated != Generated::No)
-        };
-        let columns: Vec<_> = self
-            .columns
-            .iter()
-            .enumerate()
-            .filter(|(_, column)| !generated(&column.name))
-            .map(|(index, column)| PlanColumn {
-                name: column.name.clone(),
-                type_oid: column.type_oid,
-                index,
-                is_key: own_key.is_some_and(|key| key.contains(&column.name)),
-            })
-            .collect();
+        let described = self.columns.iter().enumerate();
+        let columns = captured_columns(
+            info,
+            described.map(|(index, column)| (index, column.name.as_str(), column.type_oid)),
+        );
         let place = |name: &String| self.columns.iter().position(|column| column.name == *name);
         let scan_key = table.state.key_columns.as_ref().and_then(|names| {
             names

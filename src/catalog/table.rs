@@ -176,6 +176,12 @@ impl TableInfo {
         self.columns.iter().find(|column| column.name == name)
     }
 
+    /// Returns the columns of the table's own key: the primary key, or the unique index that stands in
+    /// for one.
+    pub fn own_key(&self) -> Option<&[String]> {
+        self.primary_key.as_deref().or(self.fallback_key.as_deref())
+    }
+
     /// Returns what to put behind FROM to read what is replicated under this table's name: without
     /// the tables that inherit from it, whose changes come under their own names, but with its
     /// partitions.

@@ -260,8 +260,7 @@ impl Table {
                 mode = self.resource.mode.as_str(),
                 "backfill triggered"
             );
-            let database_key = table.primary_key.as_ref().or(table.fallback_key.as_ref());
-            if let (Some(key), Some(database_key)) = (&key, database_key)
+            if let (Some(key), Some(database_key)) = (&key, table.own_key())
                 && key != database_key
             {
                 info!(stream = %self.id, backfillKey = ?key, databaseKey = ?database_key,
@@ -400,11 +399,7 @@ impl Scan {
 /// Whether the reference takes the order of a table's keys for predictable: it judges the key of the
 /// table, where it has one, not the one that is used.
 fn is_predictable(table: &TableInfo, key: Option<&[String]>, types: &TypeRegistry) -> bool {
-    let own = table
-        .primary_key
-        .as_deref()
-        .or(table.fallback_key.as_deref());
-    let Some(columns) = own.or(key) else {
+    let Some(columns) = table.own_key().or(key) else {
         return false;
     };
     columns.iter().all(|name| {
