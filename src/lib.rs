@@ -24,9 +24,9 @@
 //! | `protocol` (a crate) | the wire protocol without I/O: frames, authentication, sessions, pgoutput |
 //! | [`cli`] | the command line; the Flow service is what it does without arguments |
 //! | [`capture`] | bindings, state, the joining of backfill and stream, checkpoints |
+//! | [`schema`], [`catalog`] | collection schemas; what the database holds, of which they are made |
 //! | [`replication`], [`backfill`] | reading the stream; reading chunks and what they contain |
 //! | [`record`], [`value`], [`json`] | from wire bytes to documents and row keys; no policy |
-//! | [`catalog`], [`schema`] | what the database holds; collection schemas made of that |
 //! | [`client`], [`net`] | queries and replication commands; sockets and TLS |
 //! | [`flow`], [`config`] | the capture protocol's messages and codecs; configuration |
 //!
