@@ -126,39 +126,29 @@ impl ConnectConfig {
 
     async fn connect_host(&self, host: &HostPort, purpose: Purpose) -> Result<Connection> {
         use SslMode::{Allow, Disable, Prefer, Require, VerifyCa, VerifyFull};
-        match self.sslmode {
-            Disable => self.attempt(host, purpose, Tls::Never).await,
-            Allow => match self.attempt(host, purpose, Tls::Never).await {
-                Err(error) if refused_by_access_rules(&error) => {
-                    debug!(%host, "refused without TLS, trying with it");
-                    self.attempt(host, purpose, Tls::Must(Verify::Nothing))
-                        .await
-                }
-                other => other,
-            },
-            Prefer => match self.attempt(host, purpose, Tls::May).await {
-                Err(error) if refused_by_access_rules(&error) || tls_failed(&error) => {
-                    debug!(%host, "refused with TLS, trying without it");
-                    self.attempt(host, purpose, Tls::Never).await
-                }
-                other => other,
-            },
-            Require => {
-                self.attempt(host, purpose, Tls::Must(Verify::Nothing))
-                    .await
+        let (first, second) = match self.sslmode {
+            Disable => (Tls::Never, None),
+            Allow => (Tls::Never, Some(Tls::Must(Verify::Nothing))),
+            Prefer => (Tls::May, Some(Tls::Never)),
+            Require => (Tls::Must(Verify::Nothing), None),
+            VerifyCa => (Tls::Must(Verify::Authority), None),
+            VerifyFull => (Tls::Must(Verify::AuthorityAndName), None),
+        };
+        match (self.attempt(host, purpose, first).await, second) {
+            (Err(failure), Some(second)) if failure.is_about_tls() => {
+                debug!(%host, ?first, ?second, "trying again with another use of TLS");
+                Ok(self.attempt(host, purpose, second).await?)
             }
-            VerifyCa => {
-                self.attempt(host, purpose, Tls::Must(Verify::Authority))
-                    .await
-            }
-            VerifyFull => {
-                self.attempt(host, purpose, Tls::Must(Verify::AuthorityAndName))
-                    .await
-            }
+            (result, _) => Ok(result?),
         }
     }
 
-    async fn attempt(&self, host: &HostPort, purpose: Purpose, tls: Tls) -> Result<Connection> {
+    async fn attempt(
+        &self,
+        host: &HostPort,
+        purpose: Purpose,
+        tls: Tls,
+    ) -> Result<Connection, Failure> {
         let socket = open_socket(host).await?;
         let session = Session::new(self.session_config(purpose, tls)?).map_err(|error| {
             Error::new(
@@ -237,7 +227,7 @@ impl ConnectConfig {
         mut connection: Connection,
         host: &HostPort,
         tls: Tls,
-    ) -> Result<Connection> {
+    ) -> Result<Connection, Failure> {
         let accepted = match connection.event().await? {
             Event::TlsAccepted => true,
             Event::TlsRefused => false,
@@ -246,9 +236,10 @@ impl ConnectConfig {
                     ErrorKind::Connection,
                     format!("{host} answered the request for TLS with an error"),
                 )
-                .with_source(report.into_owned()));
+                .with_source(report.into_owned())
+                .into());
             }
-            _ => return Err(unexpected(host)),
+            _ => return Err(unexpected(host).into()),
         };
         if !accepted {
             if matches!(tls, Tls::Must(_)) {
@@ -259,7 +250,8 @@ impl ConnectConfig {
                          the server, or set advanced.sslmode to \"disable\"",
                         self.sslmode.as_str()
                     ),
-                ));
+                )
+                .into());
             }
             connection.session().handle_tls_declined().map_err(broken)?;
             return Ok(connection);
@@ -269,7 +261,8 @@ impl ConnectConfig {
             return Err(Error::new(
                 ErrorKind::Protocol,
                 format!("{host} sent unencrypted bytes after it had agreed to TLS"),
-            ));
+            )
+            .into());
         }
         let verify = match tls {
             Tls::Must(verify) => verify,
@@ -277,7 +270,7 @@ impl ConnectConfig {
         };
         let (stream, mut session) = connection.into_parts();
         let Stream::Plain(socket) = stream else {
-            return Err(unexpected(host));
+            return Err(unexpected(host).into());
         };
         let name = ServerName::try_from(host.host.clone()).map_err(|error| {
             Error::new(
@@ -298,7 +291,8 @@ impl ConnectConfig {
                 } else {
                     ErrorKind::Configuration
                 };
-                Error::new(kind, format!("{TLS_FAILED} {host} failed")).with_source(error)
+                let message = format!("the TLS handshake with {host} failed");
+                Failure::Handshake(Error::new(kind, message).with_source(error))
             })?;
         session.handle_tls_established(None).map_err(broken)?;
         Ok(Connection::new(Stream::Tls(Box::new(stream)), session))
@@ -359,14 +353,37 @@ enum Tls {
     Must(Verify),
 }
 
-const TLS_FAILED: &str = "the TLS handshake with";
-
-fn tls_failed(error: &Error) -> bool {
-    error.kind() == ErrorKind::Protocol && error.to_string().starts_with(TLS_FAILED)
+/// Why an attempt has failed, as far as another kind of attempt is worth it.
+enum Failure {
+    /// There was no agreement about TLS.
+    Handshake(Error),
+    /// Anything else.
+    Other(Error),
 }
 
-fn refused_by_access_rules(error: &Error) -> bool {
-    error.sqlstate() == Some(INVALID_AUTHORIZATION)
+impl Failure {
+    /// Returns whether the server may take the connection with TLS if it did not without, or the
+    /// other way round.
+    fn is_about_tls(&self) -> bool {
+        match self {
+            Self::Handshake(_) => true,
+            Self::Other(error) => error.sqlstate() == Some(INVALID_AUTHORIZATION),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Handshake(error) | Failure::Other(error) => error,
+        }
+    }
 }
 
 fn unexpected(host: &HostPort) -> Error {
