@@ -5,7 +5,7 @@ use protocol::{
 };
 
 use super::{ChunkQuery, View};
-use crate::client::{Client, log_notice, server_error};
+use crate::client::{Client, log_notice, server_error, unsendable};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the first statement of a chunk's transaction tells.
@@ -283,8 +283,4 @@ fn parse_lsn(text: Option<&str>) -> Result<Lsn> {
             "the server did not tell a position of its log",
         )
     })
-}
-
-fn unsendable(error: protocol::ProtocolError) -> Error {
-    Error::new(ErrorKind::Internal, "a chunk's query cannot be sent").with_source(error)
 }

@@ -10,7 +10,7 @@ use super::acknowledge::Acknowledgements;
 use super::fence::Checkpoints;
 use super::follow::Follower;
 use super::housekeeping::Housekeeping;
-use super::schemas::SentSchemas;
+use super::schemas::{SentSchemas, schema_options};
 use super::sink::Sink;
 use super::start::{Binding, Task, check, current_position, reconcile, start_position};
 use super::state::{self, Mode, TableState};
@@ -23,7 +23,7 @@ use crate::logging;
 use crate::net::{ConnectConfig, Purpose};
 use crate::record::{PlanOptions, RecordArena};
 use crate::replication::{ReplicationStream, SLOT_PATIENCE, StreamOptions, is_in_use};
-use crate::value::{TypeRegistry, ValueOptions};
+use crate::value::TypeRegistry;
 
 /// How long a graceful end waits for the acknowledgement of the last checkpoints, so that the server
 /// can be told of them.
@@ -126,12 +126,7 @@ impl<S: Sink> Engine<S> {
             mut state,
             stop_when_caught_up,
         } = task;
-        let options = ValueOptions {
-            date_as_date: config.flags.date_as_date,
-            time_as_time: config.flags.time_as_time,
-            flatten_arrays: config.flags.flatten_arrays,
-            multidimensional_arrays: config.flags.multidimensional_arrays,
-        };
+        let values = schema_options(&config).values;
         let (tables, removed) = reconcile(&bindings, &mut state);
         let connect = ConnectConfig::new(&config)?;
         logging::status("Connecting to database");
@@ -191,7 +186,7 @@ impl<S: Sink> Engine<S> {
             sink,
             acknowledgements,
             sent_schemas: SentSchemas::default(),
-            plan_options: PlanOptions { values: options },
+            plan_options: PlanOptions { values },
             owed: false,
             checkpointed: None,
             is_streaming: false,
@@ -284,7 +279,7 @@ impl<S: Sink> Engine<S> {
         match client.execute_script(&sql).await {
             Ok(_) => info!(
                 logical_decoding_work_mem = DECODING_MEMORY,
-                "set for the stream"
+                "memory for decoding is set for this session"
             ),
             Err(error) if error.sqlstate().is_some() => {
                 debug!(error = %error, "logical_decoding_work_mem stays as it is");

@@ -36,6 +36,7 @@ mod waiting;
 
 pub use acknowledge::Acknowledgements;
 pub use engine::run;
+pub use schemas::schema_options;
 pub use sink::Sink;
 pub use start::{Binding, Task, check};
 pub use state::{Mode, Scanned, State, TableState};

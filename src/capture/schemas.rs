@@ -7,8 +7,10 @@ use sha2::{Digest, Sha256};
 use super::engine::Engine;
 use super::sink::Sink;
 use super::state::Mode;
+use crate::config::Config;
 use crate::error::Result;
 use crate::schema::{SchemaOptions, discovered_key, sourced_schema};
+use crate::value::ValueOptions;
 
 /// The schemas that were emitted in this session, by binding: an unchanged one is not repeated.
 #[derive(Debug, Default)]
@@ -30,12 +32,7 @@ impl<S: Sink> Engine<S> {
         if !self.config.flags.emit_sourced_schemas {
             return Ok(false);
         }
-        let options = SchemaOptions {
-            values: self.plan_options.values,
-            infer_schema: self.config.flags.use_schema_inference,
-            history_mode: self.config.history_mode,
-            source_tag: self.config.source_tag.is_some(),
-        };
+        let options = schema_options(&self.config);
         let mut any = false;
         for table in self
             .tables
@@ -51,5 +48,20 @@ impl<S: Sink> Engine<S> {
             }
         }
         Ok(any)
+    }
+}
+
+/// Returns what the configuration says of schemas and values.
+pub fn schema_options(config: &Config) -> SchemaOptions {
+    SchemaOptions {
+        values: ValueOptions {
+            date_as_date: config.flags.date_as_date,
+            time_as_time: config.flags.time_as_time,
+            flatten_arrays: config.flags.flatten_arrays,
+            multidimensional_arrays: config.flags.multidimensional_arrays,
+        },
+        infer_schema: config.flags.use_schema_inference,
+        history_mode: config.history_mode,
+        source_tag: config.source_tag.is_some(),
     }
 }

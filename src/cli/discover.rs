@@ -2,6 +2,7 @@
 
 use tracing::warn;
 
+use crate::capture::schema_options;
 use crate::catalog::{
     TableFilter, TableId, complete_types, discover_tables, load_types, read_publication,
 };
@@ -10,8 +11,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::flow::{Discover, Discovered, DiscoveredBinding};
 use crate::net::{ConnectConfig, Purpose};
-use crate::schema::{self, SchemaOptions, discover_bindings};
-use crate::value::ValueOptions;
+use crate::schema::{self, discover_bindings};
 
 /// Answers a request to discover.
 pub(super) async fn discover(request: &Discover) -> Result<Discovered> {
@@ -78,18 +78,4 @@ pub(super) async fn discover_with(config: &Config) -> Result<Vec<schema::Discove
         );
     }
     Ok(bindings)
-}
-
-fn schema_options(config: &Config) -> SchemaOptions {
-    SchemaOptions {
-        values: ValueOptions {
-            date_as_date: config.flags.date_as_date,
-            time_as_time: config.flags.time_as_time,
-            flatten_arrays: config.flags.flatten_arrays,
-            multidimensional_arrays: config.flags.multidimensional_arrays,
-        },
-        infer_schema: config.flags.use_schema_inference,
-        history_mode: config.history_mode,
-        source_tag: config.source_tag.is_some(),
-    }
 }

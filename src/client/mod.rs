@@ -190,8 +190,9 @@ pub fn log_notice(report: &protocol::Report<'_>) {
     }
 }
 
-/// A statement or parameter that cannot be put into a message, or a call at the wrong time.
-fn unsendable(error: protocol::ProtocolError) -> Error {
+/// Makes an error of a statement or parameter that cannot be put into a message, or of a call at the
+/// wrong time.
+pub fn unsendable(error: protocol::ProtocolError) -> Error {
     Error::new(
         ErrorKind::Internal,
         "a request cannot be sent to the server",

@@ -26,7 +26,7 @@ pub fn is_in_use(error: &Error) -> bool {
 }
 
 /// SQLSTATE undefined_object: there is no slot of that name.
-const UNDEFINED_OBJECT: &str = "42704";
+pub(super) const UNDEFINED_OBJECT: &str = "42704";
 
 /// Creates a logical slot for pgoutput. The server waits for the end of every transaction that was
 /// running before it answers.

@@ -7,6 +7,7 @@ use protocol::command::start_replication;
 use protocol::{Event, LogicalReplicationMessage, Lsn, ParseContext, ReplicationMessage};
 use tracing::info;
 
+use super::slot::{UNDEFINED_OBJECT, is_in_use};
 use super::{Feedback, Progress};
 use crate::client::{Client, ReplicationReader, log_notice, server_error};
 use crate::error::{Error, ErrorKind, Result};
@@ -31,11 +32,6 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// How long a server that takes nothing any more is listened to.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-
-/// SQLSTATE object_in_use: another connection reads the slot.
-const OBJECT_IN_USE: &str = "55006";
-/// SQLSTATE undefined_object: there is no such slot.
-const UNDEFINED_OBJECT: &str = "42704";
 
 /// What the stream carries.
 #[derive(Debug)]
@@ -91,7 +87,7 @@ impl ReplicationStream {
         );
         let (reader, writer) = client.start_replication(&command).await.map_err(|error| {
             let what = match error.sqlstate() {
-                Some(OBJECT_IN_USE) => format!(
+                _ if is_in_use(&error) => format!(
                     "the replication slot \"{slot}\" is in use: another capture, or an earlier \
                      session of this one that the server has not noticed to be gone, is reading it"
                 ),
