@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 .PHONY: help
 help: ## Lists the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | column -t -s "$$(printf '\t')"
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | column -t -s "$$(printf '\t')"
 
 .PHONY: servers
 servers: ## Installs the PostgreSQL servers that the tests start, versions 10 to 18
@@ -19,6 +19,17 @@ test: servers ## Runs every test
 .PHONY: demo
 demo: ## Captures from a throw-away server while it changes, and shows what comes out
 	@tests/support/demo.sh
+
+.PHONY: test-aarch64
+test-aarch64: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER = aarch64-linux-gnu-gcc
+test-aarch64: export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER = \
+    qemu-aarch64-static -L /usr/aarch64-linux-gnu
+test-aarch64: ## Runs the unit tests for aarch64 (NEON) in an emulator
+	@command -v aarch64-linux-gnu-gcc qemu-aarch64-static >/dev/null || { \
+	    sudo=$$([ "$$(id -u)" -eq 0 ] || echo sudo); $$sudo apt-get update -qq; \
+	    $$sudo apt-get install -y -qq gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static; }
+	rustup target add aarch64-unknown-linux-gnu
+	cargo test --workspace --lib --locked --target aarch64-unknown-linux-gnu
 
 .PHONY: lint
 lint: ## Checks formatting, lints and documentation
