@@ -10,6 +10,7 @@ use super::start::check;
 use super::state::Mode;
 use crate::catalog::{
     SlotUse, long_transactions, next_transaction_id, read_publication, slot_status,
+    synchronous_standby_warning,
 };
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
@@ -215,6 +216,14 @@ impl<S: Sink> Engine<S> {
                 }
             }
             Err(error) => tolerate(error, "the state of the replication slot")?,
+        }
+        match synchronous_standby_warning(&mut self.client, &slot).await {
+            Ok(warning) => {
+                if let Some(warning) = warning {
+                    warn!(%slot, "{warning}");
+                }
+            }
+            Err(error) => tolerate(error, "who reads the replication slot")?,
         }
         match long_transactions(&mut self.client, LONG_TRANSACTION.as_secs()).await {
             Ok(transactions) => {

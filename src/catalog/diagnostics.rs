@@ -88,6 +88,36 @@ impl fmt::Display for SlotStatus {
     }
 }
 
+const SELECT_STANDBY_NAME: &str = "\
+SELECT r.application_name
+FROM pg_catalog.pg_replication_slots AS s
+JOIN pg_catalog.pg_stat_replication AS r ON r.pid = s.active_pid
+WHERE s.slot_name = $1 AND r.sync_priority > 0";
+
+/// Tells what is wrong where commits wait for the one who reads a slot, as for a synchronous standby:
+/// a commit is confirmed when it is durable in Flow, and what a snapshot of ours has to contain first
+/// could be that very commit.
+///
+/// See <https://www.postgresql.org/docs/current/runtime-config-replication.html#GUC-SYNCHRONOUS-STANDBY-NAMES>.
+///
+/// # Errors
+///
+/// Fails with the server's error, or when the connection is lost.
+pub async fn synchronous_standby_warning(
+    client: &mut Client,
+    slot: &str,
+) -> Result<Option<String>> {
+    let rows = client.query(SELECT_STANDBY_NAME, &[Some(slot)]).await?;
+    Ok(rows.rows.first().map(|row| {
+        format!(
+            "the server takes this capture for a synchronous standby: commits wait until Flow has \
+             confirmed them, and a backfill can wait for a commit that waits for it. Name the real \
+             standbys in synchronous_standby_names, which matches the application name {:?} now",
+            row.get(0).unwrap_or_default()
+        )
+    }))
+}
+
 /// A transaction that has been open for long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LongTransaction {

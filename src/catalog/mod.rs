@@ -18,7 +18,7 @@ mod watermarks;
 pub use data_types::{complete_types, load_types};
 pub use diagnostics::{
     LongTransaction, SlotStatus, explain_waiting, long_transactions, next_transaction_id,
-    slot_status,
+    slot_status, synchronous_standby_warning,
 };
 pub use identity::replica_identity_warning;
 pub use prerequisites::{BoundTable, Checked, Requirements, SlotUse, check_prerequisites};

@@ -1,8 +1,11 @@
 //! Captures from a standby, and read-only ones from a primary: nothing of theirs is written.
 
+use std::thread;
+
 use postgres::Client;
 use serde_json::json;
 
+use super::visibility::set_standby;
 use crate::support::postgres::{Options, Server, Version, query, value};
 use crate::support::scene::{
     self, advanced, assert_captured, changes, connect, documents_of, execute,
@@ -226,4 +229,22 @@ fn the_slot_advances_past_what_is_not_published() {
         session.kill();
         assert_eq!(changes(documents_of(&scene.task, "public.t")).len(), 2);
     }
+}
+
+/// With `*` for a name, every reader of the log is a synchronous standby, also a capture.
+#[test]
+fn who_is_taken_for_a_synchronous_standby_is_told() {
+    let options = Options::default().setting("synchronous_standby_names = ''");
+    let server = Server::with(Version::MAIN, &options);
+    let (mut client, mut task) = scene::set(&server, "create table t(id int primary key)");
+    task.bind(&["public.t"]);
+    set_standby(&mut client, "'*'");
+    let mut session = task.open();
+    session.until_logged("takes this capture for a synchronous standby");
+    session.until_active();
+    // The commit goes through when Flow has confirmed it.
+    let writer = thread::spawn(move || execute(&mut client, "insert into t values (1)"));
+    session.until_id("public.t", 1);
+    session.until("the commit", |_| writer.is_finished());
+    writer.join().expect("a commit");
 }
