@@ -1,0 +1,109 @@
+//! Streaming a backlog: everything is in the log already when a reader starts.
+
+use std::path::{Path, PathBuf};
+
+use crate::connector;
+use crate::floor::{Drain, Floor};
+use crate::process::{self, Usage};
+use crate::rounds::{Pass, Reader};
+use crate::stage::{SLOT, Stage};
+use crate::support::messages::Codec;
+
+pub(crate) const PROTOBUF: &str = "connector, protobuf";
+pub(crate) const JSON: &str = "connector, JSON";
+pub(crate) const DRAIN: &str = "drain";
+pub(crate) const RECVLOGICAL: &str = "pg_recvlogical";
+
+/// Those who read a backlog.
+pub(crate) fn readers<'a, 's>() -> Vec<Reader<'a, Stage<'s>>> {
+    let program = pg_recvlogical();
+    vec![
+        Reader::new(PROTOBUF, |stage, pass| capture(stage, Codec::Proto, pass)),
+        Reader::new(JSON, |stage, pass| capture(stage, Codec::Json, pass)),
+        Reader::new(DRAIN, |stage, _| drain(stage)),
+        Reader::new(RECVLOGICAL, move |stage, pass| {
+            receive(stage, &program, pass)
+        }),
+    ]
+}
+
+/// The connector, in either codec.
+pub(crate) fn capture(stage: &mut Stage<'_>, codec: Codec, pass: Pass) -> Usage {
+    let mut task = stage.backlog();
+    task.launch.codec = codec;
+    let due = (pass == Pass::Checked).then_some(stage.rows);
+    on_slot(stage, |_| connector::run(&task, due))
+}
+
+fn drain(stage: &mut Stage<'_>) -> Usage {
+    on_slot(stage, |stage| {
+        let floor = Floor::Drain(Drain {
+            port: stage.server.port(),
+            database: stage.database(),
+            slot: SLOT.to_owned(),
+            start: stage.start.clone(),
+            end: stage.end.clone(),
+        });
+        floor.measure(stage.rows)
+    })
+}
+
+/// PostgreSQL's own client, with what it does by itself, to nowhere.
+fn receive(stage: &mut Stage<'_>, program: &Path, pass: Pass) -> Usage {
+    on_slot(stage, |stage| {
+        let mut command = process::guarded(program);
+        let target = match pass {
+            Pass::Checked => "-",
+            Pass::Measured => "/dev/null",
+        };
+        command
+            .args(["--host", "127.0.0.1"])
+            .args(["--port", &stage.server.port().to_string()])
+            .args(["--username", "postgres", "--dbname", &stage.database()])
+            .args(["--start", "--no-loop", "--slot", SLOT])
+            .args(["--startpos", &stage.start, "--endpos", &stage.end])
+            .args(["--option", "proto_version=1"])
+            .args(["--option", "publication_names=flow_publication"])
+            .args(["--file", target]);
+        let mut bytes = 0;
+        let usage = process::run(command, &[], |piece| bytes += piece.len() as u64);
+        if pass == Pass::Checked {
+            // An insert has its relation, its kind and a count of columns before the first value.
+            let least = stage.rows * 12;
+            assert!(bytes >= least, "pg_recvlogical has written {bytes} bytes");
+        }
+        Usage {
+            bytes: None,
+            ..usage
+        }
+    })
+}
+
+/// Lets somebody read a slot of his own.
+fn on_slot<'s>(stage: &mut Stage<'s>, read: impl FnOnce(&Stage<'s>) -> Usage) -> Usage {
+    stage.make_slot();
+    let usage = read(stage);
+    stage.drop_slot(SLOT);
+    usage
+}
+
+/// Finds the program in the newest of Debian's packages. The one in the path is a script that looks
+/// for it.
+fn pg_recvlogical() -> PathBuf {
+    let packages = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let mut found: Vec<(u32, PathBuf)> = packages
+        .flatten()
+        .filter_map(|version| {
+            let number = version.file_name().to_str()?.parse().ok()?;
+            Some((number, version.path().join("bin/pg_recvlogical")))
+        })
+        .filter(|(_, program)| program.exists())
+        .collect();
+    found.sort();
+    let (_, program) = found
+        .pop()
+        .expect("pg_recvlogical is in Debian's package postgresql-client");
+    program
+}

@@ -1,0 +1,134 @@
+//! The tables that are captured, and how they are filled.
+
+/// A table, and changes to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// Its columns, and what else belongs to `create table`.
+    columns: &'static str,
+    /// What is there before the capture starts, with the number of changes as `$n`.
+    before: &'static str,
+    /// What makes the changes, with their number as `$n`.
+    changes: &'static str,
+    /// How many changes a run of a few seconds takes.
+    pub(crate) usual: u64,
+}
+
+impl Case {
+    /// The name of the table.
+    pub(crate) fn table(&self) -> String {
+        format!("public.{}", self.name)
+    }
+
+    pub(crate) fn create(&self) -> String {
+        format!("create table {}({})", self.name, self.columns)
+    }
+
+    pub(crate) fn before(&self, changes: u64) -> String {
+        self.before.replace("$n", &changes.to_string())
+    }
+
+    pub(crate) fn changes(&self, changes: u64) -> String {
+        self.changes.replace("$n", &changes.to_string())
+    }
+}
+
+const NARROW_COLUMNS: &str = "
+    id bigint primary key, customer_id int, amount numeric(12,2), status text, note text,
+    created_at timestamptz";
+
+/// Six columns, one transaction.
+pub(crate) const NARROW: Case = Case {
+    name: "narrow",
+    columns: NARROW_COLUMNS,
+    before: "",
+    changes: "
+insert into narrow
+select i, i % 100000, (i % 1000000) / 100.0, (array['new', 'paid', 'shipped'])[i % 3 + 1],
+    'note on order ' || i, timestamptz '2024-01-01 00:00Z' + i * interval '1.25 s'
+from generate_series(1, $n) i",
+    usual: 2_000_000,
+};
+
+/// Thirty columns of many types, one transaction.
+pub(crate) const WIDE: Case = Case {
+    name: "wide",
+    columns: "
+    id bigint primary key, active bool, born_on date, c01 int, c02 int, c03 smallint, c04 bigint,
+    c05 bigint, c06 text, c07 text, c08 varchar(40), c09 char(8), c10 numeric(12,2), c11 numeric,
+    c12 float8, c13 float4, c14 timestamptz, c15 timestamp, c16 uuid, c17 inet, c18 jsonb, c19 json,
+    c20 text[], c21 bytea, c22 bool, c23 int[], c24 text, c25 time, c26 interval,
+    updated_at timestamptz",
+    before: "",
+    changes: "
+insert into wide
+select i, i % 2 = 0, date '1970-01-01' + (i % 15000)::int, i % 1000, -i, i % 30000, i * 7919,
+    -i * 104729, md5(i::text), 'text of row ' || i, 'name ' || i % 5000, lpad((i % 99999)::text, 8),
+    i / 100.0, i * 1.000001, i / 7.0, i / 3.0, timestamptz '2024-01-01 00:00Z' + i * interval '1.5 s',
+    timestamp '2024-01-01 00:00' + i * interval '2 s', md5(i::text)::uuid,
+    ('10.' || i % 250 || '.' || i % 240 || '.1')::inet,
+    jsonb_build_object('number', i, 'name', 'n' || i, 'list', array[1, 2, 3]),
+    ('{\"kind\": \"k' || i % 9 || '\", \"weight\": ' || i / 10.0 || '}')::json,
+    array['a' || i % 10, 'b c', 'd\"e'], decode(md5(i::text), 'hex'), null, array[i % 5, 2, 3],
+    'another text, a little longer, of row ' || i, time '00:00' + i * interval '1 s',
+    i * interval '1 min', timestamptz '2024-06-01 00:00Z' + i * interval '1 s'
+from generate_series(1, $n) i",
+    usual: 300_000,
+};
+
+/// Text and JSON of 3 KB together, one transaction.
+pub(crate) const DOCUMENTS: Case = Case {
+    name: "documents",
+    columns: "id bigint primary key, title text, body text, attributes jsonb",
+    before: "",
+    // Random characters are compressed by little, so that rows stay as large as they are in the
+    // table as well.
+    changes: "
+insert into documents
+select i, 'Document ' || i,
+    (select string_agg(md5((i * 64 + j)::text) || ' \"quoted\" ', E'\\n') from generate_series(1, 48) j),
+    (select jsonb_object_agg('member ' || j, md5((i * 99 + j)::text)) from generate_series(1, 16) j)
+from generate_series(1, $n) i",
+    usual: 150_000,
+};
+
+/// Ten rows a transaction.
+pub(crate) const SMALL: Case = Case {
+    name: "small",
+    columns: NARROW_COLUMNS,
+    before: "",
+    changes: "
+do $$
+begin
+    for t in 0 .. $n / 10 - 1 loop
+        insert into small
+        select i, i % 100000, (i % 1000000) / 100.0, (array['new', 'paid', 'shipped'])[i % 3 + 1],
+            'note on order ' || i, timestamptz '2024-01-01 00:00Z' + i * interval '1.25 s'
+        from generate_series(t * 10 + 1, t * 10 + 10) i;
+        commit;
+    end loop;
+end
+$$",
+    usual: 500_000,
+};
+
+/// Updates of rows with a large value, which most of them leave as it is.
+pub(crate) const TOAST: Case = Case {
+    name: "toast",
+    columns: "id bigint primary key, counter bigint, status text, body text",
+    before: "
+alter table toast alter column body set storage external;
+insert into toast
+select i, 0, 'new', repeat(md5(i::text), 250) from generate_series(1, greatest($n / 50, 10)) i",
+    changes: "
+do $$
+begin
+    for t in 1 .. $n / greatest($n / 50, 10) loop
+        update toast set counter = counter + 1, status = 'seen ' || t,
+            body = case when (id + t) % 20 = 0 then repeat(md5((id + t)::text), 250) else body end;
+        commit;
+    end loop;
+end
+$$",
+    usual: 400_000,
+};

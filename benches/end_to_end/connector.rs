@@ -1,0 +1,63 @@
+//! The connector as one of the readers that are measured.
+
+use std::path::Path;
+
+use crate::frames::Frames;
+use crate::process::{self, Usage};
+use crate::support::messages::{Codec, ConnectorType, Open, RangeSpec, Request, Spec};
+use crate::support::task::Task;
+
+/// Runs a task until it has caught up. Where `due` says how many documents have to come, they are
+/// counted, which is not to be measured.
+pub(crate) fn run(task: &Task, due: Option<u64>) -> Usage {
+    let codec = task.launch.codec;
+    let mut command = process::guarded(Path::new(env!("CARGO_BIN_EXE_source-postgres")));
+    for name in ["FLOW_RUNTIME_CODEC", "LOG_LEVEL"] {
+        command.env_remove(name);
+    }
+    if codec == Codec::Json {
+        command.env("FLOW_RUNTIME_CODEC", "json");
+    }
+    command.envs(task.launch.environment.iter().cloned());
+    let input = requests(task, codec);
+    // The end of the input says that checkpoints are not acknowledged, so that the connector does
+    // not wait for that at the end.
+    let Some(due) = due else {
+        return process::run(command, &input, |_| {});
+    };
+    let mut frames = Frames::new(codec);
+    let usage = process::run(command, &input, |piece| frames.take(piece));
+    frames.assert_whole();
+    assert_eq!(
+        frames.documents, due,
+        "documents of {}",
+        task.bindings[0].table
+    );
+    assert!(frames.checkpoints > 0, "no checkpoint");
+    usage
+}
+
+/// What the runtime sends to start a session.
+pub(crate) fn requests(task: &Task, codec: Codec) -> Vec<u8> {
+    let spec = Request {
+        spec: Some(Spec {
+            connector_type: ConnectorType::Image.into(),
+            config_json: b"{}".to_vec(),
+        }),
+        ..Request::default()
+    };
+    let open = Request {
+        open: Some(Open {
+            capture: Some(task.spec()),
+            version: "benchmark".to_owned(),
+            range: Some(RangeSpec {
+                key_end: u32::MAX,
+                r_clock_end: u32::MAX,
+                ..RangeSpec::default()
+            }),
+            state_json: task.state.to_string().into_bytes(),
+        }),
+        ..Request::default()
+    };
+    [spec.encode_with(codec), open.encode_with(codec)].concat()
+}

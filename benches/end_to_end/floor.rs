@@ -1,0 +1,210 @@
+//! The floors: the connector's own way of receiving, which throws away what it has received.
+//!
+//! They are processes of their own, so that they are measured as the connector is: this program
+//! starts itself with the name of a floor as its first argument.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use protocol::{Event, LogicalReplicationMessage, Lsn};
+use serde::{Deserialize, Serialize};
+use source_postgres::client::{Client, server_error};
+use source_postgres::config::{HostPort, SslMode};
+use source_postgres::error::Result;
+use source_postgres::net::{ConnectConfig, Purpose};
+use source_postgres::replication::{ReplicationStream, StreamItem, StreamOptions};
+
+use crate::process::{self, Usage};
+
+/// What a floor is to do.
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum Floor {
+    /// Reads a slot.
+    #[command(hide = true)]
+    Drain(Drain),
+    /// Reads a table.
+    #[command(hide = true)]
+    Copy(Copy),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Drain {
+    #[arg(long)]
+    pub(crate) port: u16,
+    #[arg(long)]
+    pub(crate) database: String,
+    #[arg(long)]
+    pub(crate) slot: String,
+    /// Where to start.
+    #[arg(long)]
+    pub(crate) start: String,
+    /// Where to end.
+    #[arg(long)]
+    pub(crate) end: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Copy {
+    #[arg(long)]
+    pub(crate) port: u16,
+    #[arg(long)]
+    pub(crate) database: String,
+    #[arg(long)]
+    pub(crate) table: String,
+}
+
+/// What a floor has received.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Received {
+    rows: u64,
+    bytes: u64,
+}
+
+impl Floor {
+    /// Runs a floor in a process of its own, and checks that it has received `due` rows.
+    pub(crate) fn measure(&self, due: u64) -> Usage {
+        let mut output = Vec::new();
+        let usage = process::run(self.command(), &[], |piece| output.extend_from_slice(piece));
+        let received: Received = serde_json::from_slice(&output).expect("a floor prints JSON");
+        assert_eq!(received.rows, due, "rows of {self:?}");
+        Usage {
+            bytes: (received.bytes > 0).then_some(received.bytes),
+            ..usage
+        }
+    }
+
+    fn command(&self) -> Command {
+        let program: PathBuf = std::env::current_exe().expect("this program has a path");
+        let mut command = process::guarded(&program);
+        match self {
+            Self::Drain(drain) => command
+                .arg("drain")
+                .args(["--port", &drain.port.to_string()])
+                .args(["--database", &drain.database])
+                .args(["--slot", &drain.slot])
+                .args(["--start", &drain.start])
+                .args(["--end", &drain.end]),
+            Self::Copy(copy) => command
+                .arg("copy")
+                .args(["--port", &copy.port.to_string()])
+                .args(["--database", &copy.database])
+                .args(["--table", &copy.table]),
+        };
+        command
+    }
+
+    /// Does it, in this process.
+    pub(crate) fn run(&self) -> Result<()> {
+        // As the connector does.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let received = match self {
+            Self::Drain(drain) => runtime.block_on(drain.run())?,
+            Self::Copy(copy) => runtime.block_on(copy.run())?,
+        };
+        println!("{}", serde_json::to_string(&received).expect("it is JSON"));
+        Ok(())
+    }
+}
+
+impl Drain {
+    async fn run(&self) -> Result<Received> {
+        let mut stream = self.open().await?;
+        let end: Lsn = self.end.parse().expect("a position");
+        let mut received = Received::default();
+        loop {
+            while let Some(item) = stream.try_next()? {
+                let position = match item {
+                    StreamItem::Keepalive { wal_end } => wal_end,
+                    // Whatever comes behind the end is of others, such as the connector's fences.
+                    StreamItem::Message {
+                        message: LogicalReplicationMessage::Begin(begin),
+                        ..
+                    } => begin.final_lsn,
+                    StreamItem::Message { message, .. } => {
+                        received.rows += rows(&message);
+                        continue;
+                    }
+                    StreamItem::Other => continue,
+                };
+                if position >= end {
+                    stream.finish().await;
+                    return Ok(received);
+                }
+            }
+            stream.fill().await?;
+        }
+    }
+
+    /// Starts to stream with what the connector asks for.
+    async fn open(&self) -> Result<ReplicationStream> {
+        let connect = connect_config(self.port, &self.database);
+        let mut client = Client::connect(&connect, Purpose::Replication).await?;
+        if client.server_version_num() >= 130_000 {
+            client
+                .execute_script("SET logical_decoding_work_mem = '256MB'")
+                .await?;
+        }
+        let options = StreamOptions {
+            slot: self.slot.clone(),
+            publication: "flow_publication".to_owned(),
+            start: self.start.parse().expect("a position"),
+            status_interval: Duration::from_secs(10),
+        };
+        ReplicationStream::start(client, &options).await
+    }
+}
+
+impl Copy {
+    async fn run(&self) -> Result<Received> {
+        let connect = connect_config(self.port, &self.database);
+        let client = Client::connect(&connect, Purpose::Query).await?;
+        let mut connection = client.into_connection();
+        let command = format!("COPY {} TO STDOUT", self.table);
+        connection.session().query(&command).expect("a short query");
+        connection.send().await?;
+        let mut received = Received::default();
+        loop {
+            while let Some(event) = connection.try_event()? {
+                match event {
+                    Event::CopyData(row) => {
+                        received.rows += 1;
+                        received.bytes += row.len() as u64;
+                    }
+                    Event::Error(report) => return Err(server_error(report.into_owned())),
+                    Event::Ready(_) => return Ok(received),
+                    _ => {}
+                }
+            }
+            connection.fill().await?;
+        }
+    }
+}
+
+/// How many rows a message is about.
+fn rows(message: &LogicalReplicationMessage<'_>) -> u64 {
+    u64::from(matches!(
+        message,
+        LogicalReplicationMessage::Insert(_)
+            | LogicalReplicationMessage::Update(_)
+            | LogicalReplicationMessage::Delete(_)
+    ))
+}
+
+fn connect_config(port: u16, database: &str) -> ConnectConfig {
+    ConnectConfig {
+        hosts: vec![HostPort {
+            host: "127.0.0.1".to_owned(),
+            port,
+        }],
+        user: "postgres".to_owned(),
+        database: database.to_owned(),
+        password: None,
+        sslmode: SslMode::Prefer,
+        statement_timeout: None,
+    }
+}

@@ -1,0 +1,120 @@
+//! Readers of the same rows, one after the other, in an order that rotates from round to round.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::process::Usage;
+
+/// Whether a run is one whose output is checked, and which is not measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pass {
+    Checked,
+    Measured,
+}
+
+/// One of several that read the same.
+pub(crate) struct Reader<'a, S> {
+    pub(crate) name: String,
+    run: Box<dyn Fn(&mut S, Pass) -> Usage + 'a>,
+}
+
+impl<S> fmt::Debug for Reader<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, S> Reader<'a, S> {
+    pub(crate) fn new(name: &str, run: impl Fn(&mut S, Pass) -> Usage + 'a) -> Self {
+        Self {
+            name: name.to_owned(),
+            run: Box::new(run),
+        }
+    }
+}
+
+/// What a reader has used, round by round.
+#[derive(Debug, Clone)]
+pub(crate) struct Series {
+    pub(crate) reader: String,
+    pub(crate) usages: Vec<Usage>,
+}
+
+/// Lets every reader run once with its output checked, and then so many rounds.
+pub(crate) fn compare<S>(stage: &mut S, readers: &[Reader<'_, S>], rounds: usize) -> Vec<Series> {
+    for reader in readers {
+        (reader.run)(stage, Pass::Checked);
+    }
+    let mut series: Vec<_> = readers
+        .iter()
+        .map(|reader| Series {
+            reader: reader.name.clone(),
+            usages: Vec::new(),
+        })
+        .collect();
+    for round in 0..rounds {
+        for turn in 0..readers.len() {
+            let index = (round + turn) % readers.len();
+            let usage = (readers[index].run)(stage, Pass::Measured);
+            series[index].usages.push(usage);
+        }
+    }
+    series
+}
+
+/// Median, least and greatest of some numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) greatest: f64,
+}
+
+impl Spread {
+    /// Panics if there are no numbers.
+    pub(crate) fn of(numbers: impl IntoIterator<Item = f64>) -> Self {
+        let mut numbers: Vec<f64> = numbers.into_iter().collect();
+        numbers.sort_by(f64::total_cmp);
+        let half = numbers.len() / 2;
+        let median = if numbers.len().is_multiple_of(2) {
+            f64::midpoint(numbers[half - 1], numbers[half])
+        } else {
+            numbers[half]
+        };
+        Self {
+            median,
+            least: numbers[0],
+            greatest: numbers[numbers.len() - 1],
+        }
+    }
+}
+
+impl Series {
+    pub(crate) fn wall(&self) -> Spread {
+        Spread::of(self.usages.iter().map(|usage| usage.wall.as_secs_f64()))
+    }
+
+    pub(crate) fn cpu(&self) -> Spread {
+        Spread::of(self.usages.iter().map(|usage| usage.cpu.as_secs_f64()))
+    }
+
+    /// The greatest peak of all rounds, in MiB.
+    #[expect(clippy::cast_precision_loss, reason = "it is printed in three digits")]
+    pub(crate) fn peak_memory(&self) -> f64 {
+        let peaks = self.usages.iter().map(|usage| usage.peak_memory);
+        peaks.max().unwrap_or_default() as f64 / f64::from(1 << 20)
+    }
+
+    /// Bytes a run, where they are known.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        self.usages.first().and_then(|usage| usage.bytes)
+    }
+}
+
+/// So many things in so much time, a second.
+#[expect(clippy::cast_precision_loss, reason = "it is printed in three digits")]
+pub(crate) fn rate(count: u64, time: f64) -> f64 {
+    count as f64 / time.max(Duration::from_micros(1).as_secs_f64())
+}

@@ -1,0 +1,143 @@
+//! A server with a table, changes to it that wait to be read, and slots that all start before them.
+
+use postgres::Client;
+use serde_json::json;
+
+use crate::cases::Case;
+use crate::support::connector::Launch;
+use crate::support::messages::Codec;
+use crate::support::postgres::{Options, Server, Version, query, value};
+use crate::support::scene;
+use crate::support::task::Task;
+use crate::support::wait;
+
+/// The slot that is copied for each run, and never read itself once the changes are there.
+const ORIGINAL: &str = "flow_slot";
+
+/// The slot that is read.
+pub(crate) const SLOT: &str = "measured";
+
+/// Starts a server with memory for a database of the size of the cases. It writes nothing by itself
+/// that could fall into a run.
+pub(crate) fn server(version: Version) -> Server {
+    assert!(
+        version >= Version(12),
+        "slots cannot be copied before PostgreSQL 12"
+    );
+    let options = [
+        "shared_buffers = '1GB'",
+        "max_wal_size = '64GB'",
+        "checkpoint_timeout = '1d'",
+        "autovacuum = off",
+        "wal_sender_timeout = '60s'",
+    ];
+    let options = options
+        .into_iter()
+        .fold(Options::default(), Options::setting);
+    Server::with(version, &options)
+}
+
+/// A database with a captured table.
+pub(crate) struct Stage<'a> {
+    pub(crate) server: &'a Server,
+    /// How many changes there are.
+    pub(crate) rows: u64,
+    pub(crate) task: Task,
+    client: Client,
+    /// Where the changes begin and end in the log.
+    pub(crate) start: String,
+    pub(crate) end: String,
+}
+
+impl<'a> Stage<'a> {
+    /// Makes the table, captures it as it is, and then makes the changes.
+    pub(crate) fn set(server: &'a Server, case: Case, rows: u64) -> Self {
+        let (mut client, mut task) = scene::set(server, &case.create());
+        client
+            .batch_execute(&case.before(rows))
+            .expect("the table is filled");
+        scene::advanced(&mut task, &json!({"skip_backfills": "*.*"}));
+        task.launch = Launch::new(Codec::Proto).until_caught_up();
+        task.bind(&[&case.table()]);
+        let run = task.run();
+        assert!(
+            run.status.is_some_and(|status| status.success()),
+            "the table cannot be captured\n{}",
+            run.log
+        );
+        let start = task.state["cursor"]
+            .as_str()
+            .expect("a position")
+            .to_owned();
+        client
+            .batch_execute(&case.changes(rows))
+            .expect("the changes are made");
+        client
+            .batch_execute(&format!("checkpoint; analyze {}", case.table()))
+            .expect("the server writes everything out");
+        let end = value(&mut client, "select pg_current_wal_flush_lsn()");
+        Self {
+            server,
+            rows,
+            task,
+            client,
+            start,
+            end,
+        }
+    }
+
+    pub(crate) fn database(&self) -> String {
+        let name = self.task.config["database"].as_str();
+        name.expect("the name of a database").to_owned()
+    }
+
+    /// Makes the slot that is read, at the beginning of the changes.
+    pub(crate) fn make_slot(&mut self) {
+        let copy = format!("select pg_copy_logical_replication_slot('{ORIGINAL}', '{SLOT}')");
+        query(&mut self.client, &copy);
+    }
+
+    /// Drops a slot, once the server has noticed that its reader is gone.
+    pub(crate) fn drop_slot(&mut self, name: &str) {
+        let drop = format!("select pg_drop_replication_slot('{name}')");
+        wait::until("the slot to be idle", || {
+            self.client.simple_query(&drop).ok()
+        });
+    }
+
+    /// The task, reading the slot that was made last, on from before the changes.
+    pub(crate) fn backlog(&self) -> Task {
+        let mut task = self.task(Codec::Proto);
+        task.state = self.task.state.clone();
+        scene::advanced(&mut task, &json!({"slotName": SLOT}));
+        task
+    }
+
+    /// A task that captures the table from the beginning.
+    pub(crate) fn task(&self, codec: Codec) -> Task {
+        let mut config = self.task.config.clone();
+        config["advanced"] = json!({});
+        let mut task = Task::new(Launch::new(codec).until_caught_up(), config);
+        task.bindings.clone_from(&self.task.bindings);
+        task
+    }
+
+    /// Removes everything.
+    pub(crate) fn strike(mut self) {
+        let slots = query(
+            &mut self.client,
+            "select slot_name from pg_replication_slots",
+        );
+        for slot in slots {
+            self.drop_slot(&slot[0]);
+        }
+        let drop_database = format!("drop database {}", self.database());
+        drop(self.client);
+        let mut client = self.server.connect("postgres");
+        wait::until("the database to be dropped", || {
+            client.batch_execute(&drop_database).ok()
+        });
+        // What is left of the log would be checkpointed within the next case.
+        client.batch_execute("checkpoint").expect("a checkpoint");
+    }
+}
