@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+comma := ,
 
 .PHONY: help
 help: ## Lists the targets
@@ -36,6 +37,16 @@ lint: ## Checks formatting, lints and documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
+
+# Everything else is an option of the program: make bench ARGS=--help
+VERSIONS ?= 15,18
+
+.PHONY: bench
+bench: ## Measures the whole way against real servers (VERSIONS, ARGS)
+	tests/support/install-servers.sh $(subst $(comma), ,$(VERSIONS))
+	@[ -n "$$(ls /usr/lib/postgresql/*/bin/pg_recvlogical 2>/dev/null)" ] || \
+	    { apt-get update -q && apt-get install -y -q --no-install-recommends postgresql-client; }
+	cargo bench --locked --bench end_to_end -- --versions $(VERSIONS) $(ARGS)
 
 .PHONY: chaos
 chaos: servers ## Runs the load test in its long form (CHAOS_KILLS, CHAOS_ROWS, CHAOS_SEED)

@@ -5,12 +5,14 @@
 //! way of receiving and throw away what they have received, and pg_recvlogical. Before anything is
 //! measured every reader runs once with its output checked.
 
+mod backfill;
 mod backlog;
 mod cases;
 mod connector;
 mod floor;
 mod frames;
 mod process;
+mod proxy;
 mod report;
 mod rounds;
 mod stage;
@@ -50,6 +52,9 @@ struct Options {
     /// How many times each reader runs, beside the first time.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Reads a table over so many connections as well, with advanced.backfill_connections.
+    #[arg(long)]
+    connections: Option<u32>,
     /// How many rows there are, as a multiple of what a run of a few seconds takes.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
@@ -82,7 +87,11 @@ impl Options {
     }
 }
 
-const BACKLOGS: [Case; 5] = [NARROW, WIDE, DOCUMENTS, SMALL, TOAST];
+/// What is read, as a backlog and as a table.
+const CASES: [Case; 5] = [NARROW, WIDE, DOCUMENTS, SMALL, TOAST];
+
+/// What is read as a table. The others look the same then.
+const BACKFILLS: [&str; 3] = ["narrow", "wide", "documents"];
 
 fn main() -> ExitCode {
     let Arguments {
@@ -103,29 +112,41 @@ fn main() -> ExitCode {
     }
     for version in &options.versions {
         let server = stage::server(Version(*version));
-        for comparison in measure(&server, &options) {
-            print!("{comparison}");
+        for case in CASES {
+            measure(&server, case, &options);
         }
     }
     ExitCode::SUCCESS
 }
 
-/// Measures on one server.
-fn measure<'a>(
-    server: &'a Server,
-    options: &'a Options,
-) -> impl Iterator<Item = Comparison> + use<'a> {
-    let wanted = |case: &Case| options.wants(&format!("stream-{}", case.name));
-    BACKLOGS.into_iter().filter(wanted).map(|case| {
-        let rows = options.rows(case.usual);
-        let mut stage = Stage::set(server, case, rows);
-        let series = rounds::compare(&mut stage, &backlog::readers(), options.rounds);
-        stage.strike();
-        Comparison {
-            name: format!("stream-{}", case.name),
+/// Measures a case in both ways, as far as they are wanted.
+fn measure(server: &Server, case: Case, options: &Options) {
+    let stream = format!("stream-{}", case.name);
+    let backfill = format!("backfill-{}", case.name);
+    let wants_stream = options.wants(&stream);
+    let wants_backfill = BACKFILLS.contains(&case.name) && options.wants(&backfill);
+    if !wants_stream && !wants_backfill {
+        return;
+    }
+    let mut stage = Stage::set(server, case, options.rows(case.usual));
+    let report = |name, rows, series| {
+        let comparison = Comparison {
+            name,
             version: server.version().0,
             rows,
             series,
-        }
-    })
+        };
+        print!("{comparison}");
+    };
+    if wants_stream {
+        let series = rounds::compare(&mut stage, &backlog::readers(), options.rounds);
+        report(stream, stage.rows, series);
+    }
+    if wants_backfill {
+        stage.drop_slot(stage::ORIGINAL);
+        let readers = backfill::readers(&stage, options.connections);
+        let series = rounds::compare(&mut stage, &readers, options.rounds);
+        report(backfill, stage.table_rows, series);
+    }
+    stage.strike();
 }

@@ -63,10 +63,10 @@ pub(crate) fn run(mut command: Command, input: &[u8], mut take: impl FnMut(&[u8]
         bytes += count as u64;
         take(&buffer[..count]);
     }
-    let seen = watch.stop();
     let end = child.wait4().expect("the process can be waited for");
     let wall = start.elapsed();
 
+    let seen = watch.stop();
     let log = log.join().expect("the log was read");
     assert!(
         end.status.success(),
@@ -108,7 +108,7 @@ impl Watch {
                 peak = peak_memory(&process).unwrap_or(peak);
                 thread::sleep(GLANCE);
             }
-            peak_memory(&process).unwrap_or(peak)
+            peak
         });
         Self { done, thread }
     }

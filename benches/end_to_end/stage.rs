@@ -12,7 +12,7 @@ use crate::support::task::Task;
 use crate::support::wait;
 
 /// The slot that is copied for each run, and never read itself once the changes are there.
-const ORIGINAL: &str = "flow_slot";
+pub(crate) const ORIGINAL: &str = "flow_slot";
 
 /// The slot that is read.
 pub(crate) const SLOT: &str = "measured";
@@ -42,6 +42,9 @@ pub(crate) struct Stage<'a> {
     pub(crate) server: &'a Server,
     /// How many changes there are.
     pub(crate) rows: u64,
+    /// The table, and how many rows it has after them.
+    pub(crate) table: String,
+    pub(crate) table_rows: u64,
     pub(crate) task: Task,
     client: Client,
     /// Where the changes begin and end in the log.
@@ -76,9 +79,14 @@ impl<'a> Stage<'a> {
             .batch_execute(&format!("checkpoint; analyze {}", case.table()))
             .expect("the server writes everything out");
         let end = value(&mut client, "select pg_current_wal_flush_lsn()");
+        let table = case.table();
+        let count = value(&mut client, &format!("select count(*) from {table}"));
+        let table_rows = count.parse().expect("a number of rows");
         Self {
             server,
             rows,
+            table,
+            table_rows,
             task,
             client,
             start,

@@ -1,0 +1,102 @@
+//! Reading a table that is there, by the connector and by COPY.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::connector;
+use crate::floor::{Copy, Floor};
+use crate::process::Usage;
+use crate::proxy;
+use crate::rounds::{Pass, Reader};
+use crate::stage::{ORIGINAL, Stage};
+use crate::support::messages::Codec;
+use crate::support::scene;
+
+pub(crate) const COPY: &str = "COPY TO STDOUT";
+pub(crate) const DEFAULT: &str = "connector";
+pub(crate) const LARGE: &str = "connector, 50000 rows a chunk";
+/// The delay that the proxy adds.
+pub(crate) const ROUND_TRIP: Duration = Duration::from_millis(20);
+
+/// Rows a chunk in the reference's default.
+const LARGE_CHUNK: u64 = 50_000;
+
+/// The same reader with this round trip.
+pub(crate) fn delayed(reader: &str, round_trip: Duration) -> String {
+    format!("{reader}, proxy {} ms", round_trip.as_millis())
+}
+
+/// The connector with its usual chunks, over so many connections.
+pub(crate) fn parallel(connections: u32) -> String {
+    format!("{DEFAULT}, {connections} connections")
+}
+
+/// Those who read a table, which `stage` has to hold.
+pub(crate) fn readers<'a, 's>(
+    stage: &Stage<'s>,
+    connections: Option<u32>,
+) -> Vec<Reader<'a, Stage<'s>>> {
+    let direct = stage.server.port();
+    let mut readers = vec![
+        Reader::new(DEFAULT, move |stage, pass| {
+            capture(stage, direct, json!({}), pass)
+        }),
+        Reader::new(LARGE, move |stage, pass| {
+            let options = json!({"backfill_chunk_size": LARGE_CHUNK});
+            capture(stage, direct, options, pass)
+        }),
+        Reader::new(COPY, |stage, _| copy(stage)),
+    ];
+    if let Some(connections) = connections.filter(|_| knows_connections()) {
+        readers.push(Reader::new(&parallel(connections), move |stage, pass| {
+            let options = json!({"backfill_connections": connections});
+            capture(stage, direct, options, pass)
+        }));
+    }
+    // Without a delay the proxy shows what it costs itself.
+    for round_trip in [Duration::ZERO, ROUND_TRIP] {
+        let port = proxy::start(direct, round_trip);
+        readers.push(Reader::new(
+            &delayed(DEFAULT, round_trip),
+            move |stage, pass| capture(stage, port, json!({}), pass),
+        ));
+    }
+    let port = proxy::start(direct, ROUND_TRIP);
+    readers.push(Reader::new(
+        &delayed(LARGE, ROUND_TRIP),
+        move |stage, pass| {
+            let options = json!({"backfill_chunk_size": LARGE_CHUNK});
+            capture(stage, port, options, pass)
+        },
+    ));
+    readers
+}
+
+/// Whether the connector has a setting for the number of connections. Unknown ones it refuses.
+fn knows_connections() -> bool {
+    let knows = source_postgres::config::ENDPOINT_SCHEMA.contains("backfill_connections");
+    if !knows {
+        eprintln!("advanced.backfill_connections is not known: --connections is left out");
+    }
+    knows
+}
+
+/// The connector, from the beginning: it makes the slot anew.
+fn capture(stage: &mut Stage<'_>, port: u16, options: Value, pass: Pass) -> Usage {
+    let mut task = stage.task(Codec::Proto);
+    task.config["address"] = format!("127.0.0.1:{port}").into();
+    scene::advanced(&mut task, &options);
+    let usage = connector::run(&task, (pass == Pass::Checked).then_some(stage.table_rows));
+    stage.drop_slot(ORIGINAL);
+    usage
+}
+
+fn copy(stage: &Stage<'_>) -> Usage {
+    let floor = Floor::Copy(Copy {
+        port: stage.server.port(),
+        database: stage.database(),
+        table: stage.table.clone(),
+    });
+    floor.measure(stage.table_rows)
+}
