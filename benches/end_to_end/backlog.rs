@@ -1,10 +1,11 @@
 //! Streaming a backlog: everything is in the log already when a reader starts.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::connector;
 use crate::floor::{Drain, Floor};
 use crate::process::{self, Usage};
+use crate::programs;
 use crate::rounds::{Pass, Reader};
 use crate::stage::{SLOT, Stage};
 use crate::support::messages::Codec;
@@ -16,7 +17,7 @@ pub(crate) const RECVLOGICAL: &str = "pg_recvlogical";
 
 /// Those who read a backlog.
 pub(crate) fn readers<'a, 's>() -> Vec<Reader<'a, Stage<'s>>> {
-    let program = pg_recvlogical();
+    let program = programs::newest("pg_recvlogical");
     vec![
         Reader::new(PROTOBUF, |stage, pass| capture(stage, Codec::Proto, pass)),
         Reader::new(JSON, |stage, pass| capture(stage, Codec::Json, pass)),
@@ -37,13 +38,7 @@ pub(crate) fn capture(stage: &mut Stage<'_>, codec: Codec, pass: Pass) -> Usage 
 
 fn drain(stage: &mut Stage<'_>) -> Usage {
     on_slot(stage, |stage| {
-        let floor = Floor::Drain(Drain {
-            port: stage.server.port(),
-            database: stage.database(),
-            slot: SLOT.to_owned(),
-            start: stage.start.clone(),
-            end: stage.end.clone(),
-        });
+        let floor = Floor::Drain(Drain::of(stage, &stage.start));
         floor.measure(stage.rows)
     })
 }
@@ -85,25 +80,4 @@ fn on_slot<'s>(stage: &mut Stage<'s>, read: impl FnOnce(&Stage<'s>) -> Usage) ->
     let usage = read(stage);
     stage.drop_slot(SLOT);
     usage
-}
-
-/// Finds the program in the newest of Debian's packages. The one in the path is a script that looks
-/// for it.
-fn pg_recvlogical() -> PathBuf {
-    let packages = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten();
-    let mut found: Vec<(u32, PathBuf)> = packages
-        .flatten()
-        .filter_map(|version| {
-            let number = version.file_name().to_str()?.parse().ok()?;
-            Some((number, version.path().join("bin/pg_recvlogical")))
-        })
-        .filter(|(_, program)| program.exists())
-        .collect();
-    found.sort();
-    let (_, program) = found
-        .pop()
-        .expect("pg_recvlogical is in Debian's package postgresql-client");
-    program
 }

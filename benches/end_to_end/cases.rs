@@ -132,3 +132,14 @@ end
 $$",
     usual: 400_000,
 };
+
+/// Rows that say when they were inserted. There are none before the load.
+pub(crate) const TICKS: Case = Case {
+    name: "ticks",
+    columns: "
+    id bigserial primary key, note text,
+    at bigint default extract(epoch from clock_timestamp()) * 1000000",
+    before: "",
+    changes: "",
+    usual: 0,
+};

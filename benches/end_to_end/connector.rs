@@ -1,6 +1,7 @@
 //! The connector as one of the readers that are measured.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::frames::Frames;
 use crate::process::{self, Usage};
@@ -10,35 +11,37 @@ use crate::support::task::Task;
 /// Runs a task until it has caught up. Where `due` says how many documents have to come, they are
 /// counted, which is not to be measured.
 pub(crate) fn run(task: &Task, due: Option<u64>) -> Usage {
-    let codec = task.launch.codec;
-    let mut command = process::guarded(Path::new(env!("CARGO_BIN_EXE_source-postgres")));
-    for name in ["FLOW_RUNTIME_CODEC", "LOG_LEVEL"] {
-        command.env_remove(name);
-    }
-    if codec == Codec::Json {
-        command.env("FLOW_RUNTIME_CODEC", "json");
-    }
-    command.envs(task.launch.environment.iter().cloned());
-    let input = requests(task, codec);
     // The end of the input says that checkpoints are not acknowledged, so that the connector does
     // not wait for that at the end.
+    let (command, input) = (command(task), requests(task));
     let Some(due) = due else {
         return process::run(command, &input, |_| {});
     };
-    let mut frames = Frames::new(codec);
+    let mut frames = Frames::new(task.launch.codec);
     let usage = process::run(command, &input, |piece| frames.take(piece));
     frames.assert_whole();
-    assert_eq!(
-        frames.documents, due,
-        "documents of {}",
-        task.bindings[0].table
-    );
-    assert!(frames.checkpoints > 0, "no checkpoint");
+    let table = &task.bindings[0].table;
+    assert_eq!(frames.documents, due, "documents of {table}");
+    assert!(frames.checkpoints > 0, "no checkpoint of {table}");
     usage
 }
 
+/// The connector as a command that takes requests for this task.
+pub(crate) fn command(task: &Task) -> Command {
+    let mut command = process::guarded(Path::new(env!("CARGO_BIN_EXE_source-postgres")));
+    for name in ["FLOW_RUNTIME_CODEC", "LOG_LEVEL", "SHUTDOWN_AFTER_POLLING"] {
+        command.env_remove(name);
+    }
+    if task.launch.codec == Codec::Json {
+        command.env("FLOW_RUNTIME_CODEC", "json");
+    }
+    command.envs(task.launch.environment.iter().cloned());
+    command
+}
+
 /// What the runtime sends to start a session.
-pub(crate) fn requests(task: &Task, codec: Codec) -> Vec<u8> {
+pub(crate) fn requests(task: &Task) -> Vec<u8> {
+    let codec = task.launch.codec;
     let spec = Request {
         spec: Some(Spec {
             connector_type: ConnectorType::Image.into(),

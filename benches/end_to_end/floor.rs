@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use protocol::{Event, LogicalReplicationMessage, Lsn};
+use protocol::{Event, LogicalReplicationMessage, Lsn, TupleData};
 use serde::{Deserialize, Serialize};
 use source_postgres::client::{Client, server_error};
 use source_postgres::config::{HostPort, SslMode};
@@ -16,7 +16,9 @@ use source_postgres::error::Result;
 use source_postgres::net::{ConnectConfig, Purpose};
 use source_postgres::replication::{ReplicationStream, StreamItem, StreamOptions};
 
+use crate::latency;
 use crate::process::{self, Usage};
+use crate::stage::{SLOT, Stage};
 
 /// What a floor is to do.
 #[derive(Debug, Clone, Subcommand)]
@@ -43,6 +45,9 @@ pub(crate) struct Drain {
     /// Where to end.
     #[arg(long)]
     pub(crate) end: String,
+    /// Prints the time that each row holds in its last column, and when it came, in place of a count.
+    #[arg(long)]
+    pub(crate) timed: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -75,7 +80,7 @@ impl Floor {
         }
     }
 
-    fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let program: PathBuf = std::env::current_exe().expect("this program has a path");
         let mut command = process::guarded(&program);
         match self {
@@ -85,7 +90,8 @@ impl Floor {
                 .args(["--database", &drain.database])
                 .args(["--slot", &drain.slot])
                 .args(["--start", &drain.start])
-                .args(["--end", &drain.end]),
+                .args(["--end", &drain.end])
+                .args(drain.timed.then_some("--timed")),
             Self::Copy(copy) => command
                 .arg("copy")
                 .args(["--port", &copy.port.to_string()])
@@ -103,6 +109,7 @@ impl Floor {
             .enable_all()
             .build()?;
         let received = match self {
+            Self::Drain(drain) if drain.timed => return runtime.block_on(drain.time()),
             Self::Drain(drain) => runtime.block_on(drain.run())?,
             Self::Copy(copy) => runtime.block_on(copy.run())?,
         };
@@ -112,6 +119,54 @@ impl Floor {
 }
 
 impl Drain {
+    /// Reads a slot from here to the end of what a stage has.
+    pub(crate) fn of(stage: &Stage<'_>, start: &str) -> Self {
+        Self {
+            port: stage.server.port(),
+            database: stage.database(),
+            slot: SLOT.to_owned(),
+            start: start.to_owned(),
+            end: stage.end.clone(),
+            timed: false,
+        }
+    }
+
+    /// Reads rows up to the last of a load, and then says when they came.
+    async fn time(&self) -> Result<()> {
+        let mut stream = self.open().await?;
+        let mut times = Vec::new();
+        loop {
+            while let Some(item) = stream.try_next()? {
+                let arrival = latency::now();
+                let StreamItem::Message {
+                    message: LogicalReplicationMessage::Insert(insert),
+                    ..
+                } = item
+                else {
+                    continue;
+                };
+                let Some(TupleData::Text(at)) = insert.new.iter().last() else {
+                    continue;
+                };
+                let at = std::str::from_utf8(at).expect("digits");
+                let at: i64 = at.parse().expect("a number");
+                match at {
+                    latency::FIRST => println!("{at} {arrival}"),
+                    latency::LAST => {
+                        let lines: Vec<_> = times
+                            .iter()
+                            .chain([&(at, arrival)])
+                            .map(|(at, arrival)| format!("{at} {arrival}\n"))
+                            .collect();
+                        print!("{}", lines.concat());
+                    }
+                    _ => times.push((at, arrival)),
+                }
+            }
+            stream.fill().await?;
+        }
+    }
+
     async fn run(&self) -> Result<Received> {
         let mut stream = self.open().await?;
         let end: Lsn = self.end.parse().expect("a position");

@@ -27,18 +27,41 @@ impl Frames {
 
     /// Takes in the next piece of output.
     pub(crate) fn take(&mut self, piece: &[u8]) {
+        self.walk(piece, |frames, kind, message| {
+            if kind == Kind::Document && frames.documents.is_multiple_of(PARSED) {
+                frames.parse(message);
+            }
+        });
+    }
+
+    /// Takes in the next piece of output, and hands on the messages with documents.
+    pub(crate) fn take_documents(&mut self, piece: &[u8], mut take: impl FnMut(&[u8])) {
+        self.walk(piece, |_, kind, message| {
+            if kind == Kind::Document {
+                take(message);
+            }
+        });
+    }
+
+    fn walk(&mut self, piece: &[u8], mut take: impl FnMut(&Self, Kind, &[u8])) {
         let mut rest = std::mem::take(&mut self.rest);
-        let bytes = if rest.is_empty() {
+        let mut bytes = if rest.is_empty() {
             piece
         } else {
             rest.extend_from_slice(piece);
             &rest
         };
-        let mut start = 0;
-        while let Some(length) = self.message(&bytes[start..]) {
-            start += length;
+        while let Some((length, kind)) = self.message(bytes) {
+            let (message, behind) = bytes.split_at(length);
+            take(self, kind, message);
+            match kind {
+                Kind::Document => self.documents += 1,
+                Kind::Checkpoint => self.checkpoints += 1,
+                Kind::Other => {}
+            }
+            bytes = behind;
         }
-        self.rest = bytes[start..].to_vec();
+        self.rest = bytes.to_vec();
     }
 
     /// Panics if the output has ended within a message.
@@ -46,9 +69,9 @@ impl Frames {
         assert!(self.rest.is_empty(), "the output ends within a message");
     }
 
-    /// Counts the first message, and returns its length if it is whole.
-    fn message(&mut self, bytes: &[u8]) -> Option<usize> {
-        let (length, kind) = match self.codec {
+    /// Returns the length and kind of the first message if it is whole.
+    fn message(&self, bytes: &[u8]) -> Option<(usize, Kind)> {
+        Some(match self.codec {
             Codec::Proto => {
                 let (length, message) = bytes.split_first_chunk::<4>()?;
                 let length = usize::try_from(u32::from_le_bytes(*length)).expect("64 bits");
@@ -72,18 +95,7 @@ impl Frames {
                 };
                 (end + 1, kind)
             }
-        };
-        match kind {
-            Kind::Document => {
-                if self.documents.is_multiple_of(PARSED) {
-                    self.parse(&bytes[..length]);
-                }
-                self.documents += 1;
-            }
-            Kind::Checkpoint => self.checkpoints += 1,
-            Kind::Other => {}
-        }
-        Some(length)
+        })
     }
 
     /// Panics if the message is not a document with what every table here has.
@@ -98,6 +110,7 @@ impl Frames {
     }
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Document,
     Checkpoint,

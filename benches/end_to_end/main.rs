@@ -11,24 +11,32 @@ mod cases;
 mod connector;
 mod floor;
 mod frames;
+mod latency;
+mod plot;
 mod process;
+mod programs;
 mod proxy;
 mod report;
+mod results;
 mod rounds;
 mod stage;
 #[path = "../../tests/support/mod.rs"]
 #[expect(unused, reason = "the tests use all of it")]
 mod support;
+mod targets;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser};
 
 use cases::{Case, DOCUMENTS, NARROW, SMALL, TOAST, WIDE};
 use floor::Floor;
-use report::Comparison;
+use report::LatencyTable;
+use results::Results;
 use stage::Stage;
-use support::postgres::{Server, Version};
+use support::postgres::{self, Server, Version};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -58,6 +66,15 @@ struct Options {
     /// How many rows there are, as a multiple of what a run of a few seconds takes.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
+    /// How long rows are committed for each figure of latency, in seconds.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// Measures a transaction of five million rows as well.
+    #[arg(long)]
+    full: bool,
+    /// Where the results go.
+    #[arg(long, default_value = "target/bench")]
+    output: PathBuf,
     /// Takes a thousandth of the rows and one round, to see whether everything works.
     #[arg(long)]
     short: bool,
@@ -71,6 +88,10 @@ impl Options {
                 .cases
                 .iter()
                 .any(|case| name.starts_with(case.as_str()))
+    }
+
+    fn wants_huge(&self) -> bool {
+        self.full || !self.cases.is_empty() && self.wants(HUGE)
     }
 
     /// How many rows a case has.
@@ -93,6 +114,13 @@ const CASES: [Case; 5] = [NARROW, WIDE, DOCUMENTS, SMALL, TOAST];
 /// What is read as a table. The others look the same then.
 const BACKFILLS: [&str; 3] = ["narrow", "wide", "documents"];
 
+/// A single transaction, of which memory is what matters.
+const HUGE: &str = "huge";
+const HUGE_ROWS: u64 = 5_000_000;
+
+/// Rounds of twenty seconds that are enough for latencies.
+const LATENCY_ROUNDS: usize = 3;
+
 fn main() -> ExitCode {
     let Arguments {
         floor, mut options, ..
@@ -109,18 +137,50 @@ fn main() -> ExitCode {
     if options.short {
         options.rounds = 1;
         options.scale = 0.001;
+        options.seconds = 1;
     }
-    for version in &options.versions {
-        let server = stage::server(Version(*version));
-        for case in CASES {
-            measure(&server, case, &options);
-        }
-    }
+    let results = measure_all(&options);
+    results::save(
+        &options.output,
+        "results.json",
+        &format!("{:#}\n", results.to_json()),
+    );
+    results::save(&options.output, "results.md", &results.to_markdown());
+    let picture = options.output.join("results.svg");
+    plot::draw(&results, &picture).expect("the picture can be drawn");
+    println!("{}", picture.display());
     ExitCode::SUCCESS
 }
 
+fn measure_all(options: &Options) -> Results {
+    let mut results = Results::default();
+    for version in &options.versions {
+        let server = stage::server(Version(*version));
+        let mut client = server.connect("postgres");
+        let number = postgres::value(&mut client, "show server_version");
+        results.servers.push(format!("PostgreSQL {number}"));
+        results.date = postgres::value(&mut client, "select current_date");
+        for case in CASES {
+            measure(&server, case, options, &mut results);
+        }
+        if options.wants_huge() {
+            measure_huge(&server, options, &mut results);
+        }
+        if options.wants("latency") {
+            let time = Duration::from_secs(options.seconds);
+            let table = LatencyTable {
+                version: *version,
+                rows: latency::compare(&server, time, options.rounds.min(LATENCY_ROUNDS)),
+            };
+            print!("{table}");
+            results.latencies.push(table);
+        }
+    }
+    results
+}
+
 /// Measures a case in both ways, as far as they are wanted.
-fn measure(server: &Server, case: Case, options: &Options) {
+fn measure(server: &Server, case: Case, options: &Options, results: &mut Results) {
     let stream = format!("stream-{}", case.name);
     let backfill = format!("backfill-{}", case.name);
     let wants_stream = options.wants(&stream);
@@ -129,24 +189,24 @@ fn measure(server: &Server, case: Case, options: &Options) {
         return;
     }
     let mut stage = Stage::set(server, case, options.rows(case.usual));
-    let report = |name, rows, series| {
-        let comparison = Comparison {
-            name,
-            version: server.version().0,
-            rows,
-            series,
-        };
-        print!("{comparison}");
-    };
     if wants_stream {
         let series = rounds::compare(&mut stage, &backlog::readers(), options.rounds);
-        report(stream, stage.rows, series);
+        results.add(stream, stage.rows, server, series);
     }
     if wants_backfill {
         stage.drop_slot(stage::ORIGINAL);
         let readers = backfill::readers(&stage, options.connections);
         let series = rounds::compare(&mut stage, &readers, options.rounds);
-        report(backfill, stage.table_rows, series);
+        results.add(backfill, stage.table_rows, server, series);
     }
+    stage.strike();
+}
+
+/// Measures what memory one very large transaction takes.
+fn measure_huge(server: &Server, options: &Options, results: &mut Results) {
+    let mut stage = Stage::set(server, NARROW, options.rows(HUGE_ROWS));
+    let readers = backlog::readers();
+    let series = rounds::compare(&mut stage, &readers[..1], 1);
+    results.add(HUGE.to_owned(), stage.rows, server, series);
     stage.strike();
 }

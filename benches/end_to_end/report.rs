@@ -1,8 +1,11 @@
-//! What came out, for people to read.
+//! What came out, as tables on the terminal.
 
 use std::fmt;
 
-use crate::rounds::{Series, rate};
+use crate::latency::Latencies;
+use crate::rounds::{Series, Spread, cpu, rate, wall};
+use crate::targets;
+use crate::{backfill, backlog};
 
 /// Readers of the same rows beside each other.
 #[derive(Debug, Clone)]
@@ -13,6 +16,23 @@ pub(crate) struct Comparison {
     pub(crate) series: Vec<Series>,
 }
 
+impl Comparison {
+    /// Returns what a reader gave, if it was measured.
+    pub(crate) fn reader(&self, name: &str) -> Option<&Series> {
+        self.series.iter().find(|series| series.reader == name)
+    }
+
+    /// The others that ratios are given to.
+    fn others(&self) -> [Option<&Series>; 2] {
+        let names = if self.name.starts_with("backfill") {
+            [backfill::COPY, backfill::DEFAULT]
+        } else {
+            [backlog::DRAIN, backlog::RECVLOGICAL]
+        };
+        names.map(|name| self.reader(name))
+    }
+}
+
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -21,32 +41,91 @@ impl fmt::Display for Comparison {
             rows,
             ..
         } = self;
-        writeln!(f, "\n{name}, {rows} rows, PostgreSQL {version}")?;
-        writeln!(
+        writeln!(f, "\n{name}: {rows} rows, PostgreSQL {version}")?;
+        write!(
             f,
-            "  {:<34} {:>24} {:>24} {:>8} {:>10} {:>8}",
-            "", "wall s (min - max)", "CPU s (min - max)", "RSS MiB", "krows/s", "MB/s"
+            "  {:<47}{:<23}{:<23}{:>8}{:>9}{:>7}",
+            "", "wall, s (min - max)", "CPU, s (min - max)", "RSS, MiB", "krows/s", "MB/s"
         )?;
+        for other in self.others().into_iter().flatten() {
+            write!(f, "  of {}: wall, CPU", other.reader)?;
+        }
+        writeln!(f)?;
         for series in &self.series {
-            let (wall, cpu) = (series.wall(), series.cpu());
-            let speed = series.bytes().map_or_else(String::new, |bytes| {
-                format!("{:.0}", rate(bytes, wall.median) / 1e6)
-            });
-            writeln!(
+            let speed = series.bytes().map_or_else(
+                || "-".to_owned(),
+                |bytes| format!("{:.0}", rate(bytes, series.wall().median) / 1e6),
+            );
+            write!(
                 f,
-                "  {:<34} {:>8.3} ({:.3} - {:.3}) {:>8.3} ({:.3} - {:.3}) {:>8.1} {:>10.0} {:>8}",
+                "  {:<47}{:<23}{:<23}{:>8.1}{:>9.0}{speed:>7}",
                 series.reader,
-                wall.median,
-                wall.least,
-                wall.greatest,
-                cpu.median,
-                cpu.least,
-                cpu.greatest,
+                with_spread(series.wall()),
+                with_spread(series.cpu()),
                 series.peak_memory(),
-                rate(*rows, wall.median) / 1e3,
-                speed
+                rate(*rows, series.wall().median) / 1e3,
             )?;
+            for other in self.others().into_iter().flatten() {
+                let (wall, cpu) = (series.ratio(other, wall), series.ratio(other, cpu));
+                let width = "  of : wall, CPU".len() + other.reader.len();
+                write!(f, "{:>width$}", format!("{wall:.2}, {cpu:.2}"))?;
+            }
+            writeln!(f)?;
+        }
+        for target in targets::of(self) {
+            writeln!(f, "  - {target}")?;
         }
         Ok(())
     }
+}
+
+/// Latencies of two readers at the same rates.
+#[derive(Debug, Clone)]
+pub(crate) struct LatencyTable {
+    pub(crate) version: u32,
+    /// Connector and drain at each rate.
+    pub(crate) rows: Vec<Latencies>,
+}
+
+impl fmt::Display for LatencyTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.version;
+        writeln!(
+            f,
+            "\nlatency: ms from commit to output, PostgreSQL {version}"
+        )?;
+        writeln!(
+            f,
+            "  {:<23}{:>8}  {:<23}{:<23}{:<23}{:<23}{}",
+            "", "rows/s", "p50 (min - max)", "p90", "p99", "longest", "% of a CPU"
+        )?;
+        for latencies in &self.rows {
+            writeln!(
+                f,
+                "  {:<23}{:>8}  {:<23}{:<23}{:<23}{:<23}{}",
+                latencies.reader,
+                latencies.rate,
+                with_spread(latencies.spread(|run| run.p50)),
+                with_spread(latencies.spread(|run| run.p90)),
+                with_spread(latencies.spread(|run| run.p99)),
+                with_spread(latencies.spread(|run| run.max)),
+                with_spread(latencies.spread(|run| run.cpu * 100.0)),
+            )?;
+        }
+        for pair in self.rows.chunks_exact(2) {
+            for target in targets::of_latencies(&pair[0], &pair[1]) {
+                writeln!(f, "  - at {} rows/s, {target}", pair[0].rate)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn with_spread(spread: Spread) -> String {
+    let Spread {
+        median,
+        least,
+        greatest,
+    } = spread;
+    format!("{median:.3} ({least:.3} - {greatest:.3})")
 }

@@ -93,11 +93,18 @@ impl Spread {
 
 impl Series {
     pub(crate) fn wall(&self) -> Spread {
-        Spread::of(self.usages.iter().map(|usage| usage.wall.as_secs_f64()))
+        Spread::of(self.usages.iter().map(wall))
     }
 
     pub(crate) fn cpu(&self) -> Spread {
-        Spread::of(self.usages.iter().map(|usage| usage.cpu.as_secs_f64()))
+        Spread::of(self.usages.iter().map(cpu))
+    }
+
+    /// Returns the median over the rounds of how a figure of this relates to another reader's: rounds
+    /// are close in time, so what else the machine does falls on both.
+    pub(crate) fn ratio(&self, other: &Self, figure: impl Fn(&Usage) -> f64) -> f64 {
+        let rounds = self.usages.iter().zip(&other.usages);
+        Spread::of(rounds.map(|(own, other)| figure(own) / figure(other))).median
     }
 
     /// The greatest peak of all rounds, in MiB.
@@ -111,6 +118,16 @@ impl Series {
     pub(crate) fn bytes(&self) -> Option<u64> {
         self.usages.first().and_then(|usage| usage.bytes)
     }
+}
+
+/// Seconds from start to end.
+pub(crate) fn wall(usage: &Usage) -> f64 {
+    usage.wall.as_secs_f64()
+}
+
+/// Seconds on a CPU.
+pub(crate) fn cpu(usage: &Usage) -> f64 {
+    usage.cpu.as_secs_f64()
 }
 
 /// So many things in so much time, a second.

@@ -105,6 +105,26 @@ impl<'a> Stage<'a> {
         query(&mut self.client, &copy);
     }
 
+    /// Makes a slot that starts here, and returns where that is.
+    pub(crate) fn make_new_slot(&mut self) -> String {
+        let make =
+            format!("select lsn from pg_create_logical_replication_slot('{SLOT}', 'pgoutput')");
+        value(&mut self.client, &make)
+    }
+
+    /// Inserts a row that holds this in place of a time.
+    pub(crate) fn tick(&mut self, at: i64) {
+        let insert = format!("insert into {}(at) values ({at})", self.table);
+        query(&mut self.client, &insert);
+    }
+
+    /// Counts the rows.
+    pub(crate) fn count(&mut self) -> u64 {
+        let count = format!("select count(*) from {}", self.table);
+        let count = value(&mut self.client, &count);
+        count.parse().expect("a number of rows")
+    }
+
     /// Drops a slot, once the server has noticed that its reader is gone.
     pub(crate) fn drop_slot(&mut self, name: &str) {
         let drop = format!("select pg_drop_replication_slot('{name}')");

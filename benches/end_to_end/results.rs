@@ -1,0 +1,241 @@
+//! What came out, as files: JSON with every run, and Markdown for the README.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::backfill;
+use crate::backlog;
+use crate::report::{Comparison, LatencyTable};
+use crate::rounds::{Series, Spread, rate};
+use crate::support::postgres::Server;
+use crate::targets::{self, Target};
+
+/// Everything that was measured.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    pub(crate) comparisons: Vec<Comparison>,
+    pub(crate) latencies: Vec<LatencyTable>,
+    /// The servers' own words for what they are.
+    pub(crate) servers: Vec<String>,
+    pub(crate) date: String,
+}
+
+impl Results {
+    /// Adds a comparison, and prints it.
+    pub(crate) fn add(&mut self, name: String, rows: u64, server: &Server, series: Vec<Series>) {
+        let comparison = Comparison {
+            name,
+            version: server.version().0,
+            rows,
+            series,
+        };
+        print!("{comparison}");
+        self.comparisons.push(comparison);
+    }
+
+    /// Every run.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "machine": machine(),
+            "date": self.date,
+            "servers": self.servers,
+            "comparisons": self.comparisons.iter().map(comparison_json).collect::<Vec<_>>(),
+            "latencies": self.latencies.iter().map(latencies_json).collect::<Vec<_>>(),
+        })
+    }
+
+    /// Medians.
+    pub(crate) fn to_markdown(&self) -> String {
+        let mut text = format!(
+            "Measured on {}, {}, {}. Medians; seconds unless a column says otherwise.\n",
+            machine(),
+            self.servers.join(" and "),
+            self.date
+        );
+        self.backlogs(&mut text);
+        self.backfills(&mut text);
+        self.latencies(&mut text);
+        text
+    }
+
+    fn backlogs(&self, text: &mut String) {
+        text.push_str(
+            "\n| backlog | PostgreSQL | rows | wall: connector, JSON codec / drain / pg_recvlogical | \
+             CPU: the same | RSS, MiB | krows/s | MB/s |\n|---|---|---|---|---|---|---|---|\n",
+        );
+        let names = [
+            backlog::PROTOBUF,
+            backlog::JSON,
+            backlog::DRAIN,
+            backlog::RECVLOGICAL,
+        ];
+        let is_backlog = |comparison: &&Comparison| !comparison.name.starts_with("backfill-");
+        for comparison in self.comparisons.iter().filter(is_backlog) {
+            row(text, comparison, &names);
+        }
+    }
+
+    fn backfills(&self, text: &mut String) {
+        text.push_str(
+            "\n| backfill | PostgreSQL | rows | wall: 4096 rows a chunk, 50000 / COPY / 4096 with a \
+             round trip of 20 ms | CPU: the same | RSS, MiB | krows/s | MB/s |\n\
+             |---|---|---|---|---|---|---|---|\n",
+        );
+        let delayed = backfill::delayed(backfill::DEFAULT, backfill::ROUND_TRIP);
+        let names = [backfill::DEFAULT, backfill::LARGE, backfill::COPY, &delayed];
+        let is_backfill = |comparison: &&Comparison| comparison.name.starts_with("backfill-");
+        for comparison in self.comparisons.iter().filter(is_backfill) {
+            row(text, comparison, &names);
+        }
+    }
+
+    fn latencies(&self, text: &mut String) {
+        text.push_str(
+            "\n| commits a second | PostgreSQL | p50, ms: connector / drain | p90 | p99 | longest | \
+             CPU, % of one |\n|---|---|---|---|---|---|---|\n",
+        );
+        for table in &self.latencies {
+            for pair in table.rows.chunks_exact(2) {
+                let both = |member: fn(&crate::latency::Latency) -> f64| {
+                    let median = |index: usize| pair[index].spread(member).median;
+                    format!("{:.2} / {:.2}", median(0), median(1))
+                };
+                let _ = writeln!(
+                    text,
+                    "| {} | {} | {} | {} | {} | {} | {} |",
+                    pair[0].rate,
+                    table.version,
+                    both(|run| run.p50),
+                    both(|run| run.p90),
+                    both(|run| run.p99),
+                    both(|run| run.max),
+                    both(|run| run.cpu * 100.0),
+                );
+            }
+        }
+    }
+}
+
+/// Writes a file into the folder of the results.
+pub(crate) fn save(folder: &Path, name: &str, content: &str) {
+    fs::create_dir_all(folder).expect("the folder can be made");
+    let path = folder.join(name);
+    fs::write(&path, content).expect("the file can be written");
+    println!("{}", path.display());
+}
+
+/// A line with four readers: two of the connector, which are told apart by a comma, and two others.
+fn row(text: &mut String, comparison: &Comparison, names: &[&str; 4]) {
+    let figures = |figure: fn(&Series) -> Spread| {
+        let [own, twin, first, second] = names.map(|name| {
+            comparison.reader(name).map_or_else(
+                || "-".to_owned(),
+                |series| format!("{:.2}", figure(series).median),
+            )
+        });
+        format!("{own}, {twin} / {first} / {second}")
+    };
+    let Some(own) = comparison.reader(names[0]) else {
+        return;
+    };
+    let wall = own.wall().median;
+    let _ = writeln!(
+        text,
+        "| {} | {} | {} | {} | {} | {:.0} | {:.0} | {:.0} |",
+        comparison.name,
+        comparison.version,
+        comparison.rows,
+        figures(Series::wall),
+        figures(Series::cpu),
+        own.peak_memory(),
+        rate(comparison.rows, wall) / 1e3,
+        rate(own.bytes().unwrap_or_default(), wall) / 1e6,
+    );
+}
+
+fn comparison_json(comparison: &Comparison) -> Value {
+    let readers: Vec<_> = comparison
+        .series
+        .iter()
+        .map(|series| {
+            json!({
+                "reader": series.reader,
+                "wall_s": spread_json(series.wall()),
+                "cpu_s": spread_json(series.cpu()),
+                "peak_rss_mib": series.peak_memory(),
+                "bytes": series.bytes(),
+                "runs": series.usages.iter().map(|usage| json!({
+                    "wall_s": usage.wall.as_secs_f64(),
+                    "cpu_s": usage.cpu.as_secs_f64(),
+                    "peak_rss_bytes": usage.peak_memory,
+                })).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({
+        "case": comparison.name,
+        "postgresql": comparison.version,
+        "rows": comparison.rows,
+        "readers": readers,
+        "targets": targets::of(comparison).iter().map(target_json).collect::<Vec<_>>(),
+    })
+}
+
+fn latencies_json(table: &LatencyTable) -> Value {
+    let readers: Vec<_> = table
+        .rows
+        .iter()
+        .map(|latencies| {
+            let spread =
+                |member: fn(&crate::latency::Latency) -> f64| spread_json(latencies.spread(member));
+            json!({
+                "reader": latencies.reader,
+                "rate": latencies.rate,
+                "p50_ms": spread(|run| run.p50),
+                "p90_ms": spread(|run| run.p90),
+                "p99_ms": spread(|run| run.p99),
+                "max_ms": spread(|run| run.max),
+                "cpu": spread(|run| run.cpu),
+            })
+        })
+        .collect();
+    let targets: Vec<_> = table
+        .rows
+        .chunks_exact(2)
+        .map(|pair| {
+            let targets = targets::of_latencies(&pair[0], &pair[1]);
+            json!({
+                "rate": pair[0].rate,
+                "targets": targets.iter().map(target_json).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({"postgresql": table.version, "readers": readers, "targets": targets})
+}
+
+fn spread_json(spread: Spread) -> Value {
+    json!({"median": spread.median, "min": spread.least, "max": spread.greatest})
+}
+
+fn target_json(target: &Target) -> Value {
+    json!({
+        "what": target.what,
+        "value": target.value,
+        "limit": target.limit,
+        "met": target.is_met(),
+    })
+}
+
+/// The processor and how many of its cores there are.
+fn machine() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("an unknown processor", |(_, model)| model);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{model} ({cores} cores)")
+}

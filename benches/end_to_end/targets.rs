@@ -1,0 +1,148 @@
+//! What the figures have to be: ratios to others in the same run, and memory.
+
+use std::fmt;
+
+use crate::latency::{self, Latencies, Latency};
+use crate::report::Comparison;
+use crate::rounds::{Series, cpu, wall};
+use crate::{backfill, backlog};
+
+/// A figure, and the most that it may be.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) what: String,
+    pub(crate) value: f64,
+    pub(crate) limit: f64,
+}
+
+impl Target {
+    fn new(what: impl Into<String>, value: f64, limit: f64) -> Self {
+        Self {
+            what: what.into(),
+            value,
+            limit,
+        }
+    }
+
+    pub(crate) fn is_met(&self) -> bool {
+        self.value <= self.limit
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, value, limit } = self;
+        let verdict = if self.is_met() { "met" } else { "NOT MET" };
+        write!(f, "{what}: {value:.3}, at most {limit}: {verdict}")
+    }
+}
+
+/// Memory in MiB that the connector may take, whatever the backlog or table.
+const MEMORY: f64 = 64.0;
+/// The same for one transaction of five million rows.
+const HUGE_MEMORY: f64 = 192.0;
+
+/// The targets of a comparison.
+pub(crate) fn of(comparison: &Comparison) -> Vec<Target> {
+    let mut targets = Vec::new();
+    if comparison.name.starts_with("stream-") {
+        of_backlog(comparison, &mut targets);
+    } else if comparison.name.starts_with("backfill-") {
+        of_backfill(comparison, &mut targets);
+    }
+    let limit = if comparison.name == "huge" {
+        HUGE_MEMORY
+    } else {
+        MEMORY
+    };
+    let connectors = comparison
+        .series
+        .iter()
+        .filter(|series| series.reader.starts_with("connector"));
+    let peak = connectors.map(Series::peak_memory).fold(0.0, f64::max);
+    targets.push(Target::new("peak RSS in MiB", peak, limit));
+    targets
+}
+
+fn of_backlog(comparison: &Comparison, targets: &mut Vec<Target>) {
+    let [Some(own), Some(json), Some(drain), Some(recvlogical)] = [
+        backlog::PROTOBUF,
+        backlog::JSON,
+        backlog::DRAIN,
+        backlog::RECVLOGICAL,
+    ]
+    .map(|reader| comparison.reader(reader)) else {
+        return;
+    };
+    // The most that wall and CPU may be of pg_recvlogical's.
+    let (most_wall, most_cpu) = match comparison.name.as_str() {
+        "stream-narrow" => (0.45, 0.2),
+        "stream-small" => (0.8, 0.4),
+        _ => (0.45, 0.35),
+    };
+    targets.push(Target::new("wall of drain", own.ratio(drain, wall), 1.15));
+    // For updates with large values no figure is set.
+    if comparison.name != "stream-toast" {
+        let ratio = own.ratio(recvlogical, wall);
+        targets.push(Target::new("wall of pg_recvlogical", ratio, most_wall));
+        let ratio = own.ratio(recvlogical, cpu);
+        targets.push(Target::new("CPU of pg_recvlogical", ratio, most_cpu));
+    }
+    let ratio = json.ratio(own, wall);
+    targets.push(Target::new("JSON, wall of protobuf", ratio, 1.10));
+}
+
+fn of_backfill(comparison: &Comparison, targets: &mut Vec<Target>) {
+    let Some(own) = comparison.reader(backfill::DEFAULT) else {
+        return;
+    };
+    let mut against = |what: &str, reader: &Series, other: Option<&Series>, limit| {
+        if let Some(other) = other {
+            targets.push(Target::new(what, reader.ratio(other, wall), limit));
+        }
+    };
+    against("wall of COPY", own, comparison.reader(backfill::COPY), 1.3);
+    against(
+        "wall of 50000 rows a chunk",
+        own,
+        comparison.reader(backfill::LARGE),
+        1.10,
+    );
+    for reader in [backfill::DEFAULT, backfill::LARGE] {
+        let direct = comparison.reader(reader);
+        let delayed = backfill::delayed(reader, backfill::ROUND_TRIP);
+        if let Some(delayed) = comparison.reader(&delayed) {
+            against(
+                &format!("{}, wall of the same without", delayed.reader),
+                delayed,
+                direct,
+                1.25,
+            );
+        }
+    }
+    for series in &comparison.series {
+        if series.reader.ends_with("connections") {
+            against(
+                &format!("{}, wall of one", series.reader),
+                series,
+                Some(own),
+                0.9,
+            );
+        }
+    }
+}
+
+/// The targets of latencies at one rate.
+pub(crate) fn of_latencies(connector: &Latencies, drain: &Latencies) -> Vec<Target> {
+    let ratio =
+        |member: fn(&Latency) -> f64| connector.spread(member).median / drain.spread(member).median;
+    let mut targets = vec![
+        Target::new("p50 of drain", ratio(|run| run.p50), 1.3),
+        Target::new("p99 of drain", ratio(|run| run.p99), 1.3),
+    ];
+    if connector.rate == latency::BUSY {
+        let percent = connector.spread(|run| run.cpu).median * 100.0;
+        targets.push(Target::new("% of a CPU", percent, 5.0));
+    }
+    targets
+}
