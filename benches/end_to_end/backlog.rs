@@ -61,7 +61,7 @@ fn receive(stage: &mut Stage<'_>, program: &Path, pass: Pass) -> Usage {
             .args(["--option", "publication_names=flow_publication"])
             .args(["--file", target]);
         let mut bytes = 0;
-        let usage = process::run(command, &[], |piece| bytes += piece.len() as u64);
+        let usage = process::run(command, &[], |piece, _| bytes += piece.len() as u64);
         if pass == Pass::Checked {
             // An insert has its relation, its kind and a count of columns before the first value.
             let least = stage.rows * 12;

@@ -9,21 +9,30 @@ use crate::support::messages::{Codec, ConnectorType, Open, RangeSpec, Request, S
 use crate::support::task::Task;
 
 /// Runs a task until it has caught up. Where `due` says how many documents have to come, they are
-/// counted, which is not to be measured.
+/// counted, which is not to be measured; else only up to the first.
+///
+/// The end of its input, which comes right behind the requests, says that checkpoints will not be
+/// acknowledged, so that the connector does not wait for that at the end.
 pub(crate) fn run(task: &Task, due: Option<u64>) -> Usage {
     // The end of the input says that checkpoints are not acknowledged, so that the connector does
     // not wait for that at the end.
-    let (command, input) = (command(task), requests(task));
-    let Some(due) = due else {
-        return process::run(command, &input, |_| {});
-    };
     let mut frames = Frames::new(task.launch.codec);
-    let usage = process::run(command, &input, |piece| frames.take(piece));
-    frames.assert_whole();
-    let table = &task.bindings[0].table;
-    assert_eq!(frames.documents, due, "documents of {table}");
-    assert!(frames.checkpoints > 0, "no checkpoint of {table}");
-    usage
+    let mut first = None;
+    let usage = process::run(command(task), &requests(task), |piece, time| {
+        if due.is_some() || first.is_none() {
+            frames.take(piece);
+        }
+        if first.is_none() && frames.documents > 0 {
+            first = Some(time);
+        }
+    });
+    if let Some(due) = due {
+        frames.assert_whole();
+        let table = &task.bindings[0].table;
+        assert_eq!(frames.documents, due, "documents of {table}");
+        assert!(frames.checkpoints > 0, "no checkpoint of {table}");
+    }
+    Usage { first, ..usage }
 }
 
 /// The connector as a command that takes requests for this task.

@@ -71,7 +71,9 @@ impl Floor {
     /// Runs a floor in a process of its own, and checks that it has received `due` rows.
     pub(crate) fn measure(&self, due: u64) -> Usage {
         let mut output = Vec::new();
-        let usage = process::run(self.command(), &[], |piece| output.extend_from_slice(piece));
+        let usage = process::run(self.command(), &[], |piece, _| {
+            output.extend_from_slice(piece)
+        });
         let received: Received = serde_json::from_slice(&output).expect("a floor prints JSON");
         assert_eq!(received.rows, due, "rows of {self:?}");
         Usage {

@@ -153,7 +153,10 @@ fn main() -> ExitCode {
 }
 
 fn measure_all(options: &Options) -> Results {
-    let mut results = Results::default();
+    let mut results = Results {
+        are_judged: !options.short,
+        ..Results::default()
+    };
     for version in &options.versions {
         let server = stage::server(Version(*version));
         let mut client = server.connect("postgres");
@@ -171,6 +174,7 @@ fn measure_all(options: &Options) -> Results {
             let table = LatencyTable {
                 version: *version,
                 rows: latency::compare(&server, time, options.rounds.min(LATENCY_ROUNDS)),
+                is_judged: results.are_judged,
             };
             print!("{table}");
             results.latencies.push(table);

@@ -20,6 +20,8 @@ const GLANCE: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Usage {
     pub(crate) wall: Duration,
+    /// When the first row was there, as far as it is known.
+    pub(crate) first: Option<Duration>,
     /// Time on a CPU, in user mode and in the kernel.
     pub(crate) cpu: Duration,
     /// The most memory that was resident, in bytes.
@@ -35,8 +37,13 @@ pub(crate) fn guarded(program: &Path) -> Command {
     command
 }
 
-/// Runs a command to its end, which has to be a good one. Its output goes to `take` in pieces.
-pub(crate) fn run(mut command: Command, input: &[u8], mut take: impl FnMut(&[u8])) -> Usage {
+/// Runs a command to its end, which has to be a good one. Its output goes to `take` in pieces,
+/// with how much time has passed.
+pub(crate) fn run(
+    mut command: Command,
+    input: &[u8],
+    mut take: impl FnMut(&[u8], Duration),
+) -> Usage {
     // A process has the peak of the one that started it until it has one of its own.
     let inherited = peak_memory("self").expect("this process runs");
     let mut buffer = vec![0; READ_SIZE];
@@ -61,7 +68,7 @@ pub(crate) fn run(mut command: Command, input: &[u8], mut take: impl FnMut(&[u8]
             break;
         }
         bytes += count as u64;
-        take(&buffer[..count]);
+        take(&buffer[..count], start.elapsed());
     }
     let end = child.wait4().expect("the process can be waited for");
     let wall = start.elapsed();
@@ -76,6 +83,7 @@ pub(crate) fn run(mut command: Command, input: &[u8], mut take: impl FnMut(&[u8]
     let resident = end.rusage.maxrss;
     Usage {
         wall,
+        first: None,
         cpu: end.rusage.utime + end.rusage.stime,
         peak_memory: if resident > inherited { resident } else { seen },
         bytes: Some(bytes),

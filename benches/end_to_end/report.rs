@@ -14,6 +14,8 @@ pub(crate) struct Comparison {
     pub(crate) version: u32,
     pub(crate) rows: u64,
     pub(crate) series: Vec<Series>,
+    /// Whether there are enough rows to say whether the targets are met.
+    pub(crate) is_judged: bool,
 }
 
 impl Comparison {
@@ -44,8 +46,14 @@ impl fmt::Display for Comparison {
         writeln!(f, "\n{name}: {rows} rows, PostgreSQL {version}")?;
         write!(
             f,
-            "  {:<47}{:<23}{:<23}{:>8}{:>9}{:>7}",
-            "", "wall, s (min - max)", "CPU, s (min - max)", "RSS, MiB", "krows/s", "MB/s"
+            "  {:<47}{:<25}{:<25}{:>10}{:>9}{:>9}{:>7}",
+            "",
+            "wall, s (min - max)",
+            "CPU, s (min - max)",
+            "1st row, s",
+            "RSS, MiB",
+            "krows/s",
+            "MB/s"
         )?;
         for other in self.others().into_iter().flatten() {
             write!(f, "  of {}: wall, CPU", other.reader)?;
@@ -56,9 +64,12 @@ impl fmt::Display for Comparison {
                 || "-".to_owned(),
                 |bytes| format!("{:.0}", rate(bytes, series.wall().median) / 1e6),
             );
+            let first = series
+                .first()
+                .map_or_else(|| "-".to_owned(), |first| format!("{:.3}", first.median));
             write!(
                 f,
-                "  {:<47}{:<23}{:<23}{:>8.1}{:>9.0}{speed:>7}",
+                "  {:<47}{:<25}{:<25}{first:>10}{:>9.1}{:>9.0}{speed:>7}",
                 series.reader,
                 with_spread(series.wall()),
                 with_spread(series.cpu()),
@@ -71,6 +82,9 @@ impl fmt::Display for Comparison {
                 write!(f, "{:>width$}", format!("{wall:.2}, {cpu:.2}"))?;
             }
             writeln!(f)?;
+        }
+        if !self.is_judged {
+            return Ok(());
         }
         for target in targets::of(self) {
             writeln!(f, "  - {target}")?;
@@ -85,6 +99,7 @@ pub(crate) struct LatencyTable {
     pub(crate) version: u32,
     /// Connector and drain at each rate.
     pub(crate) rows: Vec<Latencies>,
+    pub(crate) is_judged: bool,
 }
 
 impl fmt::Display for LatencyTable {
@@ -96,13 +111,13 @@ impl fmt::Display for LatencyTable {
         )?;
         writeln!(
             f,
-            "  {:<23}{:>8}  {:<23}{:<23}{:<23}{:<23}{}",
-            "", "rows/s", "p50 (min - max)", "p90", "p99", "longest", "% of a CPU"
+            "  {:<23}{:>8}  {:<25}{:<25}{:<25}{:<25}% of a CPU",
+            "", "rows/s", "p50 (min - max)", "p90", "p99", "longest"
         )?;
         for latencies in &self.rows {
             writeln!(
                 f,
-                "  {:<23}{:>8}  {:<23}{:<23}{:<23}{:<23}{}",
+                "  {:<23}{:>8}  {:<25}{:<25}{:<25}{:<25}{}",
                 latencies.reader,
                 latencies.rate,
                 with_spread(latencies.spread(|run| run.p50)),
@@ -111,6 +126,9 @@ impl fmt::Display for LatencyTable {
                 with_spread(latencies.spread(|run| run.max)),
                 with_spread(latencies.spread(|run| run.cpu * 100.0)),
             )?;
+        }
+        if !self.is_judged {
+            return Ok(());
         }
         for pair in self.rows.chunks_exact(2) {
             for target in targets::of_latencies(&pair[0], &pair[1]) {

@@ -21,6 +21,8 @@ pub(crate) struct Results {
     /// The servers' own words for what they are.
     pub(crate) servers: Vec<String>,
     pub(crate) date: String,
+    /// Whether there are enough rows to say whether the targets are met.
+    pub(crate) are_judged: bool,
 }
 
 impl Results {
@@ -31,6 +33,7 @@ impl Results {
             version: server.version().0,
             rows,
             series,
+            is_judged: self.are_judged,
         };
         print!("{comparison}");
         self.comparisons.push(comparison);
@@ -165,6 +168,7 @@ fn comparison_json(comparison: &Comparison) -> Value {
                 "reader": series.reader,
                 "wall_s": spread_json(series.wall()),
                 "cpu_s": spread_json(series.cpu()),
+                "first_row_s": series.first().map(spread_json),
                 "peak_rss_mib": series.peak_memory(),
                 "bytes": series.bytes(),
                 "runs": series.usages.iter().map(|usage| json!({

@@ -12,10 +12,12 @@ pub(crate) enum Pass {
     Measured,
 }
 
+type Run<'a, S> = dyn Fn(&mut S, Pass) -> Usage + 'a;
+
 /// One of several that read the same.
 pub(crate) struct Reader<'a, S> {
     pub(crate) name: String,
-    run: Box<dyn Fn(&mut S, Pass) -> Usage + 'a>,
+    run: Box<Run<'a, S>>,
 }
 
 impl<S> fmt::Debug for Reader<'_, S> {
@@ -98,6 +100,13 @@ impl Series {
 
     pub(crate) fn cpu(&self) -> Spread {
         Spread::of(self.usages.iter().map(cpu))
+    }
+
+    /// Seconds until the first row came out, where that is known.
+    pub(crate) fn first(&self) -> Option<Spread> {
+        let firsts = self.usages.iter().map(|usage| usage.first);
+        let firsts: Option<Vec<_>> = firsts.collect();
+        Some(Spread::of(firsts?.iter().map(Duration::as_secs_f64)))
     }
 
     /// Returns the median over the rounds of how a figure of this relates to another reader's: rounds
