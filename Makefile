@@ -38,14 +38,13 @@ lint: ## Checks formatting, lints and documentation
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
-# Everything else is an option of the program: make bench ARGS=--help
+# PostgreSQL 15 comes with the clients that are measured beside the connector. Everything else is an
+# option of the program: make bench ARGS=--help
 VERSIONS ?= 15,18
 
 .PHONY: bench
 bench: ## Measures the whole way against real servers (VERSIONS, ARGS)
-	tests/support/install-servers.sh $(subst $(comma), ,$(VERSIONS))
-	@[ -n "$$(ls /usr/lib/postgresql/*/bin/pg_recvlogical 2>/dev/null)" ] || \
-	    { apt-get update -q && apt-get install -y -q --no-install-recommends postgresql-client; }
+	tests/support/install-servers.sh 15 $(subst $(comma), ,$(VERSIONS))
 	cargo bench --locked --bench end_to_end -- --versions $(VERSIONS) $(ARGS)
 
 .PHONY: chaos

@@ -1,4 +1,4 @@
-//! End-to-end benchmarks: `make bench`, or `make bench SHORT=1` to see whether they work.
+//! End-to-end benchmarks: `make bench`, or `make bench ARGS=--short` to see whether they work.
 //!
 //! Servers are started, tables filled, and the connector's release build reads them as Flow would
 //! have it, in turns with others that read the same rows: the floors, which are the connector's own
@@ -38,6 +38,7 @@ use results::Results;
 use stage::Stage;
 use support::postgres::{self, Server, Version};
 
+/// Measures the connector from the server's log or table to its standard output.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
