@@ -8,13 +8,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::cases::TICKS;
 use crate::connector;
 use crate::floor::{Drain, Floor};
 use crate::frames::Frames;
+use crate::process;
 use crate::programs;
 use crate::rounds::Spread;
 use crate::stage::{SLOT, Stage};
@@ -62,7 +63,7 @@ impl Latencies {
 }
 
 /// Measures both readers in turns at each rate.
-pub(crate) fn compare(server: &Server, time: Duration, rounds: usize) -> Vec<Latencies> {
+pub(crate) fn compare(server: &Server, time: Duration, rounds: u16) -> Vec<Latencies> {
     let mut stage = Stage::set(server, TICKS, 0);
     let mut found = Vec::new();
     for rate in [QUIET, BUSY] {
@@ -73,7 +74,7 @@ pub(crate) fn compare(server: &Server, time: Duration, rounds: usize) -> Vec<Lat
         });
         for round in 0..rounds {
             for turn in 0..both.len() {
-                let latencies = &mut both[(round + turn) % 2];
+                let latencies = &mut both[(usize::from(round) + turn) % 2];
                 let run = run(&mut stage, latencies.reader, rate, time);
                 latencies.runs.push(run);
             }
@@ -90,21 +91,21 @@ pub(crate) const DRAIN: &str = "drain";
 /// Starts a reader on a new slot, lets pgbench commit rows, and waits for the last.
 fn run(stage: &mut Stage<'_>, reader: &str, rate: u32, time: Duration) -> Latency {
     let start = stage.make_new_slot();
-    let mut running = if reader == CONNECTOR {
+    let running = if reader == CONNECTOR {
         Running::connector(stage, &start)
     } else {
         Running::drain(stage, &start)
     };
     stage.tick(FIRST);
-    running.await_row(FIRST);
+    let running = running.await_row(FIRST);
 
     let (clock, before) = (Instant::now(), cpu(&running.child));
     let due = commit(stage, rate, time);
     stage.tick(LAST);
-    running.await_row(LAST);
+    let running = running.await_row(LAST);
     let (elapsed, after) = (clock.elapsed(), cpu(&running.child));
 
-    let mut latencies = running.finish();
+    let (mut latencies, _) = running.end();
     stage.drop_slot(SLOT);
     assert_eq!(latencies.len() as u64, due, "rows that {reader} has read");
     latencies.sort_unstable();
@@ -157,6 +158,7 @@ struct Running {
     /// The time in each row that has arrived, and when it did.
     rows: Receiver<(i64, i64)>,
     latencies: Vec<i64>,
+    log: JoinHandle<String>,
 }
 
 impl Running {
@@ -195,29 +197,34 @@ impl Running {
         Self::new(child, rows)
     }
 
-    fn new(child: Child, rows: Receiver<(i64, i64)>) -> Self {
+    fn new(mut child: Child, rows: Receiver<(i64, i64)>) -> Self {
+        let log = process::read_log(child.stderr.take().expect("standard error is piped"));
         Self {
             child,
             rows,
             latencies: Vec::new(),
+            log,
         }
     }
 
     /// Waits for a row that holds this, keeping the latencies of those before it.
-    fn await_row(&mut self, due: i64) {
+    fn await_row(mut self, due: i64) -> Self {
         loop {
-            let (at, arrival) = self.rows.recv_timeout(PATIENCE).expect("the row comes");
+            let Ok((at, arrival)) = self.rows.recv_timeout(PATIENCE) else {
+                panic!("the row {due} does not come\n{}", self.end().1);
+            };
             if at == due {
-                return;
+                return self;
             }
             self.latencies.push(arrival - at);
         }
     }
 
-    fn finish(mut self) -> Vec<i64> {
+    /// Ends the process, and returns the latencies and its log.
+    fn end(mut self) -> (Vec<i64>, String) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it can be waited for");
-        self.latencies
+        (self.latencies, self.log.join().expect("the log was read"))
     }
 }
 
@@ -225,7 +232,7 @@ fn start_piped(mut command: Command) -> Child {
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null());
+        .stderr(Stdio::piped());
     command.spawn().expect("the process starts")
 }
 

@@ -59,8 +59,8 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_value = "15")]
     versions: Vec<u32>,
     /// How many times each reader runs, beside the first time.
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
     /// Reads a table over so many connections as well, with advanced.backfill_connections.
     #[arg(long)]
     connections: Option<u32>,
@@ -120,7 +120,7 @@ const HUGE: &str = "huge";
 const HUGE_ROWS: u64 = 5_000_000;
 
 /// Rounds of twenty seconds that are enough for latencies.
-const LATENCY_ROUNDS: usize = 3;
+const LATENCY_ROUNDS: u16 = 3;
 
 fn main() -> ExitCode {
     let Arguments {

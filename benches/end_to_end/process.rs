@@ -16,6 +16,9 @@ const READ_SIZE: usize = 1 << 20;
 /// How often the memory of a process is looked at.
 const GLANCE: Duration = Duration::from_millis(10);
 
+/// How long a process may take: whatever is measured takes seconds.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
 /// What a process has used from its start to its end.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Usage {
@@ -90,7 +93,8 @@ pub(crate) fn run(
     }
 }
 
-fn read_log(mut errors: ChildStderr) -> JoinHandle<String> {
+/// Reads what a process says on standard error.
+pub(crate) fn read_log(mut errors: ChildStderr) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut text = Vec::new();
         let _ = errors.read_to_end(&mut text);
@@ -111,9 +115,14 @@ impl Watch {
         let process = process.to_string();
         let thread = thread::spawn(move || {
             let mut peak = 0;
+            let start = Instant::now();
             while !is_done.load(Ordering::Relaxed) {
                 // It is set anew when the process becomes another program.
                 peak = peak_memory(&process).unwrap_or(peak);
+                if start.elapsed() > LIMIT {
+                    eprintln!("process {process} does not end");
+                    std::process::exit(1);
+                }
                 thread::sleep(GLANCE);
             }
             peak

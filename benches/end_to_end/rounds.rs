@@ -45,9 +45,10 @@ pub(crate) struct Series {
 }
 
 /// Lets every reader run once with its output checked, and then so many rounds.
-pub(crate) fn compare<S>(stage: &mut S, readers: &[Reader<'_, S>], rounds: usize) -> Vec<Series> {
+pub(crate) fn compare<S>(stage: &mut S, readers: &[Reader<'_, S>], rounds: u16) -> Vec<Series> {
     for reader in readers {
         (reader.run)(stage, Pass::Checked);
+        eprintln!("  {}: checked", reader.name);
     }
     let mut series: Vec<_> = readers
         .iter()
@@ -58,8 +59,10 @@ pub(crate) fn compare<S>(stage: &mut S, readers: &[Reader<'_, S>], rounds: usize
         .collect();
     for round in 0..rounds {
         for turn in 0..readers.len() {
-            let index = (round + turn) % readers.len();
+            let index = (usize::from(round) + turn) % readers.len();
             let usage = (readers[index].run)(stage, Pass::Measured);
+            let (wall, cpu) = (wall(&usage), cpu(&usage));
+            eprintln!("  {}: {wall:.3} s, CPU {cpu:.3} s", readers[index].name);
             series[index].usages.push(usage);
         }
     }
@@ -132,6 +135,12 @@ impl Series {
 /// Seconds from start to end.
 pub(crate) fn wall(usage: &Usage) -> f64 {
     usage.wall.as_secs_f64()
+}
+
+/// Seconds from the first row to the end.
+pub(crate) fn wall_of_rows(usage: &Usage) -> f64 {
+    let first = usage.first.unwrap_or_default();
+    usage.wall.saturating_sub(first).as_secs_f64()
 }
 
 /// Seconds on a CPU.

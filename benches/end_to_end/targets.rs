@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::latency::{self, Latencies, Latency};
 use crate::report::Comparison;
-use crate::rounds::{Series, cpu, wall};
+use crate::rounds::{Series, cpu, wall, wall_of_rows};
 use crate::{backfill, backlog};
 
 /// A figure, and the most that it may be.
@@ -96,39 +96,33 @@ fn of_backfill(comparison: &Comparison, targets: &mut Vec<Target>) {
     let Some(own) = comparison.reader(backfill::DEFAULT) else {
         return;
     };
-    let mut against = |what: &str, reader: &Series, other: Option<&Series>, limit| {
-        if let Some(other) = other {
-            targets.push(Target::new(what, reader.ratio(other, wall), limit));
+    let mut against = |what: &str, other: &str, limit| {
+        if let Some(other) = comparison.reader(other) {
+            targets.push(Target::new(what, own.ratio(other, wall), limit));
         }
     };
-    against("wall of COPY", own, comparison.reader(backfill::COPY), 1.3);
-    against(
-        "wall of 50000 rows a chunk",
-        own,
-        comparison.reader(backfill::LARGE),
-        1.10,
-    );
+    against("wall of COPY", backfill::COPY, 1.3);
+    against("wall of 50000 rows a chunk", backfill::LARGE, 1.10);
     for reader in [backfill::DEFAULT, backfill::LARGE] {
-        let direct = comparison.reader(reader);
         let delayed = backfill::delayed(reader, backfill::ROUND_TRIP);
-        if let Some(delayed) = comparison.reader(&delayed) {
-            against(
-                &format!("{}, wall of the same without", delayed.reader),
-                delayed,
-                direct,
-                1.25,
-            );
-        }
+        let [Some(direct), Some(delayed)] = [reader, &delayed].map(|name| comparison.reader(name))
+        else {
+            continue;
+        };
+        let what = format!("{}, wall of the same without", delayed.reader);
+        targets.push(Target::new(
+            what.as_str(),
+            delayed.ratio(direct, wall),
+            1.25,
+        ));
+        // Some of the round trips come before the first row, however many rows there are.
+        let what = format!("{what}, from the first row on");
+        targets.push(Target::new(what, delayed.ratio(direct, wall_of_rows), 1.25));
     }
-    for series in &comparison.series {
-        if series.reader.ends_with("connections") {
-            against(
-                &format!("{}, wall of one", series.reader),
-                series,
-                Some(own),
-                0.9,
-            );
-        }
+    let several = |series: &&Series| series.reader.ends_with("connections");
+    for series in comparison.series.iter().filter(several) {
+        let what = format!("{}, wall of one", series.reader);
+        targets.push(Target::new(what, series.ratio(own, wall), 0.9));
     }
 }
 
