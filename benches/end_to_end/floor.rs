@@ -48,6 +48,9 @@ pub(crate) struct Drain {
     /// Prints the time that each row holds in its last column, and when it came, in place of a count.
     #[arg(long)]
     pub(crate) timed: bool,
+    /// Prints that time alone, when the row comes.
+    #[arg(long)]
+    pub(crate) at_once: bool,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -93,7 +96,8 @@ impl Floor {
                 .args(["--slot", &drain.slot])
                 .args(["--start", &drain.start])
                 .args(["--end", &drain.end])
-                .args(drain.timed.then_some("--timed")),
+                .args(drain.timed.then_some("--timed"))
+                .args(drain.at_once.then_some("--at-once")),
             Self::Copy(copy) => command
                 .arg("copy")
                 .args(["--port", &copy.port.to_string()])
@@ -130,6 +134,7 @@ impl Drain {
             start: start.to_owned(),
             end: stage.end.clone(),
             timed: false,
+            at_once: false,
         }
     }
 
@@ -153,6 +158,7 @@ impl Drain {
                 let at = std::str::from_utf8(at).expect("digits");
                 let at: i64 = at.parse().expect("a number");
                 match at {
+                    _ if self.at_once => println!("{at}"),
                     latency::FIRST => println!("{at} {arrival}"),
                     latency::LAST => {
                         let lines: Vec<_> = times

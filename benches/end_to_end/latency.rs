@@ -2,7 +2,8 @@
 //!
 //! A row holds the server's clock at its insertion, which is the last thing that its transaction does
 //! before it commits. Its latency ends when its document is read from the connector's standard
-//! output, or for the floor when it is received: both by the same clock, on the same machine.
+//! output, or for the floor when it is received: both by the same clock, on the same machine. A floor
+//! that prints a line for each row shows what the way through the pipe and to its reader takes.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -62,24 +63,24 @@ impl Latencies {
     }
 }
 
-/// Measures both readers in turns at each rate.
+/// Measures the readers in turns at each rate.
 pub(crate) fn compare(server: &Server, time: Duration, rounds: u16) -> Vec<Latencies> {
     let mut stage = Stage::set(server, TICKS, 0);
     let mut found = Vec::new();
     for rate in [QUIET, BUSY] {
-        let mut both = [CONNECTOR, DRAIN].map(|reader| Latencies {
+        let mut readers = READERS.map(|reader| Latencies {
             reader,
             rate,
             runs: Vec::new(),
         });
         for round in 0..rounds {
-            for turn in 0..both.len() {
-                let latencies = &mut both[(usize::from(round) + turn) % 2];
+            for turn in 0..readers.len() {
+                let latencies = &mut readers[(usize::from(round) + turn) % READERS.len()];
                 let run = run(&mut stage, latencies.reader, rate, time);
                 latencies.runs.push(run);
             }
         }
-        found.extend(both);
+        found.extend(readers);
     }
     stage.strike();
     found
@@ -87,6 +88,10 @@ pub(crate) fn compare(server: &Server, time: Duration, rounds: u16) -> Vec<Laten
 
 pub(crate) const CONNECTOR: &str = "connector, protobuf";
 pub(crate) const DRAIN: &str = "drain";
+pub(crate) const PIPED: &str = "drain, to a pipe";
+
+/// At each rate, in this order.
+pub(crate) const READERS: [&str; 3] = [CONNECTOR, DRAIN, PIPED];
 
 /// Starts a reader on a new slot, lets pgbench commit rows, and waits for the last.
 fn run(stage: &mut Stage<'_>, reader: &str, rate: u32, time: Duration) -> Latency {
@@ -94,7 +99,7 @@ fn run(stage: &mut Stage<'_>, reader: &str, rate: u32, time: Duration) -> Latenc
     let running = if reader == CONNECTOR {
         Running::connector(stage, &start)
     } else {
-        Running::drain(stage, &start)
+        Running::drain(stage, &start, reader == PIPED)
     };
     stage.tick(FIRST);
     let running = running.await_row(FIRST);
@@ -177,9 +182,10 @@ impl Running {
         Self::new(child, rows)
     }
 
-    fn drain(stage: &Stage<'_>, start: &str) -> Self {
+    fn drain(stage: &Stage<'_>, start: &str, at_once: bool) -> Self {
         let floor = Floor::Drain(Drain {
             timed: true,
+            at_once,
             ..Drain::of(stage, start)
         });
         let mut child = start_piped(floor.command());
@@ -187,9 +193,10 @@ impl Running {
         let (sender, rows) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                let (at, arrival) = line.split_once(' ').expect("two times a line");
-                let time = |text: &str| text.parse().expect("a time");
-                if sender.send((time(at), time(arrival))).is_err() {
+                let arrival = now();
+                let mut times = line.split(' ').map(|text| text.parse().expect("a time"));
+                let at = times.next().expect("a time a line");
+                if sender.send((at, times.next().unwrap_or(arrival))).is_err() {
                     return;
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::latency::Latencies;
+use crate::latency::{Latencies, READERS};
 use crate::rounds::{Series, Spread, cpu, rate, wall};
 use crate::targets;
 use crate::{backfill, backlog};
@@ -93,11 +93,11 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// Latencies of two readers at the same rates.
+/// Latencies of several readers at the same rates.
 #[derive(Debug, Clone)]
 pub(crate) struct LatencyTable {
     pub(crate) version: u32,
-    /// Connector and drain at each rate.
+    /// All readers at one rate, then at the next.
     pub(crate) rows: Vec<Latencies>,
     pub(crate) is_judged: bool,
 }
@@ -130,9 +130,9 @@ impl fmt::Display for LatencyTable {
         if !self.is_judged {
             return Ok(());
         }
-        for pair in self.rows.chunks_exact(2) {
-            for target in targets::of_latencies(&pair[0], &pair[1]) {
-                writeln!(f, "  - at {} rows/s, {target}", pair[0].rate)?;
+        for readers in self.rows.chunks_exact(READERS.len()) {
+            for target in targets::of_latencies(readers) {
+                writeln!(f, "  - at {} rows/s, {target}", readers[0].rate)?;
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::backfill;
 use crate::backlog;
+use crate::latency::{Latency, READERS};
 use crate::report::{Comparison, LatencyTable};
 use crate::rounds::{Series, Spread, rate};
 use crate::support::postgres::Server;
@@ -97,25 +98,28 @@ impl Results {
 
     fn latencies(&self, text: &mut String) {
         text.push_str(
-            "\n| commits a second | PostgreSQL | p50, ms: connector / drain | p90 | p99 | longest | \
+            "\n| commits a second | PostgreSQL | p50, ms: connector / drain / drain to a pipe | p90 | p99 | longest | \
              CPU, % of one |\n|---|---|---|---|---|---|---|\n",
         );
         for table in &self.latencies {
-            for pair in table.rows.chunks_exact(2) {
-                let both = |member: fn(&crate::latency::Latency) -> f64| {
-                    let median = |index: usize| pair[index].spread(member).median;
-                    format!("{:.2} / {:.2}", median(0), median(1))
+            for readers in table.rows.chunks_exact(READERS.len()) {
+                let all = |member: fn(&Latency) -> f64| {
+                    let medians: Vec<_> = readers
+                        .iter()
+                        .map(|latencies| format!("{:.2}", latencies.spread(member).median))
+                        .collect();
+                    medians.join(" / ")
                 };
                 let _ = writeln!(
                     text,
                     "| {} | {} | {} | {} | {} | {} | {} |",
-                    pair[0].rate,
+                    readers[0].rate,
                     table.version,
-                    both(|run| run.p50),
-                    both(|run| run.p90),
-                    both(|run| run.p99),
-                    both(|run| run.max),
-                    both(|run| run.cpu * 100.0),
+                    all(|run| run.p50),
+                    all(|run| run.p90),
+                    all(|run| run.p99),
+                    all(|run| run.max),
+                    all(|run| run.cpu * 100.0),
                 );
             }
         }
@@ -193,8 +197,7 @@ fn latencies_json(table: &LatencyTable) -> Value {
         .rows
         .iter()
         .map(|latencies| {
-            let spread =
-                |member: fn(&crate::latency::Latency) -> f64| spread_json(latencies.spread(member));
+            let spread = |member: fn(&Latency) -> f64| spread_json(latencies.spread(member));
             json!({
                 "reader": latencies.reader,
                 "rate": latencies.rate,
@@ -208,11 +211,11 @@ fn latencies_json(table: &LatencyTable) -> Value {
         .collect();
     let targets: Vec<_> = table
         .rows
-        .chunks_exact(2)
-        .map(|pair| {
-            let targets = targets::of_latencies(&pair[0], &pair[1]);
+        .chunks_exact(READERS.len())
+        .map(|readers| {
+            let targets = targets::of_latencies(readers);
             json!({
-                "rate": pair[0].rate,
+                "rate": readers[0].rate,
                 "targets": targets.iter().map(target_json).collect::<Vec<_>>(),
             })
         })

@@ -127,13 +127,22 @@ fn of_backfill(comparison: &Comparison, targets: &mut Vec<Target>) {
 }
 
 /// The targets of latencies at one rate.
-pub(crate) fn of_latencies(connector: &Latencies, drain: &Latencies) -> Vec<Target> {
-    let ratio =
-        |member: fn(&Latency) -> f64| connector.spread(member).median / drain.spread(member).median;
-    let mut targets = vec![
-        Target::new("p50 of drain", ratio(|run| run.p50), 1.3),
-        Target::new("p99 of drain", ratio(|run| run.p99), 1.3),
-    ];
+pub(crate) fn of_latencies(readers: &[Latencies]) -> Vec<Target> {
+    let mut targets = Vec::new();
+    let Some((connector, floors)) = readers.split_first() else {
+        return targets;
+    };
+    for floor in floors {
+        let ratio = |member: fn(&Latency) -> f64| {
+            connector.spread(member).median / floor.spread(member).median
+        };
+        let mut target = |name, ratio| {
+            let what = format!("{name} of {}", floor.reader);
+            targets.push(Target::new(what, ratio, 1.3));
+        };
+        target("p50", ratio(|run| run.p50));
+        target("p99", ratio(|run| run.p99));
+    }
     if connector.rate == latency::BUSY {
         let percent = connector.spread(|run| run.cpu).median * 100.0;
         targets.push(Target::new("% of a CPU", percent, 5.0));
