@@ -62,8 +62,8 @@ pub(crate) const WIDE: Case = Case {
     before: "",
     changes: "
 insert into wide
-select i, i % 2 = 0, date '1970-01-01' + (i % 15000)::int, i % 1000, -i, i % 30000, i * 7919,
-    -i * 104729, md5(i::text), 'text of row ' || i, 'name ' || i % 5000, lpad((i % 99999)::text, 8),
+select i, i % 2 = 0, date '1970-01-01' + (i % 15000)::int, i % 1000, -i, i % 30000, i * 7919::bigint,
+    -i * 104729::bigint, md5(i::text), 'text of row ' || i, 'name ' || i % 5000, lpad((i % 99999)::text, 8),
     i / 100.0, i * 1.000001, i / 7.0, i / 3.0, timestamptz '2024-01-01 00:00Z' + i * interval '1.5 s',
     timestamp '2024-01-01 00:00' + i * interval '2 s', md5(i::text)::uuid,
     ('10.' || i % 250 || '.' || i % 240 || '.1')::inet,
