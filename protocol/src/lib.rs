@@ -132,7 +132,8 @@ pub use pgoutput::{
     DeleteMessage, InsertMessage, LogicalDecodingMessage, LogicalReplicationMessage, OldTuple,
     OriginMessage, ParseContext, PrepareMessage, RelationMessage, ReplicaIdentity,
     RollbackPreparedMessage, StreamAbortMessage, StreamCommitMessage, StreamPrepareMessage,
-    StreamStartMessage, TruncateMessage, Tuple, TupleData, TupleIter, TypeMessage, UpdateMessage,
+    StreamStartMessage, Streamed, TruncateMessage, Tuple, TupleData, TupleIter, TypeMessage,
+    UpdateMessage,
 };
 pub use replication::{
     HotStandbyFeedback, PrimaryKeepalive, ReplicationMessage, StandbyStatusUpdate, XLogData,

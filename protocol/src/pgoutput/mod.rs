@@ -6,6 +6,7 @@ mod message;
 mod prepare;
 mod relation;
 mod stream;
+mod streamed;
 mod tuple;
 
 use crate::{
@@ -24,6 +25,7 @@ pub use prepare::{
 };
 pub use relation::{Column, ColumnIter, RelationMessage, ReplicaIdentity, TypeMessage};
 pub use stream::{StreamAbortMessage, StreamCommitMessage, StreamStartMessage};
+pub use streamed::Streamed;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use tuple::kind;
 pub use tuple::{OldTuple, Tuple, TupleData, TupleIter};
