@@ -22,6 +22,8 @@ pub enum ErrorKind {
     Value,
     /// Reading requests or writing responses failed.
     Io,
+    /// There is no room for transactions in progress. The stream can go on without them.
+    Spool,
     /// The capture was asked to stop.
     Shutdown,
     /// An invariant of the connector does not hold.
@@ -102,7 +104,7 @@ impl Error {
     /// Returns whether the same attempt may succeed later without anybody changing anything.
     pub fn is_retryable(&self) -> bool {
         match self.inner.kind {
-            ErrorKind::Connection | ErrorKind::Io => true,
+            ErrorKind::Connection | ErrorKind::Io | ErrorKind::Spool => true,
             // Class 57 is operator intervention (shutdown, crash, still starting), 53 is
             // insufficient resources (too many connections), 08 a connection exception, 40 a
             // rolled-back transaction; 55006 is a slot that another process still holds.

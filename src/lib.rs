@@ -13,6 +13,10 @@
 //! made once; a row is a walk over it. Rows of a backfill come in the same text form as changes, so
 //! one transcoder for each type ([`value::Transcoder`]) serves both, and become the same records.
 //!
+//! Large transactions can arrive while they are in progress. They wait in a [`replication::Spool`],
+//! in memory and beyond a budget on disk, until they commit, and take the way above then: that is one
+//! more copy, and what comes after it sees only whole transactions in the order of their commits.
+//!
 //! Ownership runs one way: the receive buffer owns the bytes, frames and messages borrow them,
 //! records borrow from messages and live in a [`record::RecordArena`] that is reset behind each row.
 //! The borrow checker keeps a record from outliving its bytes.
@@ -25,7 +29,7 @@
 //! | [`cli`] | the command line; the Flow service is what it does without arguments |
 //! | [`capture`] | bindings, state, the joining of backfill and stream, checkpoints |
 //! | [`schema`], [`catalog`] | collection schemas; what the database holds, of which they are made |
-//! | [`replication`], [`backfill`] | reading the stream; reading chunks and what they contain |
+//! | [`replication`], [`backfill`] | reading the stream, transactions in progress; reading chunks and what they contain |
 //! | [`record`], [`value`], [`json`] | from wire bytes to documents and row keys; no policy |
 //! | [`client`], [`net`] | queries and replication commands; sockets and TLS |
 //! | [`flow`], [`config`] | the capture protocol's messages and codecs; configuration |
@@ -36,7 +40,8 @@
 //! # Threads
 //!
 //! A session runs on the main thread, which blocks when its output is not taken: nothing is read
-//! then, and the server is held back by its own socket. Beside it a worker thread sends status
+//! then, and the server is held back by its own socket. So it is with the temporary files of large
+//! transactions. Beside it a worker thread sends status
 //! updates ([`replication::Feedback`]), so that the server does not end the connection meanwhile, and
 //! reads acknowledgements ([`capture::Acknowledgements`]).
 //!
@@ -54,8 +59,11 @@
 //! - `loc` is strictly increasing over all changes of a capture.
 //! - A value is never guessed: an unknown type is captured in its text form, a malformed value is an
 //!   error. No error or log line holds a value of a row, or a secret.
+//! - Nothing of a transaction is emitted or acknowledged before it has committed. What is kept of it
+//!   until then dies with the process, and the server sends it again.
 //! - Deliberately absent: intermediate values between wire and JSON; a second form of a type for the
-//!   backfill; state that the reference does not know; two-phase decoding.
+//!   backfill; state that the reference does not know; two-phase decoding (prepared transactions
+//!   arrive at COMMIT PREPARED); documents of transactions that have not committed.
 
 pub mod backfill;
 pub mod capture;

@@ -14,7 +14,9 @@ use source_postgres::client::{Client, server_error};
 use source_postgres::config::{HostPort, SslMode};
 use source_postgres::error::Result;
 use source_postgres::net::{ConnectConfig, Purpose};
-use source_postgres::replication::{ReplicationStream, StreamItem, StreamOptions};
+use source_postgres::replication::{
+    InProgress, ReplicationStream, SpoolOptions, StreamItem, StreamOptions,
+};
 
 use crate::latency;
 use crate::process::{self, Usage};
@@ -217,6 +219,7 @@ impl Drain {
             publication: "flow_publication".to_owned(),
             start: self.start.parse().expect("a position"),
             status_interval: Duration::from_secs(10),
+            in_progress: InProgress::Kept(SpoolOptions::default()),
         };
         ReplicationStream::start(client, &options).await
     }

@@ -14,6 +14,7 @@ use super::schemas::{SentSchemas, schema_options};
 use super::sink::Sink;
 use super::start::{Binding, Task, check, current_position, reconcile, start_position};
 use super::state::{self, Mode, TableState};
+use super::streaming::in_progress;
 use super::table::Table;
 use crate::catalog::{SlotUse, TableId, load_types};
 use crate::client::Client;
@@ -22,16 +23,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
 use crate::net::{ConnectConfig, Purpose};
 use crate::record::{PlanOptions, RecordArena};
-use crate::replication::{ReplicationStream, SLOT_PATIENCE, StreamOptions, is_in_use};
+use crate::replication::{InProgress, Progress, ReplicationStream};
 use crate::value::TypeRegistry;
 
 /// How long a graceful end waits for the acknowledgement of the last checkpoints, so that the server
 /// can be told of them.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-/// Memory of the server's that one stream may take for transactions under way. It is the user's
-/// server: enough that most transactions are not written to disk, and not more.
-const DECODING_MEMORY: &str = "256MB";
 
 /// A session of a capture.
 pub(super) struct Engine<S> {
@@ -64,6 +61,8 @@ pub(super) struct Engine<S> {
     pub(super) last_checkpoint: Instant,
     /// Whether the stream has started.
     pub(super) is_streaming: bool,
+    /// Whether transactions are taken while they are in progress.
+    pub(super) in_progress: InProgress,
     /// When a view was taken last.
     pub(super) view_taken: Instant,
     pub(super) housekeeping: Housekeeping,
@@ -170,6 +169,7 @@ impl<S: Sink> Engine<S> {
         let types = load_types(&mut client).await?;
         let mut engine = Self {
             housekeeping: Housekeeping::new(config.rediscovery_interval),
+            in_progress: in_progress(&config),
             config,
             task_name: name,
             stop_when_caught_up,
@@ -236,13 +236,9 @@ impl<S: Sink> Engine<S> {
         // With a new slot as well: a commit between the points at which the server has started to
         // collect changes and at which it streams them may be held back from snapshots still.
         self.raise_barriers().await?;
-        let options = StreamOptions {
-            slot: self.config.slot_name.clone(),
-            publication: self.config.publication_name.clone(),
-            start,
-            status_interval: self.status_interval().await?,
-        };
-        let stream = self.start_stream(&options).await?;
+        let stream = self
+            .start_stream(start, Progress::new(start).into())
+            .await?;
         self.acknowledgements.report_to(stream.progress());
         self.cursor = Some(start);
         self.is_streaming = true;
@@ -250,56 +246,6 @@ impl<S: Sink> Engine<S> {
             stream,
             follower: Follower::new(start),
             arena: RecordArena::default(),
-        })
-    }
-
-    /// Starts to stream. After a crash the server may take a moment to notice that the session before
-    /// is gone, and to give its slot free.
-    async fn start_stream(&mut self, options: &StreamOptions) -> Result<ReplicationStream> {
-        let started = Instant::now();
-        loop {
-            let mut client = Client::connect(&self.connect, Purpose::Replication).await?;
-            if client.server_version_num() >= 130_000 {
-                self.grant_memory(&mut client).await?;
-            }
-            match ReplicationStream::start(client, options).await {
-                Err(error) if is_in_use(&error) && started.elapsed() < SLOT_PATIENCE => {
-                    info!(slot = %options.slot, "waiting for the replication slot: it is in use");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-                other => return other,
-            }
-        }
-    }
-
-    /// Lets the server hold more of a large transaction in memory for this session before it writes it
-    /// to disk and reads it again.
-    async fn grant_memory(&self, client: &mut Client) -> Result<()> {
-        let sql = format!("SET logical_decoding_work_mem = '{DECODING_MEMORY}'");
-        match client.execute_script(&sql).await {
-            Ok(_) => info!(
-                logical_decoding_work_mem = DECODING_MEMORY,
-                "memory for decoding is set for this session"
-            ),
-            Err(error) if error.sqlstate().is_some() => {
-                debug!(error = %error, "logical_decoding_work_mem stays as it is");
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Status updates are sent often enough for the server's patience, and at least every 10 s.
-    async fn status_interval(&mut self) -> Result<Duration> {
-        const LONGEST: Duration = Duration::from_secs(10);
-        let sql = "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'";
-        let rows = self.client.query(sql, &[]).await?;
-        let millis: u64 = rows.rows.first().map_or(Ok(0), |row| row.parse(0))?;
-        let third = Duration::from_millis(millis / 3);
-        Ok(if third.is_zero() {
-            LONGEST
-        } else {
-            third.min(LONGEST)
         })
     }
 

@@ -134,8 +134,14 @@ impl<S: Sink> Engine<S> {
                 follower,
                 arena,
             } = following;
-            let Some(item) = stream.try_next()? else {
-                return Ok(false);
+            let item = match stream.try_next() {
+                Ok(Some(item)) => item,
+                Ok(None) => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Spool => {
+                    Box::pin(self.stream_without_spool(following, error)).await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
             if follower.ends_in_doubt(&item) {
                 self.emit_reused(follower).await?;

@@ -29,6 +29,7 @@ mod schemas;
 mod sink;
 mod start;
 mod state;
+mod streaming;
 mod table;
 mod transaction;
 mod visibility;

@@ -27,6 +27,8 @@ pub struct Flags {
     pub skip_prerequisites: bool,
     /// Tables are not checked beforehand, nor added to the publication.
     pub skip_table_prerequisites: bool,
+    /// Large transactions are taken while they are in progress, from servers that can send them.
+    pub stream_in_progress: bool,
     /// Where to start if there is no cursor.
     pub initial_backfill_cursor: Option<Lsn>,
     /// Where to start in any case.
@@ -47,6 +49,7 @@ impl Default for Flags {
             create_replication_slot: true,
             skip_prerequisites: false,
             skip_table_prerequisites: false,
+            stream_in_progress: true,
             initial_backfill_cursor: None,
             force_reset_cursor: None,
             unknown: Vec::new(),
@@ -100,6 +103,7 @@ impl Flags {
             "create_replication_slot" => &mut self.create_replication_slot,
             "skip_prerequisites" => &mut self.skip_prerequisites,
             "skip_table_prerequisites" => &mut self.skip_table_prerequisites,
+            "stream_in_progress" => &mut self.stream_in_progress,
             _ => return None,
         })
     }
@@ -152,6 +156,7 @@ mod tests {
             "create_replication_slot",
             "skip_prerequisites",
             "skip_table_prerequisites",
+            "stream_in_progress",
         ] {
             let on = Flags::parse(name).unwrap();
             let off = Flags::parse(&format!("{name},no_{name}")).unwrap();

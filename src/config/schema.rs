@@ -179,6 +179,12 @@ mod tests {
                 "enum nonsensitive",
             ),
             (
+                "/advanced/logical_decoding_work_mem",
+                "Memory for Decoding",
+                "\"\"",
+                "nonsensitive pattern",
+            ),
+            (
                 "/advanced/discover_only_published",
                 "",
                 "",

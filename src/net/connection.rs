@@ -167,6 +167,11 @@ impl ReplicationReader {
         next(&mut self.session, &mut self.input)
     }
 
+    /// Ends this half of the connection.
+    pub fn close(&mut self) {
+        self.stream = Box::new(tokio::io::empty());
+    }
+
     /// Returns whether a whole message waits in the buffer.
     pub fn has_event(&self) -> bool {
         self.session.needed(self.input.unread()) == 0

@@ -63,6 +63,11 @@ impl Feedback {
         self.shared.wake.notify_one();
     }
 
+    /// Ends the task at once, and with it this half of the connection.
+    pub fn abandon(&self) {
+        self.task.abort();
+    }
+
     /// Sends a last update, so that what was acknowledged to the end is not streamed again, and ends
     /// the task.
     pub async fn finish(self) {

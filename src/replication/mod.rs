@@ -3,13 +3,19 @@
 //! Two positions matter. What was *received* is known to the caller, who sees every message; what is
 //! *durable* is what Flow has acknowledged, and only that is ever reported to the server
 //! ([`Progress`]): the server throws away what it was told is durable.
+//!
+//! A server can send large transactions before they have committed. They are kept until they do
+//! ([`Spool`]), so that whoever reads the stream sees whole transactions in the order of their
+//! commits, in either case.
 
 mod feedback;
+mod in_progress;
 mod progress;
 mod slot;
 mod stream;
 
 pub use feedback::Feedback;
+pub use in_progress::{Spool, SpoolOptions};
 pub use progress::Progress;
 pub use slot::{CreatedSlot, SLOT_PATIENCE, create_slot, drop_slot, is_in_use};
-pub use stream::{ReplicationStream, StreamItem, StreamOptions};
+pub use stream::{InProgress, ReplicationStream, StreamItem, StreamOptions};

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use protocol::command::start_replication;
 use protocol::{Event, LogicalReplicationMessage, Lsn, ParseContext, ReplicationMessage};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::slot::{UNDEFINED_OBJECT, is_in_use};
-use super::{Feedback, Progress};
+use super::{Feedback, Progress, Spool, SpoolOptions};
 use crate::client::{Client, ReplicationReader, log_notice, server_error};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -23,6 +23,43 @@ pub struct StreamOptions {
     pub start: Lsn,
     /// The time between two status updates.
     pub status_interval: Duration,
+    /// Whether transactions are taken while they are in progress.
+    pub in_progress: InProgress,
+}
+
+/// Whether transactions are taken while they are in progress, from servers that can send them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InProgress {
+    /// They are, and kept as these options say.
+    Kept(SpoolOptions),
+    /// They are not, for this reason.
+    Refused(&'static str),
+}
+
+impl InProgress {
+    /// Makes the spool, and says why there is one, or none.
+    fn spool(&self, server_version_num: u32) -> (Option<Spool>, &'static str) {
+        match self {
+            Self::Refused(reason) => (None, reason),
+            Self::Kept(_) if !can_stream_in_progress(server_version_num) => {
+                (None, "the server is older than version 14")
+            }
+            Self::Kept(options) => match Spool::new(options) {
+                Ok(spool) => (Some(spool), "the server offers it"),
+                Err(error) => {
+                    warn!(error = %error, causes = error.causes(),
+                        "transactions cannot be taken while they are in progress; the server keeps \
+                         them until they commit");
+                    (None, "there is no room for temporary files")
+                }
+            },
+        }
+    }
+}
+
+/// Returns whether a server of this version can send transactions while they are in progress.
+fn can_stream_in_progress(server_version_num: u32) -> bool {
+    server_version_num >= 140_000
 }
 
 /// The longest silence of a server that was asked for an answer every few seconds. It is generous
@@ -58,6 +95,8 @@ pub struct ReplicationStream {
     reader: ReplicationReader,
     feedback: Feedback,
     progress: Arc<Progress>,
+    /// Keeps transactions in progress, if they are sent.
+    spool: Option<Spool>,
     /// When something was received last.
     heard: Instant,
 }
@@ -69,22 +108,46 @@ impl ReplicationStream {
     ///
     /// Fails with the server's reason; a slot that is missing or in use is named as such.
     pub async fn start(client: Client, options: &StreamOptions) -> Result<Self> {
+        let progress = Arc::new(Progress::new(options.start));
+        Self::start_with(client, options, progress).await
+    }
+
+    /// Starts streaming in place of another stream, which may have come further than what is
+    /// acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`ReplicationStream::start`] does.
+    pub async fn start_with(
+        client: Client,
+        options: &StreamOptions,
+        progress: Arc<Progress>,
+    ) -> Result<Self> {
         let StreamOptions {
             slot,
             publication,
             start,
             status_interval,
+            in_progress,
         } = options;
-        info!(startLSN = %start, %publication, %slot, "starting replication");
+        let (spool, why) = in_progress.spool(client.server_version_num());
+        let (proto_version, streaming) = if spool.is_some() {
+            ("2", "on")
+        } else {
+            ("1", "off")
+        };
+        info!(startLSN = %start, %publication, %slot, proto_version, streaming, because = why,
+            "starting replication");
         let publications = protocol::quote_identifier(publication);
-        let command = start_replication(
-            slot,
-            *start,
-            &[
-                ("proto_version", "1"),
-                ("publication_names", publications.as_str()),
-            ],
-        );
+        let mut asked = vec![
+            ("proto_version", proto_version),
+            ("publication_names", publications.as_str()),
+        ];
+        if spool.is_some() {
+            // Servers before 14 do not know the option at all.
+            asked.push(("streaming", streaming));
+        }
+        let command = start_replication(slot, *start, &asked);
         let (reader, writer) = client.start_replication(&command).await.map_err(|error| {
             let what = match error.sqlstate() {
                 _ if is_in_use(&error) => format!(
@@ -99,12 +162,12 @@ impl ReplicationStream {
             };
             error.context(what)
         })?;
-        let progress = Arc::new(Progress::new(*start));
         let feedback = Feedback::start(writer, Arc::clone(&progress), *status_interval);
         Ok(Self {
             reader,
             feedback,
             progress,
+            spool,
             heard: Instant::now(),
         })
     }
@@ -125,6 +188,9 @@ impl ReplicationStream {
     ///
     /// Fails when the connection ends or has been silent for too long.
     pub async fn fill(&mut self) -> Result<()> {
+        if self.is_replaying() {
+            return Ok(());
+        }
         let silence = self.heard.elapsed();
         let left = SILENCE_LIMIT.saturating_sub(silence);
         // Where nothing can be sent any more, the server may have said why.
@@ -159,56 +225,63 @@ impl ReplicationStream {
         self.heard.elapsed()
     }
 
-    /// Returns whether an item is there without waiting.
+    /// Returns whether an item is there without waiting, or a message that may become one.
     pub fn has_next(&self) -> bool {
-        self.reader.has_event()
+        self.is_replaying() || self.reader.has_event()
+    }
+
+    fn is_replaying(&self) -> bool {
+        self.spool.as_ref().is_some_and(Spool::is_replaying)
     }
 
     /// Returns the next item, if it is there already.
     ///
     /// # Errors
     ///
-    /// Fails when the server ends the stream, reports an error, or sends what cannot be parsed.
+    /// Fails when the server ends the stream, reports an error, or sends what cannot be parsed; with
+    /// [`ErrorKind::Spool`] when there is no room for transactions in progress. The stream can be
+    /// started anew without them then, from where the reader is: between two transactions.
     #[inline]
     pub fn try_next(&mut self) -> Result<Option<StreamItem<'_>>> {
+        if let Some(spool) = &mut self.spool
+            && spool.is_receiving()
+        {
+            return keep_block(spool, &mut self.reader, &self.feedback);
+        }
+        if self.is_replaying() {
+            return replayed(self.spool.as_mut());
+        }
         let Some(event) = self.reader.try_event()? else {
             return Ok(None);
         };
-        match event {
-            Event::CopyData(data) => match ReplicationMessage::parse(data).map_err(undecodable)? {
-                ReplicationMessage::XLogData(data) => {
-                    let context = ParseContext {
-                        protocol_version: 1,
-                        ..ParseContext::default()
-                    };
-                    let message = LogicalReplicationMessage::parse(data.data, context)
-                        .map_err(undecodable)?;
-                    Ok(Some(StreamItem::Message {
-                        wal_start: data.wal_start,
-                        message,
-                    }))
-                }
-                ReplicationMessage::PrimaryKeepalive(keepalive) => {
-                    if keepalive.reply_requested {
-                        self.feedback.send();
-                    }
-                    Ok(Some(StreamItem::Keepalive {
-                        wal_end: keepalive.wal_end,
-                    }))
-                }
-                _ => Ok(Some(StreamItem::Other)),
-            },
-            Event::Error(report) => Err(server_error(report.into_owned())),
-            Event::Notice(report) => {
-                log_notice(&report);
-                Ok(Some(StreamItem::Other))
-            }
-            Event::CopyDone | Event::CommandComplete(_) | Event::Ready(_) => Err(Error::new(
-                ErrorKind::Connection,
-                "the server ended the replication stream",
-            )),
-            _ => Ok(Some(StreamItem::Other)),
+        let data = match event {
+            Event::CopyData(data) => data,
+            other => return other_event(other).map(Some),
+        };
+        let piece = match ReplicationMessage::parse(data).map_err(undecodable)? {
+            ReplicationMessage::XLogData(piece) => piece,
+            other => return Ok(Some(other_message(&other, &self.feedback))),
+        };
+        let context = match &self.spool {
+            Some(_) => Spool::CONTEXT,
+            None => ParseContext::default(),
+        };
+        let message = LogicalReplicationMessage::parse(piece.data, context).map_err(undecodable)?;
+        if let Some(spool) = &mut self.spool
+            && spool.handle(&message, piece.wal_start, piece.data)?
+        {
+            return Ok(Some(StreamItem::Other));
         }
+        Ok(Some(StreamItem::Message {
+            wal_start: piece.wal_start,
+            message,
+        }))
+    }
+
+    /// Ends the connection at once, without another word.
+    pub fn abandon(&mut self) {
+        self.reader.close();
+        self.feedback.abandon();
     }
 
     /// Ends the stream, telling the server the last durable position.
@@ -217,7 +290,65 @@ impl ReplicationStream {
     }
 }
 
-fn undecodable(error: protocol::DecodeError) -> Error {
+#[inline]
+fn replayed(spool: Option<&mut Spool>) -> Result<Option<StreamItem<'_>>> {
+    let Some(spool) = spool else { return Ok(None) };
+    let (wal_start, message) = spool.next()?;
+    Ok(Some(StreamItem::Message { wal_start, message }))
+}
+
+/// Takes in the messages of a block that have arrived, without a look at each by the reader of the
+/// stream. Returns what else has come, or how far the server is at the end of the block.
+fn keep_block(
+    spool: &mut Spool,
+    reader: &mut ReplicationReader,
+    feedback: &Feedback,
+) -> Result<Option<StreamItem<'static>>> {
+    while let Some(event) = reader.try_event()? {
+        let data = match event {
+            Event::CopyData(data) => data,
+            other => return other_event(other).map(Some),
+        };
+        match ReplicationMessage::parse(data).map_err(undecodable)? {
+            ReplicationMessage::XLogData(piece) => {
+                if let Some(wal_end) = spool.keep(piece.wal_start, piece.data)? {
+                    return Ok(Some(StreamItem::Keepalive { wal_end }));
+                }
+            }
+            other => return Ok(Some(other_message(&other, feedback))),
+        }
+    }
+    Ok(None)
+}
+
+fn other_message(message: &ReplicationMessage<'_>, feedback: &Feedback) -> StreamItem<'static> {
+    let ReplicationMessage::PrimaryKeepalive(keepalive) = message else {
+        return StreamItem::Other;
+    };
+    if keepalive.reply_requested {
+        feedback.send();
+    }
+    StreamItem::Keepalive {
+        wal_end: keepalive.wal_end,
+    }
+}
+
+fn other_event(event: Event<'_>) -> Result<StreamItem<'static>> {
+    match event {
+        Event::Error(report) => Err(server_error(report.into_owned())),
+        Event::Notice(report) => {
+            log_notice(&report);
+            Ok(StreamItem::Other)
+        }
+        Event::CopyDone | Event::CommandComplete(_) | Event::Ready(_) => Err(Error::new(
+            ErrorKind::Connection,
+            "the server ended the replication stream",
+        )),
+        _ => Ok(StreamItem::Other),
+    }
+}
+
+pub(super) fn undecodable(error: protocol::DecodeError) -> Error {
     Error::new(
         ErrorKind::Protocol,
         "a message of the replication stream cannot be parsed",

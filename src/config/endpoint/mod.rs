@@ -103,6 +103,8 @@ pub struct Config {
     pub rediscovery_interval: Duration,
     /// When the server cancels a query; `None` for never.
     pub statement_timeout: Option<Duration>,
+    /// Memory that the server may use to decode the log for this capture, in kB; `None` to choose.
+    pub logical_decoding_work_mem: Option<u32>,
     /// The feature flags.
     pub flags: Flags,
     /// The SSH server to go through, if any.

@@ -2,8 +2,8 @@
 //! defaults.
 
 use super::values::{
-    parse_min_backfill_xid, parse_rediscovery_interval, parse_sslmode, parse_statement_timeout,
-    parse_watermarks_table,
+    parse_decoding_memory, parse_min_backfill_xid, parse_rediscovery_interval, parse_sslmode,
+    parse_statement_timeout, parse_watermarks_table,
 };
 use super::{Config, SshForwarding};
 use crate::config::address::{parse_hosts, refuse_pooler};
@@ -57,6 +57,7 @@ struct RawAdvanced {
     rediscovery_interval: String,
     feature_flags: String,
     statement_timeout: String,
+    logical_decoding_work_mem: String,
 }
 
 impl Raw {
@@ -132,6 +133,7 @@ impl Raw {
             .collect::<Result<_>>()?;
         let min_backfill_xid = parse_min_backfill_xid(&advanced.min_backfill_xid)?;
         let flags = Flags::parse(&advanced.feature_flags)?;
+        let logical_decoding_work_mem = parse_decoding_memory(&advanced.logical_decoding_work_mem)?;
 
         let mut include_schemas = self.filters.include_schemas;
         include_schemas.extend(advanced.discover_schemas);
@@ -165,6 +167,7 @@ impl Raw {
             source_tag: Some(advanced.source_tag).filter(|tag| !tag.is_empty()),
             rediscovery_interval,
             statement_timeout,
+            logical_decoding_work_mem,
             flags,
             network_tunnel: self.network_tunnel,
         })
@@ -202,6 +205,9 @@ impl RawAdvanced {
             rediscovery_interval: members.string("rediscovery_interval")?.unwrap_or_default(),
             feature_flags: members.string("feature_flags")?.unwrap_or_default(),
             statement_timeout: members.string("statement_timeout")?.unwrap_or_default(),
+            logical_decoding_work_mem: members
+                .string("logical_decoding_work_mem")?
+                .unwrap_or_default(),
         };
         // Its opposite became the default long ago.
         members.boolean("discover_only_published")?;

@@ -48,6 +48,7 @@ fn what_is_left_out_gets_its_default() {
     assert_eq!(config.rediscovery_interval, Duration::from_secs(900));
     assert_eq!(config.statement_timeout, Some(Duration::from_secs(120)));
     assert_eq!(config.source_tag, None);
+    assert_eq!(config.logical_decoding_work_mem, None);
     assert_eq!(config.min_backfill_xid, None);
     assert_eq!(config.flags, Flags::default());
     assert!(config.network_tunnel.is_none());
@@ -59,7 +60,8 @@ fn what_is_left_out_gets_its_default() {
     let empty = Config::parse(
         r#"{"address":"h","user":"u","credentials":null,"advanced":{"slotName":"","sslmode":"",
             "publicationName":null,"watermarksTable":"","backfill_chunk_size":0,"source_tag":"",
-            "rediscovery_interval":"","statement_timeout":"","min_backfill_xid":""},
+            "rediscovery_interval":"","statement_timeout":"","min_backfill_xid":"",
+            "logical_decoding_work_mem":""},
             "networkTunnel":{"sshForwarding":{"sshEndpoint":"","privateKey":""}}}"#,
     )
     .unwrap();
@@ -78,7 +80,8 @@ fn every_member_is_read() {
             "discover_schemas":["b"],"min_backfill_xid":"123","read_only_capture":true,
             "capture_as_partitions":true,"discover_unpublished_tables":false,"source_tag":"tag",
             "rediscovery_interval":"1h30m","feature_flags":"no_date_as_date",
-            "statement_timeout":"30s","discover_only_published":true},
+            "statement_timeout":"30s","discover_only_published":true,
+            "logical_decoding_work_mem":"64MB"},
         "networkTunnel":{"sshForwarding":{"sshEndpoint":"ssh://me@jump","privateKey":"hunter2"}},
         "sops":{"mac":"x"}}"#,
     )
@@ -99,6 +102,7 @@ fn every_member_is_read() {
     assert_eq!(config.source_tag.as_deref(), Some("tag"));
     assert_eq!(config.rediscovery_interval, Duration::from_secs(5400));
     assert_eq!(config.statement_timeout, Some(Duration::from_secs(30)));
+    assert_eq!(config.logical_decoding_work_mem, Some(65_536));
     assert!(!config.flags.date_as_date);
     let tunnel = config.network_tunnel.as_ref().unwrap();
     assert_eq!(tunnel.ssh_endpoint, "ssh://me@jump");
@@ -293,6 +297,39 @@ fn the_watermarks_table_is_read_as_an_sql_name() {
         let json =
             format!(r#"{{"address":"h","user":"u","advanced":{{"watermarksTable":"{text}"}}}}"#);
         refused(&json, "invalid 'watermarksTable' configuration");
+    }
+}
+
+#[test]
+fn memory_is_read_as_the_server_reads_it() {
+    for (text, kilobytes) in [
+        ("64", 64),
+        ("64kB", 64),
+        ("65536B", 64),
+        (" 256 MB ", 262_144),
+        ("1GB", 1_048_576),
+        ("1TB", 1_073_741_824),
+        ("2147483647kB", i32::MAX.unsigned_abs()),
+    ] {
+        let config = parse(&format!(r#""logical_decoding_work_mem":"{text}""#)).unwrap();
+        assert_eq!(config.logical_decoding_work_mem, Some(kilobytes), "{text}");
+    }
+    for text in [
+        "63kB",
+        "0",
+        "-1",
+        "MB",
+        "1.5GB",
+        "64mb",
+        "64 k B",
+        "2TB",
+        "99999999999999999999",
+        "64MB;",
+    ] {
+        let json = format!(
+            r#"{{"address":"h","user":"u","advanced":{{"logical_decoding_work_mem":"{text}"}}}}"#
+        );
+        refused(&json, "invalid 'logical_decoding_work_mem' configuration");
     }
 }
 

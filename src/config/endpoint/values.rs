@@ -11,6 +11,9 @@ const DEFAULT_STATEMENT_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 const DEFAULT_REDISCOVERY_INTERVAL: Duration = Duration::from_secs(15 * 60);
 const MIN_REDISCOVERY_INTERVAL: Duration = Duration::from_secs(60);
 const MAX_REDISCOVERY_INTERVAL: Duration = Duration::from_secs(8760 * 3600);
+/// The limits of the server's setting, which it holds as an int of kB.
+const MIN_DECODING_MEMORY: u32 = 64;
+const MAX_DECODING_MEMORY: u32 = i32::MAX.unsigned_abs();
 /// The server holds the setting as an int of milliseconds.
 const MAX_STATEMENT_TIMEOUT: Duration = Duration::from_millis(i32::MAX.unsigned_abs() as u64);
 
@@ -65,6 +68,40 @@ fn split_identifier(text: &str) -> Option<(String, &str)> {
             }
         }
     }
+}
+
+/// Reads an amount of memory as the server does, in kB.
+pub(super) fn parse_decoding_memory(text: &str) -> Result<Option<u32>> {
+    let trimmed = text.trim();
+    if trimmed.is_empty() {
+        return Ok(None);
+    }
+    let end = trimmed
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(end);
+    let bytes: Option<u64> = match unit.trim_start() {
+        "B" => Some(1),
+        "" | "kB" => Some(1 << 10),
+        "MB" => Some(1 << 20),
+        "GB" => Some(1 << 30),
+        "TB" => Some(1 << 40),
+        _ => None,
+    };
+    number
+        .parse()
+        .ok()
+        .zip(bytes)
+        .and_then(|(number, bytes): (u64, u64)| number.checked_mul(bytes))
+        .and_then(|bytes| u32::try_from(bytes >> 10).ok())
+        .filter(|kilobytes| (MIN_DECODING_MEMORY..=MAX_DECODING_MEMORY).contains(kilobytes))
+        .map(Some)
+        .ok_or_else(|| {
+            configuration(format!(
+                "invalid 'logical_decoding_work_mem' configuration: {text:?} must be an amount of \
+                 memory of at least 64kB, such as 256MB; units are B, kB, MB, GB and TB"
+            ))
+        })
 }
 
 pub(super) fn parse_sslmode(text: &str) -> Result<Option<SslMode>> {

@@ -1,0 +1,172 @@
+//! A transaction that has committed, on its way to the reader of the stream.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
+
+use protocol::{Lsn, StreamCommitMessage, Streamed, Xid};
+
+use super::memory::Memory;
+use super::transaction::{HEADER, Transaction};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A transaction that is being replayed.
+pub(super) struct Replay {
+    transaction: Transaction,
+    pub(super) commit: StreamCommitMessage,
+    /// The position of the message that says that it has committed.
+    pub(super) wal_start: Lsn,
+    begun: bool,
+    /// The block under way, and how far it is read.
+    block: Vec<u8>,
+    read: usize,
+    /// The last subtransaction that was asked about, and whether it was rolled back.
+    last: Option<(Xid, bool)>,
+    /// Descriptions of relations that came from elsewhere after those which are replayed.
+    newer: VecDeque<Vec<u8>>,
+    description: Vec<u8>,
+}
+
+/// What comes next in a replay.
+pub(super) enum Next {
+    Begin,
+    /// A message as it was kept, which [`Replay::message`] returns.
+    Kept(Lsn, Range<usize>),
+    /// A description of a relation, which [`Replay::description`] returns.
+    Description,
+    Commit,
+}
+
+impl Replay {
+    pub(super) fn new(
+        mut transaction: Transaction,
+        commit: StreamCommitMessage,
+        wal_start: Lsn,
+        newer: VecDeque<Vec<u8>>,
+    ) -> Result<Self> {
+        transaction.complete();
+        if let Some(file) = &mut transaction.overflow {
+            file.rewind()?;
+        }
+        Ok(Self {
+            transaction,
+            commit,
+            wal_start,
+            begun: false,
+            block: Vec::new(),
+            read: 0,
+            last: None,
+            newer,
+            description: Vec::new(),
+        })
+    }
+
+    /// Goes on to the next item that was not rolled back. The commit is the last.
+    #[inline]
+    pub(super) fn advance(&mut self, memory: &mut Memory) -> Result<Next> {
+        if !self.begun {
+            self.begun = true;
+            return Ok(Next::Begin);
+        }
+        while self.read < self.block.len() || self.next_block(memory)? {
+            let (wal_start, size) = self.header()?;
+            let from = self.read + HEADER;
+            self.read = from + size;
+            let xid = match Streamed::peek(self.message(&(from..self.read))?) {
+                Ok(Streamed::Change(xid)) => Some(xid),
+                _ => None,
+            };
+            if !xid.is_some_and(|xid| self.is_aborted(xid)) {
+                return Ok(Next::Kept(wal_start, from..self.read));
+            }
+        }
+        if let Some(description) = self.newer.pop_front() {
+            self.description = description;
+            return Ok(Next::Description);
+        }
+        Ok(Next::Commit)
+    }
+
+    /// Returns a message as it was kept.
+    #[inline]
+    pub(super) fn message(&self, place: &Range<usize>) -> Result<&[u8]> {
+        self.block.get(place.clone()).ok_or_else(damaged)
+    }
+
+    /// Returns a description of a relation, as it is sent outside of transactions in progress.
+    pub(super) fn description(&self) -> &[u8] {
+        &self.description
+    }
+
+    /// Rows of one subtransaction come one after the other, mostly.
+    #[inline]
+    fn is_aborted(&mut self, xid: Xid) -> bool {
+        match self.last {
+            Some((known, aborted)) if known == xid => aborted,
+            _ => {
+                let aborted = self.transaction.is_aborted(xid);
+                self.last = Some((xid, aborted));
+                aborted
+            }
+        }
+    }
+
+    fn header(&self) -> Result<(Lsn, usize)> {
+        let header: Option<&[u8; HEADER]> =
+            self.block.get(self.read..).and_then(<[u8]>::first_chunk);
+        let [a, b, c, d, position @ ..] = header.ok_or_else(damaged)?;
+        let size = u32::from_le_bytes([*a, *b, *c, *d]);
+        let size = usize::try_from(size).map_err(|_| damaged())?;
+        Ok((Lsn::from(u64::from_le_bytes(*position)), size))
+    }
+
+    /// Takes up the next block that is not empty. Returns whether there was one.
+    fn next_block(&mut self, memory: &mut Memory) -> Result<bool> {
+        self.read = 0;
+        while let Some(file) = &mut self.transaction.overflow {
+            let Some(size) = file.next_size() else {
+                // What the file took on disk is free from here on.
+                self.transaction.overflow = None;
+                break;
+            };
+            if self.block.capacity() < size {
+                memory.give(std::mem::take(&mut self.block));
+                self.block = memory.take_anyway(size);
+            }
+            file.read(&mut self.block)?;
+            if !self.block.is_empty() {
+                return Ok(true);
+            }
+        }
+        while let Some(block) = self.transaction.blocks.pop_front() {
+            memory.give(std::mem::replace(&mut self.block, block));
+            if !self.block.is_empty() {
+                return Ok(true);
+            }
+        }
+        memory.give(std::mem::take(&mut self.block));
+        Ok(false)
+    }
+
+    /// Gives all memory back.
+    pub(super) fn give_back(self, memory: &mut Memory) {
+        memory.give(self.block);
+        self.transaction.give_back(memory);
+    }
+}
+
+fn damaged() -> Error {
+    Error::new(
+        ErrorKind::Io,
+        "what was kept of a transaction is not what was written",
+    )
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay")
+            .field("transaction", &self.transaction)
+            .field("commit", &self.commit)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,413 @@
+use std::path::Path;
+
+use bytes::BytesMut;
+use protocol::{
+    BeginMessage, CommitMessage, LogicalReplicationMessage as Message, Lsn, Oid, OriginMessage,
+    PgTimestamp, ReplicaIdentity, StreamAbortMessage, StreamCommitMessage, StreamStartMessage,
+    TupleData, Xid, testing,
+};
+
+use super::spool::{Spool, SpoolOptions};
+use crate::error::{ErrorKind, Result};
+
+const TABLE: Oid = Oid(16_400);
+const TIME: PgTimestamp = PgTimestamp(77);
+
+/// A server and the reader of its stream.
+struct Stream {
+    spool: Spool,
+    position: u64,
+    /// What the reader gets, in words.
+    read: Vec<String>,
+    largest: usize,
+}
+
+impl Stream {
+    fn new() -> Self {
+        Self::with(64 * 1024)
+    }
+
+    fn with(memory: usize) -> Self {
+        let options = SpoolOptions {
+            memory,
+            ..SpoolOptions::default()
+        };
+        Self {
+            spool: Spool::new(&options).unwrap(),
+            position: 0,
+            read: Vec::new(),
+            largest: 0,
+        }
+    }
+
+    /// Sends a message, and reads what comes of it.
+    fn send(&mut self, message: &Message<'_>) -> Result<()> {
+        let mut data = BytesMut::new();
+        testing::logical_replication_message(&mut data, message, Spool::CONTEXT).unwrap();
+        self.send_data(&data)
+    }
+
+    fn send_data(&mut self, data: &[u8]) -> Result<()> {
+        self.position += 1;
+        let wal_start = Lsn::from(self.position);
+        if self.spool.is_receiving() {
+            if let Some(reached) = self.spool.keep(wal_start, data)? {
+                self.read.push(format!("reached {reached}"));
+            }
+        } else {
+            let message = Message::parse(data, Spool::CONTEXT).unwrap();
+            if !self.spool.handle(&message, wal_start, data)? {
+                self.read.push(say(wal_start, &message));
+            }
+        }
+        self.largest = self.largest.max(self.spool.allocated());
+        while self.spool.is_replaying() {
+            let (wal_start, message) = self.spool.next()?;
+            self.read.push(say(wal_start, &message));
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, xid: u32, first_segment: bool) -> Result<()> {
+        let xid = Xid(xid);
+        self.send(&Message::StreamStart(StreamStartMessage {
+            xid,
+            first_segment,
+        }))
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        self.send(&Message::StreamStop)
+    }
+
+    fn insert(&mut self, xid: Option<u32>, value: &str) -> Result<()> {
+        let mut data = BytesMut::new();
+        let values = [TupleData::Text(value.as_bytes())];
+        testing::insert(&mut data, xid.map(Xid), TABLE, values).unwrap();
+        self.send_data(&data)
+    }
+
+    fn relation(&mut self, xid: Option<u32>, name: &str) -> Result<()> {
+        let mut data = BytesMut::new();
+        let identity = ReplicaIdentity::Default;
+        testing::relation(&mut data, xid.map(Xid), TABLE, ("s", name), identity, []).unwrap();
+        self.send_data(&data)
+    }
+
+    /// Sends a block of one transaction.
+    fn block(&mut self, xid: u32, first: bool, rows: &[(u32, &str)]) {
+        self.start(xid, first).unwrap();
+        for (subxid, value) in rows {
+            self.insert(Some(*subxid), value).unwrap();
+        }
+        self.stop().unwrap();
+    }
+
+    fn commit(&mut self, xid: u32) -> Result<()> {
+        let commit_lsn = Lsn::from(1000 + u64::from(xid));
+        self.send(&Message::StreamCommit(StreamCommitMessage {
+            xid: Xid(xid),
+            commit_lsn,
+            end_lsn: Lsn::from(commit_lsn.as_u64() + 1),
+            commit_time: TIME,
+        }))
+    }
+
+    fn abort(&mut self, xid: u32, subxid: u32) -> Result<()> {
+        self.send(&Message::StreamAbort(StreamAbortMessage {
+            xid: Xid(xid),
+            subxid: Xid(subxid),
+            abort: None,
+        }))
+    }
+
+    /// Sends a small transaction whole.
+    fn whole(&mut self, send: impl FnOnce(&mut Self)) {
+        self.send(&Message::Begin(BeginMessage {
+            final_lsn: Lsn::from(5),
+            commit_time: TIME,
+            xid: Xid(3),
+        }))
+        .unwrap();
+        send(self);
+        self.send(&Message::Commit(CommitMessage {
+            commit_lsn: Lsn::from(5),
+            end_lsn: Lsn::from(6),
+            commit_time: TIME,
+        }))
+        .unwrap();
+    }
+
+    /// Returns what was read since the last time, without positions of messages.
+    fn words(&mut self) -> String {
+        let words: Vec<_> = self.read.drain(..).collect();
+        words
+            .iter()
+            .filter(|word| !word.starts_with("reached"))
+            .map(|word| word.split_once('@').map_or(word.as_str(), |(word, _)| word))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+fn say(wal_start: Lsn, message: &Message<'_>) -> String {
+    let what = match message {
+        Message::Begin(begin) => {
+            assert_eq!(begin.commit_time, TIME);
+            format!("begin-{}-{}", begin.xid, begin.final_lsn.as_u64())
+        }
+        Message::Commit(commit) => {
+            assert_eq!(commit.end_lsn.as_u64(), commit.commit_lsn.as_u64() + 1);
+            format!("commit-{}", commit.commit_lsn.as_u64())
+        }
+        Message::Insert(insert) => match insert.new.iter().next() {
+            Some(TupleData::Text(text)) => String::from_utf8_lossy(text).into_owned(),
+            other => panic!("{other:?}"),
+        },
+        Message::Relation(relation) => format!("is-{}", relation.name),
+        Message::Truncate(_) => "truncate".to_owned(),
+        Message::Origin(origin) => format!("from-{}", origin.name),
+        other => panic!("{other:?}"),
+    };
+    format!("{what}@{}", wal_start.as_u64())
+}
+
+#[test]
+fn transactions_come_whole_and_in_the_order_of_their_commits() {
+    let mut stream = Stream::new();
+    stream.block(10, true, &[(10, "a1"), (10, "a2")]);
+    stream.block(20, true, &[(20, "b1")]);
+    stream.whole(|stream| stream.insert(None, "whole").unwrap());
+    stream.block(10, false, &[(10, "a3")]);
+    stream.commit(20).unwrap();
+    stream.block(10, false, &[(10, "a4")]);
+    assert_eq!(
+        stream.words(),
+        "begin-3-5 whole commit-5 begin-20-1020 b1 commit-1020"
+    );
+    stream.commit(10).unwrap();
+    assert_eq!(stream.words(), "begin-10-1010 a1 a2 a3 a4 commit-1010");
+}
+
+#[test]
+fn messages_keep_their_positions_and_blocks_say_how_far_the_server_is() {
+    let mut stream = Stream::new();
+    stream.block(10, true, &[(10, "a"), (10, "b")]);
+    assert_eq!(stream.read, ["reached 0/3"]);
+    stream.read.clear();
+    stream.commit(10).unwrap();
+    assert_eq!(
+        stream.read,
+        ["begin-10-1010@5", "a@2", "b@3", "commit-1010@5"]
+    );
+}
+
+#[test]
+fn what_is_rolled_back_is_left_out() {
+    let mut stream = Stream::new();
+    stream.block(10, true, &[(10, "a"), (11, "b"), (12, "c"), (10, "d")]);
+    stream.abort(10, 12).unwrap();
+    stream.block(10, false, &[(13, "e"), (14, "f"), (11, "g"), (13, "h")]);
+    stream.abort(10, 14).unwrap();
+    stream.abort(10, 13).unwrap();
+    stream.block(20, true, &[(20, "never")]);
+    stream.abort(20, 20).unwrap();
+    stream.commit(10).unwrap();
+    assert_eq!(stream.words(), "begin-10-1010 a b d g commit-1010");
+    // Neither of a transaction nor of a subtransaction need anything have been sent.
+    stream.abort(30, 30).unwrap();
+    stream.abort(30, 31).unwrap();
+    assert!(stream.commit(20).is_err(), "it was rolled back");
+}
+
+#[test]
+fn a_transaction_without_rows_still_commits() {
+    let mut stream = Stream::new();
+    stream.block(10, true, &[]);
+    stream.commit(10).unwrap();
+    stream.block(20, true, &[(21, "void")]);
+    stream.abort(20, 21).unwrap();
+    stream.commit(20).unwrap();
+    assert_eq!(
+        stream.words(),
+        "begin-10-1010 commit-1010 begin-20-1020 commit-1020"
+    );
+}
+
+#[test]
+fn descriptions_stay_in_order_and_outlive_their_subtransaction() {
+    let mut stream = Stream::new();
+    stream.start(10, true).unwrap();
+    stream.relation(Some(10), "one").unwrap();
+    stream.insert(Some(10), "a").unwrap();
+    // The same again, as after each rollback of a subtransaction.
+    stream.relation(Some(10), "one").unwrap();
+    stream.relation(Some(11), "two").unwrap();
+    stream.insert(Some(11), "b").unwrap();
+    stream.stop().unwrap();
+    stream.abort(10, 11).unwrap();
+    stream.start(10, false).unwrap();
+    stream.insert(Some(10), "c").unwrap();
+    stream.stop().unwrap();
+    stream.commit(10).unwrap();
+    assert_eq!(
+        stream.words(),
+        "begin-10-1010 is-one a is-two c commit-1010"
+    );
+    // What was rolled back as a whole is of no account.
+    stream.start(20, true).unwrap();
+    stream.relation(Some(20), "never").unwrap();
+    stream.stop().unwrap();
+    stream.abort(20, 20).unwrap();
+    assert_eq!(stream.words(), "");
+}
+
+#[test]
+fn the_description_that_came_last_holds_after_a_replay() {
+    let mut stream = Stream::new();
+    stream.start(10, true).unwrap();
+    stream.relation(Some(11), "old").unwrap();
+    stream.insert(Some(11), "a").unwrap();
+    stream.stop().unwrap();
+    stream.abort(10, 11).unwrap();
+    // The rollback has given the table free.
+    stream.whole(|stream| stream.relation(None, "new").unwrap());
+    stream.words();
+    stream.commit(10).unwrap();
+    assert_eq!(stream.words(), "begin-10-1010 is-old is-new commit-1010");
+
+    // The same with two transactions in progress.
+    stream.start(20, true).unwrap();
+    stream.relation(Some(21), "old").unwrap();
+    stream.stop().unwrap();
+    stream.start(30, true).unwrap();
+    stream.relation(Some(30), "new").unwrap();
+    stream.stop().unwrap();
+    stream.commit(30).unwrap();
+    stream.commit(20).unwrap();
+    assert_eq!(
+        stream.words(),
+        "begin-30-1030 is-new commit-1030 begin-20-1020 is-old is-new commit-1020"
+    );
+
+    // An older one does not come back.
+    stream.start(40, true).unwrap();
+    stream.stop().unwrap();
+    stream.whole(|stream| stream.relation(None, "old").unwrap());
+    stream.start(40, false).unwrap();
+    stream.relation(Some(40), "new").unwrap();
+    stream.stop().unwrap();
+    stream.words();
+    stream.commit(40).unwrap();
+    assert_eq!(stream.words(), "begin-40-1040 is-new commit-1040");
+}
+
+#[test]
+fn an_origin_is_said_once() {
+    let mut stream = Stream::new();
+    let origin = Message::Origin(OriginMessage {
+        commit_lsn: Lsn::INVALID,
+        name: "elsewhere",
+    });
+    for first in [true, false] {
+        stream.start(10, first).unwrap();
+        stream.send(&origin).unwrap();
+        stream.insert(Some(10), "a").unwrap();
+        stream.stop().unwrap();
+    }
+    stream.commit(10).unwrap();
+    assert_eq!(
+        stream.words(),
+        "begin-10-1010 from-elsewhere a a commit-1010"
+    );
+}
+
+#[test]
+fn a_stream_that_contradicts_itself_is_refused() {
+    type Send = fn(&mut Stream) -> Result<()>;
+    let contradictions: [(&str, Send); 9] = [
+        ("a block goes on that never began", |s| s.start(10, false)),
+        ("a transaction begins twice", |s| {
+            s.block(10, true, &[]);
+            s.start(10, true)
+        }),
+        ("a block within a block", |s| {
+            s.start(10, true)?;
+            s.start(20, true)
+        }),
+        ("the end of no block", Stream::stop),
+        ("a commit within a block", |s| {
+            s.start(10, true)?;
+            s.commit(10)
+        }),
+        ("a rollback within a block", |s| {
+            s.start(10, true)?;
+            s.abort(10, 10)
+        }),
+        ("a commit of nothing", |s| s.commit(10)),
+        ("a block amid a whole transaction", |s| {
+            s.send(&Message::Begin(BeginMessage {
+                final_lsn: Lsn::from(5),
+                commit_time: TIME,
+                xid: Xid(3),
+            }))?;
+            s.start(10, true)
+        }),
+        ("no message at all", |s| {
+            s.start(10, true)?;
+            s.send_data(b"")
+        }),
+    ];
+    for (what, send) in contradictions {
+        let error = send(&mut Stream::new()).expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{what}");
+    }
+}
+
+#[test]
+fn what_is_beyond_the_memory_goes_to_disk_and_comes_back() {
+    const MEMORY: usize = 16 * 1024;
+    let mut stream = Stream::with(MEMORY);
+    let huge = "h".repeat(3 * MEMORY);
+    // Sizes around those of blocks, and one row that is larger than all memory.
+    let row = |xid: u32, i: usize| format!("{xid}-{i}-{}", "x".repeat(i * 37 % 700));
+    for i in 0..200 {
+        for xid in [10, 20, 30] {
+            stream.block(xid, i == 0, &[(xid, &row(xid, i))]);
+            if (xid, i) == (20, 100) {
+                stream.block(xid, false, &[(xid, &huge)]);
+            }
+        }
+    }
+    assert!(
+        stream.largest <= MEMORY,
+        "{} of {MEMORY} bytes",
+        stream.largest
+    );
+    stream.abort(30, 30).unwrap();
+    stream.words();
+    for xid in [20, 10] {
+        stream.commit(xid).unwrap();
+        let mut due = vec![format!("begin-{xid}-{}", 1000 + xid)];
+        for i in 0..200 {
+            due.push(row(xid, i));
+            if (xid, i) == (20, 100) {
+                due.push(huge.clone());
+            }
+        }
+        due.push(format!("commit-{}", 1000 + xid));
+        assert!(stream.words() == due.join(" "), "{xid}");
+    }
+    assert!(stream.spool.allocated() <= MEMORY);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_shows_at_once() {
+    let options = SpoolOptions {
+        folder: Path::new("/proc/nowhere").to_owned(),
+        ..SpoolOptions::default()
+    };
+    let error = Spool::new(&options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Spool);
+    assert!(error.is_retryable());
+}

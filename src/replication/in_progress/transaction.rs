@@ -1,0 +1,193 @@
+//! A transaction in progress: what came of it so far.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::path::Path;
+
+use protocol::{Lsn, Oid, Xid};
+
+use super::file::Overflow;
+use super::memory::Memory;
+use crate::error::Result;
+
+/// What stands before each message: its size and its position.
+pub(super) const HEADER: usize = 4 + 8;
+
+/// A transaction in progress.
+pub(super) struct Transaction {
+    pub(super) xid: Xid,
+    /// The messages, oldest first; those in `overflow` came before. No message is in two blocks.
+    pub(super) blocks: VecDeque<Vec<u8>>,
+    pub(super) overflow: Option<Overflow>,
+    /// Subtransactions that were rolled back. The server has some hundred bytes for each of them; here
+    /// it is four.
+    aborted: Vec<u32>,
+    /// What relations and types were described as last, and when in the order of all descriptions.
+    pub(super) descriptions: HashMap<(bool, Oid), Description>,
+    /// Bytes of `blocks`, as they are allocated.
+    memory: usize,
+    blocks_taken: usize,
+    messages: u64,
+    bytes: u64,
+}
+
+/// The last description of a relation or a type.
+#[derive(Debug)]
+pub(super) struct Description {
+    /// When it came, in the order of all descriptions.
+    pub(super) order: u64,
+    pub(super) content: Vec<u8>,
+}
+
+impl Transaction {
+    pub(super) fn new(xid: Xid) -> Self {
+        Self {
+            xid,
+            blocks: VecDeque::new(),
+            overflow: None,
+            aborted: Vec::new(),
+            descriptions: HashMap::new(),
+            memory: 0,
+            blocks_taken: 0,
+            messages: 0,
+            bytes: 0,
+        }
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.memory
+    }
+
+    pub(super) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Appends a message to the last block. Returns false if there is no room.
+    #[inline]
+    pub(super) fn append(&mut self, wal_start: Lsn, message: &[u8]) -> bool {
+        let Some(block) = self.blocks.back_mut() else {
+            return false;
+        };
+        let size = HEADER + message.len();
+        if block.capacity() - block.len() < size {
+            return false;
+        }
+        block.extend_from_slice(&header(wal_start, message));
+        block.extend_from_slice(message);
+        self.messages += 1;
+        self.bytes += size as u64;
+        true
+    }
+
+    /// Takes in a block, to append to.
+    pub(super) fn add_block(&mut self, block: Vec<u8>) {
+        self.memory += block.capacity();
+        self.blocks_taken += 1;
+        self.blocks.push_back(block);
+    }
+
+    /// Returns how many blocks were added.
+    pub(super) fn blocks_taken(&self) -> usize {
+        self.blocks_taken
+    }
+
+    /// Writes all blocks to the file, and gives their memory back.
+    pub(super) fn move_to_file(&mut self, folder: &Path, memory: &mut Memory) -> Result<()> {
+        let file = match &mut self.overflow {
+            Some(file) => file,
+            None => self.overflow.insert(Overflow::create(folder)?),
+        };
+        while let Some(block) = self.blocks.pop_front() {
+            self.memory -= block.capacity();
+            let written = file.append(&[&block]);
+            memory.give(block);
+            written?;
+        }
+        Ok(())
+    }
+
+    /// Writes a message to the file behind all others, without a copy of it in memory.
+    pub(super) fn append_to_file(
+        &mut self,
+        wal_start: Lsn,
+        message: &[u8],
+        folder: &Path,
+        memory: &mut Memory,
+    ) -> Result<()> {
+        self.move_to_file(folder, memory)?;
+        if let Some(file) = &mut self.overflow {
+            file.append(&[&header(wal_start, message), message])?;
+        }
+        self.messages += 1;
+        self.bytes += (HEADER + message.len()) as u64;
+        Ok(())
+    }
+
+    /// Notes a description. Returns whether it says something new: after the rollback of a
+    /// subtransaction the server describes each relation again.
+    pub(super) fn describe(&mut self, what: (bool, Oid), content: &[u8], order: u64) -> bool {
+        let description = self
+            .descriptions
+            .entry(what)
+            .or_insert_with(|| Description {
+                order,
+                content: Vec::new(),
+            });
+        description.order = order;
+        if description.content == content {
+            return false;
+        }
+        description.content.clear();
+        description.content.extend_from_slice(content);
+        true
+    }
+
+    /// Notes that a subtransaction was rolled back.
+    pub(super) fn abort(&mut self, subxid: Xid) {
+        self.aborted.push(subxid.as_u32());
+    }
+
+    /// Makes [`Transaction::is_aborted`] ready to answer, when no more subtransactions end.
+    pub(super) fn complete(&mut self) {
+        self.aborted.sort_unstable();
+    }
+
+    /// Returns whether a subtransaction was rolled back.
+    pub(super) fn is_aborted(&self, xid: Xid) -> bool {
+        self.aborted.binary_search(&xid.as_u32()).is_ok()
+    }
+
+    /// Gives all memory back.
+    pub(super) fn give_back(self, memory: &mut Memory) {
+        for block in self.blocks {
+            memory.give(block);
+        }
+    }
+}
+
+/// A message of the server's is never as large as four bytes can say.
+fn header(wal_start: Lsn, message: &[u8]) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    let size = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    header[..4].copy_from_slice(&size.to_le_bytes());
+    header[4..].copy_from_slice(&wal_start.as_u64().to_le_bytes());
+    header
+}
+
+/// What was kept is not shown: it is rows.
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction")
+            .field("xid", &self.xid)
+            .field("messages", &self.messages)
+            .field("bytes", &self.bytes)
+            .field("memory", &self.memory)
+            .field("overflow", &self.overflow)
+            .field("aborted", &self.aborted.len())
+            .finish_non_exhaustive()
+    }
+}
