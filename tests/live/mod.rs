@@ -3,6 +3,7 @@
 mod chaos;
 mod cli;
 mod golden;
+mod in_progress;
 mod joining;
 mod keys;
 mod matrix;

@@ -24,6 +24,8 @@ const WAITING_RESPONSES: usize = 16;
 pub(crate) struct Launch {
     pub(crate) codec: Codec,
     pub(crate) environment: Vec<(String, String)>,
+    /// The size in bytes beyond which no file can be written.
+    pub(crate) largest_file: Option<u64>,
 }
 
 impl Launch {
@@ -31,6 +33,7 @@ impl Launch {
         Self {
             codec,
             environment: Vec::new(),
+            largest_file: None,
         }
     }
 
@@ -49,7 +52,13 @@ impl Launch {
     pub(crate) fn start(&self) -> Connector {
         // The signal reaches it when the test's thread ends, so that none is left behind.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_source-postgres")]);
+        command.args(["--pdeathsig", "KILL"]);
+        if let Some(bytes) = self.largest_file {
+            // Writing fails then, as on a full disk, instead of ending the process.
+            command.args(["env", "--ignore-signal=XFSZ", "prlimit"]);
+            command.arg(format!("--fsize={bytes}"));
+        }
+        command.arg(env!("CARGO_BIN_EXE_source-postgres"));
         for name in [
             "FLOW_RUNTIME_CODEC",
             "SHUTDOWN_AFTER_POLLING",

@@ -17,7 +17,7 @@ pub(crate) struct Scene {
     pub(crate) client: Client,
     pub(crate) task: Task,
     /// Handed on when the scene is over.
-    server: Lease,
+    pub(crate) server: Lease,
 }
 
 impl Scene {

@@ -1,0 +1,628 @@
+//! Transactions that the server sends while they are in progress.
+//!
+//! Two captures read the same log from the same position, one with and one without: what they make
+//! of it has to be the same, document by document, positions and order included. The memory that the
+//! server may decode in is the least that it takes, so that a thousand rows are a large transaction.
+
+use postgres::Client;
+use serde_json::{Value, json};
+
+use crate::support::connector::Launch;
+use crate::support::messages::Codec;
+use crate::support::postgres::{Options, Server, Version, query, value};
+use crate::support::scene::{Scene, advanced, assert_captured, connect, execute, says, set};
+use crate::support::task::{Document, Run, Session, Task};
+use crate::support::wait;
+
+/// Tables of all scenes. The filler of their rows makes a block of some fifty.
+const TABLES: &str = "
+create table a(id int primary key, v text, filler text);
+create table b(id int primary key, v text, filler text);
+create table c(id int primary key, v text);
+create table tick(n int);
+create table whole(id int primary key, v text, filler text);
+alter table whole replica identity full;
+create table toasted(id int primary key, v text, big text);
+alter table toasted alter column big set storage external;
+create function fill(name text, first int, last int) returns void language plpgsql as $$
+begin
+  execute format('insert into %s select i, ''row '' || i, repeat(md5(i::text), 30)
+                  from generate_series(%s, %s) i', name, first, last);
+end $$;
+";
+
+const NAMES: [&str; 5] = [
+    "public.a",
+    "public.b",
+    "public.c",
+    "public.whole",
+    "public.toasted",
+];
+
+/// Sets how the capture takes transactions in progress: as soon as it can, or not at all.
+fn take_in_progress(task: &mut Task, taken: bool) {
+    let flags = if taken {
+        "stream_in_progress"
+    } else {
+        "no_stream_in_progress"
+    };
+    advanced(
+        task,
+        &json!({"logical_decoding_work_mem": "64kB", "feature_flags": flags}),
+    );
+}
+
+/// Lets a server that can send each change at once, so that every transaction is one in progress.
+fn send_at_once(client: &mut Client, version: Version) {
+    if version >= Version(16) {
+        execute(
+            client,
+            "alter role postgres set debug_logical_replication_streaming = 'immediate'",
+        );
+    }
+}
+
+/// A task that has read the tables and waits for changes, and a slot that stands where it does.
+fn prepare(client: &mut Client, task: &mut Task, names: &[&str]) -> Value {
+    take_in_progress(task, true);
+    task.bind(names);
+    task.launch = Launch::new(Codec::Proto).until_caught_up();
+    task.run();
+    query(
+        client,
+        "select pg_copy_logical_replication_slot('flow_slot', 'other_slot')",
+    );
+    task.state.clone()
+}
+
+/// Captures the same once more without transactions in progress, and compares.
+fn compare(client: &mut Client, task: &Task, already: usize, state: Value, names: &[&str]) {
+    let slot = "select sum(stream_txns) > 0 from pg_stat_replication_slots \
+                where slot_name = 'flow_slot'";
+    wait::until("the server to count what it has sent in progress", || {
+        (value(client, slot) == "t").then_some(())
+    });
+    let mut config = task.config.clone();
+    config["advanced"]["slotName"] = json!("other_slot");
+    let mut other = Task::new(Launch::new(Codec::Proto).until_caught_up(), config);
+    take_in_progress(&mut other, false);
+    other.bindings.clone_from(&task.bindings);
+    other.state = state;
+    assert_succeeded(&other.run());
+    assert_same(&task.documents[already..], &other.documents);
+    for name in names {
+        assert_captured(client, task, name, &["id"]);
+    }
+}
+
+/// A capture that follows, and those who write.
+struct Stage<'a> {
+    session: Session<'a>,
+    writers: [Client; 3],
+    watcher: Client,
+}
+
+impl Stage<'_> {
+    /// Runs statements one by one, and lets the server send each before the next: what has ended when
+    /// the server comes to it is not in progress any more.
+    fn run(&mut self, writer: usize, statements: &[&str]) {
+        for sql in statements {
+            execute(&mut self.writers[writer], sql);
+            self.until_sent();
+        }
+    }
+
+    /// Goes on until the server has sent all that was written.
+    fn until_sent(&mut self) {
+        // A commit brings what is before it to disk.
+        execute(&mut self.watcher, "insert into tick values (1)");
+        let end = value(&mut self.watcher, "select pg_current_wal_flush_lsn()::text");
+        let sent = format!("select bool_and(sent_lsn >= '{end}') from pg_stat_replication");
+        let watcher = &mut self.watcher;
+        self.session
+            .until("the server to send", |_| value(watcher, &sent) == "t");
+    }
+}
+
+fn assert_succeeded(run: &Run) {
+    assert!(run.status.expect("not killed").success(), "{}", run.log);
+}
+
+fn assert_same(with: &[Document], without: &[Document]) {
+    for (index, (with, without)) in with.iter().zip(without).enumerate() {
+        assert!(
+            with == without,
+            "document {index} is {} in place of {}",
+            shown(with),
+            shown(without)
+        );
+    }
+    assert_eq!(with.len(), without.len());
+}
+
+/// A document without its filler.
+fn shown(document: &Document) -> String {
+    let mut value = document.value.clone();
+    value["filler"] = Value::Null;
+    format!("{} {value}", document.table)
+}
+
+macro_rules! scenes {
+    ($($module:ident: $version:literal;)*) => {
+        $(mod $module {
+            use super::*;
+
+            #[test]
+            fn transactions_that_end_in_another_order_than_they_began() {
+                same(Version($version), interleave);
+            }
+
+            #[test]
+            fn savepoints_and_exceptions() {
+                same(Version($version), roll_back_parts);
+            }
+
+            #[test]
+            fn definitions_that_change_amid_transactions() {
+                same(Version($version), change_definitions);
+            }
+
+            #[test]
+            fn truncations_keys_and_values_that_are_not_sent_again() {
+                same(Version($version), change_rows);
+            }
+        })*
+    };
+}
+
+scenes! {
+    v14: 14;
+    v15: 15;
+    v18: 18;
+}
+
+/// Plays a scene, and compares what is captured of it with and without transactions in progress.
+fn same(version: Version, play: fn(&mut Stage<'_>)) {
+    let scene = Scene::on(version, TABLES);
+    let writers = [(); 3].map(|()| scene.connect());
+    let watcher = scene.connect();
+    let Scene {
+        mut client,
+        mut task,
+        server: _server,
+    } = scene;
+    send_at_once(&mut client, version);
+    play_and_compare(&mut client, &mut task, writers, watcher, play);
+}
+
+fn play_and_compare(
+    client: &mut Client,
+    task: &mut Task,
+    writers: [Client; 3],
+    watcher: Client,
+    play: fn(&mut Stage<'_>),
+) {
+    let state = prepare(client, task, &NAMES);
+    let already = task.documents.len();
+    task.launch = Launch::new(Codec::Proto);
+    let mut session = task.open();
+    session.until_logged("starting replication");
+    let mut stage = Stage {
+        session,
+        writers,
+        watcher,
+    };
+    stage.until_sent();
+    play(&mut stage);
+    execute(client, "insert into c values (-1, 'last')");
+    stage.session.until_id("public.c", -1);
+    stage.session.kill();
+    compare(client, task, already, state, &NAMES);
+}
+
+fn interleave(stage: &mut Stage<'_>) {
+    stage.run(0, &["begin", "select fill('a', 1, 300)"]);
+    stage.run(1, &["begin", "select fill('b', 1, 300)"]);
+    stage.run(2, &["insert into c values (1, 'between')"]);
+    stage.run(0, &["select fill('a', 301, 600)"]);
+    stage.run(2, &["begin", "select fill('whole', 1, 300)", "rollback"]);
+    stage.run(1, &["select fill('a', 1001, 1300)", "commit"]);
+    stage.run(2, &["insert into c values (2, 'after the second')"]);
+    stage.run(2, &["begin", "select fill('whole', 1, 300)"]);
+    stage.run(0, &["update a set v = 'changed' where id <= 300", "commit"]);
+    stage.run(1, &["delete from b where id % 2 = 0"]);
+    stage.run(2, &["update c set v = 'by the third'", "commit"]);
+    stage.run(0, &["begin", "select fill('b', 1001, 1600)"]);
+    stage.run(1, &["update whole set v = 'changed'"]);
+    stage.run(0, &["rollback"]);
+}
+
+fn roll_back_parts(stage: &mut Stage<'_>) {
+    stage.run(
+        0,
+        &[
+            "begin",
+            "select fill('a', 1, 200)",
+            "savepoint one",
+            "select fill('a', 201, 400)",
+            "savepoint two",
+            "select fill('a', 401, 600)",
+            "update a set v = 'never' where id < 100",
+            "rollback to two",
+            "select fill('b', 1, 200)",
+            "release one",
+            "savepoint three",
+            "delete from a",
+            "savepoint four",
+            "select fill('a', 1001, 1200)",
+            "release four",
+            "rollback to three",
+        ],
+    );
+    stage.run(1, &["insert into c values (1, 'between')"]);
+    stage.run(0, &["select fill('whole', 1, 200)", "commit"]);
+    // Each other row is of a subtransaction that fails.
+    stage.run(
+        1,
+        &[
+            "begin",
+            "do $$ begin
+               for i in 1..400 loop
+                 begin
+                   insert into c values (i + 1000, 'tried');
+                   perform fill('toasted', 1, 3) where i = 7;
+                   insert into b values (i + 10000, 'tried', repeat(md5(i::text), 30));
+                   if i % 2 = 0 then raise exception 'no'; end if;
+                 exception when raise_exception then
+                   insert into a values (i + 10000, 'failed', repeat(md5(i::text), 30));
+                 end;
+               end loop;
+             end $$",
+            "commit",
+        ],
+    );
+    stage.run(
+        0,
+        &[
+            "begin",
+            "select fill('a', 5001, 5300)",
+            "savepoint s",
+            "select fill('a', 5301, 5600)",
+            "rollback to s",
+            "commit",
+        ],
+    );
+}
+
+fn change_definitions(stage: &mut Stage<'_>) {
+    stage.run(
+        0,
+        &[
+            "begin",
+            "select fill('a', 1, 200)",
+            "alter table a add column more int default 7",
+            "update a set more = id",
+            "savepoint one",
+            "alter table a drop column v",
+            "update a set more = 8",
+            "rollback to one",
+            "update a set v = 'again'",
+            "alter table a alter column more type text using 'n' || more",
+            "update a set v = 'typed'",
+        ],
+    );
+    stage.run(1, &["begin", "select fill('b', 1, 300)"]);
+    stage.run(0, &["commit"]);
+    stage.run(2, &["update a set v = 'afterwards' where id < 10"]);
+    // A rollback gives the table free while the transaction is still in progress: another session
+    // changes it meanwhile.
+    stage.run(
+        1,
+        &[
+            "savepoint one",
+            "select fill('whole', 1, 300)",
+            "insert into c values (1, 'never')",
+            "rollback to one",
+        ],
+    );
+    stage.run(
+        2,
+        &[
+            "alter table c add column more int default 1",
+            "insert into c values (2, 'with more', 2)",
+            "alter table whole add column more int default 1",
+            "insert into whole values (1, 'with more', '', 2)",
+        ],
+    );
+    stage.run(1, &["select fill('b', 301, 600)", "commit"]);
+    stage.run(
+        2,
+        &[
+            "insert into c values (3, 'with more', 3)",
+            "insert into whole values (2, 'with more', '', 3)",
+        ],
+    );
+    // A definition that is rolled back with all of its transaction.
+    stage.run(
+        0,
+        &[
+            "begin",
+            "alter table b add column never int",
+            "update b set never = id",
+            "rollback",
+        ],
+    );
+    stage.run(1, &["update b set v = 'changed' where id < 10"]);
+    stage.run(
+        0,
+        &[
+            "create type mood as enum ('sad', 'happy')",
+            "begin",
+            "alter table b add column mood mood default 'sad'",
+            "update b set mood = 'happy' where id < 300",
+            "savepoint one",
+            "update b set mood = 'sad'",
+            "rollback to one",
+            "update b set v = 'in a mood'",
+            "commit",
+        ],
+    );
+}
+
+fn change_rows(stage: &mut Stage<'_>) {
+    stage.run(
+        0,
+        &[
+            "insert into toasted
+             select i, 'row', repeat(md5(i::text), 200) from generate_series(1, 50) i",
+            "select fill('whole', 1, 300)",
+            "begin",
+            "update toasted set v = 'changed'",
+            "update toasted set big = repeat(md5(v), 300) where id % 5 = 0",
+            "update toasted set id = id + 100 where id <= 20",
+            "delete from toasted where id > 110",
+            "update whole set id = id + 1000, v = 'moved' where id <= 200",
+            "delete from whole where id > 1100",
+        ],
+    );
+    // What TRUNCATE removes stays captured, so it is put in again.
+    stage.run(
+        1,
+        &[
+            "select fill('a', 1, 300)",
+            "begin",
+            "truncate a, b",
+            "select fill('a', 1, 600)",
+            "savepoint one",
+            "truncate b",
+            "select fill('b', 1, 300)",
+            "rollback to one",
+            "select fill('b', 1001, 1300)",
+            "commit",
+            "delete from a where id < 100",
+        ],
+    );
+    stage.run(0, &["commit"]);
+}
+
+/// What is prepared comes whole when it is committed, since two-phase decoding is not asked for.
+#[test]
+fn prepared_transactions() {
+    for version in [Version(14), Version(18)] {
+        let options = Options::default().setting("max_prepared_transactions = 10");
+        let server = Server::with(version, &options);
+        let (mut client, mut task) = set(&server, TABLES);
+        let writers = [(); 3].map(|()| connect(&server));
+        send_at_once(&mut client, version);
+        let watcher = connect(&server);
+        play_and_compare(&mut client, &mut task, writers, watcher, prepare_and_end);
+        let two_phase = "select bool_or(two_phase) from pg_replication_slots";
+        assert_eq!(value(&mut client, two_phase), "f");
+    }
+}
+
+fn prepare_and_end(stage: &mut Stage<'_>) {
+    for (writer, name) in [(0, "a"), (1, "b")] {
+        let fill = format!("select fill('{name}', 1, 300)");
+        let prepare = format!("prepare transaction 'of {name}'");
+        stage.run(writer, &["begin", &fill, &prepare]);
+    }
+    stage.run(2, &["begin", "select fill('whole', 1, 300)", "commit"]);
+    stage.run(1, &["rollback prepared 'of b'"]);
+    stage.run(2, &["insert into c values (1, 'between')"]);
+    stage.run(0, &["commit prepared 'of a'"]);
+}
+
+/// Before version 14 there is nothing to choose.
+#[test]
+fn a_server_that_cannot_is_not_asked() {
+    let mut scene = Scene::on(Version(13), TABLES);
+    take_in_progress(&mut scene.task, true);
+    scene.task.bind(&["public.a"]);
+    scene.task.launch = Launch::new(Codec::Proto).until_caught_up();
+    scene.task.run();
+    scene.execute("select fill('a', 1, 1000)");
+    let run = scene.task.run();
+    scene.assert_captured("public.a", &["id"]);
+    let line = run
+        .log
+        .find(|line| line.message == "starting replication")
+        .expect("it says so");
+    assert!(says(&line, "older than version 14"), "{line:?}");
+    assert_eq!(line.field("proto_version").as_deref(), Some("1"));
+}
+
+/// The part of a transaction that was sent is not acknowledged away by commits behind it.
+#[test]
+fn a_kill_amid_a_transaction_in_progress() {
+    let mut scene = Scene::new(TABLES);
+    take_in_progress(&mut scene.task, true);
+    scene.task.bind(&["public.a", "public.c"]);
+    let mut writer = scene.connect();
+    let mut session = scene.task.open();
+    session.until_active();
+    for round in 0..3 {
+        let first = round * 2000 + 1;
+        execute(
+            &mut writer,
+            &format!("begin; select fill('a', {first}, {})", first + 999),
+        );
+        // A commit behind it is captured, acknowledged, and noted by the server.
+        execute(
+            &mut scene.client,
+            &format!("insert into c values ({round}, 'small')"),
+        );
+        let inserted = value(
+            &mut scene.client,
+            "select pg_current_wal_insert_lsn()::text",
+        );
+        session.until_id("public.c", i64::from(round));
+        wait_until_confirmed(&mut scene.client, &mut session, &inserted);
+        session.kill();
+        execute(
+            &mut writer,
+            &format!("select fill('a', {}, {})", first + 1000, first + 1999),
+        );
+        session = scene.task.open();
+        if round == 1 {
+            // Again, before it ends.
+            session.until_logged("starting replication");
+            session.kill();
+            session = scene.task.open();
+        }
+        execute(&mut writer, "commit");
+        execute(
+            &mut scene.client,
+            &format!("insert into c values ({}, 'last')", round + 100),
+        );
+        session.until_id("public.c", i64::from(round + 100));
+    }
+    session.kill();
+    let task = &scene.task;
+    let of_a = task
+        .documents
+        .iter()
+        .filter(|document| document.table == "public.a");
+    assert_eq!(of_a.count(), 6000, "each row once");
+    assert_captured(&mut scene.client, task, "public.a", &["id"]);
+}
+
+/// Goes on until the server says that everything before a position is acknowledged. A small change
+/// now and then makes the capture move on.
+fn wait_until_confirmed(client: &mut Client, session: &mut Session<'_>, position: &str) {
+    let mut number = 1_000_000;
+    wait::until("the server to be told", || {
+        number += 1;
+        execute(
+            client,
+            &format!("insert into c values ({number}, '') on conflict do nothing"),
+        );
+        session.step(std::time::Duration::from_millis(20));
+        let sql = format!(
+            "select confirmed_flush_lsn > '{position}' from pg_replication_slots \
+             where slot_name = 'flow_slot'"
+        );
+        (value(client, &sql) == "t").then_some(())
+    });
+    execute(client, "delete from c where id > 1000000");
+}
+
+/// Rows of a transaction that is more than memory is for.
+const MANY: u32 = 60_000;
+
+fn many_rows(client: &mut Client) {
+    execute(
+        client,
+        &format!(
+            "begin; select fill('a', 1, {MANY});
+             savepoint one; select fill('b', 1, 1000); rollback to one; commit;
+             insert into c values (1, 'last')"
+        ),
+    );
+}
+
+#[test]
+fn a_transaction_beyond_the_memory_goes_to_disk() {
+    let mut scene = Scene::new(TABLES);
+    take_in_progress(&mut scene.task, true);
+    scene.task.bind(&["public.a", "public.b", "public.c"]);
+    let mut session = scene.task.open();
+    session.until_active();
+    many_rows(&mut scene.client);
+    session.until_id("public.c", 1);
+    let peak = session.connector.peak_memory();
+    let line = session.until_logged("a large transaction was kept in a temporary file");
+    session.kill();
+    let messages = line.field("messages").and_then(|count| count.parse().ok());
+    assert!(messages > Some(MANY), "{line:?}");
+    assert!(peak < 64 * 1024, "{peak} kB");
+    scene.assert_captured("public.a", &["id"]);
+    scene.assert_captured("public.b", &["id"]);
+}
+
+/// A disk that is full amid a transaction costs neither the capture nor a change, and nothing comes
+/// twice.
+#[test]
+fn a_full_disk() {
+    let mut scene = Scene::new(TABLES);
+    take_in_progress(&mut scene.task, true);
+    scene.task.bind(&["public.a", "public.b", "public.c"]);
+    scene.task.launch.largest_file = Some(1024 * 1024);
+    let mut other = scene.connect();
+    let mut session = scene.task.open();
+    session.until_active();
+    // What has committed before and what was in progress then both come once.
+    execute(&mut other, "begin; select fill('b', 5001, 5300)");
+    for id in 10..20 {
+        execute(
+            &mut scene.client,
+            &format!("insert into c values ({id}, 'before')"),
+        );
+    }
+    many_rows(&mut scene.client);
+    execute(&mut other, "commit; insert into c values (2, 'last')");
+    session.until_id("public.c", 2);
+    let warning = session.until_logged("transactions in progress cannot be kept");
+    assert_eq!(warning.level, "warning");
+    assert!(says(&warning, "File too large"), "{warning:?}");
+    assert!(says(
+        &session
+            .log()
+            .find(|line| line.field("streaming").as_deref() == Some("off"))
+            .expect("it starts anew"),
+        "there was no room"
+    ));
+    let run = session.kill();
+    let mut of_a = 0;
+    for document in &run.documents {
+        of_a += usize::from(document.table == "public.a");
+    }
+    assert_eq!(
+        of_a,
+        usize::try_from(MANY).expect("it fits"),
+        "each row once"
+    );
+    for name in ["public.a", "public.b", "public.c"] {
+        scene.assert_captured(name, &["id"]);
+    }
+}
+
+#[test]
+fn a_folder_for_temporary_files_that_is_not_there() {
+    let mut scene = Scene::new(TABLES);
+    take_in_progress(&mut scene.task, true);
+    scene.task.bind(&["public.a"]);
+    scene.task.launch = Launch::new(Codec::Proto)
+        .until_caught_up()
+        .variable("TMPDIR", "/proc/nowhere");
+    scene.task.run();
+    scene.execute("select fill('a', 1, 1000)");
+    let run = scene.task.run();
+    assert_succeeded(&run);
+    scene.assert_captured("public.a", &["id"]);
+    let warning = run
+        .log
+        .find(|line| line.level == "warning" && says(line, "/proc/nowhere"))
+        .expect("it is warned of");
+    assert!(says(&warning, "cannot be taken"), "{warning:?}");
+}
