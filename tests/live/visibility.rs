@@ -55,14 +55,22 @@ enum Start {
     Later,
 }
 
+/// How the server sends the transactions that are held.
+#[derive(Clone, Copy, PartialEq)]
+enum Sent {
+    Whole,
+    /// Change by change while they are in progress.
+    InProgress,
+}
+
 macro_rules! held {
-    ($($name:ident: $mode:ident, $start:ident, $kill:literal;)*) => {
+    ($($name:ident: $mode:ident, $start:ident, $kill:literal, $sent:ident;)*) => {
         mod held {
             use super::*;
             $(
                 #[test]
                 fn $name() {
-                    hold(Mode::$mode, Start::$start, $kill);
+                    hold(Mode::$mode, Start::$start, $kill, Sent::$sent);
                 }
             )*
         }
@@ -70,18 +78,21 @@ macro_rules! held {
 }
 
 held! {
-    precise: Precise, First, false;
-    precise_killed: Precise, First, true;
-    precise_later: Precise, Later, false;
-    precise_later_killed: Precise, Later, true;
-    normal: Normal, First, false;
-    normal_killed: Normal, First, true;
-    normal_later: Normal, Later, false;
-    normal_later_killed: Normal, Later, true;
-    read_only: ReadOnly, First, false;
-    read_only_killed: ReadOnly, First, true;
-    read_only_later: ReadOnly, Later, false;
-    read_only_later_killed: ReadOnly, Later, true;
+    precise: Precise, First, false, Whole;
+    precise_killed: Precise, First, true, Whole;
+    precise_later: Precise, Later, false, Whole;
+    precise_later_killed: Precise, Later, true, Whole;
+    normal: Normal, First, false, Whole;
+    normal_killed: Normal, First, true, Whole;
+    normal_later: Normal, Later, false, Whole;
+    normal_later_killed: Normal, Later, true, Whole;
+    read_only: ReadOnly, First, false, Whole;
+    read_only_killed: ReadOnly, First, true, Whole;
+    read_only_later: ReadOnly, Later, false, Whole;
+    read_only_later_killed: ReadOnly, Later, true, Whole;
+    precise_in_progress: Precise, First, false, InProgress;
+    precise_in_progress_killed: Precise, First, true, InProgress;
+    normal_in_progress_later: Normal, Later, true, InProgress;
 }
 
 /// Rows of the table, ten apart. In chunks of 100 they are far more than the pipe to a test that
@@ -98,9 +109,14 @@ const CHANGES: [&str; 4] = [
     "update held.t set id = id + 5, v = 'moved' where id % 1000 = 300",
 ];
 
-fn hold(mode: Mode, start: Start, kill: bool) {
-    let options = Options::default().setting("synchronous_standby_names = ''");
-    let server = Server::with(Version::MAIN, &options);
+fn hold(mode: Mode, start: Start, kill: bool, sent: Sent) {
+    let mut options = Options::default().setting("synchronous_standby_names = ''");
+    let mut version = Version::MAIN;
+    if sent == Sent::InProgress {
+        options = options.setting("debug_logical_replication_streaming = 'immediate'");
+        version = Version(18);
+    }
+    let server = Server::with(version, &options);
     let mut client = server.connect("postgres");
     client
         .batch_execute(&format!(
@@ -200,6 +216,12 @@ fn hold(mode: Mode, start: Start, kill: bool) {
         release_and_finish(session, held, &mut client);
     }
 
+    if sent == Sent::InProgress {
+        let counted = "select stream_txns > 0 from pg_stat_replication_slots";
+        wait::until("the server to count what it has sent in progress", || {
+            (value(&mut client, counted) == "t").then_some(())
+        });
+    }
     let documents = |document: &&Document| document.table == "held.t";
     let of_table = task.documents.iter().filter(documents);
     let reduced = reduce(of_table.clone(), &["id"]);
