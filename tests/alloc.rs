@@ -7,7 +7,13 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use bytes::BytesMut;
+use protocol::{
+    LogicalReplicationMessage, Lsn, Oid, PgTimestamp, StreamCommitMessage, StreamStartMessage,
+    TupleData, Xid, testing,
+};
 use source_postgres::flow::{Codec, Output};
+use source_postgres::replication::{Spool, SpoolOptions};
 
 #[path = "../benches/stream.rs"]
 mod stream;
@@ -224,6 +230,53 @@ fn deletions_allocate_nothing() {
     }
     stream.commit();
     check(&stream);
+}
+
+/// What a transaction in progress takes to be kept is a few allocations, however many rows it has.
+#[test]
+fn rows_that_are_kept_allocate_nothing() {
+    const FEW: u64 = 10;
+    let mut row = BytesMut::new();
+    let values = [TupleData::Text(&[b'v'; 80])];
+    testing::insert(&mut row, Some(Xid(7)), Oid(16_400), values).expect("a row");
+    let mut spool = Spool::new(&SpoolOptions::default()).expect("a temporary folder");
+    let mut keep = |rows: usize| {
+        let before = COUNT.get();
+        let start = StreamStartMessage {
+            xid: Xid(7),
+            first_segment: true,
+        };
+        let commit = StreamCommitMessage {
+            xid: Xid(7),
+            commit_lsn: Lsn::from(2),
+            end_lsn: Lsn::from(3),
+            commit_time: PgTimestamp::from_unix_micros(0),
+        };
+        let lsn = Lsn::from(1);
+        spool
+            .handle(&LogicalReplicationMessage::StreamStart(start), lsn, b"")
+            .expect("a start");
+        for _ in 0..rows {
+            spool.keep(lsn, &row).expect("it is kept");
+        }
+        spool.keep(lsn, b"E").expect("the end of the block");
+        spool
+            .handle(&LogicalReplicationMessage::StreamCommit(commit), lsn, b"")
+            .expect("a commit");
+        let mut replayed = 0;
+        while spool.is_replaying() {
+            spool.next().expect("what was kept");
+            replayed += 1;
+        }
+        assert_eq!(replayed, rows + 2);
+        COUNT.get() - before
+    };
+    // Blocks of memory are kept from one to the next.
+    keep(30_000);
+    for rows in [1_000, 10_000, 20_000] {
+        let count = keep(rows);
+        assert!(count <= FEW, "{count} allocations for {rows} rows");
+    }
 }
 
 #[test]

@@ -1,0 +1,39 @@
+//! Sends messages to a spool of little memory, each behind a byte that says how long it is.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use protocol::{LogicalReplicationMessage, Lsn};
+use source_postgres::replication::{Spool, SpoolOptions};
+
+fuzz_target!(|data: &[u8]| {
+    let options = SpoolOptions {
+        memory: 2048,
+        ..SpoolOptions::default()
+    };
+    let mut spool = Spool::new(&options).unwrap();
+    let mut rest = data;
+    let mut position = 0;
+    while let Some((&length, after)) = rest.split_first() {
+        let (message, after) = after.split_at(after.len().min(usize::from(length)));
+        (rest, position) = (after, position + 1);
+        let wal_start = Lsn::from(position);
+        let sent = if spool.is_receiving() {
+            spool.keep(wal_start, message).map(drop)
+        } else {
+            let Ok(parsed) = LogicalReplicationMessage::parse(message, Spool::CONTEXT) else {
+                return;
+            };
+            spool.handle(&parsed, wal_start, message).map(drop)
+        };
+        if sent.is_err() {
+            return;
+        }
+        // What was kept came back, or it could not be parsed.
+        while spool.is_replaying() {
+            if spool.next().is_err() {
+                return;
+            }
+        }
+    }
+});
