@@ -265,7 +265,7 @@ fn rows_that_are_kept_allocate_nothing() {
             .expect("a commit");
         let mut replayed = 0;
         while spool.is_replaying() {
-            spool.next().expect("what was kept");
+            spool.next_message().expect("what was kept");
             replayed += 1;
         }
         assert_eq!(replayed, rows + 2);

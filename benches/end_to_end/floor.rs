@@ -208,18 +208,14 @@ impl Drain {
     /// Starts to stream with what the connector asks for.
     async fn open(&self) -> Result<ReplicationStream> {
         let connect = connect_config(self.port, &self.database);
-        let mut client = Client::connect(&connect, Purpose::Replication).await?;
-        if client.server_version_num() >= 130_000 {
-            client
-                .execute_script("SET logical_decoding_work_mem = '256MB'")
-                .await?;
-        }
+        let client = Client::connect(&connect, Purpose::Replication).await?;
         let options = StreamOptions {
             slot: self.slot.clone(),
             publication: "flow_publication".to_owned(),
             start: self.start.parse().expect("a position"),
             status_interval: Duration::from_secs(10),
             in_progress: InProgress::Kept(SpoolOptions::default()),
+            decoding_memory: None,
         };
         ReplicationStream::start(client, &options).await
     }

@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
         }
         // What was kept came back, or it could not be parsed.
         while spool.is_replaying() {
-            if spool.next().is_err() {
+            if spool.next_message().is_err() {
                 return;
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::Lsn;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::engine::{Engine, Following};
 use super::sink::Sink;
@@ -15,11 +15,6 @@ use crate::net::Purpose;
 use crate::replication::{
     InProgress, Progress, ReplicationStream, SLOT_PATIENCE, SpoolOptions, StreamOptions, is_in_use,
 };
-
-/// Memory of the server's that one stream may take for transactions under way, in kB, unless it is
-/// configured. It is the user's server: enough that most transactions are not written to disk, and
-/// not more.
-const DECODING_MEMORY: u32 = 256 * 1024;
 
 /// Returns whether transactions are taken while they are in progress, if the server can send them.
 pub(super) fn in_progress(config: &Config) -> InProgress {
@@ -44,13 +39,11 @@ impl<S: Sink> Engine<S> {
             start,
             status_interval: self.status_interval().await?,
             in_progress: self.in_progress.clone(),
+            decoding_memory: self.config.logical_decoding_work_mem,
         };
         let started = Instant::now();
         loop {
-            let mut client = Client::connect(&self.connect, Purpose::Replication).await?;
-            if client.server_version_num() >= 130_000 {
-                self.grant_memory(&mut client).await?;
-            }
+            let client = Client::connect(&self.connect, Purpose::Replication).await?;
             let progress = Arc::clone(&progress);
             match ReplicationStream::start_with(client, &options, progress).await {
                 Err(error) if is_in_use(&error) && started.elapsed() < SLOT_PATIENCE => {
@@ -60,28 +53,6 @@ impl<S: Sink> Engine<S> {
                 other => return other,
             }
         }
-    }
-
-    /// Lets the server hold more of a large transaction in memory for this session before it writes it
-    /// to disk and reads it again, or sends it while it is in progress.
-    async fn grant_memory(&self, client: &mut Client) -> Result<()> {
-        let kilobytes = self
-            .config
-            .logical_decoding_work_mem
-            .unwrap_or(DECODING_MEMORY);
-        let setting = format!("{kilobytes}kB");
-        let sql = format!("SET logical_decoding_work_mem = '{setting}'");
-        match client.execute_script(&sql).await {
-            Ok(_) => info!(
-                logical_decoding_work_mem = setting,
-                "memory for decoding is set for this session"
-            ),
-            Err(error) if error.sqlstate().is_some() => {
-                debug!(error = %error, "logical_decoding_work_mem stays as it is");
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
     }
 
     /// Status updates are sent often enough for the server's patience, and at least every 10 s.

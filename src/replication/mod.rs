@@ -10,12 +10,14 @@
 
 mod feedback;
 mod in_progress;
+mod options;
 mod progress;
 mod slot;
 mod stream;
 
 pub use feedback::Feedback;
 pub use in_progress::{Spool, SpoolOptions};
+pub use options::{InProgress, StreamOptions};
 pub use progress::Progress;
 pub use slot::{CreatedSlot, SLOT_PATIENCE, create_slot, drop_slot, is_in_use};
-pub use stream::{InProgress, ReplicationStream, StreamItem, StreamOptions};
+pub use stream::{ReplicationStream, StreamItem};

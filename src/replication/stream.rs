@@ -5,62 +5,13 @@ use std::time::{Duration, Instant};
 
 use protocol::command::start_replication;
 use protocol::{Event, LogicalReplicationMessage, Lsn, ParseContext, ReplicationMessage};
-use tracing::{info, warn};
+use tracing::info;
 
+use super::options::{StreamOptions, grant_memory};
 use super::slot::{UNDEFINED_OBJECT, is_in_use};
-use super::{Feedback, Progress, Spool, SpoolOptions};
+use super::{Feedback, Progress, Spool};
 use crate::client::{Client, ReplicationReader, log_notice, server_error};
 use crate::error::{Error, ErrorKind, Result};
-
-/// What is asked of the server when streaming starts.
-#[derive(Debug, Clone)]
-pub struct StreamOptions {
-    /// The slot to read.
-    pub slot: String,
-    /// The publication that says which tables' changes are sent.
-    pub publication: String,
-    /// The position to start from: transactions that commit at or after it are sent.
-    pub start: Lsn,
-    /// The time between two status updates.
-    pub status_interval: Duration,
-    /// Whether transactions are taken while they are in progress.
-    pub in_progress: InProgress,
-}
-
-/// Whether transactions are taken while they are in progress, from servers that can send them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InProgress {
-    /// They are, and kept as these options say.
-    Kept(SpoolOptions),
-    /// They are not, for this reason.
-    Refused(&'static str),
-}
-
-impl InProgress {
-    /// Makes the spool, and says why there is one, or none.
-    fn spool(&self, server_version_num: u32) -> (Option<Spool>, &'static str) {
-        match self {
-            Self::Refused(reason) => (None, reason),
-            Self::Kept(_) if !can_stream_in_progress(server_version_num) => {
-                (None, "the server is older than version 14")
-            }
-            Self::Kept(options) => match Spool::new(options) {
-                Ok(spool) => (Some(spool), "the server offers it"),
-                Err(error) => {
-                    warn!(error = %error, causes = error.causes(),
-                        "transactions cannot be taken while they are in progress; the server keeps \
-                         them until they commit");
-                    (None, "there is no room for temporary files")
-                }
-            },
-        }
-    }
-}
-
-/// Returns whether a server of this version can send transactions while they are in progress.
-fn can_stream_in_progress(server_version_num: u32) -> bool {
-    server_version_num >= 140_000
-}
 
 /// The longest silence of a server that was asked for an answer every few seconds. It is generous
 /// since a server that decodes a large transaction answers late; a dead network is noticed by the
@@ -119,7 +70,7 @@ impl ReplicationStream {
     ///
     /// Fails as [`ReplicationStream::start`] does.
     pub async fn start_with(
-        client: Client,
+        mut client: Client,
         options: &StreamOptions,
         progress: Arc<Progress>,
     ) -> Result<Self> {
@@ -129,8 +80,10 @@ impl ReplicationStream {
             start,
             status_interval,
             in_progress,
+            decoding_memory,
         } = options;
         let (spool, why) = in_progress.spool(client.server_version_num());
+        grant_memory(&mut client, *decoding_memory, spool.is_some()).await?;
         let (proto_version, streaming) = if spool.is_some() {
             ("2", "on")
         } else {
@@ -293,7 +246,7 @@ impl ReplicationStream {
 #[inline]
 fn replayed(spool: Option<&mut Spool>) -> Result<Option<StreamItem<'_>>> {
     let Some(spool) = spool else { return Ok(None) };
-    let (wal_start, message) = spool.next()?;
+    let (wal_start, message) = spool.next_message()?;
     Ok(Some(StreamItem::Message { wal_start, message }))
 }
 

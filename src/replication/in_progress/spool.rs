@@ -95,7 +95,7 @@ impl Spool {
         self.receiving.is_some()
     }
 
-    /// Returns whether [`Spool::next`] has something.
+    /// Returns whether [`Spool::next_message`] has something.
     #[inline]
     pub fn is_replaying(&self) -> bool {
         self.replay.is_some()
@@ -320,7 +320,7 @@ impl Spool {
     ///
     /// Fails if what was kept cannot be read, or cannot be parsed; and where nothing is replayed.
     #[inline]
-    pub fn next(&mut self) -> Result<(Lsn, LogicalReplicationMessage<'_>)> {
+    pub fn next_message(&mut self) -> Result<(Lsn, LogicalReplicationMessage<'_>)> {
         let replay = self.replay.as_mut().ok_or_else(nothing_to_replay)?;
         let (commit, commit_start) = (replay.commit, replay.wal_start);
         let next = replay.advance(&mut self.memory)?;

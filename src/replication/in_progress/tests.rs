@@ -62,7 +62,7 @@ impl Stream {
         }
         self.largest = self.largest.max(self.spool.allocated());
         while self.spool.is_replaying() {
-            let (wal_start, message) = self.spool.next()?;
+            let (wal_start, message) = self.spool.next_message()?;
             self.read.push(say(wal_start, &message));
         }
         Ok(())
