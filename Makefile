@@ -36,6 +36,7 @@ test-aarch64: ## Runs the unit tests for aarch64 (NEON) in an emulator
 lint: ## Checks formatting, lints and documentation
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --bench end_to_end --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
 # PostgreSQL 15 comes with the clients that are measured beside the connector. Everything else is an

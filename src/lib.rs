@@ -33,17 +33,19 @@
 //! | [`record`], [`value`], [`json`] | from wire bytes to documents and row keys; no policy |
 //! | [`client`], [`net`] | queries and replication commands; sockets and TLS |
 //! | [`flow`], [`config`] | the capture protocol's messages and codecs; configuration |
+//! | [`background`], [`logging`], [`error`] | what every room may use |
 //!
 //! Imports run from the top of this table to its bottom. `capture` decides what to do and knows no
 //! bytes; `record`, `value` and `json` know bytes and no policy.
 //!
 //! # Threads
 //!
-//! A session runs on the main thread, which blocks when its output is not taken: nothing is read
-//! then, and the server is held back by its own socket. So it is with the temporary files of large
-//! transactions. Beside it a worker thread sends status
-//! updates ([`replication::Feedback`]), so that the server does not end the connection meanwhile, and
-//! reads acknowledgements ([`capture::Acknowledgements`]).
+//! A session runs on the main thread and waits there for its sockets, so that what arrives wakes one
+//! thread. It blocks when its output is not taken: nothing is read then, and the server is held back
+//! by its own socket. So it is with the temporary files of large transactions, and while bytes of a
+//! backlog are left to collect. Beside it a thread ([`background`]) sends status updates
+//! ([`replication::Feedback`]), so that the server does not end the connection meanwhile, and reads
+//! acknowledgements ([`capture::Acknowledgements`]).
 //!
 //! # Invariants
 //!
@@ -66,6 +68,7 @@
 //!   arrive at COMMIT PREPARED); documents of transactions that have not committed.
 
 pub mod backfill;
+pub mod background;
 pub mod capture;
 pub mod catalog;
 pub mod cli;

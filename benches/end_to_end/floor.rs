@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use protocol::{Event, LogicalReplicationMessage, Lsn, TupleData};
 use serde::{Deserialize, Serialize};
+use source_postgres::background;
 use source_postgres::client::{Client, server_error};
 use source_postgres::config::{HostPort, SslMode};
 use source_postgres::error::Result;
@@ -112,8 +113,8 @@ impl Floor {
     /// Does it, in this process.
     pub(crate) fn run(&self) -> Result<()> {
         // As the connector does.
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
+        let _background = background::start()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let received = match self {
@@ -173,7 +174,7 @@ impl Drain {
                     _ => times.push((at, arrival)),
                 }
             }
-            stream.fill().await?;
+            stream.fill_alone().await?;
         }
     }
 
@@ -201,7 +202,7 @@ impl Drain {
                     return Ok(received);
                 }
             }
-            stream.fill().await?;
+            stream.fill_alone().await?;
         }
     }
 

@@ -59,7 +59,8 @@ impl<S: Sink> Engine<S> {
         let mut nudge_at = started + NUDGE_AFTER;
         let mut say_at = SAY_SILENCE;
         while !self.drain(following, checkpoints, reached).await? {
-            if let Ok(filled) = tokio::time::timeout(patience, following.stream.fill()).await {
+            if let Ok(filled) = tokio::time::timeout(patience, following.stream.fill_alone()).await
+            {
                 filled?;
                 continue;
             }
@@ -110,7 +111,7 @@ impl<S: Sink> Engine<S> {
             } else {
                 (end - now).min(IDLE_CHECKPOINT)
             };
-            if let Ok(filled) = tokio::time::timeout(wait, following.stream.fill()).await {
+            if let Ok(filled) = tokio::time::timeout(wait, following.stream.fill_alone()).await {
                 filled?;
             }
         }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::logging;
+use crate::{background, logging};
 
 /// Captures a PostgreSQL database into Estuary Flow collections: its rows, then every committed
 /// change.
@@ -51,8 +51,8 @@ fn run(command: Option<Command>) -> Result<()> {
     logging::status("Initializing connector");
     // The session itself runs on this thread, which may block while its output is taken; status
     // updates and acknowledgements go on beside it.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+    let background = background::start()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let result = runtime.block_on(async {
@@ -62,6 +62,7 @@ fn run(command: Option<Command>) -> Result<()> {
         }
     });
     // A read of standard input that is under way cannot be cancelled, and nobody waits for it.
+    background.shutdown_background();
     runtime.shutdown_background();
     result
 }
@@ -76,15 +77,15 @@ async fn work(command: Option<Command>) -> Result<()> {
 /// Waits for a signal that asks the process to stop.
 async fn stop_signal() -> Error {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        return std::future::pending().await;
-    };
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    // A task of its own, since a session that waits for its output to be taken hears nothing.
-    tokio::spawn(async move {
+    // On the other thread, since a session that waits for its output to be taken hears nothing.
+    background::spawn(async move {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        ) else {
+            return;
+        };
         let name = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",

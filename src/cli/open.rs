@@ -6,6 +6,7 @@ use tokio::io::Stdin;
 use tracing::{debug, warn};
 
 use super::validate::bindings_of;
+use crate::background;
 use crate::capture::{self, Acknowledgements, Sink, State, Task};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -35,7 +36,7 @@ pub(super) async fn open(
         mark: None,
         uncommitted: 0,
     };
-    let mut reading = tokio::spawn(read_acknowledgements(reader, acknowledgements.clone()));
+    let mut reading = background::spawn(read_acknowledgements(reader, acknowledgements.clone()));
     let session = Box::pin(capture::run(task, sink, acknowledgements));
     tokio::select! {
         result = session => result,

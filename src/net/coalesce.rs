@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 const READS: u32 = 24;
 /// Within which time.
 const WINDOW: Duration = Duration::from_millis(2);
-/// How long bytes are left to collect. A timer has no finer grain.
-const PAUSE: Duration = Duration::from_millis(1);
+/// How long bytes are left to collect: some 200 KB of what a walsender decodes.
+const PAUSE: Duration = Duration::from_millis(3);
 /// Room that a piece of a backlog has at least. A read that fills it is followed by the next at once.
 pub(super) const PIECE: usize = 128 * 1024;
 /// A read after a pause that has brought less than this ends the backlog.

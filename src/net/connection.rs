@@ -133,6 +133,20 @@ impl ReplicationReader {
     ///
     /// Fails when the connection ends, or the server sends what is no message.
     pub async fn fill(&mut self) -> Result<()> {
+        self.fill_at_pace(false).await
+    }
+
+    /// The same for a thread that waits for nothing else. While bytes are left to collect it sleeps,
+    /// so that what arrives meanwhile wakes nobody.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`ReplicationReader::fill`] does.
+    pub async fn fill_alone(&mut self) -> Result<()> {
+        self.fill_at_pace(true).await
+    }
+
+    async fn fill_at_pace(&mut self, alone: bool) -> Result<()> {
         loop {
             let needed = self.session.needed(self.input.unread());
             if needed == 0 {
@@ -140,7 +154,11 @@ impl ReplicationReader {
             }
             let room = match self.pace.pause() {
                 Some(pause) => {
-                    tokio::time::sleep(pause).await;
+                    if alone {
+                        std::thread::sleep(pause);
+                    } else {
+                        tokio::time::sleep(pause).await;
+                    }
                     needed.max(PIECE)
                 }
                 None => needed,

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use super::Progress;
+use crate::background;
 use crate::client::ReplicationWriter;
 
 /// Sends the durable position to the server: at an interval, when the server asks, and when the
@@ -43,7 +44,7 @@ impl Feedback {
             ask: AtomicBool::new(false),
             finish: AtomicBool::new(false),
         });
-        let task = tokio::spawn(run(writer, Arc::clone(&shared), interval));
+        let task = background::spawn(run(writer, Arc::clone(&shared), interval));
         Self { shared, task }
     }
 

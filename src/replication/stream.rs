@@ -141,6 +141,20 @@ impl ReplicationStream {
     ///
     /// Fails when the connection ends or has been silent for too long.
     pub async fn fill(&mut self) -> Result<()> {
+        self.fill_at_pace(false).await
+    }
+
+    /// The same for a thread that waits for nothing else, which sleeps now and then: that takes less
+    /// of the processor.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`ReplicationStream::fill`] does.
+    pub async fn fill_alone(&mut self) -> Result<()> {
+        self.fill_at_pace(true).await
+    }
+
+    async fn fill_at_pace(&mut self, alone: bool) -> Result<()> {
         if self.is_replaying() {
             return Ok(());
         }
@@ -152,8 +166,15 @@ impl ReplicationStream {
         } else {
             left
         };
-        let filled = tokio::time::timeout(limit, self.reader.fill()).await.ok();
-        match filled {
+        let reader = &mut self.reader;
+        let filling = async {
+            if alone {
+                reader.fill_alone().await
+            } else {
+                reader.fill().await
+            }
+        };
+        match tokio::time::timeout(limit, filling).await.ok() {
             Some(filled) => {
                 filled?;
                 self.heard = Instant::now();
