@@ -130,6 +130,25 @@ mod tests {
             ),
             ("/advanced/sslmode", "SSL Mode", "", "enum"),
             (
+                "/advanced/sslrootcert",
+                "SSL Root Certificates",
+                "",
+                "multiline",
+            ),
+            (
+                "/advanced/sslcert",
+                "SSL Client Certificate",
+                "",
+                "multiline",
+            ),
+            ("/advanced/sslkey", "SSL Client Key", "", "multiline secret"),
+            (
+                "/advanced/sslnegotiation",
+                "SSL Negotiation",
+                "\"postgres\"",
+                "enum",
+            ),
+            (
                 "/advanced/discover_schemas",
                 "Discovery Schema Selection",
                 "",

@@ -76,6 +76,11 @@ impl Connection {
         self.try_event()?.ok_or_else(unframed)
     }
 
+    /// Returns whether the bytes are encrypted on their way.
+    pub fn is_encrypted(&self) -> bool {
+        self.stream.is_encrypted()
+    }
+
     pub(super) fn unread(&self) -> &[u8] {
         self.input.unread()
     }

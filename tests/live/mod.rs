@@ -2,6 +2,7 @@
 
 mod chaos;
 mod cli;
+mod connecting;
 mod golden;
 mod in_progress;
 mod joining;

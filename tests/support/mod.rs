@@ -1,5 +1,6 @@
 //! What the tests stand on: servers, a driver of the connector, comparisons.
 
+pub(crate) mod certificates;
 pub(crate) mod connector;
 pub(crate) mod folder;
 pub(crate) mod json;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
+use super::certificates::{self, Identity};
 use super::folder::{self, Guarded};
 use super::wait;
 
@@ -91,6 +92,8 @@ pub(crate) struct Options {
     pub(crate) access: Vec<String>,
     /// Whether to offer TLS, with a certificate of its own for `localhost` and 127.0.0.1.
     pub(crate) tls: bool,
+    /// The certificate to offer TLS with instead.
+    pub(crate) identity: Option<Identity>,
 }
 
 impl Options {
@@ -132,8 +135,13 @@ impl Server {
             let path = server.data().join("pg_hba.conf");
             fs::write(path, options.access.join("\n") + "\n").expect("pg_hba.conf is written");
         }
-        if options.tls {
-            server.make_certificate();
+        if let Some(identity) = &options.identity {
+            server.show(identity);
+        } else if options.tls {
+            server.show(&certificates::self_signed(
+                "server",
+                &["localhost", "127.0.0.1"],
+            ));
         }
         server.resume();
         server
@@ -307,17 +315,14 @@ impl Server {
         folder::hand_over(&path);
     }
 
-    fn make_certificate(&mut self) {
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).expect("a certificate can be made");
-        let certificate = made.cert.pem();
+    fn show(&mut self, identity: &Identity) {
         let key = self.data().join("server.key");
-        fs::write(self.data().join("server.crt"), &certificate).expect("it is written");
-        fs::write(&key, made.signing_key.serialize_pem()).expect("it is written");
+        fs::write(self.data().join("server.crt"), &identity.certificate).expect("it is written");
+        fs::write(&key, &identity.key).expect("it is written");
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("its mode is set");
         folder::hand_over(&key);
         self.configure("postgresql.conf", "ssl = on");
-        self.certificate = Some(certificate);
+        self.certificate = Some(identity.certificate.clone());
     }
 }
 

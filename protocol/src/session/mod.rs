@@ -71,6 +71,9 @@ pub enum TlsRequest {
     Disable,
     /// Ask first. The answer is [`Event::TlsAccepted`] or [`Event::TlsRefused`].
     Request,
+    /// Start with the handshake, as servers from version 17 can. No event tells to: the session
+    /// waits for [`Session::handle_tls_established`] from the first.
+    Direct,
 }
 
 /// One connection to a server, from the first byte to the last.

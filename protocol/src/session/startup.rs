@@ -71,6 +71,7 @@ impl Startup {
                 message::ssl_request(out)?;
                 State::AwaitTlsAnswer
             }
+            TlsRequest::Direct => State::AwaitHandshake { accepted: true },
         };
         let authenticator = Authenticator::new(
             config.user,

@@ -8,9 +8,12 @@ use std::time::Duration;
 use self::raw::Raw;
 use super::address::HostPort;
 use super::credentials::Credentials;
+use super::environment::Environment;
 use super::filters::{DiscoveryFilters, SkipBackfills};
 use super::flags::Flags;
+use super::members::configuration;
 use super::secret::Secret;
+use super::security::Security;
 use crate::error::Result;
 
 /// How the connection is encrypted and the server verified, as libpq defines it.
@@ -39,6 +42,11 @@ impl SslMode {
         Self::VerifyCa,
         Self::VerifyFull,
     ];
+
+    /// Reads the configuration's spelling.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.as_str() == text)
+    }
 
     /// Returns the mode as the configuration spells it.
     pub fn as_str(self) -> &'static str {
@@ -91,6 +99,8 @@ pub struct Config {
     pub backfill_chunk_size: u32,
     /// The configured mode; see [`effective_sslmode`](Self::effective_sslmode).
     pub sslmode: Option<SslMode>,
+    /// Certificates, and what else secures connections.
+    pub security: Security,
     /// Only rows written since this transaction are backfilled. The low 32 bits, as in `xmin`.
     pub min_backfill_xid: Option<u32>,
     /// Nothing is written to the database.
@@ -121,14 +131,25 @@ impl Config {
         Raw::read(json)?.check()
     }
 
-    /// Returns the mode to connect with: what is configured, otherwise the default for the kind of
-    /// credentials.
-    pub fn effective_sslmode(&self) -> SslMode {
-        self.sslmode.unwrap_or(if self.credentials.implies_tls() {
-            SslMode::Require
-        } else {
-            SslMode::Prefer
-        })
+    /// Returns the mode to connect with: what is configured, otherwise what the kind of credentials
+    /// needs, otherwise what the environment says, otherwise `prefer`.
+    ///
+    /// # Errors
+    ///
+    /// If the environment names a mode that there is not.
+    pub fn effective_sslmode(&self, environment: &Environment) -> Result<SslMode> {
+        if let Some(sslmode) = self.sslmode {
+            return Ok(sslmode);
+        }
+        if self.credentials.implies_tls() {
+            return Ok(SslMode::Require);
+        }
+        match environment.setting("sslmode") {
+            Some(text) => SslMode::parse(&text).ok_or_else(|| {
+                configuration(format!("invalid PGSSLMODE: unknown setting {text:?}"))
+            }),
+            None => Ok(SslMode::Prefer),
+        }
     }
 
     /// Returns what is accepted but probably not what its author meant, a sentence each, for the log.

@@ -12,6 +12,7 @@ use crate::config::filters::{DiscoveryFilters, SkipBackfills, TablePattern};
 use crate::config::flags::Flags;
 use crate::config::members::{Members, configuration};
 use crate::config::secret::Secret;
+use crate::config::security::Security;
 use crate::error::Result;
 
 const DEFAULT_PUBLICATION: &str = "flow_publication";
@@ -48,6 +49,7 @@ struct RawAdvanced {
     skip_backfills: String,
     backfill_chunk_size: i64,
     sslmode: String,
+    security: Security,
     discover_schemas: Vec<String>,
     min_backfill_xid: String,
     read_only_capture: bool,
@@ -161,6 +163,7 @@ impl Raw {
             skip_backfills,
             backfill_chunk_size: chunk_size,
             sslmode,
+            security: advanced.security,
             min_backfill_xid,
             read_only_capture: advanced.read_only_capture,
             capture_as_partitions: advanced.capture_as_partitions,
@@ -196,6 +199,7 @@ impl RawAdvanced {
             skip_backfills: members.string("skip_backfills")?.unwrap_or_default(),
             backfill_chunk_size: members.integer("backfill_chunk_size")?.unwrap_or_default(),
             sslmode: members.string("sslmode")?.unwrap_or_default(),
+            security: Security::read(&mut members)?,
             discover_schemas: members.strings("discover_schemas")?,
             min_backfill_xid: members.string("min_backfill_xid")?.unwrap_or_default(),
             read_only_capture: members.boolean("read_only_capture")?,

@@ -2,6 +2,11 @@ use super::*;
 use crate::config::PasswordSource;
 use crate::error::ErrorKind;
 
+/// An environment that says nothing.
+fn silent() -> Environment {
+    Environment::default()
+}
+
 const LEAST: &str = r#"{"address":"h","user":"u"}"#;
 
 fn parse(advanced: &str) -> Result<Config> {
@@ -44,7 +49,10 @@ fn what_is_left_out_gets_its_default() {
     );
     assert_eq!(config.backfill_chunk_size, 4096);
     assert_eq!(config.sslmode, None);
-    assert_eq!(config.effective_sslmode(), SslMode::Prefer);
+    assert_eq!(
+        config.effective_sslmode(&silent()).unwrap(),
+        SslMode::Prefer
+    );
     assert_eq!(config.rediscovery_interval, Duration::from_secs(900));
     assert_eq!(config.statement_timeout, Some(Duration::from_secs(120)));
     assert_eq!(config.source_tag, None);
@@ -97,7 +105,10 @@ fn every_member_is_read() {
     assert_eq!(config.watermarks_table, ("w".into(), "m".into()));
     assert!(config.skip_backfills.skips("C", "D"));
     assert_eq!(config.backfill_chunk_size, 7);
-    assert_eq!(config.effective_sslmode(), SslMode::VerifyFull);
+    assert_eq!(
+        config.effective_sslmode(&silent()).unwrap(),
+        SslMode::VerifyFull
+    );
     assert_eq!(config.min_backfill_xid, Some(123));
     assert_eq!(config.source_tag.as_deref(), Some("tag"));
     assert_eq!(config.rediscovery_interval, Duration::from_secs(5400));
@@ -256,9 +267,15 @@ fn token_logins_need_tls_unless_configured_otherwise() {
     let gcp = r#"{"address":"h","user":"u","credentials":{"auth_type":"GCPIAM",
         "gcp_service_account_to_impersonate":"x","gcp_workload_identity_pool_audience":"y"}"#;
     let config = Config::parse(&format!("{gcp}}}")).unwrap();
-    assert_eq!(config.effective_sslmode(), SslMode::Require);
+    assert_eq!(
+        config.effective_sslmode(&silent()).unwrap(),
+        SslMode::Require
+    );
     let config = Config::parse(&format!(r#"{gcp},"advanced":{{"sslmode":"disable"}}}}"#)).unwrap();
-    assert_eq!(config.effective_sslmode(), SslMode::Disable);
+    assert_eq!(
+        config.effective_sslmode(&silent()).unwrap(),
+        SslMode::Disable
+    );
     for mode in SslMode::ALL {
         let config = parse(&format!(r#""sslmode":"{}""#, mode.as_str())).unwrap();
         assert_eq!(config.sslmode, Some(mode));

@@ -108,7 +108,7 @@ pub(super) fn parse_sslmode(text: &str) -> Result<Option<SslMode>> {
     if text.is_empty() {
         return Ok(None);
     }
-    match SslMode::ALL.into_iter().find(|mode| mode.as_str() == text) {
+    match SslMode::parse(text) {
         Some(mode) => Ok(Some(mode)),
         None => Err(configuration(format!(
             "invalid 'sslmode' configuration: unknown setting {text:?}: it must be disable, \

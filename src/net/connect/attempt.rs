@@ -1,30 +1,40 @@
-//! One attempt at one host: socket, TLS, authentication.
+//! One attempt at one address: socket, TLS, authentication.
 
-use protocol::{Event, Session, SessionConfig, TlsRequest};
+use std::net::SocketAddr;
+
+use protocol::{Event, ProtocolError, Session, SessionConfig, TlsRequest};
 use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::refusal::{INVALID_AUTHORIZATION, unexpected};
+use super::refusal::{authentication_failure, startup_failure, unexpected};
 use super::socket::open_socket;
 use super::{ConnectConfig, Purpose};
 use crate::config::{HostPort, SslMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::Stream;
 use crate::net::connection::{Connection, broken};
-use crate::net::tls::{self, Verify};
+use crate::net::tls::{self, handshake_failure, no_direct};
 
 /// How an attempt treats TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tls {
+    /// Goes without.
     Never,
+    /// Asks for it, and goes on without where the server has none.
     May,
-    Must(Verify),
+    /// Asks for it, and ends where the server has none.
+    Must,
+    /// Starts with it.
+    Direct,
 }
 
 /// Why an attempt has failed, as far as another kind of attempt is worth it.
 pub(super) enum Failure {
-    /// There was no agreement about TLS.
+    /// The TLS handshake failed.
     Handshake(Error),
+    /// The server refused the login, or asked for what it does not get over such a connection.
+    Refused { error: Error, encrypted: bool },
     /// Anything else.
     Other(Error),
 }
@@ -32,10 +42,12 @@ pub(super) enum Failure {
 impl Failure {
     /// Returns whether the server may take the connection with TLS if it did not without, or the
     /// other way round.
-    pub(super) fn is_about_tls(&self) -> bool {
+    pub(super) fn is_about(&self, tls: Tls) -> bool {
         match self {
             Self::Handshake(_) => true,
-            Self::Other(error) => error.sqlstate() == Some(INVALID_AUTHORIZATION),
+            // A second attempt without TLS after one that had none would be the same.
+            Self::Refused { encrypted, .. } => *encrypted == (tls != Tls::Never),
+            Self::Other(_) => false,
         }
     }
 }
@@ -49,7 +61,9 @@ impl From<Error> for Failure {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Handshake(error) | Failure::Other(error) => error,
+            Failure::Handshake(error) | Failure::Refused { error, .. } | Failure::Other(error) => {
+                error
+            }
         }
     }
 }
@@ -58,26 +72,28 @@ impl ConnectConfig {
     pub(super) async fn attempt(
         &self,
         host: &HostPort,
+        address: SocketAddr,
         purpose: Purpose,
         tls: Tls,
     ) -> Result<Connection, Failure> {
-        let socket = open_socket(host).await?;
-        let session = Session::new(self.session_config(purpose, tls)?).map_err(|error| {
+        let socket = open_socket(host, address).await?;
+        let session = Session::new(self.session_config(host, purpose, tls)?).map_err(|error| {
             Error::new(
                 ErrorKind::Configuration,
                 "user, database or password cannot be sent",
             )
             .with_source(error)
         })?;
-        let mut connection = Connection::new(Stream::Plain(socket), session);
-        if tls != Tls::Never {
-            connection = self.negotiate_tls(connection, host, tls).await?;
-        }
+        let mut connection = match tls {
+            Tls::Never => Connection::new(Stream::Plain(socket), session),
+            Tls::Direct => self.handshake(socket, session, host, tls).await?,
+            Tls::May | Tls::Must => self.negotiate_tls(socket, session, host, tls).await?,
+        };
         self.authenticate(&mut connection, host).await?;
         Ok(connection)
     }
 
-    fn session_config(&self, purpose: Purpose, tls: Tls) -> Result<SessionConfig> {
+    fn session_config(&self, host: &HostPort, purpose: Purpose, tls: Tls) -> Result<SessionConfig> {
         let mut nonce = [0; 24];
         getrandom::fill(&mut nonce).map_err(|error| {
             Error::new(ErrorKind::Internal, "the system gives no random bytes").with_source(error)
@@ -85,14 +101,13 @@ impl ConnectConfig {
         Ok(SessionConfig {
             database: (!self.database.is_empty()).then(|| self.database.clone()),
             password: self
-                .password
-                .as_ref()
+                .password(host)?
                 .map(|secret| protocol::Secret::new(secret.expose())),
             parameters: self.parameters(purpose),
-            tls: if tls == Tls::Never {
-                TlsRequest::Disable
-            } else {
-                TlsRequest::Request
+            tls: match tls {
+                Tls::Never => TlsRequest::Disable,
+                Tls::May | Tls::Must => TlsRequest::Request,
+                Tls::Direct => TlsRequest::Direct,
             },
             // In clear text over an unencrypted connection a password goes only where the user
             // has said that there is to be no encryption.
@@ -101,57 +116,60 @@ impl ConnectConfig {
         })
     }
 
+    /// Asks the server for TLS, and goes on with its answer.
     async fn negotiate_tls(
         &self,
-        mut connection: Connection,
+        socket: TcpStream,
+        session: Session,
         host: &HostPort,
         tls: Tls,
     ) -> Result<Connection, Failure> {
-        let accepted = match connection.event().await? {
-            Event::TlsAccepted => true,
-            Event::TlsRefused => false,
-            Event::Error(report) => {
-                return Err(Error::new(
-                    ErrorKind::Connection,
-                    format!("{host} answered the request for TLS with an error"),
-                )
-                .with_source(report.into_owned())
-                .into());
-            }
-            _ => return Err(unexpected(host).into()),
+        let mut connection = Connection::new(Stream::Plain(socket), session);
+        connection.send().await?;
+        connection.fill().await?;
+        let accepted = match connection.try_event() {
+            Ok(Some(Event::TlsAccepted)) => true,
+            Ok(Some(Event::TlsRefused)) => false,
+            Ok(_) => return Err(unexpected(host).into()),
+            Err(error) => return Err(startup_failure(host, error).into()),
         };
-        if !accepted {
-            if matches!(tls, Tls::Must(_)) {
-                return Err(Error::new(
-                    ErrorKind::Configuration,
-                    format!(
-                        "{host} does not support TLS, which sslmode \"{}\" asks for: enable ssl on \
-                         the server, or set advanced.sslmode to \"disable\"",
-                        self.sslmode.as_str()
-                    ),
-                )
-                .into());
+        if accepted {
+            if !connection.unread().is_empty() {
+                // Whatever came before the handshake came from anybody on the way.
+                return Err(startup_failure(host, broken(ProtocolError::BytesBeforeTls)).into());
             }
-            connection.session().handle_tls_declined().map_err(broken)?;
-            return Ok(connection);
+            let (Stream::Plain(socket), session) = connection.into_parts() else {
+                return Err(unexpected(host).into());
+            };
+            return self.handshake(socket, session, host, tls).await;
         }
-        if !connection.unread().is_empty() {
-            // Whatever came before the handshake came from anybody on the way.
+        if tls == Tls::Must {
             return Err(Error::new(
-                ErrorKind::Protocol,
-                format!("{host} sent unencrypted bytes after it had agreed to TLS"),
+                ErrorKind::Configuration,
+                format!(
+                    "{host} does not support TLS, which sslmode \"{}\" asks for: enable ssl on the \
+                     server, or set advanced.sslmode to \"disable\"",
+                    self.sslmode.as_str()
+                ),
             )
             .into());
         }
-        let verify = match tls {
-            Tls::Must(verify) => verify,
-            Tls::May | Tls::Never => Verify::Nothing,
-        };
-        let (stream, mut session) = connection.into_parts();
-        let Stream::Plain(socket) = stream else {
-            return Err(unexpected(host).into());
-        };
-        let name = ServerName::try_from(host.host.clone()).map_err(|error| {
+        connection.session().handle_tls_declined().map_err(broken)?;
+        Ok(connection)
+    }
+
+    /// Makes the TLS handshake. The name to verify is the configured one, whichever way the bytes
+    /// take.
+    async fn handshake(
+        &self,
+        socket: TcpStream,
+        mut session: Session,
+        host: &HostPort,
+        tls: Tls,
+    ) -> Result<Connection, Failure> {
+        // The zone of an IPv6 address means something on this machine only.
+        let name = host.host.split('%').next().unwrap_or_default();
+        let server_name = ServerName::try_from(name.to_owned()).map_err(|error| {
             Error::new(
                 ErrorKind::Configuration,
                 format!(
@@ -161,37 +179,50 @@ impl ConnectConfig {
             )
             .with_source(error)
         })?;
-        let stream = TlsConnector::from(tls::client_config(verify)?)
-            .connect(name, socket)
+        let config = self.tls.client_config(name, tls == Tls::Direct)?;
+        let stream = TlsConnector::from(config)
+            .connect(server_name, socket)
             .await
-            .map_err(|error| {
-                let kind = if tls == Tls::May {
-                    ErrorKind::Protocol
-                } else {
-                    ErrorKind::Configuration
-                };
-                let message = format!("the TLS handshake with {host} failed");
-                Failure::Handshake(Error::new(kind, message).with_source(error))
-            })?;
-        session.handle_tls_established(None).map_err(broken)?;
+            .map_err(|error| Failure::Handshake(handshake_failure(host, error)))?;
+        let (_, facts) = stream.get_ref();
+        if tls == Tls::Direct && facts.alpn_protocol() != Some(tls::ALPN) {
+            // Else somebody could make the handshake with another protocol's server.
+            return Err(Error::new(ErrorKind::Configuration, no_direct(host)).into());
+        }
+        let hash = facts
+            .peer_certificates()
+            .and_then(|chain| tls::end_point_hash(chain.first()?));
+        session.handle_tls_established(hash).map_err(broken)?;
         Ok(Connection::new(Stream::Tls(Box::new(stream)), session))
     }
 
-    async fn authenticate(&self, connection: &mut Connection, host: &HostPort) -> Result<()> {
+    async fn authenticate(
+        &self,
+        connection: &mut Connection,
+        host: &HostPort,
+    ) -> Result<(), Failure> {
+        let encrypted = connection.is_encrypted();
+        let mut is_authenticated = false;
         loop {
             connection.send().await?;
             connection.fill().await?;
-            let event = connection.try_event().map_err(|error| {
-                error.context(format!("logging in to {host} as \"{}\" failed", self.user))
-            })?;
+            let event = match connection.try_event() {
+                Ok(event) => event,
+                Err(error) => return Err(authentication_failure(self, host, error, encrypted)),
+            };
             match event {
                 Some(Event::Ready(_)) => return Ok(()),
+                Some(Event::Authenticated) => is_authenticated = true,
                 Some(Event::Error(report)) => {
-                    let report = report.into_owned();
-                    return Err(self.refusal(host, report));
+                    let error = self.refusal(host, report.into_owned());
+                    return Err(if is_authenticated {
+                        Failure::Other(error)
+                    } else {
+                        Failure::Refused { error, encrypted }
+                    });
                 }
                 Some(_) => {}
-                None => return Err(unexpected(host)),
+                None => return Err(unexpected(host).into()),
             }
         }
     }

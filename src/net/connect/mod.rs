@@ -5,14 +5,19 @@ mod parameters;
 mod refusal;
 mod socket;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use self::attempt::Tls;
+use self::refusal::{INVALID_AUTHORIZATION, not_postgres};
 use super::Connection;
-use super::tls::Verify;
-use crate::config::{Config, HostPort, PasswordSource, Secret, SslMode};
+use super::tls::TlsSettings;
+use crate::config::{
+    Config, Credentials, Environment, HostPort, PasswordSource, Secret, SslMode, SslNegotiation,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a connection is for: it decides about the session's parameters and its patience.
@@ -28,49 +33,68 @@ pub enum Purpose {
 #[derive(Debug, Clone)]
 pub struct ConnectConfig {
     /// Addresses, tried in this order.
-    pub hosts: Vec<HostPort>,
-    /// The role to authenticate as.
-    pub user: String,
+    hosts: Vec<HostPort>,
+    user: String,
     /// The database; the server's default for the role where it is empty.
-    pub database: String,
-    /// The password, or a token in its place.
-    pub password: Option<Secret>,
-    /// Whether and how TLS is used.
-    pub sslmode: SslMode,
+    database: String,
+    credentials: Credentials,
+    sslmode: SslMode,
+    /// TLS starts with the first byte.
+    direct: bool,
+    tls: Arc<TlsSettings>,
     /// How long a query may run on the server; `None` is without limit.
-    pub statement_timeout: Option<Duration>,
+    statement_timeout: Option<Duration>,
+    /// How long an address may take, where the environment says so.
+    connect_timeout: Option<Duration>,
+    environment: Arc<Environment>,
 }
 
 impl ConnectConfig {
-    /// Takes what it needs from the configuration.
+    /// Takes what it needs from the configuration and, where that is silent, from the environment
+    /// of the process.
     ///
     /// # Errors
     ///
-    /// Fails where the credentials lack something, or ask for a way in that is not there.
+    /// Fails where the credentials lack something, or certificates and keys cannot be read.
     pub fn new(config: &Config) -> Result<Self> {
-        let password = match config.credentials.password_source()? {
-            PasswordSource::Fixed(secret) => Some(secret.clone()),
-            PasswordSource::None => None,
-            PasswordSource::AwsToken { .. } => {
-                return Err(Error::new(
-                    ErrorKind::Configuration,
-                    "credentials of type AWSIAM are not supported yet: use a password",
-                ));
-            }
-        };
+        Self::with_environment(config, Environment::process()?)
+    }
+
+    /// Takes what it needs from the configuration and, where that is silent, from this environment.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the credentials lack something, or certificates and keys cannot be read.
+    pub fn with_environment(config: &Config, environment: Environment) -> Result<Self> {
+        if let PasswordSource::AwsToken { .. } = config.credentials.password_source()? {
+            return Err(Error::new(
+                ErrorKind::Configuration,
+                "credentials of type AWSIAM are not supported yet: use a password",
+            ));
+        }
         if config.network_tunnel.is_some() {
             return Err(Error::new(
                 ErrorKind::Configuration,
                 "connections through networkTunnel are not supported yet: give a direct address",
             ));
         }
+        let sslmode = config.effective_sslmode(&environment)?;
         Ok(Self {
             hosts: config.hosts.clone(),
             user: config.user.clone(),
             database: config.database.clone(),
-            password,
-            sslmode: config.effective_sslmode(),
+            credentials: config.credentials.clone(),
+            sslmode,
+            direct: is_direct(config, sslmode, &environment)?,
+            tls: Arc::new(TlsSettings::load(sslmode, &config.security, &environment)?),
             statement_timeout: config.statement_timeout,
+            // As in libpq, zero is no limit of its own.
+            connect_timeout: environment
+                .setting("connect_timeout")
+                .and_then(|text| text.parse().ok())
+                .filter(|&seconds: &u64| seconds > 0)
+                .map(Duration::from_secs),
+            environment: Arc::new(environment),
         })
     }
 
@@ -86,34 +110,18 @@ impl ConnectConfig {
     ///
     /// Fails when no address can be reached, TLS cannot be had as asked, or the server refuses.
     pub async fn connect(&self, purpose: Purpose) -> Result<Connection> {
-        let patience = match purpose {
-            Purpose::Query => Duration::from_secs(20),
-            Purpose::Replication => Duration::from_secs(30),
-        };
         let mut last = None;
         for host in &self.hosts {
-            match tokio::time::timeout(patience, self.connect_host(host, purpose)).await {
-                Ok(Ok(connection)) => return Ok(connection),
-                Ok(Err(error)) if error.kind() == ErrorKind::Protocol => {
-                    return Err(error.context(format!(
-                        "no PostgreSQL server was found at {host}: is the port right?"
-                    )));
-                }
+            match self.connect_host(host, purpose).await {
+                Ok(connection) => return Ok(connection),
                 // A server that answered and refused is the right server: others of the list are
-                // there for when it cannot be reached.
-                Ok(Err(error)) if error.kind() != ErrorKind::Connection => return Err(error),
-                Ok(Err(error)) => {
-                    last = Some(error.context(format!("connecting to {host} failed")));
-                }
-                Err(_) => {
-                    last = Some(Error::new(
-                        ErrorKind::Connection,
-                        format!(
-                            "connecting to {host} took longer than {} s: check the address, and \
-                             that a firewall lets the connector through",
-                            patience.as_secs()
-                        ),
-                    ));
+                // there for when it cannot be reached, or is not up yet.
+                Err(error) if !is_unreachable(&error) => return Err(error),
+                Err(error) => {
+                    if self.hosts.len() > 1 {
+                        warn!(%host, error = %error, "going on with the next host");
+                    }
+                    last = Some(error);
                 }
             }
         }
@@ -121,22 +129,123 @@ impl ConnectConfig {
             .unwrap_or_else(|| Error::new(ErrorKind::Configuration, "no address to connect to")))
     }
 
+    /// Tries the addresses of a host in turn.
     async fn connect_host(&self, host: &HostPort, purpose: Purpose) -> Result<Connection> {
-        use SslMode::{Allow, Disable, Prefer, Require, VerifyCa, VerifyFull};
-        let (first, second) = match self.sslmode {
-            Disable => (Tls::Never, None),
-            Allow => (Tls::Never, Some(Tls::Must(Verify::Nothing))),
-            Prefer => (Tls::May, Some(Tls::Never)),
-            Require => (Tls::Must(Verify::Nothing), None),
-            VerifyCa => (Tls::Must(Verify::Authority), None),
-            VerifyFull => (Tls::Must(Verify::AuthorityAndName), None),
+        let patience = self.connect_timeout.unwrap_or(match purpose {
+            Purpose::Query => Duration::from_secs(20),
+            Purpose::Replication => Duration::from_secs(30),
+        });
+        let late = |what: &str| {
+            Error::new(
+                ErrorKind::Connection,
+                format!(
+                    "{what} took longer than {} s: check the address, and that a firewall lets \
+                     the connector through",
+                    patience.as_secs()
+                ),
+            )
         };
-        match (self.attempt(host, purpose, first).await, second) {
-            (Err(failure), Some(second)) if failure.is_about_tls() => {
-                debug!(%host, ?first, ?second, "trying again with another use of TLS");
-                Ok(self.attempt(host, purpose, second).await?)
+        let addresses = match tokio::time::timeout(patience, socket::resolve(host)).await {
+            Ok(addresses) => addresses?,
+            Err(_) => return Err(late(&format!("resolving {:?}", host.host))),
+        };
+        let mut last = None;
+        for address in addresses {
+            let attempt = self.connect_address(host, address, purpose);
+            match tokio::time::timeout(patience, attempt).await {
+                Ok(Err(error)) if is_unreachable(&error) => last = Some(error),
+                Ok(Err(error)) if error.kind() == ErrorKind::Protocol => {
+                    return Err(not_postgres(host, error));
+                }
+                Ok(result) => return result,
+                Err(_) => last = Some(late(&format!("connecting to {host} ({address})"))),
             }
-            (result, _) => Ok(result?),
+            debug!(%host, %address, error = ?last, "an address did not answer");
+        }
+        Err(last.unwrap_or_else(|| socket::unresolved(host)))
+    }
+
+    /// Makes the attempts that sslmode allows, as libpq does.
+    async fn connect_address(
+        &self,
+        host: &HostPort,
+        address: SocketAddr,
+        purpose: Purpose,
+    ) -> Result<Connection> {
+        let (first, second) = match self.sslmode {
+            SslMode::Disable => (Tls::Never, None),
+            SslMode::Allow => (Tls::Never, Some(Tls::May)),
+            SslMode::Prefer => (Tls::May, Some(Tls::Never)),
+            _ if self.direct => (Tls::Direct, None),
+            _ => (Tls::Must, None),
+        };
+        let failure = match self.attempt(host, address, purpose, first).await {
+            Ok(connection) => return Ok(connection),
+            Err(failure) => failure,
+        };
+        let Some(second) = second.filter(|_| failure.is_about(first)) else {
+            return Err(failure.into());
+        };
+        debug!(%host, ?first, ?second, "trying again with another use of TLS");
+        let first_error = Error::from(failure);
+        match self.attempt(host, address, purpose, second).await {
+            Ok(connection) => {
+                if second == Tls::Never {
+                    warn!(
+                        %host,
+                        error = %first_error,
+                        "connected without encryption, since the server does not take the \
+                         connection with it: set advanced.sslmode to \"require\" to refuse this"
+                    );
+                }
+                Ok(connection)
+            }
+            Err(failure) => {
+                let second_error = Error::from(failure);
+                // That pg_hba.conf has no line for the other kind says less than what went wrong
+                // with the kind that it has a line for.
+                let (told, other) = if second_error.sqlstate() == Some(INVALID_AUTHORIZATION) {
+                    (first_error, second_error)
+                } else {
+                    (second_error, first_error)
+                };
+                debug!(%host, error = ?other, "the other use of TLS failed as well");
+                Err(told)
+            }
         }
     }
+
+    /// Returns the password for one attempt.
+    fn password(&self, host: &HostPort) -> Result<Option<Secret>> {
+        match self.credentials.password_source()? {
+            PasswordSource::Fixed(secret) => Ok(Some(secret.clone())),
+            _ => Ok(self.environment.password(host, &self.database, &self.user)),
+        }
+    }
+}
+
+/// Whether another address may do better.
+fn is_unreachable(error: &Error) -> bool {
+    error.kind() == ErrorKind::Connection || error.sqlstate() == Some("57P03")
+}
+
+fn is_direct(config: &Config, sslmode: SslMode, environment: &Environment) -> Result<bool> {
+    let from_environment = || {
+        let text = environment.setting("sslnegotiation")?;
+        SslNegotiation::parse(&text)
+    };
+    let negotiation = config.security.negotiation.or_else(from_environment);
+    let is_direct = negotiation == Some(SslNegotiation::Direct);
+    let is_weak = matches!(sslmode, SslMode::Disable | SslMode::Allow | SslMode::Prefer);
+    if is_direct && is_weak {
+        return Err(Error::new(
+            ErrorKind::Configuration,
+            format!(
+                "advanced.sslnegotiation \"direct\" needs an advanced.sslmode of at least \
+                 \"require\", found \"{}\"",
+                sslmode.as_str()
+            ),
+        ));
+    }
+    Ok(is_direct)
 }

@@ -1,6 +1,11 @@
 //! Why a server does not take a connection, and what helps.
 
+use std::error::Error as _;
+
+use protocol::{AuthenticationError, ProtocolError};
+
 use super::ConnectConfig;
+use super::attempt::Failure;
 use crate::config::HostPort;
 use crate::error::{Error, ErrorKind};
 
@@ -36,9 +41,90 @@ impl ConnectConfig {
     }
 }
 
+/// Says why the session ended while the server was asked for TLS.
+pub(super) fn startup_failure(host: &HostPort, error: Error) -> Error {
+    match protocol_error(&error) {
+        // As a server does that has no process left for a session.
+        Some(ProtocolError::TlsAnswer(b'E')) => Error::new(
+            ErrorKind::Connection,
+            format!("{host} cannot start a session: it may be out of memory or processes"),
+        )
+        .with_source(error),
+        _ => error,
+    }
+}
+
+/// Says why the session ended during the authentication.
+pub(super) fn authentication_failure(
+    config: &ConnectConfig,
+    host: &HostPort,
+    error: Error,
+    encrypted: bool,
+) -> Failure {
+    use AuthenticationError as Cause;
+    let Some(ProtocolError::Authentication(cause)) = protocol_error(&error) else {
+        return Failure::Other(error);
+    };
+    let user = &config.user;
+    let (kind, message) = match cause {
+        Cause::PasswordMissing => (
+            ErrorKind::Configuration,
+            format!("{host} asks for a password of user \"{user}\": give one in 'credentials'"),
+        ),
+        Cause::ClearTextRefused => (
+            ErrorKind::Configuration,
+            format!(
+                "{host} asks for the password in clear text over a connection without encryption: \
+                 enable ssl on the server, or set advanced.sslmode to \"disable\" to send it all \
+                 the same"
+            ),
+        ),
+        Cause::UnsupportedMethod(_) | Cause::UnsupportedMechanisms(_) => (
+            ErrorKind::Configuration,
+            format!(
+                "{host} asks for a way to log in that is not supported: have pg_hba.conf ask user \
+                 \"{user}\" for scram-sha-256"
+            ),
+        ),
+        Cause::ScramIterations { .. } => (
+            ErrorKind::Configuration,
+            format!("{host} asks for more work than a login may take: see scram_iterations"),
+        ),
+        Cause::ScramRefused(_) => (
+            ErrorKind::Configuration,
+            format!("incorrect username or password for user \"{user}\" at {host}"),
+        ),
+        _ => (
+            ErrorKind::Configuration,
+            format!(
+                "{host} cannot prove that it knows the password of user \"{user}\": somebody may \
+                 be pretending to be the server"
+            ),
+        ),
+    };
+    let is_clear_text = matches!(cause, Cause::ClearTextRefused);
+    let error = Error::new(kind, message).with_source(error);
+    if is_clear_text {
+        Failure::Refused { error, encrypted }
+    } else {
+        Failure::Other(error)
+    }
+}
+
+fn protocol_error(error: &Error) -> Option<&ProtocolError> {
+    error.source()?.downcast_ref()
+}
+
+/// Wraps what a peer does that no PostgreSQL server does.
+pub(super) fn not_postgres(host: &HostPort, error: Error) -> Error {
+    error.context(format!(
+        "{host} does not answer as a PostgreSQL server does: is the port right?"
+    ))
+}
+
 pub(super) fn unexpected(host: &HostPort) -> Error {
     Error::new(
         ErrorKind::Protocol,
-        format!("{host} does not speak the PostgreSQL protocol: is the port right?"),
+        format!("{host} sent an unexpected message"),
     )
 }

@@ -1,5 +1,6 @@
-//! TCP connections to a host.
+//! Host names to addresses, addresses to TCP connections.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -9,40 +10,54 @@ use crate::config::HostPort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::connection::lost;
 
-pub(super) async fn open_socket(host: &HostPort) -> Result<TcpStream> {
+/// How long sent bytes may go without an answer from the peer's machine.
+const USER_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Returns the addresses of a host, in the order of the resolver.
+pub(super) async fn resolve(host: &HostPort) -> Result<Vec<SocketAddr>> {
     let addresses = tokio::net::lookup_host((host.host.as_str(), host.port))
         .await
-        .map_err(|error| {
-            Error::new(
-                ErrorKind::Connection,
-                format!("the host name \"{}\" cannot be resolved", host.host),
-            )
-            .with_source(error)
-        })?;
-    let mut last = None;
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(socket) => {
-                // Requests are small and each waits for its answer.
-                socket.set_nodelay(true).map_err(lost)?;
-                let keepalive = TcpKeepalive::new()
-                    .with_time(Duration::from_secs(120))
-                    .with_interval(Duration::from_secs(30))
-                    .with_retries(6);
-                SockRef::from(&socket)
-                    .set_tcp_keepalive(&keepalive)
-                    .map_err(lost)?;
-                return Ok(socket);
-            }
-            Err(error) => last = Some(error),
-        }
-    }
-    let error = Error::new(
+        .map_err(|error| unresolved(host).with_source(error))?;
+    Ok(addresses.collect())
+}
+
+pub(super) fn unresolved(host: &HostPort) -> Error {
+    Error::new(
         ErrorKind::Connection,
-        format!("{host} cannot be reached: check the address, and that the server is running"),
-    );
-    Err(match last {
-        Some(cause) => error.with_source(cause),
-        None => error,
-    })
+        format!(
+            "the host name \"{}\" cannot be resolved: check its spelling in 'address'",
+            host.host
+        ),
+    )
+}
+
+/// Connects to an address of `host`.
+pub(super) async fn open_socket(host: &HostPort, address: SocketAddr) -> Result<TcpStream> {
+    let socket = TcpStream::connect(address).await.map_err(|error| {
+        use std::io::ErrorKind as Cause;
+        let message = match error.kind() {
+            Cause::ConnectionRefused => format!(
+                "{host} refuses connections: check that the server runs, that its \
+                 listen_addresses has this address, and the port"
+            ),
+            Cause::TimedOut => format!(
+                "{host} does not answer: check the address, and that a firewall lets the \
+                 connector through"
+            ),
+            _ => format!("{host} cannot be reached: check the address and the network"),
+        };
+        Error::new(ErrorKind::Connection, message).with_source(error)
+    })?;
+    // Requests are small and each waits for its answer.
+    socket.set_nodelay(true).map_err(lost)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(120))
+        .with_interval(Duration::from_secs(30))
+        .with_retries(6);
+    let options = SockRef::from(&socket);
+    options.set_tcp_keepalive(&keepalive).map_err(lost)?;
+    options
+        .set_tcp_user_timeout(Some(USER_TIMEOUT))
+        .map_err(lost)?;
+    Ok(socket)
 }

@@ -1,0 +1,93 @@
+//! Why a TLS handshake has failed, and what helps.
+
+use std::io;
+
+use rustls::{AlertDescription, CertificateError};
+
+use crate::config::HostPort;
+use crate::error::{Error, ErrorKind};
+
+/// Makes the error of a handshake with `host` that has failed.
+pub(in crate::net) fn handshake_failure(host: &HostPort, error: io::Error) -> Error {
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let (kind, message) = match tls {
+        Some(rustls::Error::InvalidCertificate(cause)) => {
+            (ErrorKind::Configuration, certificate(host, cause))
+        }
+        Some(rustls::Error::AlertReceived(alert)) => {
+            (ErrorKind::Configuration, refused(host, *alert))
+        }
+        Some(rustls::Error::PeerIncompatible(_)) => (
+            ErrorKind::Configuration,
+            format!(
+                "{host} speaks no version of TLS and no cipher that are secure: it has to offer \
+                 TLS 1.2 or 1.3"
+            ),
+        ),
+        Some(rustls::Error::NoApplicationProtocol) => (ErrorKind::Configuration, no_direct(host)),
+        Some(_) => (
+            ErrorKind::Protocol,
+            format!("the TLS handshake with {host} failed: is the port right?"),
+        ),
+        // The connection ended, which may be a passing fault.
+        None => (
+            ErrorKind::Connection,
+            format!("{host} ended the connection during the TLS handshake"),
+        ),
+    };
+    Error::new(kind, message).with_source(error)
+}
+
+/// What is said of a server that does not negotiate directly.
+pub(in crate::net) fn no_direct(host: &HostPort) -> String {
+    format!(
+        "{host} does not take TLS without being asked for it first, which needs PostgreSQL 17: \
+         leave out advanced.sslnegotiation \"direct\""
+    )
+}
+
+fn certificate(host: &HostPort, error: &CertificateError) -> String {
+    use CertificateError as Cause;
+    match error {
+        Cause::UnknownIssuer | Cause::BadSignature => format!(
+            "the certificate of {host} is not trusted: no known authority has issued it; give its \
+             authority's certificate in advanced.sslrootcert"
+        ),
+        Cause::Expired | Cause::ExpiredContext { .. } => format!(
+            "the certificate of {host} has expired: it has to be renewed on the server (or the \
+             clock of this machine is wrong)"
+        ),
+        Cause::NotValidYet | Cause::NotValidYetContext { .. } => format!(
+            "the certificate of {host} is not valid yet: see the clocks of the server and of this \
+             machine"
+        ),
+        Cause::NotValidForNameContext { presented, .. } => format!(
+            "the certificate of {host} is for another name ({}): give the name that it is for as \
+             address, or set advanced.sslmode to \"verify-ca\" to trust its authority alone",
+            presented.join(", ")
+        ),
+        _ => format!("the certificate of {host} cannot be accepted"),
+    }
+}
+
+fn refused(host: &HostPort, alert: AlertDescription) -> String {
+    use AlertDescription as Alert;
+    match alert {
+        Alert::CertificateRequired | Alert::NoCertificate => format!(
+            "{host} asks for a client certificate: give one in advanced.sslcert and advanced.sslkey"
+        ),
+        Alert::UnknownCA
+        | Alert::BadCertificate
+        | Alert::CertificateExpired
+        | Alert::CertificateRevoked
+        | Alert::CertificateUnknown
+        | Alert::UnsupportedCertificate
+        | Alert::DecryptError => {
+            format!("{host} does not accept the client certificate of advanced.sslcert")
+        }
+        Alert::NoApplicationProtocol => no_direct(host),
+        _ => format!("{host} refused the TLS handshake"),
+    }
+}

@@ -1,0 +1,3 @@
+//! Every way to a server, each against the real thing.
+
+mod matrix;
