@@ -123,6 +123,10 @@ pub enum AuthenticationError {
     UnsupportedMethod(&'static str),
     /// The server offers no SASL mechanism that is implemented; what it offers.
     UnsupportedMechanisms(String),
+    /// The server asks for a method that the caller does not allow; its name.
+    MethodNotAllowed(&'static str),
+    /// Channel binding is required, and the server, its certificate or the connection has none.
+    ChannelBindingMissing,
     /// The server offers channel binding without TLS: somebody sits in between.
     ChannelBindingWithoutTls,
     /// A SCRAM message of the server is malformed; what is wrong with it.
@@ -162,6 +166,16 @@ impl fmt::Display for AuthenticationError {
                 f,
                 "the server offers the SASL mechanisms {names}, none of which is supported \
                  (supported: SCRAM-SHA-256, SCRAM-SHA-256-PLUS)"
+            ),
+            Self::MethodNotAllowed("none") => f.write_str(
+                "the server asks for no authentication, which the configuration does not allow",
+            ),
+            Self::MethodNotAllowed(name) => write!(
+                f,
+                "the server asks for {name} authentication, which the configuration does not allow"
+            ),
+            Self::ChannelBindingMissing => f.write_str(
+                "channel binding is required, and the server offers none for this connection",
             ),
             Self::ChannelBindingWithoutTls => {
                 f.write_str("the server offers channel binding over a connection without TLS")
@@ -265,6 +279,8 @@ impl ProtocolError {
                 | AuthenticationError::ClearTextRefused
                 | AuthenticationError::UnsupportedMethod(_)
                 | AuthenticationError::UnsupportedMechanisms(_)
+                | AuthenticationError::MethodNotAllowed(_)
+                | AuthenticationError::ChannelBindingMissing
                 | AuthenticationError::ScramIterations { .. },
             ) => Fault::Configuration,
             _ => Fault::Peer,

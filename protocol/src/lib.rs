@@ -114,7 +114,7 @@ mod session;
 pub mod testing;
 mod timestamp;
 
-pub use auth::Secret;
+pub use auth::{AllowedMethods, BindingPolicy, Secret};
 pub use error::{
     AuthenticationError, DecodeError, DecodeErrorKind, EncodeError, Fault, ProtocolError,
 };

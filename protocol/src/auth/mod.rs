@@ -4,6 +4,7 @@
 //! password goes out in clear text only over TLS, or where the caller allows otherwise.
 
 mod md5;
+mod policy;
 mod scram;
 
 use std::fmt;
@@ -14,6 +15,8 @@ use crate::{
     error::{AuthenticationError, ProtocolError},
     message::{self, Authentication, SaslMechanisms},
 };
+pub(crate) use policy::Policy;
+pub use policy::{AllowedMethods, BindingPolicy};
 #[cfg(feature = "fuzzing")]
 pub(crate) use scram::fuzz;
 pub(crate) use scram::{ChannelBinding, NONCE};
@@ -64,7 +67,7 @@ pub(crate) enum Transport {
 pub(crate) struct Authenticator {
     user: String,
     password: Option<Secret>,
-    allow_cleartext: bool,
+    policy: Policy,
     nonce: [u8; NONCE],
     step: Step,
 }
@@ -97,13 +100,13 @@ impl Authenticator {
     pub(crate) fn new(
         user: String,
         password: Option<Secret>,
-        allow_cleartext: bool,
+        policy: Policy,
         nonce: [u8; NONCE],
     ) -> Self {
         Self {
             user,
             password,
-            allow_cleartext,
+            policy,
             nonce,
             step: Step::Start,
         }
@@ -118,6 +121,20 @@ impl Authenticator {
         out: &mut BytesMut,
     ) -> Result<bool, ProtocolError> {
         let step = std::mem::replace(&mut self.step, Step::Over);
+        if matches!(step, Step::Start)
+            && let Some(method) = self.policy.methods.refuses(&message)
+        {
+            return Err(AuthenticationError::MethodNotAllowed(method).into());
+        }
+        if self.policy.binding == BindingPolicy::Require
+            && !matches!(
+                (&step, &message),
+                (Step::Start, Authentication::Sasl(_))
+                    | (Step::First(_) | Step::Final(_) | Step::Proven, _)
+            )
+        {
+            return Err(AuthenticationError::ChannelBindingMissing.into());
+        }
         self.step = match (step, message) {
             (Step::Start | Step::PasswordSent | Step::Proven, Authentication::Ok) => {
                 return Ok(true);
@@ -126,7 +143,7 @@ impl Authenticator {
                 return Err(AuthenticationError::Unproven.into());
             }
             (Step::Start, Authentication::CleartextPassword) => {
-                if !self.allow_cleartext && *transport == Transport::Plain {
+                if !self.policy.allow_cleartext && *transport == Transport::Plain {
                     return Err(AuthenticationError::ClearTextRefused.into());
                 }
                 message::password(out, self.password()?)?;
@@ -138,7 +155,7 @@ impl Authenticator {
                 Step::PasswordSent
             }
             (Step::Start, Authentication::Sasl(offered)) => {
-                let binding = choose(offered, transport)?;
+                let binding = choose(offered, transport, self.policy.binding)?;
                 let first = ClientFirst::new(self.password()?, &self.nonce, binding);
                 message::sasl_initial_response(out, first.mechanism(), first.message())?;
                 Step::First(first)
@@ -183,13 +200,22 @@ impl Authenticator {
 fn choose(
     offered: SaslMechanisms<'_>,
     transport: &Transport,
+    policy: BindingPolicy,
 ) -> Result<ChannelBinding, AuthenticationError> {
     let offers = |mechanism| offered.iter().any(|name| name == mechanism);
     let (plain, plus) = (offers(scram::SHA_256), offers(scram::SHA_256_PLUS));
     match transport {
+        // Without TLS the offer shows that somebody sits in between, whatever the policy.
         Transport::Plain if plus => Err(AuthenticationError::ChannelBindingWithoutTls),
-        Transport::Tls(Some(hash)) if plus => Ok(ChannelBinding::TlsServerEndPoint(hash.clone())),
-        Transport::Tls(Some(_)) if plain => Ok(ChannelBinding::NotOffered),
+        Transport::Tls(Some(hash)) if plus && policy != BindingPolicy::Disable => {
+            Ok(ChannelBinding::TlsServerEndPoint(hash.clone()))
+        }
+        _ if policy == BindingPolicy::Require && (plain || plus) => {
+            Err(AuthenticationError::ChannelBindingMissing)
+        }
+        Transport::Tls(Some(_)) if plain && policy == BindingPolicy::Prefer => {
+            Ok(ChannelBinding::NotOffered)
+        }
         _ if plain => Ok(ChannelBinding::Unsupported),
         _ => {
             let names = offered.iter().collect::<Vec<_>>().join(", ");

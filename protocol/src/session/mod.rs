@@ -13,7 +13,7 @@ use std::{collections::VecDeque, fmt};
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    auth::{NONCE, Secret, Transport},
+    auth::{AllowedMethods, BindingPolicy, NONCE, Secret, Transport},
     error::ProtocolError,
     frame::{self, Frame, Limits},
     ids::ProcessId,
@@ -40,6 +40,10 @@ pub struct SessionConfig {
     pub nonce: [u8; NONCE],
     /// Whether to send the password in clear text over a connection without TLS.
     pub allow_cleartext: bool,
+    /// Whether the login is bound to the TLS connection.
+    pub channel_binding: BindingPolicy,
+    /// The methods by which the login may go.
+    pub allowed_methods: AllowedMethods,
     /// The protocol version to ask for.
     pub protocol_version: ProtocolVersion,
     /// The longest messages that are accepted.
@@ -57,6 +61,8 @@ impl SessionConfig {
             tls: TlsRequest::Disable,
             nonce,
             allow_cleartext: false,
+            channel_binding: BindingPolicy::default(),
+            allowed_methods: AllowedMethods::default(),
             protocol_version: ProtocolVersion::V3_0,
             limits: Limits::default(),
         }

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 
 use super::{Event, Phase, Session, SessionConfig, TlsRequest};
 use crate::{
-    auth::{Authenticator, Transport},
+    auth::{Authenticator, Policy, Transport},
     error::ProtocolError,
     frame::{self, Frame, Limits},
     message::{self, BackendMessage, CancelKey, ProtocolVersion},
@@ -76,7 +76,11 @@ impl Startup {
         let authenticator = Authenticator::new(
             config.user,
             config.password,
-            config.allow_cleartext,
+            Policy {
+                allow_cleartext: config.allow_cleartext,
+                binding: config.channel_binding,
+                methods: config.allowed_methods,
+            },
             config.nonce,
         );
         Ok(Self {

@@ -283,6 +283,60 @@ fn other_methods_are_refused_by_name() {
 }
 
 #[test]
+fn what_is_required_of_a_login_is_not_given_up() {
+    const OK: (u8, &[u8]) = (0, b"");
+    const CLEAR: (u8, &[u8]) = (3, b"");
+    const MD5: (u8, &[u8]) = (5, b"salt");
+    const SCRAM: (u8, &[u8]) = (10, b"SCRAM-SHA-256\0\0");
+    const BOTH: (u8, &[u8]) = (10, b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0");
+    let tls = |change: &dyn Fn(&mut SessionConfig)| {
+        let mut config = config();
+        config.tls = TlsRequest::Direct;
+        change(&mut config);
+        let mut session = Session::new(config).unwrap();
+        assert_eq!(sent(&mut session), b"", "the handshake comes first");
+        session.handle_tls_established(Some(vec![1; 32])).unwrap();
+        sent(&mut session);
+        session
+    };
+    let bound = |config: &mut SessionConfig| config.channel_binding = BindingPolicy::Require;
+    for (code, data) in [OK, CLEAR, MD5, SCRAM] {
+        let error = server().authentication(code, data).fail(&mut tls(&bound));
+        assert_eq!(error, AuthenticationError::ChannelBindingMissing.into());
+    }
+    let mut session = tls(&bound);
+    server()
+        .authentication(BOTH.0, BOTH.1)
+        .play(&mut session)
+        .unwrap();
+    let first = b"SCRAM-SHA-256-PLUS\0";
+    assert!(
+        sent(&mut session)
+            .windows(first.len())
+            .any(|part| part == first)
+    );
+    let unbound = |config: &mut SessionConfig| config.channel_binding = BindingPolicy::Disable;
+    let mut session = tls(&unbound);
+    server()
+        .authentication(BOTH.0, BOTH.1)
+        .play(&mut session)
+        .unwrap();
+    assert!(sent(&mut session).windows(3).any(|part| part == b"n,,"));
+
+    let scram = |config: &mut SessionConfig| {
+        config.allowed_methods = AllowedMethods::parse("scram-sha-256").unwrap();
+    };
+    for ((code, data), name) in [(OK, "none"), (CLEAR, "password"), (MD5, "md5")] {
+        let error = server().authentication(code, data).fail(&mut tls(&scram));
+        assert_eq!(error, AuthenticationError::MethodNotAllowed(name).into());
+    }
+    server()
+        .authentication(BOTH.0, BOTH.1)
+        .play(&mut tls(&scram))
+        .unwrap();
+}
+
+#[test]
 fn channel_binding_without_tls_is_an_attack() {
     let mut session = Session::new(config()).unwrap();
     let offer = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"];
