@@ -8,6 +8,17 @@ use crate::error::Result;
 
 const DEFAULT_PORT: u16 = 5432;
 
+impl HostPort {
+    /// Reads `host` or `host:port`, the host by name or number.
+    ///
+    /// # Errors
+    ///
+    /// With what is wrong.
+    pub fn parse(text: &str, default_port: u16) -> Result<Self, &'static str> {
+        parse_host(text, default_port)
+    }
+}
+
 /// One server to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostPort {
@@ -56,55 +67,53 @@ pub(super) fn parse_hosts(address: &str) -> Result<Vec<HostPort>> {
     }
     address
         .split(',')
-        .map(|entry| parse_host(entry.trim()))
+        .map(str::trim)
+        .map(|entry| {
+            parse_host(entry, DEFAULT_PORT).map_err(|why| {
+                configuration(format!(
+                    "'address' must be host or host:port, found {entry:?}: {why}"
+                ))
+            })
+        })
         .collect()
 }
 
-fn parse_host(entry: &str) -> Result<HostPort> {
-    let invalid = |why: &str| {
-        configuration(format!(
-            "'address' must be host or host:port, found {entry:?}: {why}"
-        ))
-    };
+fn parse_host(entry: &str, default_port: u16) -> Result<HostPort, &'static str> {
     let (host, port) = if let Some(rest) = entry.strip_prefix('[') {
-        let (host, rest) = rest
-            .split_once(']')
-            .ok_or_else(|| invalid("']' is missing"))?;
+        let (host, rest) = rest.split_once(']').ok_or("']' is missing")?;
         if !is_ipv6(host) {
-            return Err(invalid("between the brackets must be an IPv6 address"));
+            return Err("between the brackets must be an IPv6 address");
         }
         match rest.strip_prefix(':') {
             Some(port) => (host, port),
             None if rest.is_empty() => (host, ""),
-            None => return Err(invalid("behind the brackets only :port may follow")),
+            None => return Err("behind the brackets only :port may follow"),
         }
     } else if is_ipv6(entry) {
         (entry, "")
     } else {
         match entry.split_once(':') {
             Some((_, port)) if port.contains(':') => {
-                return Err(invalid(
-                    "an IPv6 address with a port is written [address]:port",
-                ));
+                return Err("an IPv6 address with a port is written [address]:port");
             }
             Some((host, port)) => (host, port),
             None => (entry, ""),
         }
     };
     if host.is_empty() {
-        return Err(invalid("the host is missing"));
+        return Err("the host is missing");
     }
     let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/\\?#[]".contains(c);
     if host.contains(is_odd) {
-        return Err(invalid("the host has characters that no host name has"));
+        return Err("the host has characters that no host name has");
     }
     let port = match port {
-        "" => DEFAULT_PORT,
+        "" => default_port,
         digits => digits
             .parse()
             .ok()
             .filter(|&port| port != 0 && digits.bytes().all(|b| b.is_ascii_digit()))
-            .ok_or_else(|| invalid("the port must be a number from 1 to 65535"))?,
+            .ok_or("the port must be a number from 1 to 65535")?,
     };
     Ok(HostPort {
         host: host.to_owned(),

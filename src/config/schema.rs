@@ -149,6 +149,13 @@ mod tests {
                 "enum",
             ),
             (
+                "/advanced/channel_binding",
+                "Channel Binding",
+                "\"prefer\"",
+                "enum",
+            ),
+            ("/advanced/require_auth", "Required Authentication", "", ""),
+            (
                 "/advanced/discover_schemas",
                 "Discovery Schema Selection",
                 "",

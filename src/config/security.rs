@@ -3,6 +3,7 @@
 use super::members::{Members, configuration};
 use super::secret::Secret;
 use crate::error::Result;
+use protocol::{AllowedMethods, BindingPolicy};
 
 /// How TLS starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub struct Security {
     pub key: Option<Secret>,
     /// How TLS starts.
     pub negotiation: Option<SslNegotiation>,
+    /// Whether logins are bound to the TLS connection.
+    pub channel_binding: Option<BindingPolicy>,
+    /// The methods by which logins may go.
+    pub require_auth: Option<AllowedMethods>,
 }
 
 impl Security {
@@ -34,18 +39,43 @@ impl Security {
             root_certificates: set("sslrootcert")?,
             certificate: set("sslcert")?,
             key: set("sslkey")?.map(Secret::from),
-            negotiation: set("sslnegotiation")?
-                .map(|text| {
-                    SslNegotiation::parse(&text).ok_or_else(|| {
-                        configuration(format!(
-                            "invalid 'advanced.sslnegotiation': unknown setting {text:?}; known \
-                             are postgres and direct"
-                        ))
-                    })
-                })
-                .transpose()?,
+            negotiation: parsed(
+                "sslnegotiation",
+                set("sslnegotiation")?,
+                SslNegotiation::parse,
+                "it must be postgres or direct",
+            )?,
+            channel_binding: parsed(
+                "channel_binding",
+                set("channel_binding")?,
+                BindingPolicy::parse,
+                "it must be disable, prefer or require",
+            )?,
+            require_auth: parsed(
+                "require_auth",
+                set("require_auth")?,
+                AllowedMethods::parse,
+                "it must list methods, or all of them with ! before: none, password, md5, \
+                 scram-sha-256",
+            )?,
         })
     }
+}
+
+fn parsed<T>(
+    name: &str,
+    text: Option<String>,
+    parse: impl Fn(&str) -> Option<T>,
+    due: &str,
+) -> Result<Option<T>> {
+    let read = |text: String| {
+        parse(&text).ok_or_else(|| {
+            configuration(format!(
+                "invalid 'advanced.{name}' configuration: unknown setting {text:?}: {due}"
+            ))
+        })
+    };
+    text.map(read).transpose()
 }
 
 impl SslNegotiation {

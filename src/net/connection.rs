@@ -7,7 +7,7 @@ use protocol::{Event, Session};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::coalesce::{PIECE, Pace};
-use super::{ReceiveBuffer, Stream};
+use super::{ReceiveBuffer, Route, Stream};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A connection whose start-up is complete.
@@ -93,8 +93,12 @@ impl Connection {
     /// is busy elsewhere.
     pub fn into_halves(self) -> (ReplicationReader, ReplicationWriter) {
         let (read, write): (BoxedRead, BoxedWrite) = match self.stream {
-            Stream::Plain(stream) => {
+            Stream::Plain(Route::Direct(stream)) => {
                 let (read, write) = stream.into_split();
+                (Box::new(read), Box::new(write))
+            }
+            Stream::Plain(stream) => {
+                let (read, write) = tokio::io::split(stream);
                 (Box::new(read), Box::new(write))
             }
             Stream::Tls(stream) => {

@@ -1,4 +1,4 @@
-//! Sockets: TCP, TLS by sslmode, bytes between a stream and a protocol session.
+//! Sockets: TCP, SSH tunnels, TLS by sslmode, bytes between a stream and a protocol session.
 //!
 //! A [`Connection`] owns the socket, the protocol session and the receive buffer, in that order of
 //! dependence: events that the session reports borrow from the buffer, and the buffer cannot be
@@ -10,8 +10,9 @@ mod connect;
 mod connection;
 mod stream;
 mod tls;
+mod tunnel;
 
 pub use buffer::ReceiveBuffer;
 pub use connect::{ConnectConfig, Purpose};
 pub use connection::{Connection, ReplicationReader, ReplicationWriter};
-pub use stream::Stream;
+use stream::{Route, Stream};

@@ -1,4 +1,4 @@
-//! A byte stream to the server, encrypted or not.
+//! A byte stream to the server: which way it takes, and whether it is encrypted.
 
 use std::io;
 use std::pin::Pin;
@@ -8,58 +8,77 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::tunnel::TunnelStream;
+
+/// The way to the server.
+#[derive(Debug)]
+pub(super) enum Route {
+    /// Directly.
+    Direct(TcpStream),
+    /// Through an SSH server.
+    Tunnel(Box<TunnelStream>),
+}
+
 /// A connection's bytes, in clear or through TLS.
 #[derive(Debug)]
-pub enum Stream {
-    /// Bytes go over the wire as they are.
-    Plain(TcpStream),
+pub(super) enum Stream {
+    /// Bytes go as they are.
+    Plain(Route),
     /// Bytes go through TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Route>>),
 }
 
 impl Stream {
-    /// Returns whether the bytes are encrypted on their way.
-    pub fn is_encrypted(&self) -> bool {
+    /// Returns whether the bytes are encrypted all the way to the server.
+    pub(super) fn is_encrypted(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+/// Hands reading and writing on to whichever variant it is.
+macro_rules! delegate {
+    ($name:ident: $($variant:ident),*) => {
+        impl AsyncRead for $name {
+            #[inline]
+            fn poll_read(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                buffer: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    $(Self::$variant(stream) => Pin::new(stream).poll_read(context, buffer),)*
+                }
+            }
         }
-    }
+
+        impl AsyncWrite for $name {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                match self.get_mut() {
+                    $(Self::$variant(stream) => Pin::new(stream).poll_write(context, bytes),)*
+                }
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    $(Self::$variant(stream) => Pin::new(stream).poll_flush(context),)*
+                }
+            }
+
+            fn poll_shutdown(
+                self: Pin<&mut Self>,
+                context: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
+                match self.get_mut() {
+                    $(Self::$variant(stream) => Pin::new(stream).poll_shutdown(context),)*
+                }
+            }
+        }
+    };
 }
 
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
-    }
-}
+delegate!(Route: Direct, Tunnel);
+delegate!(Stream: Plain, Tls);

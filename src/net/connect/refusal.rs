@@ -79,11 +79,32 @@ pub(super) fn authentication_failure(
                  the same"
             ),
         ),
-        Cause::UnsupportedMethod(_) | Cause::UnsupportedMechanisms(_) => (
+        Cause::UnsupportedMethod(_) | Cause::UnsupportedMechanisms(_) => {
+            let method = match cause {
+                Cause::UnsupportedMethod(name) => name,
+                Cause::UnsupportedMechanisms(names) => names.as_str(),
+                _ => "",
+            };
+            (
+                ErrorKind::Configuration,
+                format!(
+                    "{host} asks for {method} authentication, which is not supported: have \
+                     pg_hba.conf ask user \"{user}\" for scram-sha-256"
+                ),
+            )
+        }
+        Cause::MethodNotAllowed(method) => (
             ErrorKind::Configuration,
             format!(
-                "{host} asks for a way to log in that is not supported: have pg_hba.conf ask user \
-                 \"{user}\" for scram-sha-256"
+                "{host} asks for {method} authentication, which require_auth does not allow: \
+                 somebody may be pretending to be the server, or its pg_hba.conf was changed"
+            ),
+        ),
+        Cause::ChannelBindingMissing => (
+            ErrorKind::Configuration,
+            format!(
+                "{host} offers no channel binding, which channel_binding requires: it needs TLS \
+                 and scram-sha-256 from PostgreSQL 11 on"
             ),
         ),
         Cause::ScramIterations { .. } => (

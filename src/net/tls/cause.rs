@@ -8,7 +8,7 @@ use crate::config::HostPort;
 use crate::error::{Error, ErrorKind};
 
 /// Makes the error of a handshake with `host` that has failed.
-pub(in crate::net) fn handshake_failure(host: &HostPort, error: io::Error) -> Error {
+pub(in crate::net) fn handshake_failure(host: &HostPort, error: io::Error, direct: bool) -> Error {
     let tls = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
@@ -31,6 +31,8 @@ pub(in crate::net) fn handshake_failure(host: &HostPort, error: io::Error) -> Er
             ErrorKind::Protocol,
             format!("the TLS handshake with {host} failed: is the port right?"),
         ),
+        // As older servers do with a first message that they do not know.
+        None if direct => (ErrorKind::Connection, no_direct(host)),
         // The connection ended, which may be a passing fault.
         None => (
             ErrorKind::Connection,

@@ -10,9 +10,9 @@ use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use source_postgres::config::{Config, Environment};
-use source_postgres::net::{ConnectConfig, Purpose};
+use source_postgres::config::Environment;
 
+use super::{connect_within, told};
 use crate::support::certificates::{self, Authority, Identity};
 use crate::support::folder::Guarded;
 use crate::support::postgres::{Options, Server, Version};
@@ -343,15 +343,9 @@ async fn outcome(server: &Server, cell: &Cell, files: &Files) -> (Outcome, Strin
         "credentials": {"auth_type": "UserPassword", "password": "word"},
         "advanced": advanced,
     });
-    let config = Config::parse(&config.to_string()).expect("the configuration is valid");
-    let connect = ConnectConfig::with_environment(&config, Environment::default())
-        .expect("the certificates can be read");
-    match connect.connect(Purpose::Query).await {
+    match connect_within(&config, Environment::default()).await {
         Ok(connection) if connection.is_encrypted() => (Outcome::Encrypted, String::new()),
         Ok(_) => (Outcome::Plain, String::new()),
-        Err(error) => {
-            let causes = error.causes().unwrap_or_default();
-            (Outcome::Refused, format!("{error}: {causes}"))
-        }
+        Err(error) => (Outcome::Refused, told(&error)),
     }
 }

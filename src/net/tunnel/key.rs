@@ -1,0 +1,102 @@
+//! The private key, in any of the forms in which users have one.
+
+use russh::keys::{PrivateKey, decode_secret_key};
+
+use crate::config::Secret;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Reads a key of PEM (PKCS#1, PKCS#8, SEC1) or of OpenSSH's own form.
+pub(super) fn read(secret: &Secret) -> Result<PrivateKey> {
+    let invalid = |why: &str| {
+        Error::new(
+            ErrorKind::Configuration,
+            format!("'networkTunnel.sshForwarding.privateKey' cannot be used: {why}"),
+        )
+    };
+    let text = unfold(secret.expose());
+    if !text.contains("-----BEGIN ") {
+        return Err(invalid(
+            "it must be the whole private key, from -----BEGIN to -----END",
+        ));
+    }
+    if text.contains("PUBLIC KEY-----") && !text.contains("PRIVATE KEY-----") {
+        return Err(invalid("it is a public key; the private one is needed"));
+    }
+    let encrypted = "it is encrypted: give it without a passphrase";
+    if text.contains("ENCRYPTED") {
+        return Err(invalid(encrypted));
+    }
+    // The cause is not told, since errors of parsers may quote what they read.
+    decode_secret_key(&text, None).map_err(|error| match error {
+        russh::keys::Error::KeyIsEncrypted => invalid(encrypted),
+        russh::keys::Error::UnsupportedKeyType { .. } => {
+            invalid("it is of another kind than RSA, ECDSA or Ed25519")
+        }
+        _ => invalid("it is damaged, or of another kind than RSA, ECDSA or Ed25519"),
+    })
+}
+
+/// Restores line breaks that a form, a template or a shell has changed.
+fn unfold(text: &str) -> String {
+    let text = text.replace("\\n", "\n").replace('\r', "\n");
+    let Some((head, rest)) = text.trim().split_once("-----BEGIN ") else {
+        return text;
+    };
+    let (Some((label, rest)), true) = (rest.split_once("-----"), head.trim().is_empty()) else {
+        return text;
+    };
+    let Some((body, _)) = rest.split_once("-----END ") else {
+        return text;
+    };
+    if body.contains(':') {
+        // Headers, which only encrypted keys have.
+        return text;
+    }
+    let body: String = body.split_whitespace().collect();
+    format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made by ssh-keygen for this test; nothing accepts it.
+    const ED25519: &str = include_str!("testdata/ed25519");
+
+    #[test]
+    fn line_breaks_may_be_of_any_kind() {
+        for text in [
+            ED25519.to_owned(),
+            ED25519.trim_end().to_owned(),
+            ED25519.replace('\n', "\r\n"),
+            ED25519.replace('\n', "\\n"),
+            ED25519.replace('\n', " "),
+            format!("\n  {ED25519}\n"),
+        ] {
+            read(&Secret::from(text)).unwrap();
+        }
+    }
+
+    #[test]
+    fn errors_say_what_was_given_instead_and_never_quote_it() {
+        for (text, due) in [
+            ("hunter2", "whole private key"),
+            (
+                "-----BEGIN PUBLIC KEY-----\nhunter2\n-----END PUBLIC KEY-----",
+                "public key",
+            ),
+            (
+                "-----BEGIN ENCRYPTED PRIVATE KEY-----\nhunter2\n-----END ENCRYPTED PRIVATE KEY-----",
+                "passphrase",
+            ),
+            (
+                "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2=\n-----END OPENSSH PRIVATE KEY-----",
+                "damaged",
+            ),
+        ] {
+            let error = read(&Secret::from(text)).unwrap_err();
+            assert!(error.to_string().contains(due), "{error}");
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Connections through an SSH server (`networkTunnel`), inside this process: each is a channel of
+//! one SSH session, so there is no child process, no local port and no file with a key.
+
+mod endpoint;
+mod key;
+mod stream;
+
+pub(super) use stream::TunnelStream;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use russh::ChannelOpenFailure;
+use russh::Disconnect;
+use russh::client::{self, AuthResult, Handle};
+use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tracing::{debug, info};
+
+use self::endpoint::Endpoint;
+use crate::config::{HostPort, SshForwarding};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A way through an SSH server. All connections share one session, which is made when the first is
+/// opened, and anew when it has ended.
+pub(super) struct Tunnel {
+    endpoint: Endpoint,
+    key: Arc<PrivateKey>,
+    session: Mutex<Option<Arc<Handle<Checks>>>>,
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel")
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tunnel {
+    /// Reads what is configured. Nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the endpoint or the key has no form that is known.
+    pub(super) fn new(forwarding: &SshForwarding) -> Result<Self> {
+        Ok(Self {
+            endpoint: Endpoint::parse(&forwarding.ssh_endpoint)?,
+            key: Arc::new(key::read(&forwarding.private_key)?),
+            session: Mutex::new(None),
+        })
+    }
+
+    /// Returns the SSH server.
+    pub(super) fn server(&self) -> &HostPort {
+        &self.endpoint.host
+    }
+
+    /// Returns whether a session is there that needs no new connection.
+    pub(super) async fn is_open(&self) -> bool {
+        let session = self.session.lock().await;
+        session.as_ref().is_some_and(|session| !session.is_closed())
+    }
+
+    /// Takes a connection to the SSH server and logs in.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the SSH server is another than before, or does not let us in.
+    pub(super) async fn log_in(&self, socket: TcpStream) -> Result<()> {
+        info!(endpoint = %self.endpoint, "starting the SSH tunnel");
+        let config = client::Config {
+            keepalive_interval: Some(Duration::from_secs(30)),
+            keepalive_max: 4,
+            nodelay: true,
+            ..client::Config::default()
+        };
+        let checks = Checks {
+            server: self.endpoint.host.to_string(),
+        };
+        let mut session = client::connect_stream(Arc::new(config), socket, checks)
+            .await
+            .map_err(|error| self.failed(error))?;
+        // What of SHA-1 is left out of RSA is what servers have refused for years.
+        let hash = match session.best_supported_rsa_hash().await {
+            Ok(Some(Some(hash))) => hash,
+            _ => HashAlg::Sha512,
+        };
+        let key = PrivateKeyWithHashAlg::new(Arc::clone(&self.key), Some(hash));
+        match session
+            .authenticate_publickey(self.endpoint.user.as_str(), key)
+            .await
+            .map_err(|error| self.failed(error.into()))?
+        {
+            AuthResult::Success => {}
+            AuthResult::Failure { .. } => {
+                let _ = session.disconnect(Disconnect::ByApplication, "", "").await;
+                return Err(Error::new(
+                    ErrorKind::Configuration,
+                    format!(
+                        "the SSH server {} does not let user \"{}\" in with the private key of \
+                         networkTunnel: see that its public key is in authorized_keys there",
+                        self.endpoint.host, self.endpoint.user
+                    ),
+                ));
+            }
+        }
+        debug!(endpoint = %self.endpoint, "the SSH tunnel is ready");
+        *self.session.lock().await = Some(Arc::new(session));
+        Ok(())
+    }
+
+    /// Opens a connection to `target`, whose name the SSH server resolves.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the SSH server cannot reach it, or does not forward.
+    pub(super) async fn open(&self, target: &HostPort) -> Result<TunnelStream> {
+        let session = self.session.lock().await.clone();
+        let session =
+            session.ok_or_else(|| self.failed(SshError::Ssh(russh::Error::Disconnect)))?;
+        let channel = session
+            .channel_open_direct_tcpip(target.host.as_str(), u32::from(target.port), "127.0.0.1", 0)
+            .await;
+        let server = &self.endpoint.host;
+        match channel {
+            Ok(channel) => Ok(TunnelStream::new(channel, session, server.to_string())),
+            Err(russh::Error::ChannelOpenFailure(reason)) => Err(match reason {
+                ChannelOpenFailure::AdministrativelyProhibited => Error::new(
+                    ErrorKind::Configuration,
+                    format!(
+                        "the SSH server {server} does not forward connections to {target}: see \
+                         AllowTcpForwarding and PermitOpen in its sshd_config"
+                    ),
+                ),
+                _ => Error::new(
+                    ErrorKind::Connection,
+                    format!(
+                        "the SSH server {server} cannot reach {target}: check the address as it \
+                         is seen from there, and that the database server runs"
+                    ),
+                ),
+            }),
+            Err(error) => Err(self.failed(error.into())),
+        }
+    }
+
+    fn failed(&self, error: SshError) -> Error {
+        let server = &self.endpoint.host;
+        let (kind, message) = match &error {
+            SshError::OtherServer => (
+                ErrorKind::Configuration,
+                format!(
+                    "the SSH server {server} shows another host key than before: somebody may be \
+                     pretending to be it"
+                ),
+            ),
+            SshError::Ssh(russh::Error::NoCommonAlgo { .. }) => (
+                ErrorKind::Configuration,
+                format!("the SSH server {server} has no algorithm in common with the connector"),
+            ),
+            SshError::Ssh(russh::Error::Version) => (
+                ErrorKind::Configuration,
+                format!("{server} does not answer as an SSH server does: is the port right?"),
+            ),
+            SshError::Ssh(_) => (
+                ErrorKind::Connection,
+                format!("the SSH connection to {server} failed"),
+            ),
+        };
+        Error::new(kind, message).with_source(error)
+    }
+}
+
+/// Why SSH itself failed.
+#[derive(Debug)]
+pub(super) enum SshError {
+    OtherServer,
+    Ssh(russh::Error),
+}
+
+impl fmt::Display for SshError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherServer => f.write_str("the host key has changed"),
+            Self::Ssh(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SshError {}
+
+impl From<russh::Error> for SshError {
+    fn from(error: russh::Error) -> Self {
+        Self::Ssh(error)
+    }
+}
+
+/// Host keys by server, as the first connection of this process found them. Nobody tells a connector
+/// which are right; but a server that was the right one then is to be the same one later.
+fn known_hosts() -> &'static StdMutex<HashMap<String, String>> {
+    static KNOWN: OnceLock<StdMutex<HashMap<String, String>>> = OnceLock::new();
+    KNOWN.get_or_init(StdMutex::default)
+}
+
+/// Checks the host key.
+pub(super) struct Checks {
+    server: String,
+}
+
+impl client::Handler for Checks {
+    type Error = SshError;
+
+    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, SshError> {
+        let fingerprint = match key {
+            PublicKeyOrCertificate::PublicKey { key, .. } => key.fingerprint(HashAlg::Sha256),
+            PublicKeyOrCertificate::Certificate(certificate) => {
+                certificate.public_key().fingerprint(HashAlg::Sha256)
+            }
+        }
+        .to_string();
+        let mut known = known_hosts().lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(&self.server) {
+            Some(before) if *before != fingerprint => Err(SshError::OtherServer),
+            Some(_) => Ok(true),
+            None => {
+                info!(server = %self.server, %fingerprint, "the SSH server's host key");
+                known.insert(self.server.clone(), fingerprint);
+                Ok(true)
+            }
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Through an SSH server: every kind of key, TLS behind it, and what can go wrong.
+
+use std::fs;
+use std::io;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use source_postgres::client::Client;
+use source_postgres::config::{Config, Environment};
+use source_postgres::net::{ConnectConfig, Purpose};
+
+use super::{connect, refused, told};
+use crate::support::certificates::Authority;
+use crate::support::folder::Guarded;
+use crate::support::postgres::{Options, Server, Version};
+use crate::support::sshd::{Sshd, make_key};
+
+/// A private key, and the line that lets its owner in.
+struct Key {
+    private: String,
+    public: String,
+}
+
+fn keys(folder: &Guarded) -> Vec<(&'static str, Key)> {
+    let made = [
+        ("RSA, OpenSSH", &["-t", "rsa", "-b", "2048"][..]),
+        ("RSA, PKCS#1", &["-t", "rsa", "-b", "2048", "-m", "PEM"]),
+        ("RSA, PKCS#8", &["-t", "rsa", "-b", "3072", "-m", "PKCS8"]),
+        ("ECDSA 256, OpenSSH", &["-t", "ecdsa", "-b", "256"]),
+        (
+            "ECDSA 256, SEC1",
+            &["-t", "ecdsa", "-b", "256", "-m", "PEM"],
+        ),
+        (
+            "ECDSA 384, PKCS#8",
+            &["-t", "ecdsa", "-b", "384", "-m", "PKCS8"],
+        ),
+        (
+            "ECDSA 521, SEC1",
+            &["-t", "ecdsa", "-b", "521", "-m", "PEM"],
+        ),
+        ("Ed25519, OpenSSH", &["-t", "ed25519"]),
+    ];
+    made.into_iter()
+        .enumerate()
+        .map(|(number, (name, options))| {
+            let path: PathBuf = folder.path().join(format!("key{number}"));
+            let public = make_key(&path, options);
+            let private = fs::read_to_string(&path).expect("it was made");
+            (name, Key { private, public })
+        })
+        .collect()
+}
+
+fn config(address: &str, endpoint: &str, key: &str, advanced: Value) -> Value {
+    json!({
+        "address": address,
+        "user": "postgres",
+        "database": "postgres",
+        "password": "",
+        "advanced": advanced,
+        "networkTunnel": {"sshForwarding": {"sshEndpoint": endpoint, "privateKey": key}},
+    })
+}
+
+#[test]
+fn every_kind_of_key_opens_it() {
+    let folder = Guarded::new("keys");
+    let keys = keys(&folder);
+    let lines: Vec<_> = keys.iter().map(|(_, key)| key.public.as_str()).collect();
+    let sshd = Sshd::start(&lines.concat(), "");
+    let server = Server::start(Version::MAIN);
+    let disable = || json!({"sslmode": "disable"});
+    for (name, key) in &keys {
+        let config = config(&server.address(), &sshd.endpoint(), &key.private, disable());
+        connect(&config).unwrap_or_else(|error| panic!("{name}: {}", told(&error)));
+    }
+    let stranger = make_key(&folder.path().join("stranger"), &["-t", "ed25519"]);
+    assert!(!stranger.is_empty());
+    let stranger = fs::read_to_string(folder.path().join("stranger")).expect("it was made");
+    let error = refused(&config(
+        &server.address(),
+        &sshd.endpoint(),
+        &stranger,
+        disable(),
+    ));
+    assert!(error.contains("does not let user"), "{error}");
+    assert!(error.contains("authorized_keys"), "{error}");
+}
+
+#[test]
+fn tls_verifies_the_configured_name_behind_it() {
+    let folder = Guarded::new("tunnel-tls");
+    let path = folder.path().join("key");
+    let public = make_key(&path, &["-t", "ed25519"]);
+    let key = fs::read_to_string(&path).expect("it was made");
+    let sshd = Sshd::start(&public, "");
+    let authority = Authority::new("the authority");
+    let server = Server::with(
+        Version::MAIN,
+        &Options {
+            access: vec![
+                "hostssl all all 127.0.0.1/32 trust".to_owned(),
+                "hostnossl all postgres 127.0.0.1/32 trust".to_owned(),
+            ],
+            identity: Some(authority.issue("server", &["localhost"])),
+            ..Options::default()
+        },
+    );
+    let with = |host: &str, sslmode: &str| {
+        let advanced = json!({"sslmode": sslmode, "sslrootcert": authority.certificate()});
+        let address = format!("{host}:{}", server.port());
+        config(&address, &sshd.endpoint(), &key, advanced)
+    };
+    assert!(
+        connect(&with("localhost", "verify-full"))
+            .expect("it is the name")
+            .is_encrypted()
+    );
+    assert!(
+        connect(&with("127.0.0.1", "verify-ca"))
+            .expect("any name")
+            .is_encrypted()
+    );
+    let error = refused(&with("127.0.0.1", "verify-full"));
+    assert!(error.contains("is for another name (localhost)"), "{error}");
+}
+
+#[test]
+fn each_failure_is_one_clear_error() {
+    let folder = Guarded::new("tunnel-failures");
+    let path = folder.path().join("key");
+    let public = make_key(&path, &["-t", "ed25519"]);
+    let key = fs::read_to_string(&path).expect("it was made");
+    let server = Server::start(Version::MAIN);
+    let mut sshd = Sshd::start(&public, "");
+    let strict = Sshd::start(&public, "AllowTcpForwarding no");
+    let disable = || json!({"sslmode": "disable"});
+    let ask = |address: &str, endpoint: &str| refused(&config(address, endpoint, &key, disable()));
+
+    let error = ask(&server.address(), &strict.endpoint());
+    assert!(
+        error.contains("does not forward connections to 127.0.0.1"),
+        "{error}"
+    );
+    let error = ask("127.0.0.1:1", &sshd.endpoint());
+    assert!(error.contains("cannot reach 127.0.0.1:1"), "{error}");
+    let error = ask(&server.address(), "ssh://me@127.0.0.1:1");
+    assert!(
+        error.contains("SSH server of networkTunnel cannot be reached"),
+        "{error}"
+    );
+    let error = ask(&server.address(), "ssh://me@nowhere.invalid");
+    assert!(error.contains("nowhere.invalid"), "{error}");
+    let http = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let port = http.local_addr().expect("it is bound").port();
+    let answer = std::thread::spawn(move || {
+        use std::io::Write;
+        let (mut socket, _) = http.accept().expect("it is connected to");
+        let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    let error = ask(&server.address(), &format!("ssh://me@127.0.0.1:{port}"));
+    assert!(error.contains("SSH"), "{error}");
+    answer.join().expect("it ends");
+
+    connect(&config(
+        &server.address(),
+        &sshd.endpoint(),
+        &key,
+        disable(),
+    ))
+    .expect("it is let in");
+    sshd.become_another();
+    let error = ask(&server.address(), &sshd.endpoint());
+    assert!(
+        error.contains("shows another host key than before"),
+        "{error}"
+    );
+}
+
+/// Hands bytes on to a port, until it is told to cut everything off.
+struct Proxy {
+    port: u16,
+    sockets: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Proxy {
+    fn to(target: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let sockets = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&sockets);
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let far = TcpStream::connect(("127.0.0.1", target)).expect("it listens");
+                for (mut from, mut to) in [(clone(&near), clone(&far)), (clone(&far), clone(&near))]
+                {
+                    std::thread::spawn(move || {
+                        let _ = io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+                kept.lock().expect("no holder panics").extend([near, far]);
+            }
+        });
+        Self { port, sockets }
+    }
+
+    fn cut(&self) {
+        for socket in self.sockets.lock().expect("no holder panics").drain(..) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn clone(socket: &TcpStream) -> TcpStream {
+    socket.try_clone().expect("it can be cloned")
+}
+
+#[test]
+fn connections_share_a_session_that_is_made_anew_when_it_has_ended() {
+    let folder = Guarded::new("tunnel-session");
+    let path = folder.path().join("key");
+    let public = make_key(&path, &["-t", "ed25519"]);
+    let key = fs::read_to_string(&path).expect("it was made");
+    let sshd = Sshd::start(&public, "");
+    let server = Server::start(Version::MAIN);
+    let proxy = Proxy::to(sshd.port());
+    let endpoint = format!("ssh://{}@127.0.0.1:{}", Sshd::user(), proxy.port);
+    let config = config(
+        &server.address(),
+        &endpoint,
+        &key,
+        json!({"sslmode": "disable"}),
+    );
+    let config = Config::parse(&config.to_string()).expect("the configuration is valid");
+    let connect = ConnectConfig::with_environment(&config, Environment::default())
+        .expect("the key can be read");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime is made");
+    runtime.block_on(async {
+        let mut first = Client::connect(&connect, Purpose::Query)
+            .await
+            .expect("it connects");
+        let mut second = Client::connect(&connect, Purpose::Replication)
+            .await
+            .expect("it connects");
+        assert_eq!(proxy.sockets.lock().expect("no holder panics").len(), 2);
+        let rows = first
+            .query("select repeat('x', 3000000)", &[])
+            .await
+            .expect("it answers");
+        assert_eq!(
+            rows.one().expect("a row").text(0).expect("a value").len(),
+            3_000_000
+        );
+        second
+            .execute_script("IDENTIFY_SYSTEM")
+            .await
+            .expect("it answers");
+
+        proxy.cut();
+        let error = first
+            .query("select 1", &[])
+            .await
+            .expect_err("it was cut off");
+        assert!(error.is_retryable());
+        assert!(
+            told(&error).contains("the SSH connection to"),
+            "{}",
+            told(&error)
+        );
+        let mut third = Client::connect(&connect, Purpose::Query)
+            .await
+            .expect("it reconnects");
+        third.query("select 1", &[]).await.expect("it answers");
+    });
+}
