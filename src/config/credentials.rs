@@ -98,7 +98,7 @@ impl Credentials {
     /// Returns whether the server has to be reached by TLS unless the configuration says otherwise,
     /// since it takes the token for nothing less.
     pub(super) fn implies_tls(&self) -> bool {
-        matches!(self, Self::GcpIam { .. } | Self::AzureIam { .. })
+        !matches!(self, Self::Password(_))
     }
 }
 

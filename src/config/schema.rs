@@ -154,7 +154,12 @@ mod tests {
                 "\"prefer\"",
                 "enum",
             ),
-            ("/advanced/require_auth", "Required Authentication", "", ""),
+            (
+                "/advanced/require_auth",
+                "Required Authentication",
+                "\"\"",
+                "",
+            ),
             (
                 "/advanced/discover_schemas",
                 "Discovery Schema Selection",

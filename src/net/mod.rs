@@ -4,6 +4,7 @@
 //! dependence: events that the session reports borrow from the buffer, and the buffer cannot be
 //! refilled while one is alive.
 
+mod aws;
 mod buffer;
 mod coalesce;
 mod connect;

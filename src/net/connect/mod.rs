@@ -7,7 +7,7 @@ mod socket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use protocol::{AllowedMethods, BindingPolicy};
 use tokio::net::TcpStream;
@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use self::attempt::Tls;
 use self::refusal::{INVALID_AUTHORIZATION, not_postgres};
+use super::aws::Signer;
 use super::tls::TlsSettings;
 use super::tunnel::Tunnel;
 use super::{Connection, Route};
@@ -89,12 +90,8 @@ impl ConnectConfig {
     ///
     /// Fails where the credentials lack something, or certificates and keys cannot be read.
     pub fn with_environment(config: &Config, environment: Environment) -> Result<Self> {
-        if let PasswordSource::AwsToken { .. } = config.credentials.password_source()? {
-            return Err(Error::new(
-                ErrorKind::Configuration,
-                "credentials of type AWSIAM are not supported yet: use a password",
-            ));
-        }
+        // What is missing is missing at every attempt.
+        config.credentials.password_source()?;
         let sslmode = config.effective_sslmode(&environment)?;
         Ok(Self {
             hosts: config.hosts.clone(),
@@ -276,7 +273,21 @@ impl ConnectConfig {
     fn password(&self, host: &HostPort) -> Result<Option<Secret>> {
         match self.credentials.password_source()? {
             PasswordSource::Fixed(secret) => Ok(Some(secret.clone())),
-            _ => Ok(self.environment.password(host, &self.database, &self.user)),
+            PasswordSource::AwsToken {
+                region,
+                access_key_id,
+                secret_access_key,
+                session_token,
+            } => {
+                let signer = Signer {
+                    region,
+                    access_key_id,
+                    secret_access_key,
+                    session_token: Some(session_token),
+                };
+                Ok(Some(signer.token(host, &self.user, SystemTime::now())))
+            }
+            PasswordSource::None => Ok(self.environment.password(host, &self.database, &self.user)),
         }
     }
 }
