@@ -31,7 +31,7 @@
 //! | [`schema`], [`catalog`] | collection schemas; what the database holds, of which they are made |
 //! | [`replication`], [`backfill`] | reading the stream, transactions in progress; reading chunks and what they contain |
 //! | [`record`], [`value`], [`json`] | from wire bytes to documents and row keys; no policy |
-//! | [`client`], [`net`] | queries and replication commands; sockets and TLS |
+//! | [`client`], [`net`] | queries and replication commands; sockets, SSH tunnels and TLS |
 //! | [`flow`], [`config`] | the capture protocol's messages and codecs; configuration |
 //! | [`background`], [`logging`], [`error`] | what every room may use |
 //!
@@ -59,6 +59,8 @@
 //! - Going on where changes are missing (a slot that was created anew, another server, a cursor
 //!   ahead of the log) is refused, with the remedy.
 //! - `loc` is strictly increasing over all changes of a capture.
+//! - A password goes in clear text over TLS only, or where sslmode is `disable`; no byte from before a
+//!   TLS handshake is read after it; sslmode means what it means to libpq.
 //! - A value is never guessed: an unknown type is captured in its text form, a malformed value is an
 //!   error. No error or log line holds a value of a row, or a secret.
 //! - Nothing of a transaction is emitted or acknowledged before it has committed. What is kept of it

@@ -315,6 +315,16 @@ impl Server {
         folder::hand_over(&path);
     }
 
+    /// Asks clients for certificates of this authority, from the next start on, which follows.
+    pub(crate) fn trust_clients_of(&mut self, authority: &str) {
+        let path = self.data().join("root.crt");
+        fs::write(&path, authority).expect("it is written");
+        folder::hand_over(&path);
+        self.configure("postgresql.conf", "ssl_ca_file = 'root.crt'");
+        self.stop();
+        self.resume();
+    }
+
     fn show(&mut self, identity: &Identity) {
         let key = self.data().join("server.key");
         fs::write(self.data().join("server.crt"), &identity.certificate).expect("it is written");

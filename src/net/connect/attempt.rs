@@ -9,7 +9,7 @@ use super::{ConnectConfig, Purpose, Target};
 use crate::config::{HostPort, SslMode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::connection::{Connection, broken};
-use crate::net::tls::{self, handshake_failure, no_direct};
+use crate::net::tls::{self, failure_behind, handshake_failure, no_direct};
 use crate::net::{Route, Stream};
 
 /// How an attempt treats TLS.
@@ -85,7 +85,7 @@ impl ConnectConfig {
             Tls::Direct => self.handshake(route, session, host, tls).await?,
             Tls::May | Tls::Must => self.negotiate_tls(route, session, host, tls).await?,
         };
-        self.authenticate(&mut connection, host).await?;
+        self.authenticate(&mut connection, host, purpose).await?;
         Ok(connection)
     }
 
@@ -200,12 +200,20 @@ impl ConnectConfig {
         &self,
         connection: &mut Connection,
         host: &HostPort,
+        purpose: Purpose,
     ) -> Result<(), Failure> {
         let encrypted = connection.is_encrypted();
-        let mut is_authenticated = false;
+        let (mut has_answered, mut is_authenticated) = (false, false);
         loop {
-            connection.send().await?;
-            connection.fill().await?;
+            let sent = connection.send().await;
+            // What the server has said before it ended the connection tells more.
+            if let Err(error) = connection.fill().await {
+                return Err(match (encrypted, has_answered) {
+                    (true, false) => failure_behind(host, error).into(),
+                    _ => sent.err().unwrap_or(error).into(),
+                });
+            }
+            has_answered = true;
             let event = match connection.try_event() {
                 Ok(event) => event,
                 Err(error) => return Err(authentication_failure(self, host, error, encrypted)),
@@ -214,7 +222,7 @@ impl ConnectConfig {
                 Some(Event::Ready(_)) => return Ok(()),
                 Some(Event::Authenticated) => is_authenticated = true,
                 Some(Event::Error(report)) => {
-                    let error = self.refusal(host, report.into_owned());
+                    let error = self.refusal(host, purpose, report.into_owned());
                     return Err(if is_authenticated {
                         Failure::Other(error)
                     } else {

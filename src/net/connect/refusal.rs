@@ -4,8 +4,8 @@ use std::error::Error as _;
 
 use protocol::{AuthenticationError, ProtocolError};
 
-use super::ConnectConfig;
 use super::attempt::Failure;
+use super::{ConnectConfig, Purpose};
 use crate::config::HostPort;
 use crate::error::{Error, ErrorKind};
 
@@ -14,23 +14,59 @@ pub(super) const INVALID_AUTHORIZATION: &str = "28000";
 
 impl ConnectConfig {
     /// Says by SQLSTATE why the server refuses the connection, and what helps.
-    pub(super) fn refusal(&self, host: &HostPort, report: protocol::ServerError) -> Error {
+    pub(super) fn refusal(
+        &self,
+        host: &HostPort,
+        purpose: Purpose,
+        report: protocol::ServerError,
+    ) -> Error {
         let Self { user, database, .. } = self;
+        if let Some(pooler) = pooler(&report) {
+            return Error::new(
+                ErrorKind::Configuration,
+                format!(
+                    "{host} is a connection pooler ({pooler}), through which nothing can be \
+                     replicated: give the address of the database server itself"
+                ),
+            )
+            .with_source(report);
+        }
         let code = report.code();
-        let message = match code.as_str() {
-            "28P01" => format!("incorrect username or password for user \"{user}\" at {host}"),
-            "3D000" => format!("database \"{database}\" does not exist at {host}"),
-            "42501" => format!(
-                "user \"{user}\" does not have CONNECT privilege to database \"{database}\" at {host}"
+        let routine = report.report().routine();
+        let message = match (code.as_str(), routine.as_deref()) {
+            ("28P01", _) => format!("incorrect username or password for user \"{user}\" at {host}"),
+            ("3D000", _) => format!("database \"{database}\" does not exist at {host}"),
+            // Checked in the same place for each kind of connection.
+            ("42501", Some("CheckMyDatabase")) => format!(
+                "user \"{user}\" does not have CONNECT privilege to database \"{database}\" at \
+                 {host}: GRANT CONNECT ON DATABASE to it"
             ),
-            INVALID_AUTHORIZATION => format!(
-                "{host} does not let user \"{user}\" connect to database \"{database}\" this way: see \
-                 pg_hba.conf, and that the role exists and may log in"
+            ("42501", _) if purpose == Purpose::Replication => format!(
+                "user \"{user}\" may not replicate from {host}: ALTER ROLE ... REPLICATION, or on \
+                 Amazon's platforms GRANT rds_replication"
             ),
-            "53300" => {
-                format!("{host} has no connection left: see max_connections, max_wal_senders")
+            ("42501", _) => format!(
+                "user \"{user}\" does not have CONNECT privilege to database \"{database}\" at \
+                 {host}: GRANT CONNECT ON DATABASE to it"
+            ),
+            (INVALID_AUTHORIZATION, _) => format!(
+                "{host} does not let user \"{user}\" connect to database \"{database}\" this \
+                 way: see pg_hba.conf, and that the role exists and may log in"
+            ),
+            // Walsenders have places of their own, from version 12 on given out where others are.
+            ("53300", Some("InitWalSenderSlot" | "InitWalSnd" | "InitProcess"))
+                if purpose == Purpose::Replication =>
+            {
+                format!(
+                    "{host} has no walsender left: raise max_wal_senders, or stop another \
+                     replication client"
+                )
             }
-            "57P03" => {
+            ("53300", _) => format!(
+                "{host} has no connection left for user \"{user}\": see max_connections, and the \
+                 connection limits of the role and the database"
+            ),
+            ("57P03", _) => {
                 format!("{host} is starting up, shutting down or recovering: try again later")
             }
             _ => format!("{host} refuses the connection"),
@@ -38,6 +74,18 @@ impl ConnectConfig {
         Error::new(ErrorKind::Server, message)
             .with_sqlstate(*code.as_bytes())
             .with_source(report)
+    }
+}
+
+/// Returns the name of a pooler by what only it says. They do not translate their messages.
+fn pooler(report: &protocol::ServerError) -> Option<&'static str> {
+    let message = report.message();
+    if message.contains("unsupported startup parameter") || message.contains("pgbouncer") {
+        Some("PgBouncer")
+    } else if message.contains("Tenant or user not found") {
+        Some("Supabase's Supavisor")
+    } else {
+        None
     }
 }
 

@@ -42,6 +42,25 @@ pub(in crate::net) fn handshake_failure(host: &HostPort, error: io::Error, direc
     Error::new(kind, message).with_source(error)
 }
 
+/// Makes the error of a connection that ended right behind the handshake: so late a server of TLS 1.3
+/// says what it thinks of the client's certificate, and what it says can be lost.
+pub(in crate::net) fn failure_behind(host: &HostPort, error: Error) -> Error {
+    use std::error::Error as _;
+    let alert = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<io::Error>()?.get_ref())
+        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match alert {
+        Some(rustls::Error::AlertReceived(alert)) => {
+            Error::new(ErrorKind::Configuration, refused(host, *alert)).with_source(error)
+        }
+        _ => error.context(format!(
+            "{host} ended the connection right behind the TLS handshake: it may need a client \
+             certificate, or not accept the one of advanced.sslcert"
+        )),
+    }
+}
+
 /// What is said of a server that does not negotiate directly.
 pub(in crate::net) fn no_direct(host: &HostPort) -> String {
     format!(

@@ -35,6 +35,12 @@ impl Certificate {
         self.parsed.tbs_certificate().version() == Version::V1
     }
 
+    /// Returns whether nobody else vouches for it.
+    pub(super) fn is_self_issued(&self) -> bool {
+        let signed = self.parsed.tbs_certificate();
+        signed.issuer() == signed.subject()
+    }
+
     /// Returns whether its time has come, and has not passed.
     pub(super) fn validity(&self, now: UnixTime) -> Validity {
         let validity = self.parsed.tbs_certificate().validity();

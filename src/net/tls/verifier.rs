@@ -48,6 +48,9 @@ impl Verifier {
             // Trusted by itself, as a self-signed certificate is that was handed to the client.
             return in_time(certificate, now);
         }
+        if certificate.is_self_issued() {
+            return Err(CertificateError::UnknownIssuer.into());
+        }
         if certificate.is_version_1() {
             // What the PostgreSQL manual's recipe makes, and webpki does not read.
             let algorithms = self.algorithms.all;

@@ -1,6 +1,10 @@
 //! Every way to a server, each against the real thing.
 
+mod addresses;
 mod authentication;
+mod causes;
+mod certificates;
+mod hostile;
 mod matrix;
 mod tunnel;
 
@@ -10,20 +14,35 @@ use source_postgres::net::{ConnectConfig, Connection, Purpose};
 
 /// Connects with a configuration, and nothing from the environment.
 fn connect(config: &serde_json::Value) -> Result<Connection, Error> {
+    connect_in(config, &[])
+}
+
+/// Connects with a configuration, and these variables in the environment.
+fn connect_in(config: &serde_json::Value, variables: &[(&str, &str)]) -> Result<Connection, Error> {
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let environment = Environment::new(variables.iter().map(own))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime is made");
-    runtime.block_on(connect_within(config, Environment::default()))
+    runtime.block_on(connect_within(config, environment))
 }
 
 async fn connect_within(
     config: &serde_json::Value,
     environment: Environment,
 ) -> Result<Connection, Error> {
+    connect_for(config, environment, Purpose::Query).await
+}
+
+async fn connect_for(
+    config: &serde_json::Value,
+    environment: Environment,
+    purpose: Purpose,
+) -> Result<Connection, Error> {
     let config = Config::parse(&config.to_string())?;
     ConnectConfig::with_environment(&config, environment)?
-        .connect(Purpose::Query)
+        .connect(purpose)
         .await
 }
 

@@ -1,0 +1,142 @@
+//! Lists of hosts, names with several addresses, and what the environment adds.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::json;
+
+use super::{connect, connect_in, refused, told};
+use crate::support::certificates::Authority;
+use crate::support::folder::Guarded;
+use crate::support::postgres::{Lease, Options, Server, Version, free_port};
+
+#[test]
+fn hosts_are_tried_in_turn() {
+    let server = Lease::take(Version::MAIN);
+    let config =
+        |address: String| json!({"address": address, "user": "postgres", "database": "postgres"});
+    let nobody = free_port();
+    let port = server.port();
+    for address in [
+        format!("127.0.0.1:{nobody},127.0.0.1:{port}"),
+        format!("nowhere.invalid, localhost:{port}"),
+        // Usually [::1] before 127.0.0.1, and the server has the latter alone.
+        format!("localhost:{port}"),
+        format!("[::1]:{port},127.0.0.1:{port}"),
+    ] {
+        connect(&config(address.clone())).unwrap_or_else(|error| panic!("{address}: {error:?}"));
+    }
+    // A host that has no answer is left behind in time.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let silent = silent
+        .local_addr()
+        .map(|address| (address.port(), silent))
+        .expect("it is bound");
+    let address = format!("127.0.0.1:{},127.0.0.1:{port}", silent.0);
+    connect_in(&config(address), &[("PGCONNECT_TIMEOUT", "1")]).expect("the second answers");
+    // One that refuses is not.
+    let mut other =
+        json!({"address": format!("127.0.0.1:{port},127.0.0.1:{nobody}"), "user": "nobody_here"});
+    let error = refused(&other);
+    assert!(
+        error.contains("see that") || error.contains("role"),
+        "{error}"
+    );
+    other["address"] = format!("127.0.0.1:{nobody}").into();
+    assert!(refused(&other).contains("refuses connections"));
+    other["address"] = "nowhere.invalid".into();
+    assert!(refused(&other).contains("\"nowhere.invalid\" cannot be resolved"));
+}
+
+#[test]
+fn the_environment_counts_where_the_configuration_is_silent() {
+    let authority = Authority::new("the authority");
+    let server = Server::with(
+        Version::MAIN,
+        &Options {
+            access: vec![
+                "host all postgres 127.0.0.1/32 trust".to_owned(),
+                "host all secure 127.0.0.1/32 scram-sha-256".to_owned(),
+            ],
+            identity: Some(authority.issue("server", &["127.0.0.1"])),
+            ..Options::default()
+        },
+    );
+    server
+        .connect("postgres")
+        .batch_execute("create role secure login password 'word'")
+        .expect("a role is made");
+    let folder = Guarded::new("environment");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("it is written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode is set");
+        path.to_str()
+            .expect("temporary folders are UTF-8")
+            .to_owned()
+    };
+    let root = file("root.crt", &authority.certificate());
+    let other = file("other.crt", &Authority::new("another").certificate());
+    let passwords = file(
+        "passwords",
+        &format!("127.0.0.1:{}:*:secure:word\n", server.port()),
+    );
+    let services = file("services", "[mine]\nsslmode=disable\n");
+    let mut config = json!({"address": server.address(), "user": "secure", "database": "postgres"});
+    let password = ("PGPASSFILE", passwords.as_str());
+
+    let error = connect(&config).expect_err("there is no password");
+    assert!(
+        told(&error).contains("asks for a password"),
+        "{}",
+        told(&error)
+    );
+    let connection = connect_in(&config, &[("PGPASSWORD", "word")]).expect("it is let in");
+    assert!(connection.is_encrypted(), "prefer is the default");
+    for (variables, encrypted) in [
+        (&[("PGSSLMODE", "disable")][..], false),
+        (
+            &[("PGSSLMODE", "verify-full"), ("PGSSLROOTCERT", &root)],
+            true,
+        ),
+        (
+            &[
+                ("PGSERVICEFILE", &services),
+                ("PGSERVICE", "mine"),
+                ("PGSSLMODE", "require"),
+            ],
+            false,
+        ),
+    ] {
+        let connection = connect_in(&config, &[variables, &[password]].concat())
+            .unwrap_or_else(|error| panic!("{variables:?}: {error:?}"));
+        assert_eq!(connection.is_encrypted(), encrypted, "{variables:?}");
+    }
+    for (variables, due) in [
+        (
+            &[("PGSSLMODE", "verify-ca"), ("PGSSLROOTCERT", &other)][..],
+            "is not trusted",
+        ),
+        (
+            &[("PGSSLMODE", "require"), ("PGSSLROOTCERT", &other)],
+            "is not trusted",
+        ),
+        (&[("PGSSLMODE", "verify-full")], "is not trusted"),
+        (&[("PGSSLMODE", "always")], "invalid PGSSLMODE"),
+        (&[("PGREQUIREAUTH", "md5")], "require_auth does not allow"),
+    ] {
+        let error = connect_in(&config, &[variables, &[password]].concat()).expect_err(due);
+        assert!(told(&error).contains(due), "{}", told(&error));
+    }
+    config["advanced"] = json!({"sslmode": "verify-full", "sslrootcert": authority.certificate()});
+    let variables = [
+        password,
+        ("PGSSLMODE", "disable"),
+        ("PGSSLROOTCERT", &other),
+    ];
+    let connection = connect_in(&config, &variables).expect("the configuration counts");
+    assert!(connection.is_encrypted());
+    config["advanced"] = json!({"sslmode": "verify-full"});
+    connect_in(&config, &[password, ("SSL_CERT_FILE", &root)]).expect("it is added to the public");
+}

@@ -1,0 +1,163 @@
+//! Certificates of the client, and those of servers as the PostgreSQL manual makes them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::{connect, refused};
+use crate::support::certificates::{Authority, Identity};
+use crate::support::folder::Guarded;
+use crate::support::postgres::{Options, Server, Version};
+
+fn config(server: &Server, user: &str, advanced: Value) -> Value {
+    json!({
+        "address": format!("localhost:{}", server.port()),
+        "user": user,
+        "database": "postgres",
+        "advanced": advanced,
+    })
+}
+
+#[test]
+fn a_client_certificate_is_shown_to_a_server_that_asks_for_it() {
+    let authority = Authority::new("the authority");
+    let mut server = Server::with(
+        Version::MAIN,
+        &Options {
+            access: vec![
+                "hostnossl all postgres 127.0.0.1/32 trust".to_owned(),
+                "hostssl all all 127.0.0.1/32 cert".to_owned(),
+            ],
+            identity: Some(authority.issue("server", &["localhost"])),
+            ..Options::default()
+        },
+    );
+    server.trust_clients_of(&authority.certificate());
+    server
+        .connect("postgres")
+        .batch_execute("create role alice login")
+        .expect("a role is made");
+    let alice = authority.issue("alice", &[]);
+    let stranger = Authority::new("another").issue("alice", &[]);
+    let folder = Guarded::new("client-certificate");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("it is written");
+        path.to_str()
+            .expect("temporary folders are UTF-8")
+            .to_owned()
+    };
+    let with = |certificate: &str, key: &str| {
+        let advanced = json!({
+            "sslmode": "verify-full",
+            "sslrootcert": authority.certificate(),
+            "sslcert": certificate,
+            "sslkey": key,
+        });
+        config(&server, "alice", advanced)
+    };
+    connect(&with(&alice.certificate, &alice.key)).expect("as PEM");
+    connect(&with(
+        &file("c", &alice.certificate),
+        &file("k", &alice.key),
+    ))
+    .expect("as files");
+    let both = format!("{}{}", alice.certificate, alice.key);
+    connect(&with(&both, "")).expect("as one text");
+
+    let error = refused(&with(&stranger.certificate, &stranger.key));
+    assert!(
+        error.contains("client certificate") || error.contains("sslcert"),
+        "{error}"
+    );
+    let error = refused(&with("", ""));
+    assert!(error.contains("certificate"), "{error}");
+    for (certificate, key, due) in [
+        (alice.certificate.as_str(), "", "needs its private key"),
+        ("", alice.key.as_str(), "needs the certificate"),
+        (&alice.certificate, &stranger.key, "cannot be used together"),
+        ("/nowhere", &alice.key, "neither PEM"),
+        (&alice.key, &alice.key, "holds no certificate"),
+        (
+            &alice.certificate,
+            &alice.certificate,
+            "holds no private key",
+        ),
+    ] {
+        let error = refused(&with(certificate, key));
+        assert!(error.contains(due), "{error}");
+        let secret = alice.key.lines().nth(1).expect("it has lines");
+        assert!(!error.contains(secret), "{error}");
+    }
+}
+
+#[test]
+fn certificates_of_the_manuals_recipes_are_verified() {
+    let folder = Guarded::new("recipes");
+    openssl(
+        folder.path(),
+        "req -new -nodes -text -out root.csr -keyout root.key -subj /CN=root",
+    );
+    openssl(
+        folder.path(),
+        "x509 -req -in root.csr -text -days 3650 -extfile /etc/ssl/openssl.cnf \
+         -extensions v3_ca -signkey root.key -out root.crt",
+    );
+    openssl(
+        folder.path(),
+        "req -new -nodes -text -out server.csr -keyout server.key -subj /CN=localhost",
+    );
+    // Without extensions, so of version 1; the name is the common one.
+    openssl(
+        folder.path(),
+        "x509 -req -in server.csr -text -days 365 -CA root.crt -CAkey root.key -CAcreateserial \
+         -out server.crt",
+    );
+    openssl(
+        folder.path(),
+        "req -new -x509 -days 365 -nodes -text -out self.crt -keyout self.key -subj /CN=localhost",
+    );
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).expect("it was made");
+    for (name, root) in [("server", "root"), ("self", "self")] {
+        let server = Server::with(
+            Version::MAIN,
+            &Options {
+                identity: Some(Identity {
+                    certificate: read(&format!("{name}.crt")),
+                    key: read(&format!("{name}.key")),
+                }),
+                ..Options::default()
+            },
+        );
+        let with = |sslmode: &str, root: &str| {
+            config(
+                &server,
+                "postgres",
+                json!({"sslmode": sslmode, "sslrootcert": root}),
+            )
+        };
+        let root = read(&format!("{root}.crt"));
+        assert!(
+            connect(&with("verify-full", &root))
+                .expect("it is")
+                .is_encrypted()
+        );
+        let mut by_address = with("verify-full", &root);
+        by_address["address"] = server.address().into();
+        assert!(refused(&by_address).contains("is for another name (localhost)"));
+        let other = Authority::new("root").certificate();
+        assert!(refused(&with("require", &other)).contains("is not trusted"));
+    }
+}
+
+fn openssl(folder: &Path, arguments: &str) {
+    let output = Command::new("openssl")
+        .args(arguments.split_whitespace())
+        .current_dir(folder)
+        .output()
+        .expect("openssl runs");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "openssl {arguments}: {log}");
+}

@@ -1,0 +1,303 @@
+//! Servers that are none, or mean ill: each ends in a clean error, in bounded time and memory.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use source_postgres::config::Environment;
+use source_postgres::error::Error;
+
+use super::{connect_within, told};
+
+/// Serves one connection after another with a script, in a thread that ends with the process.
+fn serve(script: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().map_while(Result::ok) {
+            let _ = socket.set_read_timeout(Some(Duration::from_secs(20)));
+            let _ = script(&mut socket);
+        }
+    });
+    port
+}
+
+fn attempt(port: u16, sslmode: &str) -> Error {
+    let config = json!({
+        "address": format!("127.0.0.1:{port}"),
+        "user": "u",
+        "database": "d",
+        "password": "hunter2",
+        "advanced": {"sslmode": sslmode},
+    });
+    attempt_with(&config)
+}
+
+/// The environment sets how long an address may take, so that a slow one is soon over.
+fn attempt_with(config: &Value) -> Error {
+    let environment =
+        Environment::new([("PGCONNECT_TIMEOUT".to_owned(), "2".to_owned())]).expect("it is valid");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime is made");
+    let error = runtime
+        .block_on(connect_within(config, environment))
+        .expect_err("nothing of it is a server");
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    error
+}
+
+/// Reads a message without a tag, as the first one is.
+fn startup(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    socket.read_exact(&mut length)?;
+    let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];
+    socket.read_exact(&mut body)?;
+    Ok(body)
+}
+
+fn message(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    socket.read_exact(&mut [0])?;
+    startup(socket)
+}
+
+/// Reads up to the end.
+fn rest(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut rest = Vec::new();
+    socket.read_to_end(&mut rest)?;
+    Ok(rest)
+}
+
+fn send(socket: &mut TcpStream, tag: u8, body: &[u8]) -> std::io::Result<()> {
+    let length = u32::try_from(body.len() + 4).expect("it is short");
+    socket.write_all(&[&[tag][..], &length.to_be_bytes(), body].concat())
+}
+
+fn authentication(socket: &mut TcpStream, code: u32, data: &[u8]) -> std::io::Result<()> {
+    send(socket, b'R', &[&code.to_be_bytes()[..], data].concat())
+}
+
+const SCRAM: &[u8] = b"SCRAM-SHA-256\0\0";
+
+/// The client's nonce, from its first SCRAM message.
+fn nonce(message: &[u8]) -> String {
+    let text = String::from_utf8_lossy(message);
+    text.rsplit_once("r=")
+        .map_or_else(String::new, |(_, nonce)| nonce.to_owned())
+}
+
+fn challenge(socket: &mut TcpStream, iterations: &str) -> std::io::Result<()> {
+    startup(socket)?;
+    authentication(socket, 10, SCRAM)?;
+    let nonce = nonce(&message(socket)?);
+    let first = format!("r={nonce}more,s=c2FsdHNhbHRzYWx0c2FsdA==,i={iterations}");
+    authentication(socket, 11, first.as_bytes())
+}
+
+#[track_caller]
+fn check(error: &Error, due: &str) {
+    assert!(told(error).contains(due), "{} | due: {due}", told(error));
+}
+
+#[test]
+fn other_servers_are_told_from_postgres() {
+    for banner in [
+        &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"\x4a\0\0\0\x0a8.0.36\0",
+        b"-ERR unknown command\r\n",
+    ] {
+        for sslmode in ["disable", "prefer", "require"] {
+            let port = serve(move |socket| {
+                socket.write_all(banner)?;
+                startup(socket)?;
+                std::thread::sleep(Duration::from_millis(50));
+                Ok(())
+            });
+            let error = attempt(port, sslmode);
+            check(&error, "does not answer as a PostgreSQL server does");
+            assert!(!error.is_retryable());
+        }
+    }
+    let port = serve(|socket| startup(socket).map(drop));
+    assert!(attempt(port, "prefer").is_retryable());
+}
+
+#[test]
+fn a_server_that_does_not_know_the_password_is_found_out() {
+    let port = serve(|socket| {
+        challenge(socket, "4096")?;
+        message(socket)?;
+        authentication(
+            socket,
+            12,
+            b"v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        )
+    });
+    check(
+        &attempt(port, "disable"),
+        "cannot prove that it knows the password",
+    );
+    let port = serve(|socket| {
+        challenge(socket, "4096")?;
+        message(socket)?;
+        authentication(socket, 0, b"")
+    });
+    check(
+        &attempt(port, "disable"),
+        "cannot prove that it knows the password",
+    );
+    let port = serve(|socket| {
+        startup(socket)?;
+        authentication(socket, 10, SCRAM)?;
+        message(socket)?;
+        authentication(socket, 11, b"r=anothernonce,s=c2FsdA==,i=4096")
+    });
+    check(
+        &attempt(port, "disable"),
+        "cannot prove that it knows the password",
+    );
+    let port = serve(|socket| challenge(socket, "4000000000"));
+    check(&attempt(port, "disable"), "more work than a login may take");
+}
+
+#[test]
+fn nothing_is_given_up_on_request() {
+    // A clear-text password over a connection that somebody has kept from being encrypted.
+    for (sslmode, due) in [
+        ("allow", "in clear text"),
+        ("prefer", "in clear text"),
+        ("require", "does not support TLS"),
+    ] {
+        let (sender, stolen) = mpsc::channel();
+        let port = serve(move |socket| {
+            if startup(socket)?.len() == 4 {
+                socket.write_all(b"N")?;
+                if startup(socket).is_err() {
+                    let _ = sender.send(Vec::new());
+                    return Ok(());
+                }
+            }
+            authentication(socket, 3, b"")?;
+            let _ = sender.send(rest(socket)?);
+            Ok(())
+        });
+        check(&attempt(port, sslmode), due);
+        assert_eq!(stolen.recv().expect("it was connected to"), b"");
+    }
+    // An offer of channel binding without TLS: somebody has taken the TLS away.
+    let port = serve(|socket| {
+        startup(socket)?;
+        authentication(socket, 10, b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0")
+    });
+    check(
+        &attempt(port, "disable"),
+        "channel binding over a connection without TLS",
+    );
+    for (code, data, name) in [
+        (7, &b""[..], "GSSAPI"),
+        (9, b"", "SSPI"),
+        (2, b"", "Kerberos"),
+        (10, b"OAUTHBEARER\0\0", "OAUTHBEARER"),
+    ] {
+        let port = serve(move |socket| {
+            startup(socket)?;
+            authentication(socket, code, data)
+        });
+        check(&attempt(port, "disable"), name);
+    }
+}
+
+#[test]
+fn bytes_before_the_handshake_are_not_trusted() {
+    for early in [
+        &b"SR\0\0\0\x08\0\0\0\0"[..],
+        b"S\x15\x03\x03\0\x02\x02\x28",
+        b"N!",
+    ] {
+        let (sender, more) = mpsc::channel();
+        let port = serve(move |socket| {
+            startup(socket)?;
+            socket.write_all(early)?;
+            let _ = sender.send(rest(socket)?);
+            Ok(())
+        });
+        check(&attempt(port, "require"), "bytes came behind the answer");
+        assert_eq!(more.recv().expect("it was connected to"), b"", "it went on");
+    }
+    let port = serve(|socket| {
+        startup(socket)?;
+        socket.write_all(b"E\0\0\0\x20SFATAL\0MAn error of anybody\0\0")
+    });
+    let error = attempt(port, "require");
+    check(&error, "cannot start a session");
+    assert!(error.is_retryable() && !told(&error).contains("anybody"));
+}
+
+#[test]
+fn lengths_and_floods_are_bounded() {
+    for (tag, length) in [
+        (b'R', u32::MAX),
+        (b'E', 0x7fff_ffff),
+        (b'N', 3),
+        (b'S', 0x4000_0000),
+    ] {
+        let port = serve(move |socket| {
+            startup(socket)?;
+            socket.write_all(&[&[tag][..], &length.to_be_bytes()].concat())?;
+            rest(socket).map(drop)
+        });
+        check(&attempt(port, "disable"), "announces");
+    }
+    // Notices without end, and parameters without end.
+    let port = serve(|socket| {
+        startup(socket)?;
+        loop {
+            send(socket, b'N', b"SNOTICE\0C00000\0Mhello\0\0")?;
+        }
+    });
+    let error = attempt(port, "disable");
+    check(&error, "took longer than 2 s");
+    assert!(error.is_retryable());
+    let port = serve(|socket| {
+        startup(socket)?;
+        authentication(socket, 0, b"")?;
+        for number in 0u64.. {
+            send(
+                socket,
+                b'S',
+                format!("parameter{number}\0value\0").as_bytes(),
+            )?;
+        }
+        Ok(())
+    });
+    check(&attempt(port, "disable"), "more run-time parameters");
+}
+
+#[test]
+fn a_slow_drip_ends_in_time() {
+    let port = serve(|socket| {
+        startup(socket)?;
+        for byte in b"N\0\0\x10\0S".iter().cycle() {
+            socket.write_all(&[*byte])?;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    });
+    let error = attempt(port, "disable");
+    check(&error, "took longer than 2 s");
+    assert!(error.is_retryable());
+    // The same within the handshake.
+    let port = serve(|socket| {
+        startup(socket)?;
+        socket.write_all(b"S")?;
+        loop {
+            socket.read_exact(&mut [0; 64])?;
+            std::thread::sleep(Duration::from_millis(1000));
+        }
+    });
+    check(&attempt(port, "require"), "took longer than 2 s");
+}
