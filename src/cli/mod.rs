@@ -1,11 +1,12 @@
 //! The command line.
 //!
 //! Without arguments the connector serves the Flow capture protocol on standard input and output;
-//! `capture` runs one by itself.
+//! `capture` runs one by itself, `setup` prints what prepares a database.
 
 mod discover;
 mod open;
 mod service;
+mod setup;
 mod standalone;
 mod validate;
 
@@ -32,11 +33,16 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Capture(standalone::Arguments),
+    Setup(setup::Arguments),
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Command::Setup(setup)) = &arguments.command {
+        // For people and psql: no log, and nothing of a session.
+        return setup.print();
+    }
     let result = logging::init().and_then(|()| run(arguments.command));
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,6 +77,8 @@ async fn work(command: Option<Command>) -> Result<()> {
     match command {
         None => service::serve().await,
         Some(Command::Capture(arguments)) => Box::pin(standalone::capture(&arguments)).await,
+        // Printed before anything else.
+        Some(Command::Setup(_)) => Ok(()),
     }
 }
 

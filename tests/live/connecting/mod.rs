@@ -6,6 +6,7 @@ mod causes;
 mod certificates;
 mod hostile;
 mod matrix;
+mod setup;
 mod tunnel;
 
 use source_postgres::config::{Config, Environment};

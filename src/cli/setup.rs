@@ -1,0 +1,263 @@
+//! What prepares a database for a capture, as SQL with the steps outside of it as comments.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use protocol::{quote_identifier, quote_literal};
+
+/// Prints the SQL that prepares a database, for one of the platforms.
+///
+/// What has to be done elsewhere, such as in the platform's console, is said in
+/// comments. Run the rest as an administrator, in the database to capture from,
+/// after putting in a password.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Arguments {
+    /// Where the database runs
+    #[arg(long, value_enum)]
+    platform: Platform,
+    /// The user that the capture logs in as
+    #[arg(long, default_value = "flow_capture")]
+    user: String,
+    /// The publication
+    #[arg(long, default_value = "flow_publication")]
+    publication: String,
+    /// A table to capture, as schema.table; may be repeated
+    #[arg(long = "table", value_name = "SCHEMA.TABLE")]
+    tables: Vec<String>,
+    /// The major version of the server
+    #[arg(long = "server-version", default_value_t = 17, value_parser = clap::value_parser!(u32).range(10..))]
+    version: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Platform {
+    SelfHosted,
+    Rds,
+    Aurora,
+    CloudSql,
+    Azure,
+    Supabase,
+    Neon,
+}
+
+impl Arguments {
+    /// Prints it.
+    pub(super) fn print(&self) -> ExitCode {
+        match std::io::stdout().write_all(self.sql().as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        }
+    }
+
+    fn sql(&self) -> String {
+        let user = quote_identifier(&self.user);
+        let mut sql = String::new();
+        for line in self.platform.before() {
+            let _ = writeln!(sql, "-- {line}");
+        }
+        let _ = writeln!(sql);
+        match self.platform {
+            Platform::Rds | Platform::Aurora => {
+                let _ = writeln!(sql, "CREATE USER {user} WITH PASSWORD 'secret';");
+                let _ = writeln!(sql, "GRANT rds_replication TO {user};");
+            }
+            Platform::Neon => {}
+            _ => {
+                let _ = writeln!(
+                    sql,
+                    "CREATE USER {user} WITH REPLICATION PASSWORD 'secret';"
+                );
+            }
+        }
+        if self.version >= 14 {
+            let _ = writeln!(sql, "GRANT pg_read_all_data TO {user};");
+        } else {
+            for schema in self.schemas() {
+                let schema = quote_identifier(&schema);
+                let _ = writeln!(sql, "GRANT USAGE ON SCHEMA {schema} TO {user};");
+                let _ = writeln!(
+                    sql,
+                    "GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {user};"
+                );
+                let _ = writeln!(
+                    sql,
+                    "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO {user};"
+                );
+            }
+        }
+        let _ = writeln!(
+            sql,
+            "-- Lets the capture tell which open transactions it need not wait for.\n\
+             GRANT pg_read_all_stats TO {user};\n\
+             \n\
+             CREATE TABLE IF NOT EXISTS public.flow_watermarks \
+             (slot TEXT PRIMARY KEY, watermark TEXT);\n\
+             GRANT ALL PRIVILEGES ON TABLE public.flow_watermarks TO {user};\n"
+        );
+        let publication = quote_identifier(&self.publication);
+        let _ = writeln!(sql, "CREATE PUBLICATION {publication};");
+        if self.version >= 13 {
+            let _ = writeln!(
+                sql,
+                "-- Changes of partitions are captured under the name of the whole table.\n\
+                 ALTER PUBLICATION {publication} SET (publish_via_partition_root = true);"
+            );
+        }
+        let mut tables = vec!["public.flow_watermarks".to_owned()];
+        tables.extend(self.tables.iter().map(|table| match table.split_once('.') {
+            Some((schema, name)) => {
+                format!("{}.{}", quote_identifier(schema), quote_identifier(name))
+            }
+            None => quote_identifier(table),
+        }));
+        let _ = writeln!(
+            sql,
+            "ALTER PUBLICATION {publication} ADD TABLE {};",
+            tables.join(", ")
+        );
+        if self.tables.is_empty() {
+            let _ = writeln!(
+                sql,
+                "-- Add the tables to capture: ALTER PUBLICATION {publication} ADD TABLE ...;"
+            );
+        }
+        if self.platform == Platform::SelfHosted {
+            let _ = writeln!(
+                sql,
+                "\n-- Takes effect when the server is restarted.\n\
+                 ALTER SYSTEM SET wal_level = {};",
+                quote_literal("logical")
+            );
+        }
+        let after = self.platform.after();
+        if !after.is_empty() {
+            let _ = writeln!(sql);
+        }
+        for line in after {
+            let _ = writeln!(sql, "-- {line}");
+        }
+        sql
+    }
+
+    /// The schemas of the tables, at least `public`.
+    fn schemas(&self) -> Vec<String> {
+        let mut schemas: Vec<_> = self
+            .tables
+            .iter()
+            .filter_map(|table| Some(table.split_once('.')?.0.to_owned()))
+            .collect();
+        schemas.push("public".to_owned());
+        schemas.sort();
+        schemas.dedup();
+        schemas
+    }
+}
+
+impl Platform {
+    /// What comes before the SQL.
+    fn before(self) -> &'static [&'static str] {
+        match self {
+            Self::SelfHosted => &[
+                "pg_hba.conf needs a line for the user, such as:",
+                "hostssl all flow_capture 0.0.0.0/0 scram-sha-256",
+            ],
+            Self::Rds => &[
+                "In the parameter group of the instance set rds.logical_replication = 1, and",
+                "reboot. The security group has to let the capture in.",
+            ],
+            Self::Aurora => &[
+                "Make a DB cluster parameter group with rds.logical_replication = 1, associate",
+                "the cluster with it, and reboot the writer. Run this on the writer.",
+            ],
+            Self::CloudSql => &[
+                "Set the flag cloudsql.logical_decoding = on, which restarts the instance, and",
+                "add the capture's addresses to the authorized networks.",
+            ],
+            Self::Azure => &[
+                "In the server parameters set wal_level = LOGICAL (on a single server:",
+                "azure.replication_support = LOGICAL), restart, and let the capture's addresses",
+                "through the firewall.",
+            ],
+            Self::Supabase => &["wal_level is logical already."],
+            Self::Neon => &[
+                "Enable logical replication in the settings of the project. Make the user in the",
+                "console (Roles): users that SQL makes may not replicate there.",
+            ],
+        }
+    }
+
+    /// What the configuration of the capture has to heed.
+    fn after(self) -> &'static [&'static str] {
+        match self {
+            Self::SelfHosted => &[],
+            Self::Rds => &[
+                "address: the Endpoint and Port of the instance, not of a read replica, unless it",
+                "runs PostgreSQL 16 and advanced.read_only_capture is set.",
+            ],
+            Self::Aurora => &[
+                "address: the writer endpoint of the cluster; readers cannot replicate logically.",
+            ],
+            Self::CloudSql => &[
+                "address: the public IP address. Its certificate names no host: advanced.sslmode",
+                "\"verify-ca\" with the instance's server CA in advanced.sslrootcert.",
+            ],
+            Self::Azure => &[
+                "address: the Server Name with port 5432. On a single server the user is",
+                "user@servername.",
+            ],
+            Self::Supabase => &[
+                "address: db.<project>.supabase.co:5432, the direct connection. The poolers",
+                "(*.pooler.supabase.com, port 6543) cannot replicate. It has an IPv6 address",
+                "only, unless the project has the IPv4 add-on.",
+            ],
+            Self::Neon => &[
+                "address: the host without \"-pooler\" in its name; advanced.sslmode",
+                "\"verify-full\".",
+            ],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setup(platform: Platform, version: u32) -> Arguments {
+        Arguments {
+            platform,
+            user: "flow_capture".to_owned(),
+            publication: "flow_publication".to_owned(),
+            tables: vec!["shop.Orders".to_owned()],
+            version,
+        }
+    }
+
+    #[test]
+    fn each_platform_gets_its_own() {
+        for platform in Platform::value_variants() {
+            let sql = setup(*platform, 17).sql();
+            let is_amazon = matches!(platform, Platform::Rds | Platform::Aurora);
+            assert_eq!(sql.contains("GRANT rds_replication"), is_amazon);
+            assert_eq!(
+                sql.contains("ALTER SYSTEM"),
+                *platform == Platform::SelfHosted
+            );
+            assert!(
+                sql.contains("ADD TABLE public.flow_watermarks, \"shop\".\"Orders\";"),
+                "{sql}"
+            );
+            assert!(sql.contains("pg_read_all_data"));
+        }
+    }
+
+    #[test]
+    fn old_versions_get_what_they_know() {
+        let sql = setup(Platform::SelfHosted, 12).sql();
+        assert!(!sql.contains("pg_read_all_data") && !sql.contains("publish_via"));
+        assert!(sql.contains("GRANT SELECT ON ALL TABLES IN SCHEMA \"shop\" TO \"flow_capture\";"));
+        assert!(sql.contains("IN SCHEMA \"public\""));
+    }
+}
