@@ -111,7 +111,10 @@ servers=$(realpath "$servers")
 
 # What stands between a client and a server.
 missing=()
-[ -x /usr/sbin/sshd ] || missing+=(openssh-server openssh-client)
+[ -x /usr/sbin/sshd ] || missing+=(openssh-server)
+command -v ssh-keygen >/dev/null || missing+=(openssh-client)
+command -v openssl >/dev/null || missing+=(openssl)
+command -v psql >/dev/null || missing+=(postgresql-client)
 [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
 if [ ${#missing[@]} -gt 0 ]; then
     apt_install "${missing[@]}"

@@ -3,6 +3,7 @@
 mod attempt;
 mod parameters;
 mod refusal;
+mod session_attrs;
 mod socket;
 
 use std::net::SocketAddr;
@@ -14,7 +15,8 @@ use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 use self::attempt::Tls;
-use self::refusal::{INVALID_AUTHORIZATION, not_postgres};
+use self::refusal::{INVALID_AUTHORIZATION, is_pooler, not_postgres, pooler_at};
+use self::session_attrs::SessionAttrs;
 use super::aws::Signer;
 use super::tls::TlsSettings;
 use super::tunnel::Tunnel;
@@ -48,6 +50,7 @@ pub struct ConnectConfig {
     tls: Arc<TlsSettings>,
     channel_binding: BindingPolicy,
     allowed_methods: AllowedMethods,
+    session_attrs: SessionAttrs,
     /// How long a query may run on the server; `None` is without limit.
     statement_timeout: Option<Duration>,
     /// How long an address may take, where the environment says so.
@@ -111,6 +114,8 @@ impl ConnectConfig {
                 None => setting(&environment, "require_auth", AllowedMethods::parse)?
                     .unwrap_or_default(),
             },
+            session_attrs: setting(&environment, "target_session_attrs", SessionAttrs::parse)?
+                .unwrap_or_default(),
             statement_timeout: config.statement_timeout,
             // As in libpq, zero is no limit of its own.
             connect_timeout: environment
@@ -139,8 +144,21 @@ impl ConnectConfig {
     /// Fails when no address can be reached, TLS cannot be had as asked, or the server refuses.
     pub async fn connect(&self, purpose: Purpose) -> Result<Connection> {
         let mut last = None;
-        for host in &self.hosts {
-            match self.connect_host(host, purpose).await {
+        let tries = self.session_attrs.passes().iter();
+        for (wanted, host) in
+            tries.flat_map(|wanted| self.hosts.iter().map(move |host| (wanted, host)))
+        {
+            if let Some(pooler) = pooler_at(host) {
+                return Err(is_pooler(host, pooler));
+            }
+            let connected = match self.connect_host(host, purpose).await {
+                Ok(mut connection) => match wanted.check(&mut connection, host).await {
+                    Ok(()) => Ok(connection),
+                    Err(error) => Err(error),
+                },
+                Err(error) => Err(error),
+            };
+            match connected {
                 Ok(connection) => return Ok(connection),
                 // A server that answered and refused is the right server: others of the list are
                 // there for when it cannot be reached, or is not up yet.

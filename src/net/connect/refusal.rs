@@ -22,14 +22,7 @@ impl ConnectConfig {
     ) -> Error {
         let Self { user, database, .. } = self;
         if let Some(pooler) = pooler(&report) {
-            return Error::new(
-                ErrorKind::Configuration,
-                format!(
-                    "{host} is a connection pooler ({pooler}), through which nothing can be \
-                     replicated: give the address of the database server itself"
-                ),
-            )
-            .with_source(report);
+            return is_pooler(host, pooler).with_source(report);
         }
         let code = report.code();
         let routine = report.report().routine();
@@ -75,6 +68,30 @@ impl ConnectConfig {
             .with_sqlstate(*code.as_bytes())
             .with_source(report)
     }
+}
+
+/// Returns the name of a pooler that is known by its address.
+pub(super) fn pooler_at(host: &HostPort) -> Option<&'static str> {
+    let name = host.host.trim_end_matches('.').to_ascii_lowercase();
+    let is_in = |domain: &str| name.ends_with(domain);
+    if host.port == 6543 && (is_in(".supabase.co") || is_in(".supabase.com")) {
+        Some("Supabase's port 6543")
+    } else if is_in(".neon.tech") && name.split('.').any(|label| label.ends_with("-pooler")) {
+        Some("Neon's, by the \"-pooler\" in its name")
+    } else {
+        None
+    }
+}
+
+/// Makes the error of a pooler.
+pub(super) fn is_pooler(host: &HostPort, pooler: &str) -> Error {
+    Error::new(
+        ErrorKind::Configuration,
+        format!(
+            "{host} is a connection pooler ({pooler}), through which nothing can be replicated: \
+             give the address of the database server itself"
+        ),
+    )
 }
 
 /// Returns the name of a pooler by what only it says. They do not translate their messages.
@@ -196,4 +213,27 @@ pub(super) fn unexpected(host: &HostPort) -> Error {
         ErrorKind::Protocol,
         format!("{host} sent an unexpected message"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn poolers_are_known_by_their_address() {
+        for (host, port, due) in [
+            ("db.abc.supabase.co", 6543, true),
+            ("DB.abc.Supabase.CO.", 6543, true),
+            ("db.abc.supabase.co", 5432, false),
+            ("ep-x-pooler.eu-central-1.aws.neon.tech", 5432, true),
+            ("ep-x.eu-central-1.aws.neon.tech", 5432, false),
+            ("supabase.co.example.com", 6543, false),
+        ] {
+            let host = HostPort {
+                host: host.to_owned(),
+                port,
+            };
+            assert_eq!(pooler_at(&host).is_some(), due, "{host}");
+        }
+    }
 }

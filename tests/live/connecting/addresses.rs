@@ -50,6 +50,38 @@ fn hosts_are_tried_in_turn() {
 }
 
 #[test]
+fn a_primary_or_a_standby_is_found_in_a_list() {
+    let mut primary = Server::start(Version::MAIN);
+    let standby = Server::standby_of(&mut primary, &Options::default());
+    let address = format!("{},{}", standby.address(), primary.address());
+    let config = json!({"address": address, "user": "postgres", "database": "postgres"});
+    let mut reversed = config.clone();
+    reversed["address"] = format!("{},{}", primary.address(), standby.address()).into();
+    for (wanted, due) in [
+        ("primary", "off"),
+        ("read-write", "off"),
+        ("standby", "on"),
+        ("read-only", "on"),
+        ("prefer-standby", "on"),
+    ] {
+        for config in [&config, &reversed] {
+            let connection = connect_in(config, &[("PGTARGETSESSIONATTRS", wanted)])
+                .unwrap_or_else(|error| panic!("{wanted}: {error:?}"));
+            assert_eq!(
+                connection.facts().parameter("in_hot_standby"),
+                Some(due),
+                "{wanted}"
+            );
+        }
+    }
+    let alone = json!({"address": primary.address(), "user": "postgres", "database": "postgres"});
+    connect_in(&alone, &[("PGTARGETSESSIONATTRS", "prefer-standby")])
+        .expect("it is preferred only");
+    let error = connect_in(&alone, &[("PGTARGETSESSIONATTRS", "standby")]).expect_err("it is none");
+    assert!(error.to_string().contains("is not standby"), "{error}");
+}
+
+#[test]
 fn the_environment_counts_where_the_configuration_is_silent() {
     let authority = Authority::new("the authority");
     let server = Server::with(

@@ -117,13 +117,27 @@ fn certificates_of_the_manuals_recipes_are_verified() {
     );
     openssl(
         folder.path(),
-        "req -new -x509 -days 365 -nodes -text -out self.crt -keyout self.key -subj /CN=localhost",
+        "req -new -x509 -sha384 -days 365 -nodes -text -out self.crt -keyout self.key \
+         -subj /CN=localhost",
     );
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).expect("it was made");
-    for (name, root) in [("server", "root"), ("self", "self")] {
+    for (name, root, tls) in [
+        ("server", "root", "TLSv1.3"),
+        ("server", "root", "TLSv1.2"),
+        ("self", "self", "TLSv1.3"),
+        ("self", "self", "TLSv1.2"),
+    ] {
         let server = Server::with(
             Version::MAIN,
             &Options {
+                access: vec![
+                    "host all postgres 127.0.0.1/32 trust".to_owned(),
+                    "host all bound 127.0.0.1/32 scram-sha-256".to_owned(),
+                ],
+                settings: vec![
+                    format!("ssl_min_protocol_version = '{tls}'"),
+                    format!("ssl_max_protocol_version = '{tls}'"),
+                ],
                 identity: Some(Identity {
                     certificate: read(&format!("{name}.crt")),
                     key: read(&format!("{name}.key")),
@@ -144,6 +158,16 @@ fn certificates_of_the_manuals_recipes_are_verified() {
                 .expect("it is")
                 .is_encrypted()
         );
+        // The hash is by the certificate's own function: SHA-256, and SHA-384.
+        let mut client = server.connect("postgres");
+        client
+            .batch_execute("create role bound login password 'word'")
+            .expect("a role is made");
+        let mut bound = with("verify-full", &root);
+        bound["user"] = "bound".into();
+        bound["password"] = "word".into();
+        bound["advanced"]["channel_binding"] = "require".into();
+        connect(&bound).unwrap_or_else(|error| panic!("{name} {tls}: {error:?}"));
         let mut by_address = with("verify-full", &root);
         by_address["address"] = server.address().into();
         assert!(refused(&by_address).contains("is for another name (localhost)"));
