@@ -53,6 +53,11 @@ chaos: servers ## Runs the load test in its long form (CHAOS_KILLS, CHAOS_ROWS, 
 	CHAOS_KILLS=$${CHAOS_KILLS:-60} CHAOS_ROWS=$${CHAOS_ROWS:-20000} \
 	    cargo test --release --locked --test main chaos -- --nocapture
 
+.PHONY: differential
+differential: servers ## Compares values with what the server says, many of each type (DIFFERENTIAL_ROWS, DIFFERENTIAL_SEED)
+	DIFFERENTIAL_ROWS=$${DIFFERENTIAL_ROWS:-1000} DIFFERENTIAL_SEED=$${DIFFERENTIAL_SEED:-$$RANDOM} \
+	    cargo test --release --locked --test main differential -- --nocapture --test-threads=2
+
 FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 SECONDS_EACH ?= 30
 

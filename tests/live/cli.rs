@@ -160,7 +160,11 @@ fn document(line: &str) -> Document {
         format!("[{}, {}]", parts[0], compacted(line)),
         "not compact"
     );
-    Document { table, value }
+    Document {
+        table,
+        value,
+        text: String::new(),
+    }
 }
 
 /// The document as it is spelled in a line.

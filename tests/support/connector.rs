@@ -447,6 +447,7 @@ mod tests {
         let captured = Response::Captured {
             binding: 0,
             document,
+            text: String::new(),
         };
         assert_eq!(found, [Response::Applied(String::new()), captured]);
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod connector;
+pub(crate) mod exact;
 pub(crate) mod folder;
 pub(crate) mod json;
 pub(crate) mod messages;

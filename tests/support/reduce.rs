@@ -122,6 +122,7 @@ mod tests {
         Document {
             table: "t".to_owned(),
             value: members,
+            text: String::new(),
         }
     }
 

@@ -38,8 +38,13 @@ impl Scene {
 
     /// Starts with a database of another encoding.
     pub(crate) fn encoded(encoding: &str, sql: &str) -> Self {
-        let server = Lease::take(Version::MAIN);
-        let options = format!("encoding '{encoding}' locale 'C' template template0");
+        Self::on_encoded(Version::MAIN, encoding, sql)
+    }
+
+    pub(crate) fn on_encoded(version: Version, encoding: &str, sql: &str) -> Self {
+        let server = Lease::take(version);
+        let options =
+            format!("encoding '{encoding}' lc_collate 'C' lc_ctype 'C' template template0");
         let (client, task) = set_with(&server, &options, sql);
         Self {
             client,

@@ -50,6 +50,8 @@ pub(crate) struct Document {
     /// `schema.table` of the binding.
     pub(crate) table: String,
     pub(crate) value: Value,
+    /// The same as it was spelled, under protobuf: with members that occur twice.
+    pub(crate) text: String,
 }
 
 impl Document {
@@ -426,11 +428,16 @@ impl Session<'_> {
             return;
         }
         match response {
-            Response::Captured { binding, document } => {
+            Response::Captured {
+                binding,
+                document,
+                text,
+            } => {
                 let table = self.task.bindings[binding].table.clone();
                 let document = Document {
                     table,
                     value: document,
+                    text,
                 };
                 if !document.is_snapshot() {
                     let loc = document.loc();

@@ -21,6 +21,8 @@ pub(crate) enum Response {
     Captured {
         binding: usize,
         document: Value,
+        /// The document as it was spelled, under protobuf.
+        text: String,
     },
     SourcedSchema {
         binding: usize,
@@ -188,6 +190,7 @@ impl Response {
             "captured" => Self::Captured {
                 binding: index("binding"),
                 document: body["doc"].clone(),
+                text: String::new(),
             },
             "sourcedSchema" => Self::SourcedSchema {
                 binding: index("binding"),
@@ -244,6 +247,7 @@ impl WireResponse {
             found.push(Response::Captured {
                 binding: index(captured.binding),
                 document,
+                text: String::from_utf8(captured.doc_json).expect("UTF-8"),
             });
         }
         if let Some(schema) = self.sourced_schema {
