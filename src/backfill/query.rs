@@ -5,6 +5,7 @@ use std::fmt::Write;
 use protocol::quote_identifier;
 
 use super::Window;
+use crate::value::Casts;
 
 /// What of a table is scanned, and how: the same for all of its chunks.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub struct TableScan {
     /// Key columns in order, each with whether it may be NULL; empty for a scan by physical
     /// position.
     pub key_columns: Vec<(String, bool)>,
+    /// How each of them is compared with a parameter; none of them in a special way where it is empty.
+    pub casts: Vec<Casts>,
     /// A condition of the user's.
     pub filter: Option<String>,
     /// Leave out rows that were written before this transaction, in circular comparison.
@@ -135,31 +138,44 @@ impl TableScan {
         quoted.join(", ")
     }
 
+    /// A key column as it is compared.
+    fn comparand(&self, index: usize) -> String {
+        let name = self.key_columns.get(index).map(|(name, _)| name.as_str());
+        let cast = self.casts.get(index).map(|casts| casts.column.as_str());
+        quote_identifier(name.unwrap_or_default()) + cast.unwrap_or_default()
+    }
+
+    /// A parameter as a key column is compared with it.
+    fn place(&self, index: usize, number: usize) -> String {
+        let cast = self.casts.get(index).map(|casts| casts.parameter.as_str());
+        format!("${number}{}", cast.unwrap_or_default())
+    }
+
     /// The condition of being behind a key, in the server's order, where NULL is last.
     fn behind(&self, values: &[Option<String>], parameters: &mut Vec<Option<String>>) -> String {
         if self.key_columns.iter().all(|(_, nullable)| !nullable) {
             parameters.extend_from_slice(values);
-            let places: Vec<_> = (1..=values.len())
-                .map(|number| format!("${number}"))
-                .collect();
-            return format!("({}) > ({})", self.quoted_key(), places.join(", "));
+            let (columns, places): (Vec<_>, Vec<_>) = (0..values.len())
+                .map(|index| (self.comparand(index), self.place(index, index + 1)))
+                .unzip();
+            return format!("({}) > ({})", columns.join(", "), places.join(", "));
         }
         // A comparison of rows is NULL as soon as a NULL decides it, so each column is compared by
         // itself: behind in the first, or equal in the first and behind in the second, and so on.
         let mut alternatives = Vec::new();
         let mut equal = String::new();
-        for ((name, nullable), value) in self.key_columns.iter().zip(values) {
+        for (index, ((name, nullable), value)) in self.key_columns.iter().zip(values).enumerate() {
             let name = quote_identifier(name);
             if value.is_some() {
                 parameters.push(value.clone());
-                let place = parameters.len();
+                let (column, place) = (self.comparand(index), self.place(index, parameters.len()));
                 let null = if *nullable {
                     format!(" OR {name} IS NULL")
                 } else {
                     String::new()
                 };
-                alternatives.push(format!("({equal}({name} > ${place}{null}))"));
-                let _ = write!(equal, "{name} = ${place} AND ");
+                alternatives.push(format!("({equal}({column} > {place}{null}))"));
+                let _ = write!(equal, "{column} = {place} AND ");
             } else {
                 let _ = write!(equal, "{name} IS NULL AND ");
             }
@@ -223,6 +239,7 @@ mod tests {
                 .iter()
                 .map(|(name, null)| ((*name).to_owned(), *null))
                 .collect(),
+            casts: Vec::new(),
             filter: None,
             min_xid: None,
             chunk_size: 100,
@@ -251,6 +268,24 @@ mod tests {
             query.lock.unwrap(),
             r#"LOCK TABLE ONLY "shop"."od""d" IN ACCESS SHARE MODE"#
         );
+    }
+
+    #[test]
+    fn columns_and_parameters_are_cast_where_no_operator_would() {
+        let mut scan = scan(&[("a", false), ("b", false)]);
+        let casts = |column: &str, parameter: &str| Casts {
+            column: column.to_owned(),
+            parameter: parameter.to_owned(),
+        };
+        scan.casts = vec![casts("", "::int4::char"), casts("::mood", "::mood")];
+        let key = values(&[Some("-1"), Some("sad")]);
+        let query = scan.keyed(Some(&key));
+        let expected = r#"WHERE ("a", "b"::mood) > ($1::int4::char, $2::mood) ORDER BY "a", "b""#;
+        assert!(query.sql.contains(expected), "{}", query.sql);
+        scan.key_columns[1].1 = true;
+        let query = scan.keyed(Some(&key));
+        let expected = r#"("a" = $1::int4::char AND ("b"::mood > $2::mood OR "b" IS NULL))) ORDER"#;
+        assert!(query.sql.contains(expected), "{}", query.sql);
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod transcoder;
 use protocol::Oid;
 
 pub use error::ValueError;
-pub use key::{Decimal, KeyCodec, KeyValue, Ranked};
+pub use key::{Casts, Decimal, KeyCodec, KeyValue, Ranked};
 pub use registry::{PgType, TypeKind, TypeRegistry};
 pub use schema::{ColumnType, SourceTypeName, column_schema, source_type_name};
 pub use transcoder::Transcoder;

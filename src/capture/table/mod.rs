@@ -330,6 +330,7 @@ impl Table {
             table: TableScan {
                 target: table.scan_target(),
                 key_columns: columns,
+                casts: codecs.iter().map(|codec| codec.casts().clone()).collect(),
                 filter: self.resource.additional_backfill_filter.clone(),
                 min_xid: config.min_backfill_xid,
                 chunk_size: config.backfill_chunk_size,

@@ -14,6 +14,8 @@ mod moment;
 mod tuple;
 mod value;
 
+use protocol::quote_identifier;
+
 use super::builtin::{KeyForm, Rank};
 use super::datetime::{self, Reading};
 use super::interval::Interval;
@@ -29,6 +31,17 @@ pub struct KeyCodec {
     form: KeyForm,
     predictable: bool,
     comparable: bool,
+    casts: Casts,
+}
+
+/// What has to stand behind a key column and behind a parameter where SQL compares the two; empty
+/// where the operator finds out by itself what the parameter is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Casts {
+    /// Behind the column.
+    pub column: String,
+    /// Behind the parameter.
+    pub parameter: String,
 }
 
 impl KeyCodec {
@@ -51,7 +64,13 @@ impl KeyCodec {
             form,
             predictable: !is_enum && !is_text(types.traits(named).key),
             comparable,
+            casts: casts(type_oid, form, types),
         }
+    }
+
+    /// Returns the casts with which the column is compared with a parameter.
+    pub fn casts(&self) -> &Casts {
+        &self.casts
     }
 
     /// Returns whether a precise backfill is the automatic choice for this column: not for text and
@@ -171,7 +190,7 @@ impl KeyCodec {
         Some(match value {
             KeyValue::Null => return None,
             KeyValue::Bool(value) => value.to_string(),
-            KeyValue::Integer(value) if self.form == KeyForm::Char => char_text(*value),
+            KeyValue::Integer(value) if self.form == KeyForm::Char => signed_byte(*value),
             KeyValue::Integer(value) => value.to_string(),
             KeyValue::Float4(value) => float_text(value.is_infinite(), format!("{value:e}")),
             KeyValue::Float8(value) => float_text(value.is_infinite(), format!("{value:e}")),
@@ -270,12 +289,40 @@ fn push_hex(byte: u8, text: &mut String) {
     }
 }
 
-/// Spells a `"char"` as the server reads it.
-fn char_text(value: i64) -> String {
-    match u8::try_from(value) {
-        Ok(0) => String::new(),
-        Ok(byte @ ..=0x7F) => char::from(byte).to_string(),
-        _ => format!("\\{value:03o}"),
+/// Spells a `"char"` as the number that the server casts to it: before version 16 it cannot read all
+/// of them as text.
+fn signed_byte(value: i64) -> String {
+    let byte = u8::try_from(value).unwrap_or_default();
+    byte.cast_signed().to_string()
+}
+
+/// A parameter next to a column is of the type that the column's comparison operator takes, which is
+/// another one for names of catalog objects, and anything for rows; of a domain over an enum the
+/// server finds no operator.
+fn casts(type_oid: Oid, form: KeyForm, types: &TypeRegistry) -> Casts {
+    let ultimate = types.ultimate(type_oid);
+    let Some(named) = types.get(ultimate) else {
+        return Casts::default();
+    };
+    let name = format!(
+        "::{}.{}",
+        quote_identifier(&named.schema),
+        quote_identifier(&named.name)
+    );
+    match types.kind(ultimate) {
+        TypeKind::Base if form == KeyForm::Char => Casts {
+            column: String::new(),
+            parameter: format!("::int4{name}"),
+        },
+        TypeKind::Enum if ultimate != type_oid => Casts {
+            column: name.clone(),
+            parameter: name,
+        },
+        TypeKind::Base | TypeKind::Composite if form == KeyForm::Opaque => Casts {
+            column: String::new(),
+            parameter: name,
+        },
+        _ => Casts::default(),
     }
 }
 

@@ -50,9 +50,9 @@ fn known_answers() -> Vec<(u32, &'static str, String, &'static str)> {
         row(21, "0", "14", "0"),
         row(23, "60", "153c", "60"),
         row(26, "70000", "17011170", "70000"),
-        row(18, "a", "1561", "a"),
-        row(18, "\\200", "1580", "\\200"),
-        row(18, "", "14", ""),
+        row(18, "a", "1561", "97"),
+        row(18, "\\200", "1580", "-128"),
+        row(18, "", "14", "0"),
         row(700, "0", "2080000000", "0e0"),
         row(700, "-0.9", "2040999999", "-9e-1"),
         row(700, "NaN", "20ffc00000", "NaN"),
@@ -488,6 +488,20 @@ fn what_can_be_predicted_and_compared() {
         assert_eq!(of(false).is_predictable(), predictable, "{oid}");
         assert_eq!(of(false).is_comparable(), otherwise, "{oid}");
         assert_eq!(of(true).is_comparable(), bytewise, "{oid}");
+    }
+    let mood = r#"::"shop"."mood""#;
+    for (oid, column, parameter) in [
+        (23, "", ""),
+        (1007, "", ""),
+        (20_001, "", ""),
+        (20_007, mood, mood),
+        (18, "", r#"::int4::"pg_catalog"."char""#),
+        (2205, "", r#"::"pg_catalog"."regclass""#),
+        (20_005, "", r#"::"shop"."hstore""#),
+    ] {
+        let codec = KeyCodec::new(Oid(oid), &types, true);
+        let casts = codec.casts();
+        assert_eq!((&*casts.column, &*casts.parameter), (column, parameter));
     }
 }
 

@@ -76,47 +76,50 @@ pub(super) fn fill(
     seed: usize,
 ) -> Vec<Group> {
     let client = &mut connect(scene);
+    prepare(client, version, seed);
+    let mut groups: Vec<Group> = Vec::new();
+    for of in TYPES.iter().filter(|of| of.is_in(version)) {
+        // Where arrays are in arrays, this one is too, and the oracle does not take it apart.
+        if mode == Mode::Nested && of.declared == "d_ints[]" {
+            continue;
+        }
+        let values = make_values(client, of, version, random);
+        let arrays = make_arrays(client, &values, version, random);
+        for column in [Some(values), arrays].into_iter().flatten() {
+            match groups
+                .last_mut()
+                .filter(|group| group.columns.len() < COLUMNS)
+            {
+                Some(group) => group.columns.push(column),
+                None => groups.push(Group {
+                    name: format!("g{}", groups.len()),
+                    columns: vec![column],
+                    rows: 0,
+                }),
+            }
+        }
+    }
+    groups.iter_mut().for_each(|group| group.make(client));
+    groups
+}
+
+/// Makes types and functions.
+pub(super) fn prepare(client: &mut Client, version: Version, seed: usize) {
     execute(client, USER_TYPES);
     if version >= Version(11) {
         execute(client, "create domain d_pair as pair");
     }
     execute(client, include_str!("generate.sql"));
     execute(client, include_str!("oracle.sql"));
-    execute(
-        client,
-        "create table marker(id int primary key); create schema pool",
-    );
+    let seed = f64::from(u32::try_from(seed).expect("32 bits")) + 1.0;
     execute(
         client,
         &format!(
-            "select setseed({})",
-            1.0 / f64::from(u32::try_from(seed).expect("32 bits") + 1)
+            "create table marker(id int primary key); create schema pool;
+             select setseed({})",
+            1.0 / seed
         ),
     );
-    let mut columns: Vec<Column> = Vec::new();
-    for of in TYPES.iter().filter(|of| of.is_in(version)) {
-        // Where arrays are in arrays, this one is too, and the oracle does not take it apart.
-        if mode == Mode::Nested && of.declared == "d_ints[]" {
-            continue;
-        }
-        columns.extend(make_values(client, of, version, random));
-    }
-    let mut groups: Vec<Group> = Vec::new();
-    for column in columns {
-        match groups
-            .last_mut()
-            .filter(|group| group.columns.len() < COLUMNS)
-        {
-            Some(group) => group.columns.push(column),
-            None => groups.push(Group {
-                name: format!("g{}", groups.len()),
-                columns: vec![column],
-                rows: 0,
-            }),
-        }
-    }
-    groups.iter_mut().for_each(|group| group.make(client));
-    groups
 }
 
 /// Connects with all that decides how a value is written as it has to be written.
@@ -131,13 +134,13 @@ pub(super) fn connect(scene: &Scene) -> Client {
     client
 }
 
-/// Fills a table with values of a type, and one with arrays of these.
-fn make_values(
+/// Fills a table with values of a type.
+pub(super) fn make_values(
     client: &mut Client,
     of: &'static Type,
     version: Version,
     random: usize,
-) -> Vec<Column> {
+) -> Column {
     let (name, declared) = (of.name, of.declared_as());
     let pool = format!("pool.\"{name}\"");
     execute(
@@ -159,11 +162,27 @@ fn make_values(
             ),
         );
     }
-    let mut columns = vec![Column::new(client, name.to_owned(), of, false)];
-    if of.arrays == Arrays::No {
-        return columns;
+    Column::new(client, name.to_owned(), of, false)
+}
+
+/// Fills a table with arrays of a type's values, if there are arrays of it.
+fn make_arrays(
+    client: &mut Client,
+    of_values: &Column,
+    version: Version,
+    random: usize,
+) -> Option<Column> {
+    let (of, values) = (of_values.of, of_values.values);
+    let (name, declared) = (of.name, of.declared_as());
+    // PostgreSQL 10 has no arrays of domains; old versions take vectors for arrays themselves.
+    let is_domain = declared.starts_with("d_") || name == "lo";
+    if of.arrays == Arrays::No
+        || version < Version(11) && is_domain
+        || version < Version(14) && declared.ends_with("vector")
+    {
+        return None;
     }
-    let values = columns[0].values;
+    let pool = format!("pool.\"{name}\"");
     let array = format!("{name}[]");
     let arrays = format!("pool.\"{array}\"");
     let shapes = [
@@ -179,11 +198,6 @@ fn make_values(
         "array[a, b, c, a, b, c, a, b, c, a, b, c]",
         "array(select v from {pool} order by n limit 40)",
     ];
-    // PostgreSQL 10 has no arrays of domains; old versions take vectors for arrays themselves.
-    let is_domain = declared.starts_with("d_") || name == "lo";
-    if version < Version(11) && is_domain || version < Version(14) && declared.ends_with("vector") {
-        return columns;
-    }
     execute(
         client,
         &format!("create unlogged table {arrays}(n serial, v {declared}[])"),
@@ -201,8 +215,7 @@ fn make_values(
         );
         execute(client, &made);
     }
-    columns.push(Column::new(client, array, of, true));
-    columns
+    Some(Column::new(client, array, of, true))
 }
 
 impl Group {

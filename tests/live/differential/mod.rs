@@ -10,6 +10,7 @@
 
 mod compare;
 mod database;
+mod keys;
 mod kinds;
 mod types;
 mod validity;
@@ -73,6 +74,11 @@ fn set_otherwise(zone: &str) -> String {
     format!("{ODD_SETTINGS} alter database scene set timezone = '{zone}'")
 }
 
+/// The seed of all random values.
+fn seed() -> usize {
+    number("DIFFERENTIAL_SEED", 1)
+}
+
 #[test]
 fn on_the_oldest_server_set_otherwise() {
     // Its offset had seconds until 1972.
@@ -128,7 +134,7 @@ const STREAMED: i64 = 1_000_000;
 
 fn compare_all(version: Version, setting: Setting<'_>) {
     let rows = number("DIFFERENTIAL_ROWS", 20);
-    let seed = number("DIFFERENTIAL_SEED", 1);
+    let seed = seed();
     eprintln!("DIFFERENTIAL_ROWS={rows} DIFFERENTIAL_SEED={seed}");
     let mut scene = Scene::on_encoded(version, setting.encoding, "");
     if !setting.prepare.is_empty() {
