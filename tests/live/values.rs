@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::support::json::short;
+use crate::support::postgres::value;
 use crate::support::scene::{Scene, advanced, changes, documents_of, execute};
 
 mod keys {
@@ -149,48 +151,198 @@ mod huge {
     /// The most bytes of a value that are captured.
     const LIMIT: usize = 8 << 20;
 
-    /// What becomes of the values of a row that has one of each kind above the limit.
-    fn check(row: &Value) {
-        let length = |name: &str| row[name].as_str().map(str::len);
-        assert_eq!(length("exact"), Some(LIMIT));
-        assert_eq!(length("above"), Some(LIMIT));
-        // A character that the limit falls into is left out as a whole.
-        let cut = row["cut"].as_str().expect("a text");
-        assert_eq!(cut.len(), LIMIT - 1);
-        assert_eq!(length("bytes"), Some(11_184_812));
-        let size = LIMIT + 2 + 1000;
-        let placeholder = json!({"flow_truncated": true, "original_size": size});
-        assert_eq!(row["json"], placeholder);
-        assert_eq!(row["jsonb"], placeholder);
-        assert_eq!(row["texts"][0].as_str().map(str::len), Some(LIMIT));
-        assert_eq!(row["texts"][1], "short");
+    /// What becomes of a value.
+    #[derive(Debug, Clone, Copy)]
+    enum Outcome {
+        /// The server's text, up to the last character that is whole at the limit.
+        Cut,
+        /// The server's text.
+        Whole,
+        /// So many characters of base64.
+        Base64(usize),
+        /// What stands for JSON of this size.
+        Placeholder(usize),
+        /// An array of a string of so many bytes, and of what is not limited.
+        FirstItem(usize),
     }
 
-    const INSERT: &str = "insert into t select i, repeat('e', 8388608), repeat('a', 8388609),
-        'x' || repeat('é', 4194304), repeat('b', 8388609)::bytea,
-        to_json(repeat('j', 8389608)), to_jsonb(repeat('j', 8389608)),
-        array[repeat('t', 8388609), 'short']";
+    use Outcome::{Base64, Cut, FirstItem, Placeholder, Whole};
+
+    /// Types with a value beyond the limit each, or at it.
+    const VALUES: &[(&str, &str, Outcome)] = &[
+        ("text", "repeat('x', 8388608)", Whole),
+        ("varchar", "repeat('x', 8388609)", Cut),
+        ("text", "repeat('é', 4194304) || '.'", Cut),
+        ("text", "'x' || repeat('日', 3000000)", Cut),
+        ("text", "'xxx' || repeat('🎉', 2500000)", Cut),
+        ("text", "repeat(E'\\x01\"\\\\', 3000000)", Cut),
+        ("char(8388610)", "repeat('é', 3)", Cut),
+        ("citext", "repeat('é', 4194305)", Cut),
+        ("long_text", "repeat('é', 4194305)", Cut),
+        ("xml", "('<a>' || repeat('é', 4194305) || '</a>')::xml", Cut),
+        ("hstore", "hstore('a', repeat('é', 4194305))", Cut),
+        ("pair", "row(1, repeat('é', 4194305))::pair", Cut),
+        ("mood[]", "array_fill('sad'::mood, array[2500000])", Cut),
+        ("pair[]", "array[row(1, repeat('é', 4194305))::pair]", Cut),
+        ("varbit", "repeat('1', 8388610)::varbit", Whole),
+        (
+            "numeric[]",
+            "array[repeat('1', 130000)::numeric]",
+            FirstItem(130_000),
+        ),
+        (
+            "path",
+            "('(' || repeat('(1,2),', 1500000) || '(1,2))')::path",
+            Whole,
+        ),
+        (
+            "bytea",
+            "decode(repeat('ab', 8388608), 'hex')",
+            Base64(11_184_812),
+        ),
+        (
+            "bytea",
+            "decode(repeat('ab', 8388609), 'hex')",
+            Base64(11_184_812),
+        ),
+        (
+            "bytea",
+            "decode(repeat('ab', 8388607), 'hex')",
+            Base64(11_184_812),
+        ),
+        (
+            "long_bytea",
+            "decode(repeat('ab', 9000000), 'hex')",
+            Base64(11_184_812),
+        ),
+        (
+            "bytea[]",
+            "array[decode(repeat('ab', 9000000), 'hex')]",
+            FirstItem(11_184_812),
+        ),
+        (
+            "text[]",
+            "array[repeat('é', 4194305), 'short']",
+            FirstItem(8_388_608),
+        ),
+        (
+            "text[]",
+            "array['x' || repeat('é', 4194304)]",
+            FirstItem(8_388_607),
+        ),
+        (
+            "json[]",
+            "array[to_json('x' || repeat('é', 4194304)), '{}']",
+            FirstItem(8_388_607),
+        ),
+        (
+            "jsonb[]",
+            "array[to_jsonb(repeat('é', 4194305)), '{}']",
+            FirstItem(8_388_608),
+        ),
+        ("json", "to_json(repeat('é', 4194303))", Whole),
+        (
+            "json",
+            "to_json(repeat('é', 4194303) || '.')",
+            Placeholder(8_388_609),
+        ),
+        (
+            "json",
+            "(repeat(' ', 8388607) || '{}')::json",
+            Placeholder(8_388_609),
+        ),
+        (
+            "jsonb",
+            "to_jsonb(repeat('j', 8388607))",
+            Placeholder(8_388_609),
+        ),
+        (
+            "long_json",
+            "to_jsonb(repeat('j', 8388607))",
+            Placeholder(8_388_609),
+        ),
+    ];
+
+    fn check_one(number: usize, text: &str, found: &Value) {
+        let (name, made, outcome) = VALUES[number];
+        let found_text = found.as_str().unwrap_or_default();
+        let is_right = match outcome {
+            Whole if name == "json" => {
+                serde_json::from_str::<Value>(text).is_ok_and(|due| due == *found)
+            }
+            Whole => found_text == text,
+            Cut => found_text == &text[..text.floor_char_boundary(LIMIT)],
+            Base64(length) => found_text.len() == length,
+            Placeholder(size) => *found == json!({"flow_truncated": true, "original_size": size}),
+            FirstItem(length) => {
+                found[0].as_str().map(str::len) == Some(length) && {
+                    let others = found
+                        .as_array()
+                        .map_or(&[][..], Vec::as_slice)
+                        .iter()
+                        .skip(1);
+                    others
+                        .into_iter()
+                        .all(|item| *item == "short" || *item == json!({}))
+                }
+            }
+        };
+        assert!(
+            is_right,
+            "{name} {made}: {outcome:?}, found {}",
+            short(found)
+        );
+    }
 
     #[test]
-    fn values_are_cut_at_the_limit_in_backfill_and_stream() {
+    fn each_kind_of_value_beyond_the_limit_is_cut_as_documented() {
+        let rows = VALUES.iter().enumerate();
+        let columns: String = rows
+            .clone()
+            .map(|(i, (name, ..))| format!(", c{i} {name}"))
+            .collect();
+        let inserts: Vec<String> = rows
+            .map(|(i, (_, made, _))| format!("insert into t(id, c{i}) values ({i}, {made})"))
+            .collect();
         let mut scene = Scene::new(&format!(
-            "create table t(id int primary key, exact text, above text, cut text, bytes bytea,
-                json json, jsonb jsonb, texts text[]);
-             {INSERT} from generate_series(1, 1) i"
+            "create extension citext; create extension hstore;
+             create type mood as enum ('sad'); create type pair as (a int, b text);
+             create domain long_text as text; create domain long_bytea as bytea;
+             create domain long_json as jsonb;
+             create table t(id int primary key{columns});
+             alter table t replica identity full; {}",
+            inserts.join(";")
         ));
         scene.task.bind(&["public.t"]);
         let mut session = scene.task.open();
         session.until_active();
+        // Some of them come as changes with before-images, too.
         execute(
             &mut scene.client,
-            &format!("{INSERT} from generate_series(2, 2) i"),
+            "update t set id = id where id % 5 = 0; insert into t values (-1)",
         );
-        session.until_id("public.t", 2);
-        let documents = documents_of(session.task, "public.t");
-        assert_eq!(documents.len(), 2);
-        for document in documents {
-            check(&document.value);
+        session.until_id("public.t", -1);
+        session.kill();
+        let mut checked = 0;
+        for document in documents_of(&scene.task, "public.t") {
+            let id = document.value["id"].as_i64().expect("a number");
+            let Ok(number) = usize::try_from(id) else {
+                break;
+            };
+            let text = value(
+                &mut scene.client,
+                &format!("select format('%s', c{number}) from t where id = {id}"),
+            );
+            let before = &document.value["_meta"]["before"];
+            for image in [&document.value, before]
+                .into_iter()
+                .filter(|image| !image.is_null())
+            {
+                check_one(number, &text, &image[format!("c{number}")]);
+                checked += 1;
+            }
         }
+        assert_eq!(checked, VALUES.len() + 2 * VALUES.len().div_ceil(5));
     }
 
     #[test]
