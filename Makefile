@@ -53,6 +53,10 @@ chaos: servers ## Runs the load test in its long form (CHAOS_KILLS, CHAOS_ROWS, 
 	CHAOS_KILLS=$${CHAOS_KILLS:-60} CHAOS_ROWS=$${CHAOS_ROWS:-20000} \
 	    cargo test --release --locked --test main chaos -- --nocapture
 
+.PHONY: types
+types: ## Writes the documentation's table of types anew
+	UPDATE_TYPES=1 cargo test --locked --lib value::documentation
+
 .PHONY: differential
 differential: servers ## Compares values with what the server says, many of each type (DIFFERENTIAL_ROWS, DIFFERENTIAL_SEED)
 	DIFFERENTIAL_ROWS=$${DIFFERENTIAL_ROWS:-1000} DIFFERENTIAL_SEED=$${DIFFERENTIAL_SEED:-$$RANDOM} \

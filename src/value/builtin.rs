@@ -139,7 +139,7 @@ pub(super) struct Row {
     pub(super) traits: Traits,
 }
 
-const fn row(
+pub(super) const fn row(
     oid: u32,
     array: u32,
     name: &'static str,

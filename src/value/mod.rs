@@ -3,9 +3,12 @@
 //! Everything that is known of a type is one row of one table (`builtin.rs`). From it follow
 //! [`Transcoder`] (a value's JSON), [`column_schema`] (the JSON schema of a column) and
 //! [`KeyCodec`] (the value as part of a row key). Nothing here knows of tables or connections.
+#![doc = include_str!("types.md")]
 
 mod builtin;
 mod datetime;
+#[cfg(test)]
+mod documentation;
 mod error;
 mod float;
 mod interval;

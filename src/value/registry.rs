@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Oid;
 
-use super::builtin::{ROWS, ROWS_BY_NAME, Traits};
+use super::builtin::{ROWS, ROWS_BY_NAME, Row, Traits};
 
 /// A type as the catalog describes it.
 ///
@@ -95,7 +95,7 @@ impl TypeRegistry {
     }
 
     /// Adds a type and what is known of it.
-    pub(super) fn register(&mut self, pg_type: PgType, traits: Traits) {
+    fn register(&mut self, pg_type: PgType, traits: Traits) {
         self.types.insert(pg_type.oid, Entry { pg_type, traits });
     }
 
@@ -134,10 +134,17 @@ impl TypeRegistry {
 
 impl Default for TypeRegistry {
     fn default() -> Self {
+        Self::of(ROWS)
+    }
+}
+
+impl TypeRegistry {
+    /// Makes a registry of the types of a table.
+    pub(super) fn of<'r>(rows: impl IntoIterator<Item = &'r Row>) -> Self {
         let mut registry = Self {
             types: HashMap::with_capacity(2 * ROWS.len()),
         };
-        for row in ROWS {
+        for row in rows {
             let pg_type = |oid, name, kind, delimiter| PgType {
                 oid: Oid(oid),
                 name,

@@ -1,7 +1,9 @@
 //! Server text and the JSON it becomes: a table per family, a row per type or special value.
 
 use super::*;
-use crate::value::builtin::{KeyForm, SchemaForm, TextForm};
+use serde_json::{Value, json};
+
+use crate::value::builtin::{KeyForm, ROWS, SchemaForm, TextForm, row};
 use crate::value::{ColumnType, KeyCodec, KeyValue, LARGE_VALUE, PgType, column_schema};
 
 fn options() -> ValueOptions {
@@ -17,7 +19,7 @@ fn write(transcoder: &Transcoder, text: &[u8]) -> Result<String, ValueError> {
     if written.is_err() {
         assert_eq!(json, "");
     } else {
-        serde_json::from_str::<serde_json::Value>(&json).expect("JSON");
+        serde_json::from_str::<Value>(&json).expect("JSON");
     }
     written.map(|()| json)
 }
@@ -666,45 +668,32 @@ fn types_of_a_database() {
 
 #[test]
 fn a_type_is_one_row() {
-    let traits = Traits {
-        text: TextForm::Integer,
-        schema: SchemaForm::Integer,
-        key: KeyForm::Integer,
-        arrays: true,
-    };
-    let mut types = TypeRegistry::default();
-    let (name, schema) = ("furlong".to_owned(), "shop".to_owned());
-    let kind = TypeKind::Base;
-    types.register(
-        PgType {
-            oid: Oid(30_001),
-            name,
-            schema,
-            kind,
-            delimiter: b',',
-        },
-        traits,
-    );
-    with_type(
-        &mut types,
+    let furlong = row(
+        30_001,
         30_002,
-        "_furlong",
-        TypeKind::Array {
-            element: Oid(30_001),
-        },
+        "furlong",
+        TextForm::Integer,
+        SchemaForm::Integer,
+        KeyForm::Integer,
     );
+    let types = TypeRegistry::of(ROWS.iter().chain([&furlong]));
     check_with(
         &types,
         &options(),
         &[(30_001, "8", "8"), (30_002, "{8,NULL}", "[8,null]")],
     );
-    let column = ColumnType {
-        type_oid: Oid(30_001),
-        type_modifier: -1,
-        not_null: true,
+    let schema = |oid| {
+        let column = ColumnType {
+            type_oid: Oid(oid),
+            type_modifier: -1,
+            not_null: true,
+        };
+        Value::Object(column_schema(&column, true, &types, &options()))
     };
-    let schema = column_schema(&column, true, &types, &options());
-    assert_eq!(schema["type"], "integer");
+    assert_eq!(schema(30_001), json!({"type": "integer"}));
+    let items = json!({"type": ["integer", "null"]});
+    assert_eq!(schema(30_002), json!({"type": "array", "items": items}));
     let codec = KeyCodec::new(Oid(30_001), &types, false);
     assert_eq!(codec.parse(Some(b"8")).unwrap(), KeyValue::Integer(8));
+    assert!(codec.is_comparable() && codec.is_predictable());
 }
