@@ -11,14 +11,23 @@ pub(super) fn captured_columns<'a>(
     info: Option<&TableInfo>,
     columns: impl IntoIterator<Item = (usize, &'a str, Oid)>,
 ) -> Vec<PlanColumn> {
-    let own_key = info.and_then(TableInfo::own_key).unwrap_or_default();
     let is_generated = |name: &str| {
         info.and_then(|info| info.column(name))
             .is_some_and(|column| column.generated != Generated::No)
     };
+    let columns = columns.into_iter();
+    streamed_columns(info, columns.filter(|(_, name, _)| !is_generated(name)))
+}
+
+/// Returns the same of columns that are known not to be generated: before version 18 all that is
+/// streamed, whatever the catalogs say by then.
+pub(super) fn streamed_columns<'a>(
+    info: Option<&TableInfo>,
+    columns: impl IntoIterator<Item = (usize, &'a str, Oid)>,
+) -> Vec<PlanColumn> {
+    let own_key = info.and_then(TableInfo::own_key).unwrap_or_default();
     columns
         .into_iter()
-        .filter(|(_, name, _)| !is_generated(name))
         .map(|(index, name, type_oid)| PlanColumn {
             name: name.to_owned(),
             type_oid,

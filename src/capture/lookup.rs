@@ -80,7 +80,9 @@ impl<S: Sink> Engine<S> {
             }
         }
         let tag = self.config.source_tag.as_deref();
-        relation.plan = Some(relation.make_plan(table, &self.types, &self.plan_options, tag));
+        let version = self.client.server_version_num();
+        let plan = relation.make_plan(table, &self.types, &self.plan_options, tag, version);
+        relation.plan = Some(plan);
         Ok(())
     }
 

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use protocol::{Oid, RelationMessage, ReplicaIdentity};
 use tracing::warn;
 
-use super::columns::captured_columns;
+use super::columns::{captured_columns, streamed_columns};
 use super::table::Table;
-use crate::catalog::{TableId, TableInfo, UniqueIndex};
+use crate::catalog::{Generated, TableId, TableInfo, TableKind, UniqueIndex};
 use crate::record::{MetaTemplate, Plan, PlanOptions};
 use crate::value::{KeyCodec, TypeRegistry};
 
@@ -59,6 +59,9 @@ pub(super) struct RelationPlan {
     /// from one row and give it to another in any order.
     pub(super) keys_checked_late: bool,
 }
+
+/// The first version that can publish generated columns.
+const PUBLISHED_GENERATED: u32 = 180_000;
 
 /// All relations of the stream, by identifier.
 #[derive(Debug, Default)]
@@ -143,14 +146,19 @@ fn bound_to(id: &TableId, tables: &[Table]) -> Option<usize> {
 }
 
 impl Relation {
-    /// Returns whether the catalogs' description of the table lacks something that the stream has
-    /// described: a column, or its type.
+    /// Returns whether the catalogs' description of the table is not what the stream has described: a
+    /// column, its type, whether it is generated, or what identifies a row. Of a partitioned table
+    /// each leaf has its own identity.
     pub(super) fn differs_from(&self, info: Option<&TableInfo>) -> bool {
         let Some(info) = info else { return true };
-        self.columns.iter().any(|column| {
-            info.column(&column.name)
-                .is_none_or(|known| known.type_oid != column.type_oid)
-        })
+        let other_identity =
+            info.kind == TableKind::Ordinary && info.replica_identity != self.identity;
+        other_identity
+            || self.columns.iter().any(|column| {
+                info.column(&column.name).is_none_or(|known| {
+                    known.type_oid != column.type_oid || known.generated != Generated::No
+                })
+            })
     }
 
     /// Returns whether a column's type is unknown.
@@ -167,13 +175,17 @@ impl Relation {
         types: &TypeRegistry,
         options: &PlanOptions,
         tag: Option<&str>,
+        server_version: u32,
     ) -> RelationPlan {
         let info = table.info.as_deref();
         let described = self.columns.iter().enumerate();
-        let columns = captured_columns(
-            info,
-            described.map(|(index, column)| (index, column.name.as_str(), column.type_oid)),
-        );
+        let described =
+            described.map(|(index, column)| (index, column.name.as_str(), column.type_oid));
+        let columns = if server_version < PUBLISHED_GENERATED {
+            streamed_columns(info, described)
+        } else {
+            captured_columns(info, described)
+        };
         let place = |name: &String| self.columns.iter().position(|column| column.name == *name);
         let scan_key = table.state.key_columns.as_ref().and_then(|names| {
             names

@@ -3,6 +3,7 @@
 mod chaos;
 mod cli;
 mod connecting;
+mod ddl;
 mod differential;
 mod golden;
 mod in_progress;
