@@ -6,17 +6,18 @@ use crate::catalog::{Generated, TableInfo};
 use crate::record::PlanColumn;
 
 /// Returns the columns that documents have, of those that rows come with: their place in the rows,
-/// name and type. What the catalogs know as generated is left out; what they do not know is captured.
+/// name and type. What the catalogs know as generated or not published is left out; what they do not
+/// know is captured.
 pub(super) fn captured_columns<'a>(
     info: Option<&TableInfo>,
     columns: impl IntoIterator<Item = (usize, &'a str, Oid)>,
 ) -> Vec<PlanColumn> {
-    let is_generated = |name: &str| {
+    let is_left_out = |name: &str| {
         info.and_then(|info| info.column(name))
-            .is_some_and(|column| column.generated != Generated::No)
+            .is_some_and(|column| column.generated != Generated::No || !column.published)
     };
     let columns = columns.into_iter();
-    streamed_columns(info, columns.filter(|(_, name, _)| !is_generated(name)))
+    streamed_columns(info, columns.filter(|(_, name, _)| !is_left_out(name)))
 }
 
 /// Returns the same of columns that are known not to be generated: before version 18 all that is

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::engine::{Engine, Following};
 use super::sink::Sink;
 use super::state::{Mode, TableState};
-use crate::catalog::{TableLookup, complete_types, lookup_tables};
+use crate::catalog::{TableLookup, complete_types, lookup_tables, note_restrictions};
 use crate::error::Result;
 
 impl<S: Sink> Engine<S> {
@@ -30,8 +30,11 @@ impl<S: Sink> Engine<S> {
         self.complete_types().await
     }
 
-    /// Makes sure that the types of all columns are known.
+    /// Makes sure that the types of all columns are known, and what of each table is published.
     pub(super) async fn complete_types(&mut self) -> Result<()> {
+        let infos = self.tables.iter_mut();
+        let infos = infos.filter_map(|table| table.info.as_mut().map(Arc::make_mut));
+        note_restrictions(&mut self.client, &self.config.publication_name, infos).await?;
         let types: Vec<Oid> = self
             .tables
             .iter()
@@ -75,7 +78,9 @@ impl<S: Sink> Engine<S> {
         };
         if relation.differs_from(table.info.as_deref()) {
             let found = lookup_tables(&mut self.client, std::slice::from_ref(&table.id)).await?;
-            if let Some(TableLookup::Found(info)) = found.into_iter().next() {
+            if let Some(TableLookup::Found(mut info)) = found.into_iter().next() {
+                let publication = &self.config.publication_name;
+                note_restrictions(&mut self.client, publication, [&mut *info]).await?;
                 table.info = Some(Arc::new(*info));
             }
         }

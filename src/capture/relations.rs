@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use protocol::{Oid, RelationMessage, ReplicaIdentity};
 use tracing::warn;
 
-use super::columns::{captured_columns, streamed_columns};
+use super::columns::streamed_columns;
 use super::table::Table;
 use crate::catalog::{Generated, TableId, TableInfo, TableKind, UniqueIndex};
 use crate::record::{MetaTemplate, Plan, PlanOptions};
@@ -147,8 +147,8 @@ fn bound_to(id: &TableId, tables: &[Table]) -> Option<usize> {
 
 impl Relation {
     /// Returns whether the catalogs' description of the table is not what the stream has described: a
-    /// column, its type, whether it is generated, or what identifies a row. Of a partitioned table
-    /// each leaf has its own identity.
+    /// column, its type, whether it is generated or published, or what identifies a row. Of a
+    /// partitioned table each leaf has its own identity.
     pub(super) fn differs_from(&self, info: Option<&TableInfo>) -> bool {
         let Some(info) = info else { return true };
         let other_identity =
@@ -156,8 +156,13 @@ impl Relation {
         other_identity
             || self.columns.iter().any(|column| {
                 info.column(&column.name).is_none_or(|known| {
-                    known.type_oid != column.type_oid || known.generated != Generated::No
+                    known.type_oid != column.type_oid
+                        || known.generated != Generated::No
+                        || !known.published
                 })
+            })
+            || info.columns.iter().any(|known| {
+                known.is_captured() && self.columns.iter().all(|column| column.name != known.name)
             })
     }
 
@@ -178,14 +183,16 @@ impl Relation {
         server_version: u32,
     ) -> RelationPlan {
         let info = table.info.as_deref();
+        let is_generated = |name: &str| {
+            server_version >= PUBLISHED_GENERATED
+                && info
+                    .and_then(|info| info.column(name))
+                    .is_some_and(|column| column.generated != Generated::No)
+        };
         let described = self.columns.iter().enumerate();
         let described =
             described.map(|(index, column)| (index, column.name.as_str(), column.type_oid));
-        let columns = if server_version < PUBLISHED_GENERATED {
-            streamed_columns(info, described)
-        } else {
-            captured_columns(info, described)
-        };
+        let columns = streamed_columns(info, described.filter(|(_, name, _)| !is_generated(name)));
         let place = |name: &String| self.columns.iter().position(|column| column.name == *name);
         let scan_key = table.state.key_columns.as_ref().and_then(|names| {
             names

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use protocol::quote_identifier;
 
-use crate::catalog::table::{TableId, TableInfo};
+use crate::catalog::table::{Generated, TableId, TableInfo};
 use crate::catalog::tables::name_list;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
@@ -118,12 +118,44 @@ pub(super) struct Restriction {
     pub(super) table: TableId,
     /// The columns that it publishes.
     pub(super) columns: HashSet<String>,
-    /// Whether it publishes some rows only.
-    pub(super) row_filter: bool,
+    /// The condition on rows, where it publishes some only.
+    pub(super) row_filter: Option<String>,
+}
+
+/// Notes which columns and rows of tables a publication has, so that no others are read.
+///
+/// # Errors
+///
+/// Fails with the server's error, or when the connection is lost.
+pub async fn note_restrictions<'t>(
+    client: &mut Client,
+    name: &str,
+    tables: impl IntoIterator<Item = &'t mut TableInfo>,
+) -> Result<()> {
+    let mut tables: Vec<&mut TableInfo> = tables.into_iter().collect();
+    let restrictions = {
+        let shared: Vec<&TableInfo> = tables.iter().map(|table| &**table).collect();
+        read_restrictions(client, name, &shared).await?
+    };
+    for restriction in restrictions {
+        let Some(table) = tables
+            .iter_mut()
+            .find(|table| table.id == restriction.table)
+        else {
+            continue;
+        };
+        for column in &mut table.columns {
+            column.published = restriction.columns.contains(&column.name)
+                // In lists without a choice they are missing before version 18.
+                || column.generated != Generated::No;
+        }
+        table.row_filter = restriction.row_filter;
+    }
+    Ok(())
 }
 
 const SELECT_RESTRICTIONS: &str = "\
-SELECT p.schemaname, p.tablename, to_json(p.attnames), p.rowfilter IS NOT NULL
+SELECT p.schemaname, p.tablename, to_json(p.attnames), p.rowfilter
 FROM json_array_elements($2::json) AS w(name)
 JOIN pg_catalog.pg_publication_tables AS p
   ON p.schemaname::text = w.name ->> 0 AND p.tablename::text = w.name ->> 1
@@ -157,7 +189,7 @@ pub(super) async fn read_restrictions(
             Ok(Restriction {
                 table: TableId::new(row.text(0)?, row.text(1)?),
                 columns: row.get(2).map(parse).transpose()?.unwrap_or_default(),
-                row_filter: row.bool(3)?,
+                row_filter: row.get(3).map(str::to_owned),
             })
         })
         .collect()

@@ -73,6 +73,8 @@ pub struct ColumnInfo {
     pub not_null: bool,
     /// Whether the server computes it.
     pub generated: Generated,
+    /// Whether the publication has it: not where a column list leaves it out.
+    pub published: bool,
     /// Its comment.
     pub comment: Option<String>,
     /// Whether its text sorts as the bytes of its UTF-8 form do. True also for types that have no
@@ -81,10 +83,10 @@ pub struct ColumnInfo {
 }
 
 impl ColumnInfo {
-    /// Returns whether the column is part of a document: it is not generated, and does not bear the
-    /// name of the member that describes the change.
+    /// Returns whether the column is part of a document: it is not generated, its changes are
+    /// published, and it does not bear the name of the member that describes the change.
     pub fn is_captured(&self) -> bool {
-        self.generated == Generated::No && self.name != "_meta"
+        self.generated == Generated::No && self.published && self.name != "_meta"
     }
 }
 
@@ -168,6 +170,8 @@ pub struct TableInfo {
     pub selectable: bool,
     /// Whether row-level security hides rows from the user.
     pub row_security: bool,
+    /// The condition, in SQL, on the rows that the publication has.
+    pub row_filter: Option<String>,
 }
 
 impl TableInfo {
@@ -192,6 +196,15 @@ impl TableInfo {
         }
     }
 
+    /// Returns the condition on the rows that are read: that of the publication, so that no row comes
+    /// whose changes do not, and one of the user's.
+    pub fn scan_filter(&self, of_user: Option<&str>) -> Option<String> {
+        match (self.row_filter.as_deref(), of_user) {
+            (Some(published), Some(of_user)) => Some(format!("({published}) AND ({of_user})")),
+            (one, other) => one.or(other).map(str::to_owned),
+        }
+    }
+
     /// Returns whether changes of this relation can be replicated at all.
     pub fn is_replicable(&self) -> bool {
         !matches!(self.kind, TableKind::Other(_)) && self.persistence == Persistence::Permanent
@@ -209,6 +222,7 @@ impl TableInfo {
             type_modifier: -1,
             not_null: name.starts_with('!'),
             generated: Generated::No,
+            published: true,
             comment: None,
             bytewise_collation: true,
         };
@@ -229,6 +243,7 @@ impl TableInfo {
             pages: 0,
             selectable: true,
             row_security: false,
+            row_filter: None,
         }
     }
 }
@@ -236,6 +251,17 @@ impl TableInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_publication_leaves_out_is_not_read() {
+        let mut table = TableInfo::sample("shop", "t", &[("id", 23)]);
+        assert_eq!(table.scan_filter(None), None);
+        assert_eq!(table.scan_filter(Some("a OR b")).as_deref(), Some("a OR b"));
+        table.row_filter = Some("(id > 1)".to_owned());
+        assert_eq!(table.scan_filter(None).as_deref(), Some("(id > 1)"));
+        let both = table.scan_filter(Some("a OR b"));
+        assert_eq!(both.as_deref(), Some("((id > 1)) AND (a OR b)"));
+    }
 
     #[test]
     fn names_are_shown_plain_and_quoted_in_sql() {

@@ -4,7 +4,8 @@ use tracing::warn;
 
 use crate::capture::schema_options;
 use crate::catalog::{
-    TableFilter, TableId, complete_types, discover_tables, load_types, read_publication,
+    TableFilter, TableId, complete_types, discover_tables, load_types, note_restrictions,
+    read_publication,
 };
 use crate::client::Client;
 use crate::config::Config;
@@ -48,7 +49,8 @@ pub(super) async fn discover_with(config: &Config) -> Result<Vec<schema::Discove
             .discovery_filters
             .includes(&table.schema, &table.name)
     };
-    let tables = discover_tables(&mut client, &filter, wanted).await?;
+    let mut tables = discover_tables(&mut client, &filter, wanted).await?;
+    note_restrictions(&mut client, &config.publication_name, &mut tables).await?;
     let used: Vec<_> = tables
         .iter()
         .flat_map(|table| table.columns.iter().map(|column| column.type_oid))

@@ -198,6 +198,7 @@ fn a_sourced_schema_requires_every_column_and_allows_no_null() {
     table.columns.push(ColumnInfo {
         name: "g".to_owned(),
         generated: Generated::Virtual,
+        published: true,
         ..table.columns[0].clone()
     });
     let options = SchemaOptions {

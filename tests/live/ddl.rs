@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::postgres::Version;
-use crate::support::scene::{Scene, changes, documents_of, execute};
+use crate::support::scene::{Scene, advanced, changes, documents_of, execute};
 
 /// The changes of `public.t` that were streamed, without `_meta`.
 fn streamed(scene: &Scene) -> Vec<(String, Value)> {
@@ -307,4 +307,152 @@ fn a_column_becomes_ordinary() {
         ["c", {"id": 4, "n": 4}],
     ]);
     assert_eq!(found, pairs(expected));
+}
+
+mod publications {
+    use super::*;
+
+    const ROWS: &str = "create table t(id int primary key, n int, secret text);
+        insert into t select i, i, 'secret' from generate_series(1, 20) i;
+        create table marker(id int primary key)";
+
+    /// Publishes and captures `public.t`.
+    fn scene(version: Version, setup: &str, publication: &str) -> Scene {
+        let mut scene = Scene::on(version, setup);
+        scene.execute("drop publication flow_publication");
+        scene.execute(&format!(
+            "create publication flow_publication {publication}"
+        ));
+        scene.task.bind(&["public.t", "public.marker"]);
+        scene
+    }
+
+    /// The members of documents, `_meta` aside.
+    fn members(scene: &Scene) -> Vec<String> {
+        let documents = documents_of(&scene.task, "public.t");
+        let names = changes(documents).into_iter().map(|(_, value)| {
+            let members = value.as_object().expect("an object").keys();
+            members.map(String::as_str).collect::<Vec<_>>().join(",")
+        });
+        let mut names: Vec<String> = names.collect();
+        names.dedup();
+        names
+    }
+
+    #[test]
+    fn columns_outside_a_list_are_neither_discovered_nor_backfilled() {
+        for version in [Version(15), Version(18)] {
+            let list = "for table t(id, n), marker";
+            let mut scene = scene(version, ROWS, list);
+            let properties = &scene.task.bindings[0].schema["$defs"]["PublicT"]["properties"];
+            let names: Vec<&String> = properties.as_object().expect("an object").keys().collect();
+            assert_eq!(names, ["id", "n"]);
+            let mut session = scene.task.open();
+            session.until_active();
+            execute(
+                &mut scene.client,
+                "insert into t values (21, 21, 'x'); update t set n = 0 where id = 1",
+            );
+            session.until_document("public.t", |document| document.op() == "u");
+            // A list that grows and shrinks while changes are streamed.
+            for (list, id) in [("t", 31), ("t(id, secret)", 32), ("t(id, n)", 33)] {
+                execute(
+                    &mut scene.client,
+                    &format!(
+                        "alter publication flow_publication set table {list}, marker; insert into t values ({id}, 1, 'y')"
+                    ),
+                );
+                session.until_id("public.t", id);
+            }
+            session.kill();
+            assert_eq!(
+                members(&scene),
+                ["id,n", "id,n,secret", "id,secret", "id,n"]
+            );
+        }
+    }
+
+    #[test]
+    fn rows_outside_a_filter_are_not_backfilled() {
+        for (version, mode) in [(15, ""), (15, "Normal"), (18, "Without Primary Key")] {
+            let mut scene = scene(
+                Version(version),
+                ROWS,
+                "for table t where (id % 2 = 0 or id > 18), marker",
+            );
+            scene.task.binding_mut("public.t").resource["mode"] = json!(mode);
+            if mode == "Normal" {
+                scene.task.binding_mut("public.t").resource["advanced"] =
+                    json!({"additional_backfill_filter": "id < 15 or id > 19"});
+            }
+            advanced(&mut scene.task, &json!({"backfill_chunk_size": 3}));
+            scene.task.publish();
+            let mut session = scene.task.open();
+            session.until_active();
+            execute(
+                &mut scene.client,
+                "alter table t replica identity full;
+                 insert into t values (100, 0, ''), (-1, 0, '');
+                 update t set n = -1 where id in (1, 2);
+                 insert into marker values (1)",
+            );
+            session.until_id("public.marker", 1);
+            session.kill();
+            let found: Vec<i64> = documents_of(&scene.task, "public.t")
+                .into_iter()
+                .map(|document| document.value["id"].as_i64().expect("a number"))
+                .collect();
+            let expected: &[i64] = match mode {
+                "Normal" => &[2, 4, 6, 8, 10, 12, 14, 20, 100, 2],
+                _ => &[2, 4, 6, 8, 10, 12, 14, 16, 18, 19, 20, 100, 2],
+            };
+            assert_eq!(found, expected, "{version} {mode}");
+        }
+    }
+
+    /// What leaves a filter is deleted for those who see through it.
+    #[test]
+    fn rows_that_enter_and_leave_a_filter_come_and_go() {
+        let mut scene = scene(Version(15), ROWS, "for table t where (n < 10), marker");
+        scene.execute("alter table t replica identity full");
+        let mut session = scene.task.open();
+        session.until_active();
+        execute(
+            &mut scene.client,
+            "update t set n = 50 where id = 3; update t set n = 5 where id = 15;
+             insert into marker values (1)",
+        );
+        session.until_id("public.marker", 1);
+        session.kill();
+        let changes = streamed(&scene)
+            .into_iter()
+            .map(|(op, value)| (op, value["id"].clone()));
+        let expected = [("d".to_owned(), json!(3)), ("c".to_owned(), json!(15))];
+        assert_eq!(changes.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_tables_of_a_schema_are_published_as_they_come() {
+        let mut scene = scene(Version(15), ROWS, "for tables in schema public");
+        let mut session = scene.task.open();
+        session.until_active();
+        execute(
+            &mut scene.client,
+            "create schema other; alter table t set schema other; insert into other.t values (30, 0, '')",
+        );
+        execute(
+            &mut scene.client,
+            "alter table other.t set schema public; insert into t values (31, 0, '')",
+        );
+        session.until_id("public.t", 31);
+        session.kill();
+        // What was written in a schema that is not published is not in the stream.
+        assert_eq!(
+            streamed(&scene),
+            [("c".to_owned(), json!({"id": 31, "n": 0, "secret": ""}))]
+        );
+        scene.execute("alter publication flow_publication drop tables in schema public");
+        let failed = scene.task.run();
+        failed.assert_failed(&["is not in publication", "backfill"]);
+    }
 }

@@ -331,7 +331,7 @@ impl Table {
                 target: table.scan_target(),
                 key_columns: columns,
                 casts: codecs.iter().map(|codec| codec.casts().clone()).collect(),
-                filter: self.resource.additional_backfill_filter.clone(),
+                filter: table.scan_filter(self.resource.additional_backfill_filter.as_deref()),
                 min_xid: config.min_backfill_xid,
                 chunk_size: config.backfill_chunk_size,
                 server_version: version,

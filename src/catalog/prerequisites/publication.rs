@@ -290,10 +290,10 @@ async fn warn_of_restrictions(
     let name = &publication.name;
     for restriction in read_restrictions(client, name, tables).await? {
         let id = &restriction.table;
-        if restriction.row_filter {
+        if restriction.row_filter.is_some() {
             report.warn(format!(
-                "publication {name:?} has a row filter for table {id}: the backfill reads all of \
-                 its rows, but changes of those that the filter leaves out are not captured"
+                "publication {name:?} has a row filter for table {id}: rows that the filter leaves \
+                 out are not captured"
             ));
         }
         let columns = tables
@@ -313,8 +313,7 @@ async fn warn_of_restrictions(
             .collect();
         if !hidden.is_empty() {
             report.warn(format!(
-                "publication {name:?} has a column list for table {id}: the backfill reads all of \
-                 its columns, but changes come without {}",
+                "publication {name:?} has a column list for table {id}: documents come without {}",
                 hidden.join(", "),
             ));
         }

@@ -258,6 +258,7 @@ fn parse_table(row: &Row) -> Result<TableInfo> {
         pages: u64::try_from(pages).unwrap_or(0),
         selectable: row.bool(10)?,
         row_security: row.bool(11)?,
+        row_filter: None,
         columns,
         id,
     })
@@ -275,6 +276,7 @@ fn column(raw: RawColumn) -> ColumnInfo {
             "v" => Generated::Virtual,
             _ => Generated::No,
         },
+        published: true,
         comment: raw.comment,
         bytewise_collation: raw.bytewise_collation,
     }
