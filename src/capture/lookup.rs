@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use protocol::Oid;
+use protocol::{Oid, quote_identifier};
 use tracing::{info, warn};
 
 use super::engine::{Engine, Following};
 use super::sink::Sink;
 use super::state::{Mode, TableState};
-use crate::catalog::{TableLookup, complete_types, lookup_tables, note_restrictions};
-use crate::error::Result;
+use super::table::Table;
+use crate::catalog::{
+    TableId, TableInfo, TableKind, TableLookup, complete_types, find_namesake, lookup_tables,
+    note_restrictions,
+};
+use crate::error::{Error, ErrorKind, Result};
 
 impl<S: Sink> Engine<S> {
     /// Takes over what the catalogs say of the bound tables.
@@ -63,7 +67,8 @@ impl<S: Sink> Engine<S> {
             return Ok(());
         };
         let Some(index) = relation.table else {
-            return Ok(());
+            let (id, oid) = (relation.id.clone(), relation.oid);
+            return self.check_name(&id, oid).await;
         };
         if relation.has_unknown_types(&self.types) {
             let types: Vec<_> = relation
@@ -89,6 +94,47 @@ impl<S: Sink> Engine<S> {
         let plan = relation.make_plan(table, &self.types, &self.plan_options, tag, version);
         relation.plan = Some(plan);
         Ok(())
+    }
+
+    /// Stops where the changes of a partitioned table that is bound come under the names of its
+    /// partitions, or those of a partition under the name of its root: nobody would notice that they
+    /// are missing.
+    async fn check_name(&mut self, id: &TableId, relation: Oid) -> Result<()> {
+        let followed = |table: &&Table| table.is_followed() && table.state.mode != Mode::Pending;
+        let is_parted =
+            |info: &&Arc<TableInfo>| info.is_partition || info.kind == TableKind::Partitioned;
+        let infos = self.tables.iter().filter(followed);
+        let infos = infos.filter_map(|table| table.info.as_ref());
+        let bound: Vec<Oid> = infos.filter(is_parted).map(|info| info.oid).collect();
+        let name = &self.config.publication_name;
+        let found = find_namesake(&mut self.client, name, relation, &bound).await?;
+        let Some(namesake) = found else {
+            return Ok(());
+        };
+        let is_bound = |table: &&Table| {
+            let info = table.info.as_ref();
+            info.is_some_and(|info| info.oid == namesake.table)
+        };
+        let Some(table) = self.tables.iter().find(is_bound) else {
+            return Ok(());
+        };
+        if namesake.is_root == namesake.via_partition_root {
+            warn!(stream = %table.id, name = %id,
+                "changes have come under another name, and are not captured: they were written before \
+                 a partition was attached, or while the publication was set otherwise; in that case \
+                 the binding has to be backfilled anew");
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Prerequisite,
+            format!(
+                "changes of table \"{}\" come under the name of \"{id}\" now, and are missing: ALTER \
+                 PUBLICATION {} SET (publish_via_partition_root = {}); and backfill the binding anew",
+                table.id,
+                quote_identifier(name),
+                namesake.is_root,
+            ),
+        ))
     }
 
     /// Marks the tables that do not exist any more, and makes pending those that do again.

@@ -89,7 +89,8 @@ impl Relations {
             })
         {
             warn!(stream = %renamed.id, name = %id,
-                "a bound table has another name now; its changes are not captured under that name");
+                "a bound table has another name now; its changes are not captured under that name, and \
+                 are missing if it gets its own back: its binding has to be backfilled anew then");
         }
         let columns = message
             .columns()

@@ -2,7 +2,7 @@
 
 use protocol::{ReplicaIdentity, quote_identifier};
 
-use crate::catalog::table::{PartitionInfo, TableId, TableInfo, TableKind};
+use crate::catalog::table::{Generated, PartitionInfo, TableId, TableInfo, TableKind};
 
 /// How many partitions a warning names.
 const PARTITIONS_NAMED: usize = 5;
@@ -126,6 +126,17 @@ fn remedy(table: &TableInfo, key: &[String]) -> String {
             &table.id,
             &format!("USING INDEX {}", quote_identifier(&index.name)),
         ),
+        None if table
+            .columns
+            .iter()
+            .any(|column| column.generated != Generated::No) =>
+        {
+            format!(
+                "{} (but from PostgreSQL 18 on the server then refuses updates, unless the publication \
+             has publish_generated_columns = stored and no generated column is virtual)",
+                alter(&table.id, "FULL")
+            )
+        }
         None => alter(&table.id, "FULL"),
     }
 }
@@ -174,6 +185,18 @@ mod tests {
 
     fn warning(table: &TableInfo, key: &[&str]) -> Option<String> {
         replica_identity_warning(table, &names(key))
+    }
+
+    /// What mends it elsewhere would break the updates of such a table.
+    #[test]
+    fn a_full_identity_is_not_advised_without_a_word_on_generated_columns() {
+        let mut table = table();
+        let other = ["id", "other"];
+        let advice = warning(&table, &other).unwrap();
+        assert!(advice.ends_with("REPLICA IDENTITY FULL;"), "{advice}");
+        table.columns[1].generated = Generated::Stored;
+        let advice = warning(&table, &other).unwrap();
+        assert!(advice.contains("publish_generated_columns"), "{advice}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use protocol::quote_identifier;
+use protocol::{Oid, quote_identifier};
 
 use crate::catalog::table::{Generated, TableId, TableInfo};
 use crate::catalog::tables::name_list;
@@ -109,6 +109,68 @@ fn table_list(tables: &[TableId]) -> String {
         .map(|id| format!("ONLY {}", id.quoted()))
         .collect();
     names.join(", ")
+}
+
+/// A table whose changes can come under another name than its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Namesake {
+    /// The table.
+    pub table: Oid,
+    /// Whether it is a root, of which the other is a partition; or else the other way round.
+    pub is_root: bool,
+    /// Whether the publication is set so that changes come under the name of the root.
+    pub via_partition_root: bool,
+}
+
+const SELECT_NAMESAKE: &str = "\
+WITH RECURSIVE bound(oid) AS (
+  SELECT b.oid::oid FROM unnest(string_to_array($3, ',')) AS b(oid)
+), line(start, oid) AS (
+  SELECT c.oid, c.oid FROM pg_catalog.pg_class AS c
+  WHERE c.oid = $2::oid OR c.oid IN (SELECT oid FROM bound)
+  UNION
+  SELECT line.start, h.inhparent
+  FROM line
+  JOIN pg_catalog.pg_class AS c ON c.oid = line.oid AND c.relispartition
+  JOIN pg_catalog.pg_inherits AS h ON h.inhrelid = c.oid
+)
+SELECT CASE line.start WHEN $2::oid THEN line.oid ELSE line.start END,
+       line.start = $2::oid, p.pubviaroot
+FROM line
+CROSS JOIN pg_catalog.pg_publication AS p
+WHERE p.pubname::text = $1
+  AND (line.start = $2::oid AND line.oid IN (SELECT oid FROM bound)
+       OR line.oid = $2::oid AND line.start IN (SELECT oid FROM bound))
+LIMIT 1";
+
+/// Finds the one of some tables that is a partition or root of a relation under whose name changes
+/// have come.
+///
+/// # Errors
+///
+/// Fails with the server's error, or when the connection is lost.
+pub async fn find_namesake(
+    client: &mut Client,
+    publication: &str,
+    relation: Oid,
+    tables: &[Oid],
+) -> Result<Option<Namesake>> {
+    // Before there was a choice partitioned tables were not published.
+    if tables.is_empty() || client.server_version_num() < 130_000 {
+        return Ok(None);
+    }
+    let list: Vec<String> = tables.iter().map(|oid| oid.as_u32().to_string()).collect();
+    let (list, relation) = (list.join(","), relation.as_u32().to_string());
+    let parameters = [Some(publication), Some(&*relation), Some(&*list)];
+    let rows = client.query(SELECT_NAMESAKE, &parameters).await?;
+    let Some(row) = rows.rows.first() else {
+        return Ok(None);
+    };
+    Ok(Some(Namesake {
+        table: row.parse::<u32>(0)?.into(),
+        is_root: row.bool(1)?,
+        via_partition_root: row.bool(2)?,
+    }))
 }
 
 /// What a publication leaves out of a table.

@@ -455,4 +455,49 @@ mod publications {
         let failed = scene.task.run();
         failed.assert_failed(&["is not in publication", "backfill"]);
     }
+
+    const TREE: &str = "create table t(id int primary key, n int) partition by range (id);
+        create table t_1 partition of t for values from (0) to (100);
+        create table t_2 partition of t for values from (100) to (200);
+        insert into t select i, i from generate_series(90, 110) i;
+        create table marker(id int primary key)";
+
+    fn via_root(value: bool) -> String {
+        format!("alter publication flow_publication set (publish_via_partition_root = {value})")
+    }
+
+    /// Changes under other names would be missing without a word.
+    #[test]
+    fn partitions_that_are_published_otherwise_stop_the_capture() {
+        for (as_partitions, table) in [(false, "public.t"), (true, "public.t_1")] {
+            let mut scene = Scene::new(TREE);
+            scene.execute(&via_root(!as_partitions));
+            advanced(
+                &mut scene.task,
+                &json!({"capture_as_partitions": as_partitions}),
+            );
+            scene.task.bind(&[table, "public.marker"]);
+            let mut session = scene.task.open();
+            session.until_active();
+            execute(&mut scene.client, &via_root(as_partitions));
+            execute(&mut scene.client, "update t set n = 0 where id = 95");
+            let remedy = format!("publish_via_partition_root = {}", !as_partitions);
+            session
+                .finish()
+                .assert_failed(&[table, &remedy, "backfill"]);
+            // Set right, what was missed is warned of; backfilled anew, it is there.
+            execute(&mut scene.client, &via_root(!as_partitions));
+            let mut session = scene.task.open();
+            session.until_logged("changes have come under another name");
+            session.kill();
+            scene.task.binding_mut(table).backfill = 1;
+            scene.task.publish();
+            let mut session = scene.task.open();
+            session.until_active();
+            execute(&mut scene.client, "update t set n = -1 where id = 96");
+            session.until_document(table, |document| document.value["n"] == -1);
+            session.kill();
+            scene.assert_captured(table, &["id"]);
+        }
+    }
 }
