@@ -2,6 +2,7 @@
 
 mod chaos;
 mod cli;
+mod combined;
 mod connecting;
 mod ddl;
 mod differential;

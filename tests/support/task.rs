@@ -338,6 +338,11 @@ impl Task {
         }
     }
 
+    /// Expects changes that came already to come again.
+    pub(crate) fn forget_position(&mut self) {
+        self.last_loc = None;
+    }
+
     /// Runs a session to the end of the process.
     pub(crate) fn run(&mut self) -> Run {
         self.open().finish()

@@ -13,7 +13,7 @@ mod database;
 mod keys;
 mod kinds;
 mod types;
-mod validity;
+pub(crate) mod validity;
 
 use std::collections::BTreeMap;
 

@@ -6,13 +6,13 @@ use serde_json::Value;
 use crate::support::task::Document;
 
 /// The two schemas of a collection.
-pub(super) struct Schemas {
+pub(crate) struct Schemas {
     discovered: Validator,
     sourced: Validator,
 }
 
 impl Schemas {
-    pub(super) fn new(discovered: &Value, sourced: &Value) -> Self {
+    pub(crate) fn new(discovered: &Value, sourced: &Value) -> Self {
         Self {
             discovered: validator(discovered),
             sourced: validator(sourced),
@@ -20,7 +20,7 @@ impl Schemas {
     }
 
     /// Says where a document is not as a schema has it, and how.
-    pub(super) fn problems(&self, document: &Document) -> Vec<(String, String)> {
+    pub(crate) fn problems(&self, document: &Document) -> Vec<(String, String)> {
         let value = &document.value;
         let problems =
             |schema: &str, validator: &Validator, value: &Value| -> Vec<(String, String)> {
