@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 use tracing::{debug, info};
 
 use self::endpoint::Endpoint;
+use crate::background;
 use crate::config::{HostPort, SshForwarding};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -81,8 +82,18 @@ impl Tunnel {
         let checks = Checks {
             server: self.endpoint.host.to_string(),
         };
-        let mut session = client::connect_stream(Arc::new(config), socket, checks)
+        // The SSH session answers and keeps itself alive also while the capture's own thread is busy:
+        // the socket is watched, and what it brings is handled, on the other one.
+        let socket = socket.into_std()?;
+        let connecting = background::spawn(async move {
+            let socket = TcpStream::from_std(socket).map_err(russh::Error::from)?;
+            client::connect_stream(Arc::new(config), socket, checks).await
+        });
+        let mut session = connecting
             .await
+            .map_err(|error| {
+                Error::new(ErrorKind::Internal, "the SSH tunnel was not started").with_source(error)
+            })?
             .map_err(|error| self.failed(error))?;
         // What of SHA-1 is left out of RSA is what servers have refused for years.
         let hash = match session.best_supported_rsa_hash().await {
