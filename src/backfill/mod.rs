@@ -11,5 +11,5 @@ mod view;
 
 pub use position::{Position, Window};
 pub use query::{ChunkQuery, TableScan, row_by_key};
-pub use reader::{ChunkEnd, ChunkReader, ChunkStart, RowStep, read_view};
+pub use reader::{ChunkStart, RowStep, SpanReader, SpanRows, read_view};
 pub use view::{Snapshot, View};

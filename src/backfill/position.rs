@@ -68,6 +68,20 @@ impl Window {
         Self { after, until }
     }
 
+    /// Returns the window with at most so many of its pages.
+    #[must_use]
+    pub fn narrowed(self, pages: u32) -> Self {
+        let block = self.until.block.min(self.after.block.saturating_add(pages));
+        let until = Position { block, offset: 0 };
+        Self { until, ..self }
+    }
+
+    /// Returns half the number of its pages, if it has more than one.
+    pub fn half(&self) -> Option<u32> {
+        let half = self.until.block.saturating_sub(self.after.block) / 2;
+        (half > 0).then_some(half)
+    }
+
     /// Returns whether the window reaches past the end of a table of so many pages. A twentieth is
     /// added for pages that are appended meanwhile.
     pub fn is_last(&self, pages: u64) -> bool {

@@ -37,17 +37,15 @@ pub struct ChunkQuery {
     pub parameters: Vec<Option<String>>,
     /// The number of leading columns that are not the table's.
     pub helper_columns: usize,
-    /// The statement that keeps the table from being rewritten, to be run before the snapshot is
-    /// taken: a snapshot from before a rewrite (ALTER COLUMN TYPE) sees an empty table behind it.
-    pub lock: Option<String>,
 }
 
 /// The first version that scans a range of physical positions without reading the whole table.
 const TID_RANGE_SCAN: u32 = 140_000;
 
 impl TableScan {
-    /// Returns the statement for rows in the order of their keys, behind a key or from the start.
-    pub fn keyed(&self, after: Option<&[Option<String>]>) -> ChunkQuery {
+    /// Returns the statement for the rows of so many chunks in the order of their keys, behind a key or
+    /// from the start.
+    pub fn keyed(&self, after: Option<&[Option<String>]>, chunks: u32) -> ChunkQuery {
         let mut conditions = Vec::new();
         let mut parameters = Vec::new();
         if let Some(values) = after {
@@ -60,7 +58,7 @@ impl TableScan {
         let tail = format!(
             "{} ORDER BY {order} LIMIT {}",
             condition(&conditions),
-            self.chunk_size
+            u64::from(self.chunk_size) * u64::from(chunks)
         );
         let Some(min_xid) = self.min_xid else {
             let sql = format!("SELECT * FROM {}{tail}", self.target);
@@ -68,15 +66,14 @@ impl TableScan {
                 sql,
                 parameters,
                 helper_columns: 0,
-                lock: Some(self.lock()),
             };
         };
-        // The chunk is so many rows of the table whether or not they are old; the old ones stay on
-        // the server, but for the last, whose key is where the scan goes on.
+        // A chunk is so many rows of the table whether or not they are old; the old ones stay on the
+        // server, but for the last of each chunk, whose key is where the scan goes on.
         let sql = format!(
             "SELECT * FROM (SELECT row_number() OVER () AS \"flow row\", s.* FROM \
              (SELECT xmin::text AS \"flow xmin\", t.* FROM {} t{tail}) s) q \
-             WHERE {} OR \"flow row\" = {}",
+             WHERE {} OR \"flow row\" % {} = 0",
             self.target,
             newer(min_xid, "\"flow xmin\"::bigint"),
             self.chunk_size
@@ -85,7 +82,6 @@ impl TableScan {
             sql,
             parameters,
             helper_columns: 2,
-            lock: Some(self.lock()),
         }
     }
 
@@ -119,12 +115,13 @@ impl TableScan {
             sql,
             parameters,
             helper_columns: 0,
-            lock: Some(self.lock()),
         }
     }
 
+    /// Returns the statement that keeps the table from being rewritten, to be run before the snapshot
+    /// is taken: a snapshot from before a rewrite (ALTER COLUMN TYPE) sees an empty table behind it.
     /// Partitions cannot be rewritten without the table that they are part of.
-    fn lock(&self) -> String {
+    pub fn lock(&self) -> String {
         let table = self.target.strip_prefix("ONLY ").unwrap_or(&self.target);
         format!("LOCK TABLE ONLY {table} IN ACCESS SHARE MODE")
     }
@@ -206,7 +203,6 @@ pub fn row_by_key(target: &str, key: &[(&str, Option<&str>)]) -> ChunkQuery {
         sql,
         parameters,
         helper_columns: 0,
-        lock: None,
     }
 }
 
@@ -255,17 +251,17 @@ mod tests {
     fn a_scan_starts_anywhere_and_goes_on_behind_a_key() {
         let scan = scan(&[("a", false), ("B", false)]);
         assert_eq!(
-            scan.keyed(None).sql,
+            scan.keyed(None, 1).sql,
             r#"SELECT * FROM ONLY "shop"."od""d" ORDER BY "a", "B" LIMIT 100"#
         );
-        let query = scan.keyed(Some(&values(&[Some("1"), Some("x")])));
+        let query = scan.keyed(Some(&values(&[Some("1"), Some("x")])), 3);
         assert_eq!(
             query.sql,
-            r#"SELECT * FROM ONLY "shop"."od""d" WHERE ("a", "B") > ($1, $2) ORDER BY "a", "B" LIMIT 100"#
+            r#"SELECT * FROM ONLY "shop"."od""d" WHERE ("a", "B") > ($1, $2) ORDER BY "a", "B" LIMIT 300"#
         );
         assert_eq!(query.parameters, values(&[Some("1"), Some("x")]));
         assert_eq!(
-            query.lock.unwrap(),
+            scan.lock(),
             r#"LOCK TABLE ONLY "shop"."od""d" IN ACCESS SHARE MODE"#
         );
     }
@@ -291,13 +287,13 @@ mod tests {
     #[test]
     fn null_is_behind_every_value_of_a_nullable_key_column() {
         let scan = scan(&[("a", true), ("b", false)]);
-        let query = scan.keyed(Some(&values(&[Some("1"), Some("2")])));
+        let query = scan.keyed(Some(&values(&[Some("1"), Some("2")])), 1);
         assert!(
             query.sql.contains(
                 r#"WHERE ((("a" > $1 OR "a" IS NULL)) OR ("a" = $1 AND ("b" > $2))) ORDER"#
             )
         );
-        let query = scan.keyed(Some(&values(&[None, Some("2")])));
+        let query = scan.keyed(Some(&values(&[None, Some("2")])), 1);
         assert!(
             query
                 .sql
@@ -310,11 +306,15 @@ mod tests {
     fn filters_are_added_and_old_rows_left_out_on_the_server() {
         let mut scan = scan(&[("a", false)]);
         scan.filter = Some("qty > 3 OR x".into());
-        assert!(scan.keyed(None).sql.contains("WHERE (qty > 3 OR x) ORDER"));
+        assert!(
+            scan.keyed(None, 1)
+                .sql
+                .contains("WHERE (qty > 3 OR x) ORDER")
+        );
         scan.min_xid = Some(700);
-        let query = scan.keyed(None);
+        let query = scan.keyed(None, 1);
         assert_eq!(query.helper_columns, 2);
-        assert!(query.sql.ends_with("OR \"flow row\" = 100"));
+        assert!(query.sql.ends_with("OR \"flow row\" % 100 = 0"));
     }
 
     #[test]

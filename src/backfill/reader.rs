@@ -1,5 +1,7 @@
 //! Reading one chunk: its view and its rows in one round trip.
 
+use std::collections::VecDeque;
+
 use protocol::{
     DataRow, Event, Format, Lsn, RowDescription, ServerError, Session, TransactionStatus,
 };
@@ -8,7 +10,7 @@ use super::{ChunkQuery, View};
 use crate::client::{Client, log_notice, server_error, unsendable};
 use crate::error::{Error, ErrorKind, Result};
 
-/// What the first statement of a chunk's transaction tells.
+/// What the first statement of a span's transaction tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkStart {
     /// Which transactions the rows contain.
@@ -20,38 +22,70 @@ pub struct ChunkStart {
     pub flushed: Lsn,
 }
 
-/// What comes next of a chunk.
+/// The rows that a span asks for.
+#[derive(Debug)]
+pub enum SpanRows {
+    /// The rows of one statement, in batches.
+    Batches {
+        /// The statement.
+        query: ChunkQuery,
+        /// The most rows of a batch.
+        rows: u32,
+        /// The most batches.
+        count: u32,
+    },
+    /// The rows of several statements that differ in their parameters only, one after the other.
+    Statements(VecDeque<ChunkQuery>),
+}
+
+/// What comes next of a span.
 #[derive(Debug)]
 pub enum RowStep<'a> {
     /// The columns of the rows that follow.
     Description(RowDescription<'a>),
     /// A row.
     Row(DataRow<'a>),
-    /// The chunk is at its end and the connection is free again.
-    End(ChunkEnd),
+    /// A batch has come, and more may be asked for.
+    Batch,
+    /// A statement has no more rows.
+    Complete,
+    /// The server has given up; rows that came before are valid.
+    Failed(Error),
     /// Nothing of interest.
     Other,
 }
 
-/// How a chunk has ended.
+/// The rows of a span as they arrive. The client that it was started with serves nothing else until
+/// [`SpanReader::finish`].
 #[derive(Debug)]
-pub enum ChunkEnd {
-    /// All of its rows have come.
-    Complete,
-    /// The server has given up; rows that came before are valid.
-    Failed(Error),
-}
-
-/// The rows of a chunk as they arrive. The client that it was started with serves nothing else until
-/// the chunk is at its end.
-#[derive(Debug)]
-pub struct ChunkReader {
+pub struct SpanReader {
+    rows: SpanRows,
+    standby: bool,
+    /// The replay position, where that decides what the rows contain.
+    until: Option<Lsn>,
+    /// The view's statement has been answered.
+    viewed: bool,
+    /// Its end has been.
+    view_complete: bool,
+    /// Whether the columns were asked for.
+    described: bool,
+    /// Requests for rows that are not answered.
+    outstanding: u32,
+    /// Batches that were asked for.
+    asked: u32,
+    /// The statement of the batches has no more rows.
+    complete: bool,
+    /// The end of the transaction was asked for.
+    closed: bool,
+    /// Ends of request sequences that are yet to be answered.
+    ready_due: u32,
     failure: Option<ServerError>,
 }
 
+/// The portal of the statement that is read in batches.
+const PORTAL: &str = "span";
+
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
-/// SQLSTATE insufficient_privilege.
-const NO_PRIVILEGE: &str = "42501";
 const REPLAY_POSITION: &str = "SELECT pg_last_wal_replay_lsn()";
 
 /// The statement that takes the view. A statement's snapshot is taken before its functions are
@@ -86,88 +120,154 @@ pub async fn read_view(client: &mut Client, standby: bool) -> Result<ChunkStart>
     chunk_start(until, [row.get(0), row.get(1), row.get(2)])
 }
 
-impl ChunkReader {
-    /// Starts reading. All of it is sent at once: the view's statement, the rows', and the end of
-    /// the transaction.
+impl SpanReader {
+    /// Asks for a span: the view, and the first so many batches or statements.
     ///
     /// # Errors
     ///
-    /// Fails with the server's error, or when the connection is lost.
-    pub async fn start(
+    /// Fails when the connection is lost.
+    pub async fn request(
         client: &mut Client,
-        query: &ChunkQuery,
-        standby: bool,
-    ) -> Result<(Self, ChunkStart)> {
-        match Self::start_with(client, query, query.lock.as_deref(), standby).await {
-            // Who may read all columns, but not the table as such, may not lock it.
-            Err(error) if query.lock.is_some() && error.sqlstate() == Some(NO_PRIVILEGE) => {
-                Self::start_with(client, query, None, standby).await
-            }
-            other => other,
-        }
-    }
-
-    async fn start_with(
-        client: &mut Client,
-        query: &ChunkQuery,
+        rows: SpanRows,
         lock: Option<&str>,
         standby: bool,
-    ) -> Result<(Self, ChunkStart)> {
+        depth: u32,
+    ) -> Result<Self> {
         let view = view_statement(client, standby);
-        let parameters: Vec<_> = query
-            .parameters
-            .iter()
-            .map(|value| value.as_deref().map(str::as_bytes))
-            .collect();
+        let mut reader = Self {
+            rows,
+            standby,
+            until: None,
+            viewed: false,
+            view_complete: false,
+            described: false,
+            outstanding: 0,
+            asked: 0,
+            complete: false,
+            closed: false,
+            ready_due: 0,
+            failure: None,
+        };
         let session = client.connection().session();
         if standby {
             // Whatever was replayed by now is in the snapshot that is taken next.
-            queue(session, REPLAY_POSITION, &[], false)?;
+            queue(session, REPLAY_POSITION)?;
             session.sync().map_err(unsendable)?;
+            reader.ready_due += 1;
         }
-        queue(session, BEGIN, &[], false)?;
+        queue(session, BEGIN)?;
         if let Some(lock) = lock {
-            queue(session, lock, &[], false)?;
+            queue(session, lock)?;
         }
-        queue(session, &view, &[], false)?;
-        queue(session, &query.sql, &parameters, true)?;
-        queue(session, "COMMIT", &[], false)?;
-        session.sync().map_err(unsendable)?;
-        client.connection().send().await?;
-        let mut reader = Self { failure: None };
-        let start = reader.read_start(client, standby).await?;
-        Ok((reader, start))
+        queue(session, &view)?;
+        if let SpanRows::Batches { query, .. } = &reader.rows {
+            bind(session, query, PORTAL, true)?;
+        }
+        reader.ask(client, depth).await?;
+        Ok(reader)
     }
 
-    async fn read_start(&mut self, client: &mut Client, standby: bool) -> Result<ChunkStart> {
-        let mut until = None;
-        loop {
-            match client.connection().event().await? {
+    /// Asks for more, so that as many requests for rows as given are not answered yet. Behind the
+    /// last of them the transaction is ended.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection is lost.
+    pub async fn ask(&mut self, client: &mut Client, depth: u32) -> Result<()> {
+        if self.closed || self.failure.is_some() {
+            return Ok(());
+        }
+        let session = client.connection().session();
+        while self.outstanding < depth {
+            match &mut self.rows {
+                SpanRows::Batches { rows, count, .. } => {
+                    if self.asked >= *count || self.complete {
+                        break;
+                    }
+                    session.execute(PORTAL, *rows).map_err(unsendable)?;
+                }
+                SpanRows::Statements(queries) => {
+                    let Some(query) = queries.pop_front() else {
+                        break;
+                    };
+                    bind(session, &query, "", !self.described)?;
+                    session.execute("", 0).map_err(unsendable)?;
+                }
+            }
+            self.described = true;
+            self.outstanding += 1;
+            self.asked += 1;
+        }
+        let is_last = match &self.rows {
+            SpanRows::Batches { count, .. } => self.asked >= *count || self.complete,
+            SpanRows::Statements(queries) => queries.is_empty(),
+        };
+        if is_last {
+            return self.close(client).await;
+        }
+        session.flush().map_err(unsendable)?;
+        client.connection().send().await
+    }
+
+    /// Asks for no more rows than were asked for already, and ends the transaction behind them.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection is lost.
+    pub async fn close(&mut self, client: &mut Client) -> Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        self.closed = true;
+        let session = client.connection().session();
+        if self.failure.is_none() {
+            queue(session, "COMMIT")?;
+        }
+        session.sync().map_err(unsendable)?;
+        self.ready_due += 1;
+        client.connection().send().await
+    }
+
+    /// Returns whether all rows that were asked for have come, and no more will be asked for.
+    pub fn is_exhausted(&self) -> bool {
+        self.failure.is_some() || (self.closed && self.outstanding == 0)
+    }
+
+    /// Returns what the view's statement tells, if it is there already.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the server's error; [`SpanReader::finish`] is due then.
+    pub fn try_start(&mut self, client: &mut Client) -> Result<Option<ChunkStart>> {
+        while let Some(event) = client.connection().try_event()? {
+            match event {
                 Event::DataRow(row) => {
                     let mut texts = row
                         .iter()
                         .map(|value| value.and_then(|bytes| std::str::from_utf8(bytes).ok()));
-                    if standby && until.is_none() {
-                        until = Some(parse_lsn(texts.next().flatten())?);
+                    if self.standby && self.until.is_none() {
+                        self.until = Some(parse_lsn(texts.next().flatten())?);
                         continue;
                     }
                     let mut next = || texts.next().flatten();
-                    return chunk_start(until, [next(), next(), next()]);
+                    self.viewed = true;
+                    return chunk_start(self.until, [next(), next(), next()]).map(Some);
                 }
-                Event::Error(report) => self.failed(report.into_owned())?,
+                Event::Error(report) => {
+                    let report = report.into_owned();
+                    self.failure = Some(report.clone());
+                    return Err(server_error(report));
+                }
                 Event::Notice(report) => log_notice(&report),
-                Event::Ready(status) => {
-                    if let Some(failure) = self.failure.take() {
-                        roll_back(client, status).await?;
-                        return Err(server_error(failure));
-                    }
-                }
+                Event::Ready(_) => self.ready_due = self.ready_due.saturating_sub(1),
                 _ => {}
             }
         }
+        Ok(None)
     }
 
-    /// Waits until [`ChunkReader::try_step`] has a step.
+    /// Waits until [`SpanReader::try_start`] or [`SpanReader::try_step`] has something. May be
+    /// cancelled without losing any.
     ///
     /// # Errors
     ///
@@ -186,57 +286,74 @@ impl ChunkReader {
         let Some(event) = client.connection().try_event()? else {
             return Ok(None);
         };
-        Ok(Some(match event {
-            Event::DataRow(row) => RowStep::Row(row),
-            Event::RowDescription(description) => RowStep::Description(description),
-            Event::Ready(_) => RowStep::End(match self.failure.take() {
-                Some(failure) => ChunkEnd::Failed(server_error(failure)),
-                None => ChunkEnd::Complete,
-            }),
+        if let Event::DataRow(row) = event {
+            return Ok(Some(RowStep::Row(row)));
+        }
+        Ok(Some(self.step(event)))
+    }
+
+    fn step<'c>(&mut self, event: Event<'c>) -> RowStep<'c> {
+        match event {
+            Event::RowDescription(description) => return RowStep::Description(description),
+            Event::PortalSuspended => {
+                self.outstanding = self.outstanding.saturating_sub(1);
+                return RowStep::Batch;
+            }
+            Event::CommandComplete(_) if !self.view_complete => self.view_complete = true,
+            Event::CommandComplete(_) if self.outstanding > 0 => {
+                self.outstanding -= 1;
+                // What was asked for behind the end is answered with nothing.
+                let in_batches = matches!(self.rows, SpanRows::Batches { .. });
+                if !std::mem::replace(&mut self.complete, in_batches) {
+                    return RowStep::Complete;
+                }
+            }
             Event::Error(report) => {
                 let report = report.into_owned();
-                self.failed(report)?;
-                RowStep::Other
+                self.outstanding = 0;
+                self.failure = Some(report.clone());
+                return RowStep::Failed(server_error(report));
             }
-            Event::Notice(report) => {
-                log_notice(&report);
-                RowStep::Other
-            }
-            _ => RowStep::Other,
-        }))
+            Event::Notice(report) => log_notice(&report),
+            Event::Ready(_) => self.ready_due = self.ready_due.saturating_sub(1),
+            _ => {}
+        }
+        RowStep::Other
     }
 
-    /// Notes what the server has reported. After some failures nothing more comes.
-    fn failed(&mut self, report: ServerError) -> Result<()> {
-        if report.severity().ends_session() {
+    /// Returns whether the server has ended the connection.
+    pub fn is_lost(&self) -> bool {
+        self.failure
+            .as_ref()
+            .is_some_and(|report| report.severity().ends_session())
+    }
+
+    /// Takes what is left of the answers, and ends the transaction where a failure has left it open:
+    /// the client is free then.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection is lost.
+    pub async fn finish(mut self, client: &mut Client) -> Result<()> {
+        if let (true, Some(report)) = (self.is_lost(), self.failure.take()) {
             return Err(server_error(report));
         }
-        self.failure = Some(report);
-        Ok(())
-    }
-
-    /// Ends the transaction where a failure has left it open.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the connection is lost.
-    pub async fn finish(self, client: &mut Client) -> Result<()> {
-        let status = client.connection().facts().transaction_status();
-        roll_back(client, status).await
-    }
-
-    /// Reads the rest of the rows and forgets them.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the connection is lost.
-    pub async fn discard(mut self, client: &mut Client) -> Result<()> {
-        loop {
+        self.close(client).await?;
+        while self.ready_due > 0 {
             self.fill(client).await?;
-            if let Some(RowStep::End(_)) = self.try_step(client)? {
-                return self.finish(client).await;
+            while self.ready_due > 0 {
+                match client.connection().try_event()? {
+                    Some(Event::Ready(_)) => self.ready_due -= 1,
+                    Some(Event::Error(report)) if report.severity().ends_session() => {
+                        return Err(server_error(report.into_owned()));
+                    }
+                    Some(_) => {}
+                    None => break,
+                }
             }
         }
+        let status = client.connection().facts().transaction_status();
+        roll_back(client, status).await
     }
 }
 
@@ -247,20 +364,30 @@ async fn roll_back(client: &mut Client, status: TransactionStatus) -> Result<()>
     Ok(())
 }
 
-fn queue(
-    session: &mut Session,
-    sql: &str,
-    parameters: &[Option<&[u8]>],
-    describe: bool,
-) -> Result<()> {
+/// Queues a statement without parameters.
+fn queue(session: &mut Session, sql: &str) -> Result<()> {
     session.parse("", sql, &[]).map_err(unsendable)?;
     session
-        .bind("", "", parameters, Format::Text)
+        .bind("", "", &[], Format::Text)
+        .map_err(unsendable)?;
+    session.execute("", 0).map_err(unsendable)
+}
+
+/// Queues the making of a portal for a statement that gives rows.
+fn bind(session: &mut Session, query: &ChunkQuery, portal: &str, describe: bool) -> Result<()> {
+    let parameters: Vec<_> = query
+        .parameters
+        .iter()
+        .map(|value| value.as_deref().map(str::as_bytes))
+        .collect();
+    session.parse("", &query.sql, &[]).map_err(unsendable)?;
+    session
+        .bind(portal, "", &parameters, Format::Text)
         .map_err(unsendable)?;
     if describe {
-        session.describe_portal("").map_err(unsendable)?;
+        session.describe_portal(portal).map_err(unsendable)?;
     }
-    session.execute("", 0).map_err(unsendable)
+    Ok(())
 }
 
 fn chunk_start(until: Option<Lsn>, texts: [Option<&str>; 3]) -> Result<ChunkStart> {

@@ -21,8 +21,12 @@ const IDLE_DISTANCE: u64 = 16 * 1024 * 1024;
 
 /// Documents that may wait for a checkpoint that is held back. Beyond it the stream is not read on.
 const HELD_BYTES: u64 = 64 * 1024 * 1024;
-/// How often a checkpoint that is held back is tried again while the stream is read.
+/// How often a checkpoint that is held back is tried again at least while the stream is read.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// How often at most.
+const TRY_SOON: Duration = Duration::from_millis(5);
+/// Views for that take this part of the time.
+const VIEW_SHARE: u32 = 20;
 
 /// What decides whether a checkpoint is due between two transactions.
 #[derive(Debug, Clone, Copy)]
@@ -87,17 +91,25 @@ impl<S: Sink> Engine<S> {
     /// Emits the checkpoint that is due, unless it has to be held back; it stays due then.
     pub(super) async fn try_settle(&mut self) -> Result<()> {
         if self.awaits_commits() {
-            let too_much = self.sink.uncommitted_bytes() >= HELD_BYTES;
-            if !too_much && self.view_taken.elapsed() < TRY_AGAIN {
-                return Ok(());
-            }
-            if too_much {
+            if self.sink.uncommitted_bytes() >= HELD_BYTES {
                 return self.settle().await;
             }
-            self.take_view().await?;
-            if self.awaits_commits() {
+            if self.owes_changes() {
+                if self.last_checkpoint.elapsed() < TRY_AGAIN {
+                    return Ok(());
+                }
+                self.end_spans().await?;
+            }
+            if self.view_taken.elapsed() < self.view_interval {
                 return Ok(());
             }
+            let started = Instant::now();
+            self.take_view().await?;
+            if self.awaits_commits() {
+                self.view_interval = (self.view_interval * 2).clamp(TRY_SOON, TRY_AGAIN);
+                return Ok(());
+            }
+            self.view_interval = (started.elapsed() * VIEW_SHARE).clamp(TRY_SOON, TRY_AGAIN);
         }
         self.checkpoint()
     }
@@ -105,6 +117,10 @@ impl<S: Sink> Engine<S> {
     /// Emits the checkpoint that is due, waiting for as long as it has to be held back.
     pub(super) async fn settle(&mut self) -> Result<()> {
         let mut patience = Patience::new();
+        if self.awaits_commits() {
+            // It may take long, and nobody is to wait for their locks meanwhile.
+            self.end_spans().await?;
+        }
         while self.awaits_commits() {
             self.take_view().await?;
             let xids: BTreeSet<u32> = self

@@ -1,257 +1,340 @@
-//! One chunk of a backfill: read, emitted, and the stream followed past what it contains.
+//! One chunk that is read by itself: its rows, and then the stream past what they contain.
+//!
+//! That is how a table is read where only the equality of keys can be told and changes are judged by
+//! it, and where no connection can be had for spans.
 
-use std::collections::HashSet;
-use std::time::Instant;
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
 use super::engine::{Engine, Following};
 use super::fence::Checkpoints;
-use super::rows::{ChunkPlan, Progress, unknown};
+use super::rows::{ChunkEnd, PlanContext, SpanRun, unknown};
 use super::sink::Sink;
 use super::state::{Mode, Scanned};
 use super::table::{LastChunk, Scan, Table};
 use super::waiting::Patience;
-use crate::backfill::{ChunkEnd, ChunkQuery, ChunkReader, ChunkStart, RowStep, View, Window};
+use crate::backfill::{SpanReader, SpanRows, Window};
 use crate::catalog::measure_pages;
-use crate::error::{Error, ErrorKind, Result};
-use crate::record::RecordArena;
+use crate::error::{Error, Result};
 
 /// SQLSTATE query_canceled: the statement timeout, or somebody's pg_cancel_backend.
 const QUERY_CANCELED: &str = "57014";
+/// What ends a span and leaves the rows that came before valid: besides that, the timeouts for
+/// transactions that are idle or long, and a standby's conflict with what it replays.
+const CUT_SHORT: [&str; 4] = [QUERY_CANCELED, "25P03", "25P04", "40001"];
+
+/// SQLSTATE insufficient_privilege.
+const NO_PRIVILEGE: &str = "42501";
 
 impl<S: Sink> Engine<S> {
     /// Reads a chunk of a table and follows the stream past it.
-    pub(super) async fn backfill(&mut self, following: &mut Following, index: usize) -> Result<()> {
-        self.report_status("Backfilling Tables");
-        let window = self.next_window(index).await?;
-        let query = {
-            let scan = self.scan(index)?;
-            match &window {
-                Some((window, _)) => scan.table.keyless(*window),
-                None => scan.table.keyed(
-                    scan.position
-                        .as_ref()
-                        .map(|key| key.parameters(&scan.codecs))
-                        .as_deref(),
-                ),
-            }
-        };
+    pub(super) async fn backfill_chunk(
+        &mut self,
+        following: &mut Following,
+        index: usize,
+    ) -> Result<()> {
         let started = Instant::now();
-        let (mut reader, start) = self.start_chunk(following, index, &query).await?;
+        let mut run = self.start_chunk(following, index).await?;
         if self.owed {
             // It was held back for commits that this chunk contains; its rows come after.
             self.checkpoint()?;
         }
-        let (fence, flushed) = (start.fence, start.flushed);
-        let (mut progress, end) = self.read_rows(index, &query, &start, &mut reader).await?;
-        reader.finish(&mut self.client).await?;
-        self.advance(index, window, start.view, &mut progress, end)?;
-        let table = self.tables.get(index).ok_or_else(unknown)?;
-        let milliseconds = started.elapsed().as_millis();
-        let backfilled = table.state.backfilled;
-        // Chunks are small: not every one is worth a line.
-        if self.housekeeping.is_chunk_news(table.binding) {
-            info!(stream = %table.id, rows = progress.emitted, milliseconds, backfilled,
-                "backfill chunk processed");
-        } else {
-            debug!(stream = %table.id, rows = progress.emitted, milliseconds, backfilled,
-                "backfill chunk processed");
+        let Some(start) = run.start.clone() else {
+            return Err(unknown());
+        };
+        let after = self.scan(index)?.position.clone();
+        let table = self.tables.get_mut(index).ok_or_else(unknown)?;
+        if table.state.mode == Mode::Backfill
+            && table.scan.as_ref().is_some_and(|scan| !scan.comparable)
+        {
+            run.progress.keys = Some(HashSet::new());
         }
-        if fence > flushed && !self.standby {
+        let context = PlanContext {
+            tag: self.config.source_tag.as_deref(),
+            types: &self.types,
+            options: &self.plan_options,
+        };
+        let end = run
+            .read_chunk(&mut self.client, table, &context, &mut self.sink)
+            .await?;
+        let complete = self.advance(index, &mut run, end, started)?;
+        let keys = run.progress.keys.take();
+        run.reader.finish(&mut self.client).await?;
+        let Some(scan) = &mut self.table_mut(index)?.scan else {
+            return Err(unknown());
+        };
+        scan.chunk = Some(LastChunk {
+            after,
+            view: start.view,
+            keys,
+            complete,
+        });
+        if start.fence > start.flushed && !self.standby {
             self.nudge().await?;
         }
-        self.stream_to(following, fence, Checkpoints::None).await?;
-        let table = self.table_mut(index)?;
-        let complete = match &mut table.scan {
-            Some(scan) => scan.chunk.take().is_some_and(|chunk| chunk.complete),
-            None => false,
-        };
+        self.stream_to(following, start.fence, Checkpoints::None)
+            .await?;
+        if let Some(scan) = &mut self.table_mut(index)?.scan {
+            scan.chunk = None;
+        }
         if complete {
-            info!(stream = %table.id, rows = table.state.backfilled, "backfill completed");
-            table.complete();
-            following.follower.relations.invalidate(&self.tables);
-            self.prepare_all(following).await?;
+            self.complete_table(following, index).await?;
         }
         self.owed = true;
         self.try_settle().await
     }
 
-    /// The next window of a scan by physical position, and whether it is the last.
-    async fn next_window(&mut self, index: usize) -> Result<Option<(Window, bool)>> {
+    /// Starts reading a chunk whose view contains what it has to. As long as it does not, the stream is
+    /// followed.
+    async fn start_chunk(&mut self, following: &mut Following, index: usize) -> Result<SpanRun> {
+        loop {
+            let windows = self.next_windows(index, 1).await?;
+            let (rows, helper_columns) = self.rows_of_span(index, &windows, 1)?;
+            let lock = self.lock(index)?;
+            let reader =
+                SpanReader::request(&mut self.client, rows, lock.as_deref(), self.standby, 1)
+                    .await?;
+            // It was all asked for at once.
+            let mut run = SpanRun::new(reader, windows, helper_columns, Duration::ZERO);
+            let started = loop {
+                match run.reader.try_start(&mut self.client) {
+                    Ok(None) => run.reader.fill(&mut self.client).await?,
+                    Ok(Some(start)) => break Ok(start),
+                    Err(error) => break Err(error),
+                }
+            };
+            match started {
+                Ok(start) => {
+                    self.resolve(&start.view);
+                    if !self.awaits_commits() && self.table(index)?.barrier.is_empty() {
+                        run.start = Some(start);
+                        return Ok(run);
+                    }
+                    run.reader.finish(&mut self.client).await?;
+                    self.until_visible(following, index).await?;
+                }
+                Err(error) => {
+                    self.refused(index, error)?;
+                    run.reader.finish(&mut self.client).await?;
+                }
+            }
+        }
+    }
+
+    /// Notes that the server has refused to start reading: who may read all columns, but not the table
+    /// as such, may not lock it.
+    pub(super) fn refused(&mut self, index: usize, error: Error) -> Result<()> {
+        let table = self.table_mut(index)?;
+        match &mut table.scan {
+            Some(scan) if scan.may_lock && error.sqlstate() == Some(NO_PRIVILEGE) => {
+                scan.may_lock = false;
+                Ok(())
+            }
+            _ => Err(failed(table, error)),
+        }
+    }
+
+    /// Follows the stream until what a chunk of a table has to contain is visible.
+    pub(super) async fn until_visible(
+        &mut self,
+        following: &mut Following,
+        index: usize,
+    ) -> Result<()> {
+        let stream = self.table(index)?.id.to_string();
+        let what = format!("the backfill chunk of table \"{stream}\" is read again");
+        let mut patience = Patience::new();
+        let mut said = false;
+        loop {
+            let missing = self.missing_from_view(index).await?;
+            if missing.is_empty() {
+                return Ok(());
+            }
+            if !said {
+                info!(%stream, transactions = missing.len(), "backfill chunk was read too early");
+                said = true;
+            }
+            self.say(&what, &missing, &mut patience).await?;
+            let end = Instant::now() + patience.pause();
+            let checkpoints = self.stream_checkpoints();
+            self.stream_for(following, end, checkpoints).await?;
+            self.take_view().await?;
+        }
+    }
+
+    /// The next windows of a scan by physical position, each with whether it is the last.
+    pub(super) async fn next_windows(
+        &mut self,
+        index: usize,
+        count: u32,
+    ) -> Result<VecDeque<(Window, bool)>> {
+        let mut windows = VecDeque::new();
         let table = self.tables.get(index).ok_or_else(unknown)?;
         if table.state.mode != Mode::KeylessBackfill {
-            return Ok(None);
+            return Ok(windows);
         }
         let (Some(scan), Some(info)) = (&table.scan, &table.info) else {
             return Err(unknown());
         };
         let pages = measure_pages(&mut self.client, info).await?;
         let partitions = u32::try_from(info.leaves.len()).unwrap_or(u32::MAX);
-        let window = Window::next(scan.physical, scan.table.chunk_size, partitions);
-        Ok(Some((window, window.is_last(pages.largest))))
+        let mut after = scan.physical;
+        for _ in 0..count {
+            let mut window = Window::next(after, scan.table.chunk_size, partitions);
+            if let Some(most) = scan.pages {
+                window = window.narrowed(most);
+            }
+            let is_last = window.is_last(pages.largest);
+            windows.push_back((window, is_last));
+            if is_last {
+                break;
+            }
+            after = window.until;
+        }
+        Ok(windows)
     }
 
-    /// Starts reading a chunk whose view contains what it has to. As long as it does not, the stream is
-    /// followed.
-    async fn start_chunk(
-        &mut self,
-        following: &mut Following,
+    /// What a span asks for, and how many columns of its rows are not the table's.
+    pub(super) fn rows_of_span(
+        &self,
         index: usize,
-        query: &ChunkQuery,
-    ) -> Result<(ChunkReader, ChunkStart)> {
-        let mut patience = Patience::new();
-        loop {
-            let started = ChunkReader::start(&mut self.client, query, self.standby).await;
-            let (reader, start) = match started {
-                Ok(started) => started,
-                Err(error) => return Err(failed(self.table(index)?, error)),
-            };
-            self.resolve(&start.view);
-            if !self.awaits_commits() && self.table(index)?.barrier.is_empty() {
-                return Ok((reader, start));
-            }
-            reader.discard(&mut self.client).await?;
-            let stream = self.table(index)?.id.to_string();
-            let what = format!("the backfill chunk of table \"{stream}\" is read again");
-            let mut said = false;
-            loop {
-                let missing = self.missing_from_view(index).await?;
-                if missing.is_empty() {
-                    break;
-                }
-                if !said {
-                    info!(%stream, transactions = missing.len(), "backfill chunk was read too early");
-                    said = true;
-                }
-                self.say(&what, &missing, &mut patience).await?;
-                let end = Instant::now() + patience.pause();
-                if self.stop_when_caught_up {
-                    self.stream_for(following, end, Checkpoints::None).await?;
-                } else {
-                    self.stream_for(following, end, Checkpoints::AtCommits)
-                        .await?;
-                }
-                self.take_view().await?;
-            }
+        windows: &VecDeque<(Window, bool)>,
+        chunks: u32,
+    ) -> Result<(SpanRows, usize)> {
+        let scan = self.scan(index)?;
+        if self.table(index)?.state.mode == Mode::KeylessBackfill {
+            let query = |(window, _): &(Window, bool)| scan.table.keyless(*window);
+            return Ok((SpanRows::Statements(windows.iter().map(query).collect()), 0));
         }
+        let after = scan
+            .position
+            .as_ref()
+            .map(|key| key.parameters(&scan.codecs));
+        let query = scan.table.keyed(after.as_deref(), chunks);
+        let helper_columns = query.helper_columns;
+        let rows = SpanRows::Batches {
+            query,
+            rows: scan.table.chunk_size,
+            count: chunks,
+        };
+        Ok((rows, helper_columns))
     }
 
-    /// Emits the rows of a chunk.
-    async fn read_rows(
-        &mut self,
-        index: usize,
-        query: &ChunkQuery,
-        start: &ChunkStart,
-        reader: &mut ChunkReader,
-    ) -> Result<(Progress, ChunkEnd)> {
-        let mut arena = RecordArena::default();
-        let mut progress = Progress::default();
-        let table = self.table(index)?;
-        if table.state.mode == Mode::Backfill && !self.scan(index)?.comparable {
-            progress.keys = Some(HashSet::new());
-        }
-        let mut plan = None;
-        loop {
-            let Some(step) = reader.try_step(&mut self.client)? else {
-                reader.fill(&mut self.client).await?;
-                continue;
-            };
-            match step {
-                RowStep::Description(description) => {
-                    let table = self.tables.get(index).ok_or_else(unknown)?;
-                    let tag = self.config.source_tag.as_deref();
-                    plan = Some(ChunkPlan::new(
-                        table,
-                        &description,
-                        query.helper_columns,
-                        tag,
-                        &self.types,
-                        &self.plan_options,
-                    )?);
-                }
-                RowStep::Row(row) => {
-                    let table = self.tables.get_mut(index).ok_or_else(unknown)?;
-                    let plan = plan.as_ref().ok_or_else(|| {
-                        Error::new(ErrorKind::Protocol, "rows came without their description")
-                    })?;
-                    plan.emit(&row, table, &arena, &mut progress, &mut self.sink, start)?;
-                    arena.reset();
-                }
-                RowStep::End(end) => return Ok((progress, end)),
-                RowStep::Other => {}
-            }
-        }
+    /// The statement that locks the table, if that is to be tried.
+    pub(super) fn lock(&self, index: usize) -> Result<Option<String>> {
+        let scan = self.scan(index)?;
+        Ok(scan.may_lock.then(|| scan.table.lock()))
     }
 
-    /// Moves the scan on.
-    fn advance(
+    /// Moves the scan on behind a chunk. Returns whether it was the table's last.
+    pub(super) fn advance(
         &mut self,
         index: usize,
-        window: Option<(Window, bool)>,
-        view: View,
-        progress: &mut Progress,
+        run: &mut SpanRun,
         end: ChunkEnd,
-    ) -> Result<()> {
+        started: Instant,
+    ) -> Result<bool> {
         let table = self.table_mut(index)?;
         let Some(scan) = &mut table.scan else {
             return Err(unknown());
         };
-        let chunk_size = u64::from(scan.table.chunk_size);
-        let mut complete = match window {
-            Some((_, is_last)) => is_last,
-            None => progress.scanned < chunk_size,
-        };
-        if let ChunkEnd::Failed(error) = end {
-            let partial = window.is_none() && progress.has_last;
-            if error.sqlstate() != Some(QUERY_CANCELED) || !partial {
-                return Err(failed(table, error));
-            }
-            warn!(stream = %table.id, rows = progress.emitted,
-                "a backfill chunk was cut short by the statement timeout; the scan goes on behind \
-                 its last row");
-            complete = false;
-        }
-        let after = scan.position.take();
-        if let Some((window, _)) = window {
-            scan.physical = window.until;
-        } else if progress.has_last {
-            scan.position = Some(progress.last.clone());
+        let keyless = table.state.mode == Mode::KeylessBackfill;
+        let progress = &mut run.progress;
+        let window = if keyless {
+            run.windows.front().copied()
         } else {
-            scan.position.clone_from(&after);
-        }
-        let scanned = match (&window, &scan.position) {
-            (Some((window, _)), _) => Some(window.until.to_string().into_bytes()),
-            (None, Some(position)) => Some(position.encode(&scan.codecs)),
-            (None, None) => None,
+            None
         };
-        scan.chunk = Some(LastChunk {
-            after,
-            view,
-            keys: progress.keys.take(),
-            complete,
-        });
-        let emitted = progress.emitted;
+        let complete = match end {
+            ChunkEnd::Full => window.is_some_and(|(_, is_last)| is_last),
+            ChunkEnd::Complete => true,
+            ChunkEnd::Nothing => return Ok(false),
+            ChunkEnd::Failed(error) => {
+                let cut_short = error
+                    .sqlstate()
+                    .is_some_and(|code| CUT_SHORT.contains(&code));
+                let narrower = window.and_then(|(window, _)| window.half());
+                match (cut_short, narrower) {
+                    (true, _) if progress.has_last => {
+                        warn!(stream = %table.id, rows = progress.emitted,
+                            "a backfill chunk was cut short by the statement timeout; the scan goes \
+                             on behind its last row");
+                    }
+                    (true, Some(pages)) if progress.emitted == 0 => {
+                        warn!(stream = %table.id, pages,
+                            "a backfill chunk was cut short by the statement timeout; the next reads \
+                             fewer pages");
+                        scan.pages = Some(pages);
+                        return Ok(false);
+                    }
+                    _ => return Err(failed(table, error)),
+                }
+                false
+            }
+        };
+        let scanned = if let Some((window, _)) = window {
+            run.windows.pop_front();
+            scan.physical = window.until;
+            Some(window.until.to_string().into_bytes())
+        } else {
+            if progress.has_last {
+                scan.position = Some(progress.last.clone());
+            }
+            scan.position.as_ref().map(|key| key.encode(&scan.codecs))
+        };
+        let emitted = std::mem::take(&mut progress.emitted);
+        progress.chunks += 1;
         table.update_state(|state| {
             state.scanned = Scanned(scanned);
             state.backfilled += emitted;
         });
-        Ok(())
+        let (milliseconds, backfilled) = (started.elapsed().as_millis(), table.state.backfilled);
+        let (binding, stream) = (table.binding, table.id.to_string());
+        // Chunks are small: not every one is worth a line.
+        if self.housekeeping.is_chunk_news(binding) {
+            info!(%stream, rows = emitted, milliseconds, backfilled, "backfill chunk processed");
+        } else {
+            debug!(%stream, rows = emitted, milliseconds, backfilled, "backfill chunk processed");
+        }
+        Ok(complete)
     }
 
-    fn scan(&self, index: usize) -> Result<&Scan> {
+    /// Notes that all rows of a table were emitted.
+    pub(super) async fn complete_table(
+        &mut self,
+        following: &mut Following,
+        index: usize,
+    ) -> Result<()> {
+        let table = self.table_mut(index)?;
+        info!(stream = %table.id, rows = table.state.backfilled, "backfill completed");
+        table.complete();
+        following.follower.relations.invalidate(&self.tables);
+        self.prepare_all(following).await
+    }
+
+    /// When checkpoints are emitted while the stream is followed amid a backfill.
+    pub(super) fn stream_checkpoints(&self) -> Checkpoints {
+        if self.stop_when_caught_up {
+            Checkpoints::None
+        } else {
+            Checkpoints::AtCommits
+        }
+    }
+
+    pub(super) fn scan(&self, index: usize) -> Result<&Scan> {
         self.table(index)?.scan.as_ref().ok_or_else(unknown)
     }
 
-    fn table(&self, index: usize) -> Result<&Table> {
+    pub(super) fn table(&self, index: usize) -> Result<&Table> {
         self.tables.get(index).ok_or_else(unknown)
     }
 
-    fn table_mut(&mut self, index: usize) -> Result<&mut Table> {
+    pub(super) fn table_mut(&mut self, index: usize) -> Result<&mut Table> {
         self.tables.get_mut(index).ok_or_else(unknown)
     }
 }
 
-fn failed(table: &Table, error: Error) -> Error {
+pub(super) fn failed(table: &Table, error: Error) -> Error {
     error.context(format!("the backfill of table \"{}\" failed", table.id))
 }

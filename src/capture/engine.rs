@@ -12,6 +12,7 @@ use super::follow::Follower;
 use super::housekeeping::Housekeeping;
 use super::schemas::{SentSchemas, schema_options};
 use super::sink::Sink;
+use super::span::Spans;
 use super::start::{Binding, Task, check, current_position, reconcile, start_position};
 use super::state::{self, Mode, TableState};
 use super::streaming::in_progress;
@@ -65,7 +66,10 @@ pub(super) struct Engine<S> {
     pub(super) in_progress: InProgress,
     /// When a view was taken last.
     pub(super) view_taken: Instant,
+    /// How long after a view the next is taken for a checkpoint that is held back.
+    pub(super) view_interval: Duration,
     pub(super) housekeeping: Housekeeping,
+    pub(super) spans: Spans,
 }
 
 /// The stream of a session.
@@ -88,7 +92,10 @@ pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgement
     let mut following = engine.follow().await?;
     engine.catch_up(&mut following).await?;
     loop {
-        engine.keep_house(&mut following).await?;
+        if engine.housekeeping.until_due().is_zero() {
+            engine.end_spans().await?;
+            engine.keep_house(&mut following).await?;
+        }
         if let Some(table) = engine.next_backfill() {
             engine.backfill(&mut following, table).await?;
         } else if engine.stop_when_caught_up {
@@ -96,6 +103,7 @@ pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgement
             engine.settle().await?;
             break;
         } else {
+            engine.spans.disconnect().await;
             engine.report_status("Streaming CDC Events");
             let end = Instant::now() + engine.housekeeping.until_due();
             engine
@@ -191,6 +199,8 @@ impl<S: Sink> Engine<S> {
             checkpointed: None,
             is_streaming: false,
             view_taken: Instant::now(),
+            view_interval: Duration::ZERO,
+            spans: Spans::default(),
             last_checkpoint: Instant::now(),
         };
         engine.learn(infos);
@@ -298,9 +308,15 @@ impl<S: Sink> Engine<S> {
         best.map(|(index, _)| index)
     }
 
-    /// Returns whether streamed commits are remembered that later chunks have to contain.
+    /// Returns whether a checkpoint would pass commits that later chunks have to contain and might
+    /// not, or changes that are kept and have to be emitted before it.
     pub(super) fn awaits_commits(&self) -> bool {
-        self.tables.iter().any(|table| !table.unseen.is_empty())
+        self.owes_changes() || self.tables.iter().any(|table| !table.unseen.is_empty())
+    }
+
+    /// Returns whether changes are kept that have to be emitted before a checkpoint passes them.
+    pub(super) fn owes_changes(&self) -> bool {
+        self.tables.iter().any(Table::owes_changes)
     }
 
     /// Returns how many tables are being backfilled.

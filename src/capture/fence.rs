@@ -120,12 +120,13 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Handles what has been received. Returns whether the end was reached.
-    async fn drain(
+    pub(super) async fn drain(
         &mut self,
         following: &mut Following,
         checkpoints: Checkpoints,
         reached: impl Fn(&Follower) -> bool,
     ) -> Result<bool> {
+        self.spans.close_overdue().await?;
         loop {
             if reached(&following.follower) {
                 return Ok(true);
@@ -158,6 +159,9 @@ impl<S: Sink> Engine<S> {
                 }
             };
             arena.reset();
+            if std::mem::take(&mut following.follower.has_kept) {
+                self.bound_kept().await?;
+            }
             if matches!(step, Step::Commit) {
                 self.report_progress(following);
             }
@@ -254,7 +258,7 @@ impl<S: Sink> Engine<S> {
             }),
             ..change
         };
-        follower.complete(&complete, wal_start, &self.tables, &mut self.sink)
+        follower.complete(&complete, wal_start, &mut self.tables, &mut self.sink)
     }
 
     /// Makes the server's log move: what commits were inserted before the fence are then on disk,

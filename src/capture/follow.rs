@@ -44,6 +44,8 @@ pub(super) struct Follower {
     pub(super) counts: Counts,
     /// Keys that the transaction under way may have taken from one row and given to another.
     pub(super) reused_keys: ReusedKeys,
+    /// Whether a change was kept since this was looked at last.
+    pub(super) has_kept: bool,
     /// A key, kept for its memory.
     key: RowKey,
 }
@@ -67,6 +69,7 @@ impl Follower {
             relations: Relations::default(),
             counts: Counts::default(),
             reused_keys: ReusedKeys::default(),
+            has_kept: false,
             key: RowKey::default(),
         }
     }
@@ -174,8 +177,10 @@ impl Follower {
         if !changed_key {
             let image = change.document_image();
             let verdict = judge(table, plan, &mut self.key, &change, image, transaction)?;
-            if verdict == Verdict::Emit
-                && change.operation == Operation::Update
+            if verdict == Verdict::Drop {
+                return Ok(Outcome::Done);
+            }
+            if change.operation == Operation::Update
                 && table.scan_may_miss_rows()
                 && plan.is_incomplete(&change)
             {
@@ -183,23 +188,25 @@ impl Follower {
                 // chunk will have its values then.
                 return Ok(Outcome::Incomplete(change, wal_start));
             }
-            if verdict == Verdict::Emit {
-                let last = self.position.last_commit_end();
-                let transaction = self.position.transaction()?;
-                emit(plan, table, &change, wal_start, last, transaction, sink)?;
-                self.counts.documents += 1;
-                if let (true, Some(key)) = (plan.keys_checked_late, &plan.collection_key) {
-                    match change.operation {
-                        Operation::Create => {
-                            self.reused_keys.given(change.relation, change.new, key);
-                        }
-                        Operation::Delete => {
-                            self.reused_keys.taken(change.relation, change.old, key);
-                        }
-                        Operation::Update => {}
+            if let (true, Some(key)) = (plan.keys_checked_late, &plan.collection_key) {
+                match change.operation {
+                    Operation::Create => {
+                        self.reused_keys.given(change.relation, change.new, key);
                     }
+                    Operation::Delete => {
+                        self.reused_keys.taken(change.relation, change.old, key);
+                    }
+                    Operation::Update => {}
                 }
             }
+            let event = Event {
+                change: &change,
+                wal_start,
+                verdict,
+            };
+            event.put(plan, table, &self.key, &mut self.position, sink)?;
+            self.counts.documents += 1;
+            self.has_kept |= event.verdict.is_kept();
             return Ok(Outcome::Done);
         }
 
@@ -209,38 +216,45 @@ impl Follower {
             new: None,
             ..change
         };
-        let deleted = judge(
-            table,
-            plan,
-            &mut self.key,
-            &deletion,
-            deletion.old,
-            transaction,
-        )?;
-        let written = judge(table, plan, &mut self.key, &change, change.new, transaction)?;
-        if deleted == Verdict::Emit {
-            let last = self.position.last_commit_end();
-            let transaction = self.position.transaction()?;
-            emit(plan, table, &deletion, wal_start, last, transaction, sink)?;
+        let key = &mut self.key;
+        let deleted = judge(table, plan, key, &deletion, deletion.old, transaction)?;
+        if deleted != Verdict::Drop {
+            let event = Event {
+                change: &deletion,
+                wal_start,
+                verdict: deleted,
+            };
+            event.put(plan, table, key, &mut self.position, sink)?;
             self.counts.documents += 1;
+            self.has_kept |= event.verdict.is_kept();
         }
         if let (true, Some(key)) = (plan.keys_checked_late, &plan.collection_key) {
-            if deleted == Verdict::Emit {
+            if deleted != Verdict::Drop {
                 self.reused_keys.taken(change.relation, change.old, key);
             }
             self.reused_keys.given(change.relation, change.new, key);
         }
-        if written == Verdict::Drop {
+        let transaction = self.position.transaction()?;
+        let verdict = judge(table, plan, key, &change, change.new, transaction)?;
+        if verdict == Verdict::Drop {
             return Ok(Outcome::Done);
         }
         if plan.is_incomplete(&change) {
             return Ok(Outcome::Incomplete(change, wal_start));
         }
-        self.complete(&change, wal_start, tables, sink)?;
+        let event = Event {
+            change: &change,
+            wal_start,
+            verdict,
+        };
+        event.put(plan, table, key, &mut self.position, sink)?;
+        self.counts.documents += 1;
+        self.has_kept |= event.verdict.is_kept();
         Ok(Outcome::Done)
     }
 
-    /// Emits a change that was found worth it before.
+    /// Emits a change whose values had to be fetched, if it is worth it still: it is judged anew, since
+    /// the span that it was to be kept for may be gone by now.
     ///
     /// # Errors
     ///
@@ -249,26 +263,28 @@ impl Follower {
         &mut self,
         change: &Change<'_>,
         wal_start: Lsn,
-        tables: &[Table],
+        tables: &mut [Table],
         sink: &mut S,
     ) -> Result<()> {
-        let last = self.position.last_commit_end();
         let Some(relation) = self.relations.get(change.relation) else {
             return Ok(());
         };
         if let Some(plan) = &relation.plan
-            && let Some(table) = relation.table.and_then(|index| tables.get(index))
+            && let Some(table) = relation.table.and_then(|index| tables.get_mut(index))
         {
-            emit(
-                plan,
-                table,
-                change,
-                wal_start,
-                last,
-                self.position.transaction()?,
-                sink,
-            )?;
-            self.counts.documents += 1;
+            let image = change.document_image();
+            let transaction = self.position.transaction()?;
+            let verdict = judge(table, plan, &mut self.key, change, image, transaction)?;
+            if verdict != Verdict::Drop {
+                let event = Event {
+                    change,
+                    wal_start,
+                    verdict,
+                };
+                event.put(plan, table, &self.key, &mut self.position, sink)?;
+                self.counts.documents += 1;
+                self.has_kept |= event.verdict.is_kept();
+            }
         }
         Ok(())
     }
@@ -382,30 +398,60 @@ fn judge(
     ))
 }
 
-#[inline]
-fn emit<S: Sink>(
-    plan: &RelationPlan,
-    table: &Table,
-    change: &Change<'_>,
+/// A change that was found worth a document.
+struct Event<'c, 'a> {
+    change: &'c Change<'a>,
     wal_start: Lsn,
-    last_commit_end: Lsn,
-    transaction: &mut Transaction,
-    sink: &mut S,
-) -> Result<()> {
-    let source = Source::Stream {
-        ts_ms: transaction.ts_ms,
-        loc: [
-            last_commit_end.as_u64(),
-            transaction.place(wal_start),
-            transaction.final_lsn.as_u64(),
-        ],
-        xid: transaction.xid.as_u32(),
-    };
-    sink.begin_document(table.binding);
-    plan.plan
-        .write(change, source, sink.buffer())
-        .map_err(|error| {
+    verdict: Verdict,
+}
+
+impl Event<'_, '_> {
+    /// Emits the document, or keeps it behind the row of this key.
+    #[inline]
+    fn put<S: Sink>(
+        &self,
+        plan: &RelationPlan,
+        table: &mut Table,
+        key: &RowKey,
+        position: &mut StreamPosition,
+        sink: &mut S,
+    ) -> Result<()> {
+        let Self {
+            change,
+            wal_start,
+            verdict,
+        } = self;
+        let last_commit_end = position.last_commit_end();
+        let transaction = position.transaction()?;
+        let source = Source::Stream {
+            ts_ms: transaction.ts_ms,
+            loc: [
+                last_commit_end.as_u64(),
+                transaction.place(*wal_start),
+                transaction.final_lsn.as_u64(),
+            ],
+            xid: transaction.xid.as_u32(),
+        };
+        let failed = |error: Error| {
             error.context(format!("a change of table \"{}\" at {wal_start}", table.id))
-        })?;
-    sink.end_document()
+        };
+        if let Verdict::Keep {
+            section,
+            placed,
+            keeping,
+        } = *verdict
+        {
+            let mut document = Vec::new();
+            plan.plan
+                .write(change, source, &mut document)
+                .map_err(failed)?;
+            table.keep(section, placed.then(|| key.clone()), keeping, &document);
+            return Ok(());
+        }
+        sink.begin_document(table.binding);
+        plan.plan
+            .write(change, source, sink.buffer())
+            .map_err(failed)?;
+        sink.end_document()
+    }
 }

@@ -115,7 +115,7 @@ impl<S: Sink> Engine<S> {
                     key_only: false,
                 }),
             };
-            follower.complete(&change, Lsn::INVALID, &self.tables, &mut self.sink)?;
+            follower.complete(&change, Lsn::INVALID, &mut self.tables, &mut self.sink)?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The rows of a chunk: how they are written, and what is learnt of them as they pass.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use protocol::{DataRow, Oid, RowDescription, TupleData};
 
@@ -9,12 +10,14 @@ use super::engine::internal;
 use super::sink::Sink;
 use super::state::Mode;
 use super::table::Table;
-use crate::backfill::{ChunkStart, View};
+use crate::backfill::{ChunkStart, RowStep, SpanReader, View, Window};
+use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Change, Image, MetaTemplate, Plan, PlanOptions, RecordArena, RowKey, Source};
 use crate::value::{KeyCodec, TypeRegistry};
 
 /// How the rows of a chunk are written, and their keys read.
+#[derive(Debug)]
 pub(super) struct ChunkPlan {
     plan: Plan,
     /// The key columns as places in the rows.
@@ -22,19 +25,164 @@ pub(super) struct ChunkPlan {
     helper_columns: usize,
 }
 
-/// What is known of a chunk while its rows arrive.
-#[derive(Default)]
+/// What is known of a span while its rows arrive.
+#[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// Rows that were emitted.
+    /// Rows that were emitted of the chunk under way.
     pub(super) emitted: u64,
-    /// Rows of the table that the chunk has come past.
+    /// Rows of the table that the span has come past.
     pub(super) scanned: u64,
     /// The key of the last row.
     pub(super) last: RowKey,
     pub(super) has_last: bool,
+    /// Chunks that are complete.
+    pub(super) chunks: u32,
     key: RowKey,
     /// All keys, where only their equality can be told and changes are judged by it.
     pub(super) keys: Option<HashSet<RowKey>>,
+}
+
+/// How a chunk has ended.
+#[derive(Debug)]
+pub(super) enum ChunkEnd {
+    /// As many rows have come as a chunk has, or all of its window.
+    Full,
+    /// The table has no more rows.
+    Complete,
+    /// There was no chunk: no more rows were asked for.
+    Nothing,
+    /// The server has given up; rows that came before are valid.
+    Failed(Error),
+}
+
+/// The rows of a span, chunk after chunk.
+#[derive(Debug)]
+pub(super) struct SpanRun {
+    pub(super) reader: SpanReader,
+    pub(super) start: Option<ChunkStart>,
+    pub(super) progress: Progress,
+    /// The windows of a scan by physical position, each with whether it is the last of the table.
+    pub(super) windows: VecDeque<(Window, bool)>,
+    /// The number of leading columns that are not the table's.
+    pub(super) helper_columns: usize,
+    /// When no more is asked for.
+    pub(super) deadline: Instant,
+    plan: Option<ChunkPlan>,
+    arena: RecordArena,
+}
+
+/// What plans are made with.
+pub(super) struct PlanContext<'a> {
+    pub(super) tag: Option<&'a str>,
+    pub(super) types: &'a TypeRegistry,
+    pub(super) options: &'a PlanOptions,
+}
+
+/// Documents of chunks that are asked for ahead.
+const AHEAD_BYTES: u64 = 16 * 1024 * 1024;
+/// The most chunks that are asked for ahead.
+const MOST_AHEAD: u64 = 64;
+
+/// Returns how many chunks of this size are asked for ahead.
+pub(super) fn depth(chunk_bytes: u64) -> u32 {
+    let chunks = match chunk_bytes {
+        0 => 4,
+        bytes => (AHEAD_BYTES / bytes).clamp(2, MOST_AHEAD),
+    };
+    u32::try_from(chunks).unwrap_or(2)
+}
+
+impl SpanRun {
+    pub(super) fn new(
+        reader: SpanReader,
+        windows: VecDeque<(Window, bool)>,
+        helper_columns: usize,
+        time: Duration,
+    ) -> Self {
+        Self {
+            reader,
+            start: None,
+            progress: Progress::default(),
+            windows,
+            helper_columns,
+            deadline: Instant::now() + time,
+            plan: None,
+            arena: RecordArena::default(),
+        }
+    }
+
+    /// Returns whether the last row was the last of a chunk.
+    fn is_between_chunks(&self, chunk_size: u64) -> bool {
+        self.progress.scanned.is_multiple_of(chunk_size)
+    }
+
+    /// Emits the rows of the next chunk.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the connection is lost, a value cannot be captured, or the output is gone.
+    pub(super) async fn read_chunk<S: Sink>(
+        &mut self,
+        client: &mut Client,
+        table: &mut Table,
+        context: &PlanContext<'_>,
+        sink: &mut S,
+    ) -> Result<ChunkEnd> {
+        let keyless = table.state.mode == Mode::KeylessBackfill;
+        let scan = table.scan.as_ref().ok_or_else(unknown)?;
+        let chunk_size = u64::from(scan.table.chunk_size);
+        let depth = depth(scan.chunk_bytes);
+        loop {
+            let Some(step) = self.reader.try_step(client)? else {
+                self.reader.fill(client).await?;
+                continue;
+            };
+            match step {
+                RowStep::Row(row) => {
+                    let (Some(plan), Some(start)) = (&self.plan, &self.start) else {
+                        return Err(Error::new(
+                            ErrorKind::Protocol,
+                            "rows came without their description",
+                        ));
+                    };
+                    plan.emit(&row, table, &self.arena, &mut self.progress, sink, start)?;
+                    self.arena.reset();
+                    if !keyless && self.is_between_chunks(chunk_size) {
+                        return Ok(ChunkEnd::Full);
+                    }
+                }
+                RowStep::Description(description) => {
+                    let helpers = self.helper_columns;
+                    self.plan = Some(ChunkPlan::new(table, &description, helpers, context)?);
+                }
+                RowStep::Complete if !keyless => return Ok(ChunkEnd::Complete),
+                step @ (RowStep::Batch | RowStep::Complete) => {
+                    let ends_chunk = matches!(step, RowStep::Complete);
+                    self.ask(client, depth, chunk_size).await?;
+                    if ends_chunk {
+                        return Ok(ChunkEnd::Full);
+                    }
+                    if self.reader.is_exhausted() && self.is_between_chunks(chunk_size) {
+                        return Ok(ChunkEnd::Nothing);
+                    }
+                }
+                RowStep::Failed(error) => return Ok(ChunkEnd::Failed(error)),
+                RowStep::Other => {}
+            }
+        }
+    }
+
+    /// Asks for more as long as there is time; then ends the transaction behind what was asked for.
+    async fn ask(&mut self, client: &mut Client, depth: u32, chunk_size: u64) -> Result<()> {
+        if Instant::now() < self.deadline {
+            self.reader.ask(client, depth).await
+        } else if self.helper_columns > 0 && !self.is_between_chunks(chunk_size) {
+            // Rows that the server leaves out make batches end amid chunks.
+            self.reader.ask(client, 1).await
+        } else {
+            self.reader.close(client).await
+        }
+    }
 }
 
 impl ChunkPlan {
@@ -47,9 +195,7 @@ impl ChunkPlan {
         table: &Table,
         description: &RowDescription<'_>,
         helper_columns: usize,
-        tag: Option<&str>,
-        types: &TypeRegistry,
-        options: &PlanOptions,
+        context: &PlanContext<'_>,
     ) -> Result<Self> {
         let info = table.info.as_ref().ok_or_else(unknown)?;
         let fields = description.iter().enumerate().skip(helper_columns);
@@ -57,9 +203,14 @@ impl ChunkPlan {
             Some(info),
             fields.map(|(index, field)| (index, field.name, field.type_oid)),
         );
-        let meta = MetaTemplate::new(&info.id.schema, &info.id.name, tag, table.transaction_ids);
+        let meta = MetaTemplate::new(
+            &info.id.schema,
+            &info.id.name,
+            context.tag,
+            table.transaction_ids,
+        );
         Ok(Self {
-            plan: Plan::new(&columns, meta, types, options),
+            plan: Plan::new(&columns, meta, context.types, context.options),
             key: key_places(table, description, helper_columns)?,
             helper_columns,
         })

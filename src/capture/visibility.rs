@@ -14,7 +14,7 @@ use protocol::{Lsn, Xid};
 use crate::backfill::View;
 
 /// Transactions of the stream that no view of ours has contained yet, for one table.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Unseen {
     commits: BTreeMap<u32, Lsn>,
 }

@@ -18,6 +18,9 @@ use crate::error::Result;
 /// How often it is said what is waited for.
 const SAY_AGAIN: Duration = Duration::from_secs(30);
 
+/// How long a row is waited for before spans give up their locks.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// SQLSTATE undefined_table.
 const UNDEFINED_TABLE: &str = "42P01";
 /// SQLSTATE undefined_column.
@@ -185,7 +188,25 @@ impl<S: Sink> Engine<S> {
             // The view is taken before the row: what it contains, the row's snapshot contains.
             let view = read_view(&mut self.client, self.standby).await?.view;
             let parameters: Vec<_> = query.parameters.iter().map(Option::as_deref).collect();
-            let rows = match self.client.query(&query.sql, &parameters).await {
+            let mut released = false;
+            let fetched = {
+                let Self { client, spans, .. } = self;
+                let fetching = client.query(&query.sql, &parameters);
+                tokio::pin!(fetching);
+                match tokio::time::timeout(LOCK_PATIENCE, &mut fetching).await {
+                    Ok(fetched) => fetched,
+                    Err(_) => {
+                        // It waits for somebody who waits for a span of ours.
+                        spans.release().await;
+                        released = true;
+                        fetching.await
+                    }
+                }
+            };
+            if released {
+                self.close_sections()?;
+            }
+            let rows = match fetched {
                 // There is no such table any more, or its key has other columns.
                 Err(error)
                     if matches!(error.sqlstate(), Some(UNDEFINED_TABLE | UNDEFINED_COLUMN)) =>
@@ -199,6 +220,7 @@ impl<S: Sink> Engine<S> {
             if contained {
                 return Ok(rows);
             }
+            self.end_spans().await?;
             let xids = BTreeSet::from([transaction.xid.as_u32()]);
             let what =
                 format!("a row of table \"{stream}\" has a new key, and its values are fetched");

@@ -1,7 +1,7 @@
 //! A connection: socket, session and receive buffer together.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use protocol::{Event, Session};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -53,6 +53,11 @@ impl Connection {
     /// Fails when the connection ends, or the server sends what is no message.
     pub async fn fill(&mut self) -> Result<()> {
         fill(&self.session, &mut self.input, &mut self.stream).await
+    }
+
+    /// Returns whether a whole message waits in the buffer.
+    pub fn has_event(&self) -> bool {
+        self.session.needed(self.input.unread()) == 0
     }
 
     /// Returns the next event, if it is there already.
@@ -182,6 +187,26 @@ impl ReplicationReader {
             }
             self.pace.read(count, Instant::now());
         }
+    }
+
+    /// Reads what has arrived by now, neither waiting nor letting more collect. Returns whether
+    /// there was something.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection ends.
+    pub async fn fill_now(&mut self) -> Result<bool> {
+        let needed = self.session.needed(self.input.unread()).max(PIECE);
+        let filled = self.input.fill(&mut self.stream, needed);
+        let count = match tokio::time::timeout(Duration::ZERO, filled).await {
+            Ok(count) => count.map_err(lost)?,
+            Err(_) => return Ok(false),
+        };
+        if count == 0 {
+            return Err(closed());
+        }
+        self.pace.read(count, Instant::now());
+        Ok(true)
     }
 
     /// Returns the next event, if it is there already.

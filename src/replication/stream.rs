@@ -194,6 +194,19 @@ impl ReplicationStream {
         }
     }
 
+    /// Reads what has arrived by now, without waiting. Returns whether there was something.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection ends.
+    pub async fn fill_now(&mut self) -> Result<bool> {
+        let filled = self.reader.fill_now().await?;
+        if filled {
+            self.heard = Instant::now();
+        }
+        Ok(filled)
+    }
+
     /// Returns how long nothing was received.
     pub fn silence(&self) -> Duration {
         self.heard.elapsed()

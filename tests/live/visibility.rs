@@ -95,13 +95,15 @@ held! {
     normal_in_progress_later: Normal, Later, true, InProgress;
 }
 
-/// Rows of the table, ten apart. In chunks of 100 they are far more than the pipe to a test that
-/// looks away can hold, so that the backfill stops well before the last of them.
+/// Rows of the table, ten apart. In chunks of 10 they are more than one span reads from one snapshot,
+/// and far more than the pipe to a test that looks away can hold, so that the backfill stops well
+/// before the last of them.
 const ROWS: u32 = 5_000;
+const CHUNK_ROWS: u32 = 10;
 const ROW_BYTES: u32 = 2_000;
 
-/// The changes that are held, each a transaction. Every chunk has rows of each, so that the one
-/// which is read when they have been streamed does not pass them by.
+/// The changes that are held, each a transaction. Every span has rows of each, so that the one which
+/// is read when they have been streamed does not pass them by.
 const CHANGES: [&str; 4] = [
     "insert into held.t select i * 1000 + 5, 'inserted', '' from generate_series(0, 49) i",
     "update held.t set v = 'updated' where id % 1000 = 100",
@@ -137,7 +139,7 @@ fn hold(mode: Mode, start: Start, kill: bool, sent: Sent) {
 
     let mut config = Task::config(&server, "postgres");
     config["user"] = json!("capture");
-    config["advanced"] = json!({"backfill_chunk_size": 100});
+    config["advanced"] = json!({"backfill_chunk_size": CHUNK_ROWS});
     if mode == Mode::ReadOnly {
         config["advanced"]["read_only_capture"] = json!(true);
     }

@@ -1,5 +1,6 @@
 //! A capture task as the Flow runtime keeps it: what it sends, and what it commits.
 
+use std::collections::{HashMap, HashSet};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -26,8 +27,17 @@ pub(crate) struct Task {
     pub(crate) state: Value,
     /// Every document up to the last checkpoint, over all sessions.
     pub(crate) documents: Vec<Document>,
-    /// The `loc` of the last committed change.
-    last_loc: Option<[i64; 3]>,
+    /// Where the committed changes are.
+    places: Places,
+}
+
+/// Where changes are in the order of all events.
+#[derive(Debug, Default)]
+struct Places {
+    /// Every `loc`.
+    all: HashSet<[i64; 3]>,
+    /// The last of each document, by table and key.
+    last: HashMap<(String, String), [i64; 3]>,
 }
 
 /// A table and the collection that it is captured into.
@@ -73,6 +83,26 @@ impl Document {
         items
             .try_into()
             .unwrap_or_else(|_| panic!("loc has not three items: {}", self.value))
+    }
+}
+
+impl Places {
+    /// Notes a change. Panics if it shares its `loc` with another, or is not behind the one before it
+    /// of the same key, in these or in earlier places.
+    fn note(&mut self, earlier: &Self, document: &Document, key: &[String]) {
+        let loc = document.loc();
+        let is_new = !earlier.all.contains(&loc) && self.all.insert(loc);
+        assert!(is_new, "another change has the place of {document:?}");
+        if key.iter().any(|pointer| pointer.starts_with("/_meta")) {
+            return;
+        }
+        let value = |pointer: &String| document.value.pointer(pointer).cloned();
+        let key: Vec<_> = key.iter().map(value).collect();
+        let key = (document.table.clone(), json!(key).to_string());
+        let last = self.last.get(&key).or_else(|| earlier.last.get(&key));
+        let is_behind = last.is_none_or(|last| loc > *last);
+        assert!(is_behind, "{document:?} is not after {last:?}");
+        self.last.insert(key, loc);
     }
 }
 
@@ -140,7 +170,7 @@ impl Task {
             linked: false,
             state: Value::Object(Map::new()),
             documents: Vec::new(),
-            last_loc: None,
+            places: Places::default(),
         }
     }
 
@@ -324,7 +354,6 @@ impl Task {
             }),
             ..Request::default()
         });
-        let last_loc = self.last_loc;
         Session {
             task: self,
             connector,
@@ -333,7 +362,7 @@ impl Task {
             ended: false,
             pending: Vec::new(),
             pending_schema: false,
-            last_loc,
+            places: Places::default(),
             run: Run::default(),
         }
     }
@@ -394,7 +423,8 @@ pub(crate) struct Session<'a> {
     /// Documents since the last checkpoint.
     pub(crate) pending: Vec<Document>,
     pending_schema: bool,
-    last_loc: Option<[i64; 3]>,
+    /// Where the changes since the last checkpoint are.
+    places: Places,
     pub(crate) run: Run,
 }
 
@@ -438,17 +468,14 @@ impl Session<'_> {
                 document,
                 text,
             } => {
-                let table = self.task.bindings[binding].table.clone();
+                let Binding { table, key, .. } = &self.task.bindings[binding];
                 let document = Document {
-                    table,
+                    table: table.clone(),
                     value: document,
                     text,
                 };
                 if !document.is_snapshot() {
-                    let loc = document.loc();
-                    let increases = self.last_loc.is_none_or(|last| loc > last);
-                    assert!(increases, "{:?} is not after {:?}", document, self.last_loc);
-                    self.last_loc = Some(loc);
+                    self.places.note(&self.task.places, &document, key);
                 }
                 self.pending.push(document);
             }
@@ -469,7 +496,8 @@ impl Session<'_> {
         assert!(is_patch, "not a merge patch: {updated}");
         assert!(updated.get("cursor").is_some(), "no cursor: {updated}");
         merge_patch(&mut self.task.state, updated);
-        self.task.last_loc = self.last_loc;
+        self.task.places.all.extend(self.places.all.drain());
+        self.task.places.last.extend(self.places.last.drain());
         self.task.documents.extend(self.pending.iter().cloned());
         self.run.documents.append(&mut self.pending);
         self.run.checkpoints += 1;

@@ -1,19 +1,21 @@
-//! A bound table: what is known of it, how far its scan is, and what that means for a change.
+//! A bound table: what is known of it, and what is done with it.
 
-use std::cmp::Ordering;
-use std::collections::HashSet;
+mod scan;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use protocol::{Lsn, Xid};
 use tracing::info;
+
+pub(super) use self::scan::{LastChunk, Scan, Section, Verdict};
 
 use super::state::{Mode, Scanned, TableState};
 use super::visibility::{Barrier, Unseen};
-use crate::backfill::{Position, TableScan, View};
+use crate::backfill::{Position, TableScan};
 use crate::catalog::{TableId, TableInfo, TableKind};
 use crate::config::{BackfillMode, Config, Resource};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Operation, RowKey};
+use crate::record::RowKey;
 use crate::value::{KeyCodec, TypeRegistry};
 
 /// A bound table.
@@ -44,45 +46,6 @@ pub(super) struct Table {
     pub(super) barrier: Barrier,
 }
 
-/// A scan under way.
-#[derive(Debug)]
-pub(super) struct Scan {
-    /// What is scanned.
-    pub(super) table: TableScan,
-    /// The codecs of the key columns, none for a scan by physical position.
-    pub(super) codecs: Vec<KeyCodec>,
-    /// Whether the order of keys here equals the server's, so that "not scanned yet" is known.
-    pub(super) comparable: bool,
-    /// The key up to which rows were emitted.
-    pub(super) position: Option<RowKey>,
-    /// The physical position up to which rows were emitted.
-    pub(super) physical: Position,
-    /// The last chunk, until the stream has passed all that it contains.
-    pub(super) chunk: Option<LastChunk>,
-}
-
-/// The last chunk that was emitted.
-#[derive(Debug)]
-pub(super) struct LastChunk {
-    /// Its rows are behind this key; `None` for the first chunk.
-    pub(super) after: Option<RowKey>,
-    /// Which transactions it contains.
-    pub(super) view: View,
-    /// Its keys, where only their equality can be told, and has to be.
-    pub(super) keys: Option<HashSet<RowKey>>,
-    /// Whether it was the last of the table: no key is behind it.
-    pub(super) complete: bool,
-}
-
-/// What becomes of a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It is emitted.
-    Emit,
-    /// It is dropped: a chunk holds it, or will.
-    Drop,
-}
-
 impl Table {
     /// Changes the state; it will be part of the next checkpoint.
     pub(super) fn update_state(&mut self, change: impl FnOnce(&mut TableState)) {
@@ -99,53 +62,6 @@ impl Table {
     /// Returns whether later chunks have to contain what is dropped now.
     pub(super) fn awaits_chunks(&self) -> bool {
         self.state.mode == Mode::Pending || self.state.mode.is_backfill()
-    }
-
-    /// Judges a change of the row with this key; `None` is a key that the server has not sent.
-    /// Remembers the transaction where a later chunk has to contain it.
-    pub(super) fn judge(
-        &mut self,
-        operation: Operation,
-        key: Option<&RowKey>,
-        xid: Xid,
-        commit_lsn: Lsn,
-    ) -> Verdict {
-        match self.state.mode {
-            Mode::Active => return Verdict::Emit,
-            Mode::Ignore | Mode::Missing => return Verdict::Drop,
-            // What happens before the first chunk is in the first chunk.
-            Mode::Pending => {
-                self.unseen.note(xid, commit_lsn);
-                return Verdict::Drop;
-            }
-            Mode::Backfill | Mode::UnfilteredBackfill | Mode::KeylessBackfill => {}
-        }
-        let Some(scan) = &self.scan else {
-            return Verdict::Emit;
-        };
-        let place = match key {
-            Some(key) if scan.comparable => scan.place(key),
-            Some(key) => scan.place_in_last_chunk(key),
-            None => Place::Unknown,
-        };
-        if matches!(place, Place::Ahead | Place::Unknown) {
-            self.unseen.note(xid, commit_lsn);
-        }
-        if self.state.mode != Mode::Backfill {
-            // Earlier changes of keys ahead were emitted, so all of them have to be: a deletion
-            // that the chunk contains still has a document to delete.
-            return Verdict::Emit;
-        }
-        // A chunk that leaves old rows out says nothing about rows that it does not have.
-        let only_here = operation == Operation::Delete && scan.table.min_xid.is_some();
-        match place {
-            Place::Unknown | Place::Behind => Verdict::Emit,
-            Place::InLastChunk(view) if view.contains(xid, commit_lsn) && !only_here => {
-                Verdict::Drop
-            }
-            Place::Ahead if !only_here => Verdict::Drop,
-            Place::InLastChunk(_) | Place::Ahead => Verdict::Emit,
-        }
     }
 
     /// Returns whether an update that keeps the key of the document can move its row from what is
@@ -341,59 +257,11 @@ impl Table {
             position,
             physical,
             chunk: None,
+            sections: VecDeque::new(),
+            may_lock: true,
+            chunk_bytes: 0,
+            pages: None,
         })
-    }
-}
-
-/// Where a key is, seen from the scan.
-enum Place<'a> {
-    /// Scanned, and the stream has passed what the chunk contains.
-    Behind,
-    /// In the last chunk, which has this view.
-    InLastChunk(&'a View),
-    /// Not scanned yet.
-    Ahead,
-    /// It cannot be told.
-    Unknown,
-}
-
-impl Scan {
-    /// Returns whether the keys of changes matter.
-    pub(super) fn compares_keys(&self) -> bool {
-        self.comparable
-            || self
-                .chunk
-                .as_ref()
-                .is_some_and(|chunk| chunk.keys.is_some())
-    }
-
-    /// Finds a key whose order is not known among those of the last chunk.
-    fn place_in_last_chunk(&self, key: &RowKey) -> Place<'_> {
-        match &self.chunk {
-            Some(LastChunk {
-                keys: Some(keys),
-                view,
-                ..
-            }) if keys.contains(key) => Place::InLastChunk(view),
-            _ => Place::Unknown,
-        }
-    }
-
-    fn place(&self, key: &RowKey) -> Place<'_> {
-        let scanned = |position: &RowKey| key.compare(position) != Ordering::Greater;
-        match &self.chunk {
-            Some(chunk) => {
-                if chunk.after.as_ref().is_some_and(scanned) {
-                    Place::Behind
-                } else if chunk.complete || self.position.as_ref().is_some_and(scanned) {
-                    Place::InLastChunk(&chunk.view)
-                } else {
-                    Place::Ahead
-                }
-            }
-            None if self.position.as_ref().is_some_and(scanned) => Place::Behind,
-            None => Place::Ahead,
-        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The judgement of changes, without a server.
 
+use std::collections::VecDeque;
+
 use protocol::{Lsn, Oid, TupleData, Xid};
 
 use super::{LastChunk, Scan, Table, Verdict};
@@ -67,6 +69,10 @@ fn table(mode: Mode, chunk: Option<View>, comparable: bool) -> Table {
                 keys: None,
                 complete: false,
             }),
+            sections: VecDeque::new(),
+            may_lock: true,
+            chunk_bytes: 0,
+            pages: None,
         }),
         unseen: Unseen::default(),
         barrier: Barrier::default(),

@@ -1,0 +1,268 @@
+//! How far the scan of a table is, and what that means for a change.
+
+use std::cmp::Ordering;
+use std::collections::{HashSet, VecDeque};
+
+use protocol::{Lsn, Xid};
+
+use super::Table;
+use crate::backfill::{Position, TableScan, View};
+use crate::capture::kept::{Keeping, KeptChanges};
+use crate::capture::state::Mode;
+use crate::record::{Operation, RowKey};
+use crate::value::KeyCodec;
+
+/// A scan under way.
+#[derive(Debug)]
+pub(in crate::capture) struct Scan {
+    /// What is scanned.
+    pub(in crate::capture) table: TableScan,
+    /// The codecs of the key columns, none for a scan by physical position.
+    pub(in crate::capture) codecs: Vec<KeyCodec>,
+    /// Whether the order of keys here equals the server's, so that "not scanned yet" is known.
+    pub(in crate::capture) comparable: bool,
+    /// The key up to which rows were emitted.
+    pub(in crate::capture) position: Option<RowKey>,
+    /// The physical position up to which rows were emitted.
+    pub(in crate::capture) physical: Position,
+    /// The last chunk that was read by itself, until the stream has passed all that it contains.
+    pub(in crate::capture) chunk: Option<LastChunk>,
+    /// What spans that are being read cover, in their order; rows behind the position are theirs.
+    pub(in crate::capture) sections: VecDeque<Section>,
+    /// Whether the user may lock the table, as far as is known.
+    pub(in crate::capture) may_lock: bool,
+    /// The size of the documents of a chunk, by the last one.
+    pub(in crate::capture) chunk_bytes: u64,
+    /// The most pages of a window, where the statement timeout has shown that fewer are due.
+    pub(in crate::capture) pages: Option<u32>,
+}
+
+/// A chunk that was emitted before the stream had passed what it contains.
+#[derive(Debug)]
+pub(in crate::capture) struct LastChunk {
+    /// Its rows are behind this key; `None` for the first chunk.
+    pub(in crate::capture) after: Option<RowKey>,
+    /// Which transactions it contains.
+    pub(in crate::capture) view: View,
+    /// Its keys, where only their equality can be told, and has to be.
+    pub(in crate::capture) keys: Option<HashSet<RowKey>>,
+    /// Whether it was the last of the table: no key is behind it.
+    pub(in crate::capture) complete: bool,
+}
+
+/// The part of a table that a span covers: rows that were asked for and are not all emitted.
+#[derive(Debug)]
+pub(in crate::capture) struct Section {
+    /// The span's number.
+    pub(in crate::capture) span: u64,
+    /// The last key that it can hold; `None` where it goes on to the end of the table.
+    pub(in crate::capture) until: Option<RowKey>,
+    /// Which transactions its rows contain; `None` until the server has told.
+    pub(in crate::capture) view: Option<View>,
+    /// Changes that come behind its rows.
+    pub(in crate::capture) kept: KeptChanges,
+}
+
+/// What becomes of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::capture) enum Verdict {
+    /// It is emitted.
+    Emit,
+    /// It is dropped: a chunk holds it, or will.
+    Drop,
+    /// It is kept until the row that it changes has been emitted.
+    Keep {
+        /// The section that has the row, by its place among them.
+        section: usize,
+        /// Whether it goes behind the row of its key, not behind all of the section.
+        placed: bool,
+        keeping: Keeping,
+    },
+}
+
+impl Verdict {
+    /// Returns whether the change is kept.
+    pub(in crate::capture) fn is_kept(self) -> bool {
+        matches!(self, Self::Keep { .. })
+    }
+}
+
+/// Where a key is, seen from the scan.
+enum Place<'a> {
+    /// Scanned, and the stream has passed what the chunk contains.
+    Behind,
+    /// In the last chunk, which has this view.
+    InLastChunk(&'a View),
+    /// Among the rows that a span covers.
+    InSection(usize),
+    /// Not scanned yet.
+    Ahead,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl Table {
+    /// Judges a change of the row with this key; `None` is a key that the server has not sent.
+    /// Remembers the transaction where a later chunk has to contain it.
+    pub(in crate::capture) fn judge(
+        &mut self,
+        operation: Operation,
+        key: Option<&RowKey>,
+        xid: Xid,
+        commit_lsn: Lsn,
+    ) -> Verdict {
+        match self.state.mode {
+            Mode::Active => return Verdict::Emit,
+            Mode::Ignore | Mode::Missing => return Verdict::Drop,
+            // What happens before the first chunk is in the first chunk.
+            Mode::Pending => {
+                self.unseen.note(xid, commit_lsn);
+                return Verdict::Drop;
+            }
+            Mode::Backfill | Mode::UnfilteredBackfill | Mode::KeylessBackfill => {}
+        }
+        let Some(scan) = &self.scan else {
+            return Verdict::Emit;
+        };
+        let place = scan.place(key);
+        // A chunk that leaves old rows out says nothing about rows that it does not have. Where
+        // earlier changes of keys ahead were emitted, all of them have to be: a deletion that the
+        // chunk contains still has a document to delete.
+        let owed = self.state.mode != Mode::Backfill
+            || operation == Operation::Delete && scan.table.min_xid.is_some()
+            || matches!(place, Place::Unknown);
+        let contained = match place {
+            Place::Behind => return Verdict::Emit,
+            Place::InLastChunk(view) => {
+                return if view.contains(xid, commit_lsn) && !owed {
+                    Verdict::Drop
+                } else {
+                    Verdict::Emit
+                };
+            }
+            Place::InSection(section) => scan.is_contained_in(section, xid, commit_lsn),
+            Place::Unknown if !scan.sections.is_empty() => {
+                (0..scan.sections.len()).all(|index| scan.is_contained_in(index, xid, commit_lsn))
+            }
+            Place::Ahead | Place::Unknown => {
+                self.unseen.note(xid, commit_lsn);
+                // The chunk that covers the key will contain it.
+                true
+            }
+        };
+        if contained {
+            return if owed { Verdict::Emit } else { Verdict::Drop };
+        }
+        let (section, placed) = match place {
+            Place::InSection(section) => (section, true),
+            _ => (scan.sections.len().saturating_sub(1), false),
+        };
+        // What is kept dies with the process, so a snapshot that is taken later has to contain it.
+        self.unseen.note(xid, commit_lsn);
+        Verdict::Keep {
+            section,
+            placed,
+            keeping: Keeping {
+                xid,
+                commit_lsn,
+                owed,
+            },
+        }
+    }
+
+    /// Keeps a document until the row that it is of has been emitted.
+    pub(in crate::capture) fn keep(
+        &mut self,
+        section: usize,
+        key: Option<RowKey>,
+        keeping: Keeping,
+        document: &[u8],
+    ) {
+        let sections = self.scan.as_mut().map(|scan| &mut scan.sections);
+        if let Some(section) = sections.and_then(|sections| sections.get_mut(section)) {
+            section.kept.keep(key, keeping, document);
+        }
+    }
+
+    /// Returns whether changes are kept that have to be emitted before a checkpoint passes them.
+    pub(in crate::capture) fn owes_changes(&self) -> bool {
+        self.sections().any(|section| section.kept.is_owed())
+    }
+
+    /// Returns the memory that kept changes take.
+    pub(in crate::capture) fn kept_bytes(&self) -> usize {
+        self.sections().map(|section| section.kept.bytes()).sum()
+    }
+
+    fn sections(&self) -> impl Iterator<Item = &Section> {
+        self.scan.iter().flat_map(|scan| &scan.sections)
+    }
+}
+
+impl Scan {
+    /// Returns whether the keys of changes matter.
+    pub(in crate::capture) fn compares_keys(&self) -> bool {
+        self.comparable
+            || self
+                .chunk
+                .as_ref()
+                .is_some_and(|chunk| chunk.keys.is_some())
+    }
+
+    /// Returns the section of a span.
+    pub(in crate::capture) fn section(&mut self, span: u64) -> Option<&mut Section> {
+        self.sections
+            .iter_mut()
+            .find(|section| section.span == span)
+    }
+
+    fn place(&self, key: Option<&RowKey>) -> Place<'_> {
+        match key {
+            Some(key) if self.comparable => self.place_by_order(key),
+            Some(key) => self.place_in_last_chunk(key),
+            None => Place::Unknown,
+        }
+    }
+
+    /// Finds a key whose order is not known among those of the last chunk.
+    fn place_in_last_chunk(&self, key: &RowKey) -> Place<'_> {
+        match &self.chunk {
+            Some(LastChunk {
+                keys: Some(keys),
+                view,
+                ..
+            }) if keys.contains(key) => Place::InLastChunk(view),
+            _ => Place::Unknown,
+        }
+    }
+
+    fn place_by_order(&self, key: &RowKey) -> Place<'_> {
+        let reaches = |position: &RowKey| key.compare(position) != Ordering::Greater;
+        let scanned = self.position.as_ref().is_some_and(reaches);
+        if let Some(chunk) = &self.chunk {
+            return if chunk.after.as_ref().is_some_and(reaches) {
+                Place::Behind
+            } else if chunk.complete || scanned {
+                Place::InLastChunk(&chunk.view)
+            } else {
+                Place::Ahead
+            };
+        }
+        if scanned {
+            return Place::Behind;
+        }
+        let covers = |section: &Section| section.until.as_ref().is_none_or(reaches);
+        self.sections
+            .iter()
+            .position(covers)
+            .map_or(Place::Ahead, Place::InSection)
+    }
+
+    /// Returns whether a transaction is known to be contained in the rows of a section.
+    fn is_contained_in(&self, section: usize, xid: Xid, commit_lsn: Lsn) -> bool {
+        self.sections
+            .get(section)
+            .and_then(|section| section.view.as_ref())
+            .is_some_and(|view| view.contains(xid, commit_lsn))
+    }
+}
