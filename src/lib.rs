@@ -58,7 +58,8 @@
 //!   never passes a commit that a later chunk has to contain and might not.
 //! - Going on where changes are missing (a slot that was created anew, another server, a cursor
 //!   ahead of the log) is refused, with the remedy.
-//! - `loc` is strictly increasing over all changes of a capture.
+//! - No two changes of a capture share a `loc`; it orders them all, and the changes of one key come
+//!   in this order. Changes of rows that a backfill has yet to emit come behind their rows.
 //! - A password goes in clear text over TLS only, or where sslmode is `disable`; no byte from before a
 //!   TLS handshake is read after it; sslmode means what it means to libpq.
 //! - A value is never guessed: an unknown type is captured in its text form, a malformed value is an

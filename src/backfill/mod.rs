@@ -1,8 +1,8 @@
 //! Reading the rows that a table has: chunk queries, their snapshots, the position of the scan.
 //!
-//! A chunk is read in a transaction of its own, at REPEATABLE READ: its first statement tells which
-//! transactions the rows contain ([`View`]) and where the log's end was, and the rows follow in the
-//! same round trip. What is made of that is decided by `capture`.
+//! Chunks are read in spans, each a transaction at REPEATABLE READ: its first statement tells which
+//! transactions the rows contain ([`View`]) and where the log's end was, and the rows of many chunks
+//! follow, asked for ahead ([`SpanReader`]). What is made of that is decided by `capture`.
 
 mod position;
 mod query;

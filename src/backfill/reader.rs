@@ -273,7 +273,7 @@ impl SpanReader {
     ///
     /// Fails when the connection is lost.
     pub async fn fill(&self, client: &mut Client) -> Result<()> {
-        client.connection().fill().await
+        client.connection().fill_with_rows().await
     }
 
     /// Returns the next step, if it is there already.

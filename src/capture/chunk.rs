@@ -241,6 +241,7 @@ impl<S: Sink> Engine<S> {
         };
         let keyless = table.state.mode == Mode::KeylessBackfill;
         let progress = &mut run.progress;
+        let has_moved = progress.has_last && scan.position.as_ref() != Some(&progress.last);
         let window = if keyless {
             run.windows.front().copied()
         } else {
@@ -260,6 +261,9 @@ impl<S: Sink> Engine<S> {
                         warn!(stream = %table.id, rows = progress.emitted,
                             "a backfill chunk was cut short by the statement timeout; the scan goes \
                              on behind its last row");
+                        if !has_moved {
+                            return Ok(false);
+                        }
                     }
                     (true, Some(pages)) if progress.emitted == 0 => {
                         warn!(stream = %table.id, pages,

@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::checkpoint::IDLE_CHECKPOINT;
 use super::engine::{Engine, Following};
@@ -116,6 +116,8 @@ impl Spans {
             Ok(client) => client,
             Err(error) if is_about_connections(&error) => {
                 self.refused = true;
+                warn!(error = %error, "there is no connection for backfills to spare: chunks are read \
+                    one by one, which takes longer");
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -308,8 +310,7 @@ impl<S: Sink> Engine<S> {
         if fence > flushed && !self.standby {
             self.nudge().await?;
         }
-        let checkpoints = self.stream_checkpoints();
-        self.stream_to(following, fence, checkpoints).await?;
+        self.stream_to(following, fence, Checkpoints::None).await?;
         let Some(span) = self.spans.open.front_mut() else {
             return Ok(false);
         };
@@ -350,7 +351,10 @@ impl<S: Sink> Engine<S> {
             }
         }
         self.cursor = Some(following.follower.position.received());
-        if checkpoints == Checkpoints::AtCommits && self.is_checkpoint_due(false) {
+        // That a scan has begun is said with its first chunk.
+        let is_news =
+            self.sink.uncommitted_bytes() > 0 || self.last_checkpoint.elapsed() >= IDLE_CHECKPOINT;
+        if checkpoints == Checkpoints::AtCommits && is_news && self.is_checkpoint_due(false) {
             self.owed = true;
             self.try_settle().await?;
         }

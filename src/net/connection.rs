@@ -16,6 +16,7 @@ pub struct Connection {
     stream: Stream,
     session: Session,
     input: ReceiveBuffer,
+    pace: Pace,
 }
 
 impl Connection {
@@ -24,6 +25,7 @@ impl Connection {
             stream,
             session,
             input: ReceiveBuffer::default(),
+            pace: Pace::new(),
         }
     }
 
@@ -53,6 +55,25 @@ impl Connection {
     /// Fails when the connection ends, or the server sends what is no message.
     pub async fn fill(&mut self) -> Result<()> {
         fill(&self.session, &mut self.input, &mut self.stream).await
+    }
+
+    /// The same where many rows are on their way: they are left to collect for a moment.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection ends, or the server sends what is no message.
+    pub async fn fill_with_rows(&mut self) -> Result<()> {
+        if self.session.is_closed() {
+            return Err(closed());
+        }
+        fill_at(
+            &mut self.pace,
+            false,
+            &self.session,
+            &mut self.input,
+            &mut self.stream,
+        )
+        .await
     }
 
     /// Returns whether a whole message waits in the buffer.
@@ -161,32 +182,14 @@ impl ReplicationReader {
     }
 
     async fn fill_at_pace(&mut self, alone: bool) -> Result<()> {
-        loop {
-            let needed = self.session.needed(self.input.unread());
-            if needed == 0 {
-                return Ok(());
-            }
-            let room = match self.pace.pause() {
-                Some(pause) => {
-                    if alone {
-                        std::thread::sleep(pause);
-                    } else {
-                        tokio::time::sleep(pause).await;
-                    }
-                    needed.max(PIECE)
-                }
-                None => needed,
-            };
-            let count = self
-                .input
-                .fill(&mut self.stream, room)
-                .await
-                .map_err(lost)?;
-            if count == 0 {
-                return Err(closed());
-            }
-            self.pace.read(count, Instant::now());
-        }
+        fill_at(
+            &mut self.pace,
+            alone,
+            &self.session,
+            &mut self.input,
+            &mut self.stream,
+        )
+        .await
     }
 
     /// Reads what has arrived by now, neither waiting nor letting more collect. Returns whether
@@ -276,6 +279,38 @@ async fn fill(
         if input.fill(stream, needed).await.map_err(lost)? == 0 {
             return Err(closed());
         }
+    }
+}
+
+/// Fills at the pace at which bytes come.
+async fn fill_at(
+    pace: &mut Pace,
+    alone: bool,
+    session: &Session,
+    input: &mut ReceiveBuffer,
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<()> {
+    loop {
+        let needed = session.needed(input.unread());
+        if needed == 0 {
+            return Ok(());
+        }
+        let room = match pace.pause() {
+            Some(pause) => {
+                if alone {
+                    std::thread::sleep(pause);
+                } else {
+                    tokio::time::sleep(pause).await;
+                }
+                needed.max(PIECE)
+            }
+            None => needed,
+        };
+        let count = input.fill(stream, room).await.map_err(lost)?;
+        if count == 0 {
+            return Err(closed());
+        }
+        pace.read(count, Instant::now());
     }
 }
 

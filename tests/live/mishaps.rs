@@ -247,7 +247,9 @@ fn terminate(client: &mut Client, which: &str) {
         client,
         &format!("select pg_terminate_backend(pid) from pg_stat_activity where {which}"),
     );
-    assert_eq!(ended, [["t"]], "{which}");
+    // Rows of a backfill are read over connections of their own.
+    let all = !ended.is_empty() && ended.iter().all(|row| row == &["t"]);
+    assert!(all, "{which}: {ended:?}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod mishaps;
 mod modes;
 mod requests;
 mod servers;
+mod spans;
 mod standby;
 mod values;
 mod visibility;

@@ -111,15 +111,8 @@ const CHANGES: [&str; 4] = [
     "update held.t set id = id + 5, v = 'moved' where id % 1000 = 300",
 ];
 
-fn hold(mode: Mode, start: Start, kill: bool, sent: Sent) {
-    let mut options = Options::default().setting("synchronous_standby_names = ''");
-    let mut version = Version::MAIN;
-    if sent == Sent::InProgress {
-        options = options.setting("debug_logical_replication_streaming = 'immediate'");
-        version = Version(18);
-    }
-    let server = Server::with(version, &options);
-    let mut client = server.connect("postgres");
+/// Makes the tables, and a task that captures nothing yet.
+fn prepare(server: &Server, client: &mut Client, mode: Mode, chunk_rows: u32) -> Task {
     client
         .batch_execute(&format!(
             "create role capture superuser replication login;
@@ -137,28 +130,42 @@ fn hold(mode: Mode, start: Start, kill: bool, sent: Sent) {
         ))
         .expect("the tables are made");
 
-    let mut config = Task::config(&server, "postgres");
+    let mut config = Task::config(server, "postgres");
     config["user"] = json!("capture");
-    config["advanced"] = json!({"backfill_chunk_size": CHUNK_ROWS});
+    config["advanced"] = json!({"backfill_chunk_size": chunk_rows});
     if mode == Mode::ReadOnly {
         config["advanced"]["read_only_capture"] = json!(true);
     }
-    let mut task = Task::new(Launch::new(Codec::Proto), config);
-    let bind = |task: &mut Task, tables: &[&str]| {
+    Task::new(Launch::new(Codec::Proto), config)
+}
+
+impl Mode {
+    fn bind(self, task: &mut Task, tables: &[&str]) {
         task.bind(tables);
-        if tables.contains(&"held.t") && mode != Mode::ReadOnly {
-            let name = if mode == Mode::Precise {
+        if tables.contains(&"held.t") && self != Self::ReadOnly {
+            let name = if self == Self::Precise {
                 "Precise"
             } else {
                 "Normal"
             };
             task.binding_mut("held.t").resource["mode"] = json!(name);
         }
-    };
+    }
+}
 
+fn hold(mode: Mode, start: Start, kill: bool, sent: Sent) {
+    let mut options = Options::default().setting("synchronous_standby_names = ''");
+    let mut version = Version::MAIN;
+    if sent == Sent::InProgress {
+        options = options.setting("debug_logical_replication_streaming = 'immediate'");
+        version = Version(18);
+    }
+    let server = Server::with(version, &options);
+    let mut client = server.connect("postgres");
+    let mut task = prepare(&server, &mut client, mode, CHUNK_ROWS);
     let held = match start {
         Start::First => {
-            bind(&mut task, &["held.t", "held.other"]);
+            mode.bind(&mut task, &["held.t", "held.other"]);
             let mut session = task.open();
             session.until("the first chunk", |session| {
                 session.task.binding_state("held.t")["backfilled"].as_u64() >= Some(100)
@@ -182,7 +189,7 @@ fn hold(mode: Mode, start: Start, kill: bool, sent: Sent) {
             None
         }
         Start::Later => {
-            bind(&mut task, &["held.other"]);
+            mode.bind(&mut task, &["held.other"]);
             let mut session = task.open();
             session.until("the other table", |session| {
                 session.task.binding_state("held.other")["mode"] == "Active"
@@ -207,7 +214,7 @@ fn hold(mode: Mode, start: Start, kill: bool, sent: Sent) {
         }
     };
     if let Some(held) = held {
-        bind(&mut task, &["held.t", "held.other"]);
+        mode.bind(&mut task, &["held.t", "held.other"]);
         let mut session = task.open();
         wait_until_it_waits(&mut session, &held, None);
         if kill {
@@ -234,7 +241,7 @@ fn hold(mode: Mode, start: Start, kill: bool, sent: Sent) {
 }
 
 /// Panics if a change was emitted although the row of the chunk has it already.
-fn nothing_twice(documents: Vec<&Document>) {
+pub(super) fn nothing_twice(documents: Vec<&Document>) {
     let mut of_key: BTreeMap<i64, (Vec<&Document>, Vec<&Document>)> = BTreeMap::new();
     for document in documents {
         let key = document.value["id"].as_i64().expect("a key");
@@ -264,6 +271,54 @@ fn nothing_twice(documents: Vec<&Document>) {
             );
         }
     }
+}
+
+/// Commits that are held while a span is open that covers all of the table: they come behind its rows,
+/// and nobody has to wait for them.
+fn hold_amid_a_span(mode: Mode) {
+    let server = Server::with(
+        Version::MAIN,
+        &Options::default().setting("synchronous_standby_names = ''"),
+    );
+    let mut client = server.connect("postgres");
+    let mut task = prepare(&server, &mut client, mode, 100);
+    mode.bind(&mut task, &["held.t", "held.other"]);
+    let mut session = task.open();
+    session.until("the first chunk", |session| {
+        session.task.binding_state("held.t")["backfilled"].as_u64() >= Some(100)
+    });
+    let held = Held::hold(&server, &mut client);
+    session.until("the end of the backfill", |session| {
+        session.task.binding_state("held.t")["mode"] == "Active"
+    });
+    let rows = session
+        .run
+        .documents
+        .iter()
+        .filter(|document| document.is_snapshot());
+    assert_eq!(
+        rows.filter(|document| document.table == "held.t").count(),
+        5_000
+    );
+    held.release(&mut client);
+    session.kill();
+    let of_table = task
+        .documents
+        .iter()
+        .filter(|document| document.table == "held.t");
+    let reduced = reduce(of_table.clone(), &["id"]);
+    assert_same_rows("held.t", &table(&mut client, "held.t", &["id"]), &reduced);
+    nothing_twice(of_table.collect());
+}
+
+#[test]
+fn what_is_held_while_a_span_is_open_comes_behind_its_rows() {
+    hold_amid_a_span(Mode::Precise);
+}
+
+#[test]
+fn what_is_held_while_a_span_of_an_unfiltered_scan_is_open_comes_behind_its_rows() {
+    hold_amid_a_span(Mode::Normal);
 }
 
 /// Goes on until the log shows that the connector waits for one of the held commits, and, after so

@@ -124,7 +124,15 @@ impl Table {
         let Some(scan) = &self.scan else {
             return Verdict::Emit;
         };
-        let place = scan.place(key);
+        let wanders = self.scan_may_miss_rows();
+        let mut place = scan.place(key);
+        if wanders && !scan.is_contained_in_all(xid, commit_lsn) {
+            // Wherever the row is now, it may be elsewhere for a chunk that does not contain the
+            // change, and be emitted there as it was.
+            place = Place::Unknown;
+        } else if wanders && scan.sections.is_empty() {
+            self.unseen.note(xid, commit_lsn);
+        }
         // A chunk that leaves old rows out says nothing about rows that it does not have. Where
         // earlier changes of keys ahead were emitted, all of them have to be: a deletion that the
         // chunk contains still has a document to delete.
@@ -142,7 +150,7 @@ impl Table {
             }
             Place::InSection(section) => scan.is_contained_in(section, xid, commit_lsn),
             Place::Unknown if !scan.sections.is_empty() => {
-                (0..scan.sections.len()).all(|index| scan.is_contained_in(index, xid, commit_lsn))
+                scan.is_contained_in_all(xid, commit_lsn)
             }
             Place::Ahead | Place::Unknown => {
                 self.unseen.note(xid, commit_lsn);
@@ -256,6 +264,11 @@ impl Scan {
             .iter()
             .position(covers)
             .map_or(Place::Ahead, Place::InSection)
+    }
+
+    /// Returns whether a transaction is known to be contained in the rows of all sections.
+    fn is_contained_in_all(&self, xid: Xid, commit_lsn: Lsn) -> bool {
+        (0..self.sections.len()).all(|index| self.is_contained_in(index, xid, commit_lsn))
     }
 
     /// Returns whether a transaction is known to be contained in the rows of a section.

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use protocol::{Lsn, Oid, TupleData, Xid};
 
-use super::{LastChunk, Scan, Table, Verdict};
+use super::{LastChunk, Scan, Section, Table, Verdict};
 use crate::backfill::{Position, TableScan, View};
+use crate::capture::kept::{Keeping, KeptChanges};
 use crate::capture::state::{Mode, TableState};
 use crate::capture::visibility::{Barrier, Unseen};
 use crate::catalog::TableId;
@@ -46,6 +47,7 @@ fn table(mode: Mode, chunk: Option<View>, comparable: bool) -> Table {
         info: None,
         state: TableState {
             mode,
+            key_columns: (mode != Mode::KeylessBackfill).then(|| vec!["id".into()]),
             ..TableState::default()
         },
         changed: false,
@@ -225,5 +227,111 @@ fn a_table_that_is_not_scanned_has_nothing_to_wait_for() {
         let mut table = table(mode, None, true);
         assert_eq!(judge(&mut table, Operation::Update, Some(1), 7), verdict);
         assert!(table.unseen.is_empty());
+    }
+}
+
+/// The same with spans open behind 20: one up to 30 with a view, and, behind that, one up to 40.
+fn table_with_spans(mode: Mode, first: Option<View>, second: Option<View>) -> Table {
+    let mut table = table(mode, None, mode != Mode::KeylessBackfill);
+    let section = |span, until, view| Section {
+        span,
+        until: Some(key(until)),
+        view,
+        kept: KeptChanges::default(),
+    };
+    table.scan.as_mut().unwrap().sections = [section(1, 30, first), section(2, 40, second)].into();
+    table
+}
+
+fn keep(section: usize, placed: bool, owed: bool, xid: u32) -> Verdict {
+    Verdict::Keep {
+        section,
+        placed,
+        keeping: Keeping {
+            xid: Xid::from(xid),
+            commit_lsn: Lsn::from(COMMIT),
+            owed,
+        },
+    }
+}
+
+#[test]
+fn a_change_of_a_row_that_a_span_will_emit_is_kept_unless_the_row_has_it() {
+    use Verdict::{Drop, Emit};
+    for (number, xid, verdict, waits) in [
+        // Emitted by an earlier span: whatever comes now, it did not contain.
+        (20, 100, Emit, false),
+        (21, 100, Drop, false),
+        (30, 105, keep(0, true, false, 105), true),
+        (31, 105, keep(1, true, false, 105), true),
+        (40, 100, keep(1, true, false, 100), true),
+        (41, 100, Drop, true),
+    ] {
+        let mut table = table_with_spans(Mode::Backfill, Some(view("100:110:105")), None);
+        let found = judge(&mut table, Operation::Update, Some(number), xid);
+        assert_eq!(found, verdict, "{number} by {xid}");
+        if cfg!(not(feature = "unchecked-visibility")) {
+            assert_eq!(!table.unseen.is_empty(), waits, "{number} by {xid}");
+        }
+    }
+}
+
+#[test]
+fn an_unfiltered_scan_owes_what_it_keeps() {
+    let snapshot = || Some(view("100:110:105"));
+    let mut table = table_with_spans(Mode::UnfilteredBackfill, snapshot(), snapshot());
+    for (number, xid, verdict) in [
+        (25, 100, Verdict::Emit),
+        (25, 105, keep(0, true, true, 105)),
+        (35, 105, keep(1, true, true, 105)),
+        (45, 105, Verdict::Emit),
+    ] {
+        let found = judge(&mut table, Operation::Update, Some(number), xid);
+        assert_eq!(found, verdict, "{number} by {xid}");
+    }
+    assert!(!table.owes_changes());
+    let Verdict::Keep { keeping, .. } = keep(1, true, true, 105) else {
+        return;
+    };
+    table.keep(1, Some(key(35)), keeping, b"{}");
+    assert!(table.owes_changes() && table.kept_bytes() > 2);
+}
+
+#[test]
+fn a_deletion_is_owed_where_chunks_leave_rows_out() {
+    let snapshot = || Some(view("100:110:105"));
+    let mut table = table_with_spans(Mode::Backfill, snapshot(), snapshot());
+    table.scan.as_mut().unwrap().table.min_xid = Some(5);
+    for (operation, xid, verdict) in [
+        (Operation::Delete, 100, Verdict::Emit),
+        (Operation::Delete, 105, keep(0, true, true, 105)),
+        (Operation::Update, 105, keep(0, true, false, 105)),
+    ] {
+        let found = judge(&mut table, operation, Some(25), xid);
+        assert_eq!(found, verdict, "{operation:?} by {xid}");
+    }
+}
+
+#[test]
+fn what_cannot_be_placed_is_kept_behind_all_spans_that_may_not_have_it() {
+    for (mode, number) in [(Mode::Backfill, None), (Mode::KeylessBackfill, None)] {
+        let snapshots = (Some(view("110:110:")), Some(view("100:110:105")));
+        let mut table = table_with_spans(mode, snapshots.0, snapshots.1);
+        let found = judge(&mut table, Operation::Update, number, 105);
+        assert_eq!(found, keep(1, false, true, 105), "{mode:?}");
+        let found = judge(&mut table, Operation::Update, number, 104);
+        assert_eq!(found, Verdict::Emit, "{mode:?}");
+    }
+}
+
+/// The row may be ahead for the span, and be emitted from there as it was before.
+#[test]
+fn a_row_that_can_leap_over_the_scan_is_not_placed_by_where_it_is_now() {
+    for number in [5, 25, 35, 45] {
+        let snapshot = || Some(view("100:110:105"));
+        let mut table = table_with_spans(Mode::Backfill, snapshot(), snapshot());
+        table.state.key_columns = Some(vec!["seq".into()]);
+        let found = judge(&mut table, Operation::Update, Some(number), 105);
+        assert_eq!(found, keep(1, false, true, 105), "{number}");
     }
 }
