@@ -85,6 +85,31 @@ impl TableScan {
         }
     }
 
+    /// Returns the statement for the key of the last of so many rows behind a key; no row where there
+    /// are fewer.
+    pub fn last_key(&self, after: Option<&[Option<String>]>, rows: u64) -> ChunkQuery {
+        let mut conditions = Vec::new();
+        let mut parameters = Vec::new();
+        if let Some(values) = after {
+            conditions.push(self.behind(values, &mut parameters));
+        }
+        if let Some(filter) = &self.filter {
+            conditions.push(format!("({filter})"));
+        }
+        let key = self.quoted_key();
+        let sql = format!(
+            "SELECT {key} FROM {}{} ORDER BY {key} OFFSET {} LIMIT 1",
+            self.target,
+            condition(&conditions),
+            rows.saturating_sub(1)
+        );
+        ChunkQuery {
+            sql,
+            parameters,
+            helper_columns: 0,
+        }
+    }
+
     /// Returns the statement for the rows of a window.
     pub fn keyless(&self, window: Window) -> ChunkQuery {
         let (after, until) = (window.after, window.until);
@@ -282,6 +307,17 @@ mod tests {
         let query = scan.keyed(Some(&key));
         let expected = r#"("a" = $1::int4::char AND ("b"::mood > $2::mood OR "b" IS NULL))) ORDER"#;
         assert!(query.sql.contains(expected), "{}", query.sql);
+    }
+
+    #[test]
+    fn the_end_of_a_section_is_a_key() {
+        let mut scan = scan(&[("a", false), ("B", false)]);
+        scan.filter = Some("x".into());
+        let query = scan.last_key(Some(&values(&[Some("1"), Some("2")])), 300);
+        assert_eq!(
+            query.sql,
+            r#"SELECT "a", "B" FROM ONLY "shop"."od""d" WHERE ("a", "B") > ($1, $2) AND (x) ORDER BY "a", "B" OFFSET 299 LIMIT 1"#
+        );
     }
 
     #[test]

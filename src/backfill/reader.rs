@@ -63,10 +63,13 @@ pub struct SpanReader {
     standby: bool,
     /// The replay position, where that decides what the rows contain.
     until: Option<Lsn>,
-    /// The view's statement has been answered.
-    viewed: bool,
-    /// Its end has been.
-    view_complete: bool,
+    /// What the view's statement has told.
+    viewed: Option<ChunkStart>,
+    /// Statements behind the view's and before the rows' that are yet to be answered, with the
+    /// view's own.
+    leading: u32,
+    /// The last key, where it was asked for and there is one.
+    last_key: Option<Vec<Option<String>>>,
     /// Whether the columns were asked for.
     described: bool,
     /// Requests for rows that are not answered.
@@ -121,7 +124,8 @@ pub async fn read_view(client: &mut Client, standby: bool) -> Result<ChunkStart>
 }
 
 impl SpanReader {
-    /// Asks for a span: the view, and the first so many batches or statements.
+    /// Asks for a span: the view, the key of its last row if there is a statement for that, and the
+    /// first so many batches or statements.
     ///
     /// # Errors
     ///
@@ -130,6 +134,7 @@ impl SpanReader {
         client: &mut Client,
         rows: SpanRows,
         lock: Option<&str>,
+        last_key: Option<&ChunkQuery>,
         standby: bool,
         depth: u32,
     ) -> Result<Self> {
@@ -138,8 +143,9 @@ impl SpanReader {
             rows,
             standby,
             until: None,
-            viewed: false,
-            view_complete: false,
+            viewed: None,
+            leading: 1 + u32::from(last_key.is_some()),
+            last_key: None,
             described: false,
             outstanding: 0,
             asked: 0,
@@ -160,6 +166,10 @@ impl SpanReader {
             queue(session, lock)?;
         }
         queue(session, &view)?;
+        if let Some(query) = last_key {
+            bind(session, query, "", false)?;
+            session.execute("", 0).map_err(unsendable)?;
+        }
         if let SpanRows::Batches { query, .. } = &reader.rows {
             bind(session, query, PORTAL, true)?;
         }
@@ -247,11 +257,18 @@ impl SpanReader {
                         .map(|value| value.and_then(|bytes| std::str::from_utf8(bytes).ok()));
                     if self.standby && self.until.is_none() {
                         self.until = Some(parse_lsn(texts.next().flatten())?);
-                        continue;
+                    } else if self.viewed.is_none() {
+                        let mut next = || texts.next().flatten();
+                        self.viewed = Some(chunk_start(self.until, [next(), next(), next()])?);
+                    } else {
+                        self.last_key = Some(texts.map(|text| text.map(str::to_owned)).collect());
                     }
-                    let mut next = || texts.next().flatten();
-                    self.viewed = true;
-                    return chunk_start(self.until, [next(), next(), next()]).map(Some);
+                }
+                Event::CommandComplete(_) if self.viewed.is_some() => {
+                    self.leading = self.leading.saturating_sub(1);
+                    if self.leading == 0 {
+                        return Ok(self.viewed.take());
+                    }
                 }
                 Event::Error(report) => {
                     let report = report.into_owned();
@@ -264,6 +281,11 @@ impl SpanReader {
             }
         }
         Ok(None)
+    }
+
+    /// Takes the texts of the last key, once the view is there; `None` where there are fewer rows.
+    pub fn take_last_key(&mut self) -> Option<Vec<Option<String>>> {
+        self.last_key.take()
     }
 
     /// Waits until [`SpanReader::try_start`] or [`SpanReader::try_step`] has something. May be
@@ -299,7 +321,6 @@ impl SpanReader {
                 self.outstanding = self.outstanding.saturating_sub(1);
                 return RowStep::Batch;
             }
-            Event::CommandComplete(_) if !self.view_complete => self.view_complete = true,
             Event::CommandComplete(_) if self.outstanding > 0 => {
                 self.outstanding -= 1;
                 // What was asked for behind the end is answered with nothing.

@@ -23,6 +23,8 @@ const IDLE_DISTANCE: u64 = 16 * 1024 * 1024;
 const HELD_BYTES: u64 = 64 * 1024 * 1024;
 /// How often a checkpoint that is held back is tried again at least while the stream is read.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// For how long changes may be kept, where that holds back checkpoints. Then spans are given up.
+const KEEP_TIME: Duration = Duration::from_millis(250);
 /// How often at most.
 const TRY_SOON: Duration = Duration::from_millis(5);
 /// Views for that take this part of the time.
@@ -95,7 +97,7 @@ impl<S: Sink> Engine<S> {
                 return self.settle().await;
             }
             if self.owes_changes() {
-                if self.last_checkpoint.elapsed() < TRY_AGAIN {
+                if self.last_checkpoint.elapsed() < KEEP_TIME {
                     return Ok(());
                 }
                 self.end_spans().await?;

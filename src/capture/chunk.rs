@@ -18,6 +18,7 @@ use super::waiting::Patience;
 use crate::backfill::{SpanReader, SpanRows, Window};
 use crate::catalog::measure_pages;
 use crate::error::{Error, Result};
+use crate::record::RowKey;
 
 /// SQLSTATE query_canceled: the statement timeout, or somebody's pg_cancel_backend.
 const QUERY_CANCELED: &str = "57014";
@@ -91,11 +92,12 @@ impl<S: Sink> Engine<S> {
     async fn start_chunk(&mut self, following: &mut Following, index: usize) -> Result<SpanRun> {
         loop {
             let windows = self.next_windows(index, 1).await?;
-            let (rows, helper_columns) = self.rows_of_span(index, &windows, 1)?;
+            let after = self.scan(index)?.position.clone();
+            let (rows, helper_columns) = self.rows_of_span(index, after.as_ref(), &windows, 1)?;
             let lock = self.lock(index)?;
+            let lock = lock.as_deref();
             let reader =
-                SpanReader::request(&mut self.client, rows, lock.as_deref(), self.standby, 1)
-                    .await?;
+                SpanReader::request(&mut self.client, rows, lock, None, self.standby, 1).await?;
             // It was all asked for at once.
             let mut run = SpanRun::new(reader, windows, helper_columns, Duration::ZERO);
             let started = loop {
@@ -199,6 +201,7 @@ impl<S: Sink> Engine<S> {
     pub(super) fn rows_of_span(
         &self,
         index: usize,
+        after: Option<&RowKey>,
         windows: &VecDeque<(Window, bool)>,
         chunks: u32,
     ) -> Result<(SpanRows, usize)> {
@@ -207,10 +210,7 @@ impl<S: Sink> Engine<S> {
             let query = |(window, _): &(Window, bool)| scan.table.keyless(*window);
             return Ok((SpanRows::Statements(windows.iter().map(query).collect()), 0));
         }
-        let after = scan
-            .position
-            .as_ref()
-            .map(|key| key.parameters(&scan.codecs));
+        let after = after.map(|key| key.parameters(&scan.codecs));
         let query = scan.table.keyed(after.as_deref(), chunks);
         let helper_columns = query.helper_columns;
         let rows = SpanRows::Batches {

@@ -96,7 +96,7 @@ pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgement
             engine.end_spans().await?;
             engine.keep_house(&mut following).await?;
         }
-        if let Some(table) = engine.next_backfill() {
+        if let Some(table) = engine.next_backfill(&[]) {
             engine.backfill(&mut following, table).await?;
         } else if engine.stop_when_caught_up {
             engine.owed = true;
@@ -295,12 +295,15 @@ impl<S: Sink> Engine<S> {
         Ok(())
     }
 
-    /// Chooses the table that the next chunk is read of: in the order of the bindings, those of a
-    /// higher priority first.
-    fn next_backfill(&self) -> Option<usize> {
+    /// Chooses the table that the next chunk is read of, besides some: in the order of the bindings,
+    /// those of a higher priority first.
+    pub(super) fn next_backfill(&self, besides: &[usize]) -> Option<usize> {
         let mut best: Option<(usize, i64)> = None;
         for (index, table) in self.tables.iter().enumerate() {
             let priority = table.resource.priority;
+            if besides.contains(&index) {
+                continue;
+            }
             if table.state.mode.is_backfill() && best.is_none_or(|(_, other)| priority > other) {
                 best = Some((index, priority));
             }

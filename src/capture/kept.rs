@@ -110,6 +110,17 @@ impl KeptChanges {
         self.take(..=last, |_, _| true, |_| true)
     }
 
+    /// Takes the documents of keys behind this one that have to be emitted, and forgets the others of
+    /// such keys.
+    pub(super) fn take_owed_behind(&mut self, key: &RowKey) -> Vec<Box<[u8]>> {
+        let last = Place {
+            key: Some(key.clone()),
+            number: u64::MAX,
+        };
+        let is_placed = |place: &Place, _| place.key.is_some();
+        self.take(last.., is_placed, |keeping| keeping.owed)
+    }
+
     /// Takes all documents, in the order in which they came.
     pub(super) fn take_all(&mut self) -> Vec<Box<[u8]>> {
         self.take(.., |_, _| true, |_| true)
@@ -208,6 +219,14 @@ mod tests {
         assert_eq!(texts(kept.take_through(&key(5))), ["101", "102", "103"]);
         assert!(kept.is_owed());
         assert_eq!(texts(kept.take_all()), ["104", "105"]);
+        assert_eq!((kept.bytes(), kept.is_owed()), (0, false));
+    }
+
+    #[test]
+    fn what_is_behind_the_end_of_a_span_is_not_its_own() {
+        let mut kept = kept();
+        assert_eq!(texts(kept.take_owed_behind(&key(3))), Vec::<String>::new());
+        assert_eq!(texts(kept.take_all()), ["102", "104"]);
         assert_eq!((kept.bytes(), kept.is_owed()), (0, false));
     }
 

@@ -7,6 +7,12 @@
 //! followed as far as it has come, and a change of a row that the span has yet to emit is kept until
 //! then ([`super::kept`]).
 //!
+//! Over several connections, sections of one table are read at once: a span then ends at a key that is
+//! looked up first, in its own snapshot, and the next begins behind it. Each has a snapshot of its own,
+//! and a change is judged by the section that its key is in. Behind the last section of a table comes
+//! the next table. They are emitted strictly in this order, so that one position says how far the scan
+//! is. What is read ahead of that waits in the sockets.
+//!
 //! A span holds its lock for some seconds, for longer only where the output is not taken. Whoever
 //! waits for the table meanwhile holds up everybody who comes later, our other connection too. So
 //! before that one reads a table, or may wait for long, spans are given up: what was not emitted of
@@ -29,8 +35,9 @@ use super::table::{Section, Table};
 use super::visibility::Unseen;
 use crate::backfill::{ChunkStart, SpanReader};
 use crate::client::Client;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::net::{ConnectConfig, Purpose};
+use crate::record::RowKey;
 
 /// The most rows of a span, and the most chunks.
 const SPAN_ROWS: u32 = 1_000_000;
@@ -38,8 +45,14 @@ const SPAN_CHUNKS: u32 = 256;
 /// How long rows are asked for from one snapshot.
 const SPAN_TIME: Duration = Duration::from_secs(5);
 
+/// The most rows of a span where others are read beside it, and what their documents are to come to.
+const SECTION_ROWS: u32 = 65_536;
+const SECTION_BYTES: u64 = 16 * 1024 * 1024;
+
 /// How long the answer to a request is waited for with nothing else going on.
 const VIEW_PATIENCE: Duration = Duration::from_millis(250);
+/// How soon a span behind others is asked for again whose view came too early.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 /// How long the end of a transaction is waited for. Beyond it the connection is given up.
 const END_PATIENCE: Duration = Duration::from_secs(1);
 /// How long what the stream has ready is handled between two chunks.
@@ -69,8 +82,10 @@ pub(super) struct Spans {
     idle: Vec<Idle>,
     /// Numbers that were given away.
     numbers: u64,
-    /// No connection could be had.
-    refused: bool,
+    /// The server has refused another connection: there will be no more than these.
+    most: Option<usize>,
+    /// When a span behind others was given up, since its view came too early.
+    too_early: Option<Instant>,
 }
 
 /// A span that was asked for.
@@ -88,6 +103,20 @@ struct Span {
     chunks: u32,
     /// Whether the stream has passed what its view can contain.
     passed: bool,
+    /// Its last key was asked for, so that the next span can begin behind it.
+    is_section: bool,
+    end: End,
+}
+
+/// Where a span ends.
+#[derive(Debug)]
+enum End {
+    /// After so many chunks.
+    Unknown,
+    /// With this key.
+    Key(RowKey),
+    /// With the table.
+    Table,
 }
 
 /// A connection that is free, or will be once it has answered what it was asked last.
@@ -109,15 +138,20 @@ impl Spans {
                 return Ok(Some(client));
             }
         }
-        if self.refused {
+        let connected = self.open.len();
+        if self.most.is_some_and(|most| connected >= most) {
             return Ok(None);
         }
         let mut client = match Client::connect(connect, Purpose::Query).await {
             Ok(client) => client,
-            Err(error) if is_about_connections(&error) => {
-                self.refused = true;
-                warn!(error = %error, "there is no connection for backfills to spare: chunks are read \
-                    one by one, which takes longer");
+            Err(error) if error.sqlstate() == Some(TOO_MANY_CONNECTIONS) => {
+                self.most = Some(connected);
+                if connected > 0 {
+                    warn!(error = %error, connected, "there are no more connections for backfills");
+                } else {
+                    warn!(error = %error, "there is no connection for backfills to spare: chunks are \
+                        read one by one, which takes longer");
+                }
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -128,9 +162,14 @@ impl Spans {
 
     /// Ends the transactions of all spans, so that nobody waits for their locks.
     pub(super) async fn release(&mut self) {
-        while let Some(Span {
+        self.release_behind(0).await;
+    }
+
+    /// Ends the transactions of all spans but so many.
+    async fn release_behind(&mut self, kept: usize) {
+        for Span {
             mut client, run, ..
-        }) = self.open.pop_front()
+        } in self.open.drain(kept.min(self.open.len())..)
         {
             let finished = tokio::time::timeout(END_PATIENCE, run.reader.finish(&mut client));
             match finished.await {
@@ -171,33 +210,122 @@ impl<S: Sink> Engine<S> {
     /// Reads the next chunk of a table, and follows the stream as far as that needs.
     pub(super) async fn backfill(&mut self, following: &mut Following, index: usize) -> Result<()> {
         self.report_status("Backfilling Tables");
-        let judged_by_rows =
-            self.table(index)?.state.mode == Mode::Backfill && !self.scan(index)?.comparable;
-        if judged_by_rows || (self.spans.open.is_empty() && !self.request_span(index).await?) {
+        if self.is_judged_by_rows(index)? || !self.request_spans(index).await? {
             return self.backfill_chunk(following, index).await;
         }
-        if self.await_view(following).await?
-            && self.pass_fence(following).await?
-            && self.await_rows(following).await?
-        {
-            self.emit_chunk(following).await?;
+        self.take_views(following).await?;
+        if self.await_view(following).await? {
+            self.request_spans(index).await?;
+            if self.pass_fence(following).await? && self.await_rows(following).await? {
+                self.emit_chunk(following).await?;
+            }
         }
         Ok(())
     }
 
-    /// Asks for a span of a table. Returns whether there was a connection for it.
-    async fn request_span(&mut self, index: usize) -> Result<bool> {
-        let chunk_size = self.scan(index)?.table.chunk_size;
-        let chunks = (SPAN_ROWS / chunk_size).clamp(1, SPAN_CHUNKS);
-        let Some(mut client) = self.spans.connection(&self.connect).await? else {
-            return Ok(false);
+    /// Returns whether changes of a table are judged by the keys that a chunk was found to hold: then
+    /// its rows come before them.
+    fn is_judged_by_rows(&self, index: usize) -> Result<bool> {
+        Ok(self.table(index)?.state.mode == Mode::Backfill && !self.scan(index)?.comparable)
+    }
+
+    /// Asks for spans as long as there are connections, and it is known where the next begins. Returns
+    /// whether there is a span now.
+    async fn request_spans(&mut self, index: usize) -> Result<bool> {
+        let most = usize::try_from(self.config.backfill_connections).unwrap_or(1);
+        while self.spans.open.len() < most {
+            let is_soon = |then: Instant| then.elapsed() < READ_AGAIN;
+            let next = match self.spans.open.back() {
+                Some(_) if self.spans.too_early.is_some_and(is_soon) => None,
+                None => Some((index, self.scan(index)?.position.clone())),
+                Some(Span { end, table, .. }) => match end {
+                    End::Unknown => None,
+                    End::Key(key) => Some((*table, Some(key.clone()))),
+                    End::Table => self.next_table()?,
+                },
+            };
+            let Some((index, after)) = next else { break };
+            let Some(client) = self.spans.connection(&self.connect).await? else {
+                break;
+            };
+            self.request_span(client, index, after).await?;
+        }
+        Ok(!self.spans.open.is_empty())
+    }
+
+    /// The table that comes behind those which are being read, and where its scan stands.
+    fn next_table(&self) -> Result<Option<(usize, Option<RowKey>)>> {
+        let open: Vec<_> = self.spans.open.iter().map(|span| span.table).collect();
+        let Some(index) = self.next_backfill(&open) else {
+            return Ok(None);
         };
+        if self.is_judged_by_rows(index)? || self.scan_by_position(index)? {
+            // Its pages are counted over the connection for queries, which may wait for a lock.
+            return Ok(None);
+        }
+        Ok(Some((index, self.scan(index)?.position.clone())))
+    }
+
+    fn scan_by_position(&self, index: usize) -> Result<bool> {
+        Ok(self.table(index)?.state.mode == Mode::KeylessBackfill)
+    }
+
+    /// The chunks of a section, if a table can be read in sections: by a key in an order that is known
+    /// here, and that an index has.
+    fn section_chunks(&self, index: usize) -> Result<Option<u32>> {
+        let table = self.table(index)?;
+        let (Some(scan), Some(info)) = (&table.scan, &table.info) else {
+            return Ok(None);
+        };
+        let names = || scan.table.key_columns.iter().map(|(name, _)| name);
+        let is_key = |columns: &[String]| names().eq(columns);
+        let is_indexed = info.primary_key.as_deref().is_some_and(is_key)
+            || info
+                .unique_indexes
+                .iter()
+                .any(|index| is_key(&index.columns));
+        let is_nullable = scan.table.key_columns.iter().any(|(_, nullable)| *nullable);
+        if self.config.backfill_connections < 2 || !scan.comparable || is_nullable || !is_indexed {
+            return Ok(None);
+        }
+        let by_rows = u64::from(SECTION_ROWS / scan.table.chunk_size);
+        let by_bytes = SECTION_BYTES
+            .checked_div(scan.chunk_bytes)
+            .unwrap_or(by_rows);
+        let chunks = u32::try_from(by_rows.min(by_bytes)).unwrap_or(SPAN_CHUNKS);
+        Ok(Some(chunks.clamp(1, SPAN_CHUNKS)))
+    }
+
+    /// Asks for a span of a table, behind a key.
+    async fn request_span(
+        &mut self,
+        mut client: Client,
+        index: usize,
+        after: Option<RowKey>,
+    ) -> Result<()> {
+        let section = self.section_chunks(index)?;
+        let chunk_size = self.scan(index)?.table.chunk_size;
+        let most = (SPAN_ROWS / chunk_size).clamp(1, SPAN_CHUNKS);
+        let chunks = section.unwrap_or(most);
         let windows = self.next_windows(index, chunks).await?;
-        let (rows, helper_columns) = self.rows_of_span(index, &windows, chunks)?;
+        let (rows, helper_columns) = self.rows_of_span(index, after.as_ref(), &windows, chunks)?;
         let lock = self.lock(index)?;
-        let depth = depth(self.scan(index)?.chunk_bytes);
-        let reader =
-            SpanReader::request(&mut client, rows, lock.as_deref(), self.standby, depth).await?;
+        let scan = self.scan(index)?;
+        let last_key = section.map(|chunks| {
+            let after = after.as_ref().map(|key| key.parameters(&scan.codecs));
+            let rows = u64::from(chunks) * u64::from(chunk_size);
+            scan.table.last_key(after.as_deref(), rows)
+        });
+        let depth = depth(scan.chunk_bytes);
+        let reader = SpanReader::request(
+            &mut client,
+            rows,
+            lock.as_deref(),
+            last_key.as_ref(),
+            self.standby,
+            depth,
+        )
+        .await?;
         let time = match self.config.statement_timeout {
             Some(timeout) => SPAN_TIME.min(timeout / 2),
             None => SPAN_TIME,
@@ -223,8 +351,41 @@ impl<S: Sink> Engine<S> {
             awaited,
             chunks,
             passed: false,
+            is_section: section.is_some(),
+            end: End::Unknown,
         });
-        Ok(true)
+        Ok(())
+    }
+
+    /// Takes the views of spans behind the first, as far as they are there.
+    async fn take_views(&mut self, following: &mut Following) -> Result<()> {
+        for place in 1..self.spans.open.len() {
+            let Some(span) = self.spans.open.get_mut(place) else {
+                break;
+            };
+            if span.run.start.is_some() {
+                continue;
+            }
+            span.client.connection().fill_now().await?;
+            match span.run.reader.try_start(&mut span.client) {
+                Ok(None) => break,
+                Ok(Some(start)) => {
+                    // Whether or not the stream is past it when the rows are due, it need not be
+                    // asked for then.
+                    following.stream.feedback().ask_position();
+                    if !self.accept(place, start)? {
+                        self.spans.too_early = Some(Instant::now());
+                        self.end_spans_behind(place).await?;
+                    }
+                }
+                Err(error) => {
+                    let index = span.table;
+                    self.end_spans_behind(place).await?;
+                    self.refused(index, error)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Waits for the view of the first span. Returns whether it contains what it has to; otherwise the
@@ -237,11 +398,22 @@ impl<S: Sink> Engine<S> {
             if span.run.start.is_some() {
                 return Ok(true);
             }
+            let index = span.table;
             match span.run.reader.try_start(&mut span.client) {
-                Ok(Some(start)) => return self.accept(following, start).await,
+                Ok(Some(start)) => {
+                    if !self.accept(0, start)? {
+                        self.end_spans().await?;
+                        self.until_visible(following, index).await?;
+                        return Ok(false);
+                    }
+                    if self.owed {
+                        // It was held back for commits that this span contains; its rows come after.
+                        self.try_settle().await?;
+                    }
+                    return Ok(!self.spans.open.is_empty());
+                }
                 Ok(None) => {}
                 Err(error) => {
-                    let index = span.table;
                     self.end_spans().await?;
                     self.refused(index, error)?;
                     return Ok(false);
@@ -265,32 +437,38 @@ impl<S: Sink> Engine<S> {
         }
     }
 
-    /// Takes the view of the first span, if it contains what it has to.
-    async fn accept(&mut self, following: &mut Following, start: ChunkStart) -> Result<bool> {
+    /// Takes the view of a span, if it contains what it has to.
+    fn accept(&mut self, place: usize, start: ChunkStart) -> Result<bool> {
         self.resolve(&start.view);
-        let Some(span) = self.spans.open.front_mut() else {
+        let Some(span) = self.spans.open.get_mut(place) else {
             return Ok(false);
         };
         let (index, number) = (span.table, span.number);
         span.awaited.resolve(&start.view);
         let is_complete = span.awaited.is_empty();
-        let view = start.view.clone();
-        span.run.start = Some(start);
         let table = self.tables.get_mut(index).ok_or_else(unknown)?;
         let is_free = table.barrier.is_empty();
-        let section = table.scan.as_mut().and_then(|scan| scan.section(number));
-        let Some(section) = section.filter(|_| is_complete && is_free) else {
-            self.end_spans().await?;
-            self.until_visible(following, index).await?;
+        let Some(scan) = &mut table.scan else {
+            return Err(unknown());
+        };
+        if span.is_section {
+            span.end = match span.run.reader.take_last_key() {
+                Some(texts) => End::Key(RowKey::of_texts(&texts, &scan.codecs)?),
+                None => End::Table,
+            };
+        }
+        let Some(section) = scan.section(number).filter(|_| is_complete && is_free) else {
             return Ok(false);
         };
-        let documents = section.kept.take_contained(&view);
-        section.view = Some(view);
-        self.emit_kept(index, documents)?;
-        if self.owed {
-            // It was held back for commits that this span contains; its rows come after.
-            self.try_settle().await?;
+        let mut documents = section.kept.take_contained(&start.view);
+        section.view = Some(start.view.clone());
+        if let End::Key(key) = &span.end {
+            // A later span will contain what is behind.
+            documents.append(&mut section.kept.take_owed_behind(key));
+            section.until = Some(key.clone());
         }
+        span.run.start = Some(start);
+        self.emit_kept(index, documents)?;
         Ok(true)
     }
 
@@ -307,7 +485,8 @@ impl<S: Sink> Engine<S> {
             return Ok(true);
         }
         let (fence, flushed) = (start.fence, start.flushed);
-        if fence > flushed && !self.standby {
+        let is_due = following.follower.position.received() < fence;
+        if is_due && fence > flushed && !self.standby {
             self.nudge().await?;
         }
         self.stream_to(following, fence, Checkpoints::None).await?;
@@ -387,6 +566,10 @@ impl<S: Sink> Engine<S> {
         let complete = self.advance(index, &mut span.run, end, started)?;
         let has_chunk = span.run.progress.chunks > chunks;
         let is_over = complete || cut_off || span.is_over();
+        let goes_on = match (&span.end, &self.scan(index)?.position) {
+            (End::Key(last), Some(position)) => !complete && last.compare(position).is_eq(),
+            _ => complete,
+        };
         let Some(scan) = &mut self.table_mut(index)?.scan else {
             return Err(unknown());
         };
@@ -409,6 +592,10 @@ impl<S: Sink> Engine<S> {
         self.emit_kept(index, documents)?;
         if is_over {
             self.retire(span).await?;
+            if !goes_on {
+                // The spans behind begin where this one was to end.
+                self.end_spans().await?;
+            }
         } else {
             self.spans.open.push_front(span);
         }
@@ -457,17 +644,28 @@ impl<S: Sink> Engine<S> {
         self.close_sections()
     }
 
+    /// Gives up all spans but so many.
+    async fn end_spans_behind(&mut self, kept: usize) -> Result<()> {
+        self.spans.release_behind(kept).await;
+        self.close_sections()
+    }
+
     /// Emits what is owed of changes that were kept for spans which are gone. The others are in what
     /// later views have to contain.
     pub(super) fn close_sections(&mut self) -> Result<()> {
         for index in 0..self.tables.len() {
-            let Some(scan) = &mut self.table_mut(index)?.scan else {
+            let Some(scan) = &mut self.tables.get_mut(index).ok_or_else(unknown)?.scan else {
                 continue;
             };
             let mut documents = Vec::new();
-            for mut section in scan.sections.drain(..) {
-                documents.append(&mut section.kept.take_owed());
-            }
+            let open = &self.spans.open;
+            scan.sections.retain_mut(|section| {
+                let is_open = open.iter().any(|span| span.number == section.span);
+                if !is_open {
+                    documents.append(&mut section.kept.take_owed());
+                }
+                is_open
+            });
             self.emit_kept(index, documents)?;
         }
         Ok(())
@@ -481,7 +679,9 @@ impl<S: Sink> Engine<S> {
                 bytes,
                 "spans are given up: too many of their rows change meanwhile"
             );
-            self.end_spans().await?;
+            // The first comes to its end by itself, and gives back what is kept.
+            self.end_spans_behind(usize::from(self.spans.open.len() > 1))
+                .await?;
         }
         Ok(())
     }
@@ -497,8 +697,4 @@ impl Span {
             // What was asked for would not end with a chunk.
             || run.helper_columns > 0 && is_late
     }
-}
-
-fn is_about_connections(error: &Error) -> bool {
-    error.sqlstate() == Some(TOO_MANY_CONNECTIONS)
 }

@@ -128,6 +128,12 @@ mod tests {
                 "4096",
                 "nonsensitive",
             ),
+            (
+                "/advanced/backfill_connections",
+                "Backfill Connections",
+                "2",
+                "nonsensitive",
+            ),
             ("/advanced/sslmode", "SSL Mode", "", "enum"),
             (
                 "/advanced/sslrootcert",

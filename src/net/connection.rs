@@ -76,6 +76,19 @@ impl Connection {
         .await
     }
 
+    /// Reads what has arrived by now, unless [`Connection::try_event`] has an event already.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection ends.
+    pub async fn fill_now(&mut self) -> Result<()> {
+        let needed = self.session.needed(self.input.unread());
+        if needed > 0 {
+            fill_now(needed, &mut self.input, &mut self.stream).await?;
+        }
+        Ok(())
+    }
+
     /// Returns whether a whole message waits in the buffer.
     pub fn has_event(&self) -> bool {
         self.session.needed(self.input.unread()) == 0
@@ -200,16 +213,11 @@ impl ReplicationReader {
     /// Fails when the connection ends.
     pub async fn fill_now(&mut self) -> Result<bool> {
         let needed = self.session.needed(self.input.unread()).max(PIECE);
-        let filled = self.input.fill(&mut self.stream, needed);
-        let count = match tokio::time::timeout(Duration::ZERO, filled).await {
-            Ok(count) => count.map_err(lost)?,
-            Err(_) => return Ok(false),
-        };
-        if count == 0 {
-            return Err(closed());
+        let count = fill_now(needed, &mut self.input, &mut self.stream).await?;
+        if count > 0 {
+            self.pace.read(count, Instant::now());
         }
-        self.pace.read(count, Instant::now());
-        Ok(true)
+        Ok(count > 0)
     }
 
     /// Returns the next event, if it is there already.
@@ -279,6 +287,19 @@ async fn fill(
         if input.fill(stream, needed).await.map_err(lost)? == 0 {
             return Err(closed());
         }
+    }
+}
+
+/// Reads what has arrived by now, and returns how much that was.
+async fn fill_now(
+    needed: usize,
+    input: &mut ReceiveBuffer,
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<usize> {
+    match tokio::time::timeout(Duration::ZERO, input.fill(stream, needed)).await {
+        Ok(Ok(0)) => Err(closed()),
+        Ok(count) => count.map_err(lost),
+        Err(_) => Ok(0),
     }
 }
 

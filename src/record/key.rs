@@ -44,6 +44,20 @@ impl RowKey {
         Ok(true)
     }
 
+    /// Reads the key from its columns' texts, `None` for NULL.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a value is not of its type.
+    pub fn of_texts(texts: &[Option<String>], codecs: &[KeyCodec]) -> Result<Self> {
+        let mut values = Vec::with_capacity(codecs.len());
+        for (text, codec) in texts.iter().zip(codecs) {
+            let text = text.as_deref().map(str::as_bytes);
+            values.push(codec.parse(text).map_err(unreadable)?);
+        }
+        Ok(Self { values })
+    }
+
     /// Compares with another key of the same columns, in the server's order.
     pub fn compare(&self, other: &Self) -> Ordering {
         self.values.cmp(&other.values)

@@ -99,8 +99,7 @@ fn survives_kills_under_load() {
         })
         .collect();
 
-    let mut config = Task::config(&server, "postgres");
-    config["advanced"] = json!({"backfill_chunk_size": 100});
+    let config = Task::config(&server, "postgres");
     let mut task = Task::new(Launch::new(Codec::Proto), config);
     let names: Vec<&str> = TABLES
         .iter()
@@ -113,6 +112,10 @@ fn survives_kills_under_load() {
     let mut amid_backfill = 0;
     for kill in 0..kills {
         let before = task.state["cursor"].clone();
+        // Small chunks make small sections.
+        let (rows, connections) = (random.between(4, 120), random.between(1, 4));
+        task.config["advanced"] =
+            json!({"backfill_chunk_size": rows, "backfill_connections": connections});
         let mut session = task.open();
         // Somewhat more than half of them amid the backfill, the others when it is done: after a
         // checkpoint or after documents, and then somewhere in the next sequence.
@@ -123,11 +126,12 @@ fn survives_kills_under_load() {
                 session.run.checkpoints > 2 && !session.task.is_backfilling()
             });
         }
-        if kill % 3 < 2 {
+        // While rows are read, checkpoints may be held back for changes of theirs.
+        if kill > kills / 2 && kill % 3 < 2 {
             let checkpoints = session.run.checkpoints + random.between(1, 9);
             session.until_checkpoints(checkpoints);
         } else {
-            let due = session.documents().count() + random.between(50, 1_000);
+            let due = session.documents().count() + random.between(50, 800);
             session.until("documents", |session| session.documents().count() >= due);
         }
         for _ in 0..random.below(150) {
@@ -136,7 +140,7 @@ fn survives_kills_under_load() {
         let run = session.kill();
         amid_backfill += usize::from(task.is_backfilling());
         println!(
-            "kill {kill}: {} documents, {} checkpoints, cursor {before} to {}, backfilling {}",
+            "kill {kill}: chunks of {rows} over {connections}, {} documents, {} checkpoints, cursor {before} to {}, backfilling {}",
             run.documents.len(),
             run.checkpoints,
             task.state["cursor"],

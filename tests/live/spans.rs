@@ -70,8 +70,8 @@ const TEXT: Case = Case {
 
 impl Case {
     /// Changes the table amid a span, perhaps kills the capture after some more chunks, and lets it
-    /// end.
-    fn play(&self, kill: bool) {
+    /// end. Chunks of 5 make sections of which the table has three.
+    fn play(&self, connections: u32, kill: bool) {
         let Self {
             key,
             expression,
@@ -83,7 +83,11 @@ impl Case {
             "create function k(i int) returns {bare} language sql immutable as $$ select {expression} $$;
              create table other(id int primary key)"
         ));
-        advanced(&mut scene.task, &json!({"backfill_chunk_size": 50}));
+        let chunk_size = if connections > 1 { 5 } else { 50 };
+        advanced(
+            &mut scene.task,
+            &json!({"backfill_chunk_size": chunk_size, "backfill_connections": connections}),
+        );
         scene.task.bind(&["public.t", "public.other"]);
         scene.task.binding_mut("public.t").resource["mode"] = json!(mode);
         scene.task.publish();
@@ -124,13 +128,14 @@ fn until_backfilled(session: &mut Session<'_>, rows: u64) {
     });
 }
 
-/// Waits until the server cannot send the rows that were asked for.
+/// Waits until the server has nothing to do, or cannot send the rows that were asked for.
 fn until_stuck(client: &mut Client) {
-    let stuck = "select count(*) from pg_stat_activity \
-                 where application_name = 'estuary_flow' and backend_type = 'client backend' \
-                 and wait_event = 'ClientWrite'";
+    let busy = "select count(*) from pg_stat_activity \
+                where application_name = 'estuary_flow' and backend_type = 'client backend' \
+                and wait_event is distinct from 'ClientWrite' \
+                and wait_event is distinct from 'ClientRead'";
     wait::until("the span to be stuck", || {
-        (value(client, stuck) == "1").then_some(())
+        (value(client, busy) == "0").then_some(())
     });
 }
 
@@ -144,12 +149,22 @@ macro_rules! cases {
 
                     #[test]
                     fn to_the_end() {
-                        $case.play(false);
+                        $case.play(1, false);
                     }
 
                     #[test]
                     fn killed() {
-                        $case.play(true);
+                        $case.play(1, true);
+                    }
+
+                    #[test]
+                    fn of_several_to_the_end() {
+                        $case.play(3, false);
+                    }
+
+                    #[test]
+                    fn of_several_killed() {
+                        $case.play(3, true);
                     }
                 }
             )*

@@ -112,7 +112,13 @@ const CHANGES: [&str; 4] = [
 ];
 
 /// Makes the tables, and a task that captures nothing yet.
-fn prepare(server: &Server, client: &mut Client, mode: Mode, chunk_rows: u32) -> Task {
+fn prepare(
+    server: &Server,
+    client: &mut Client,
+    mode: Mode,
+    chunk_rows: u32,
+    connections: u32,
+) -> Task {
     client
         .batch_execute(&format!(
             "create role capture superuser replication login;
@@ -132,7 +138,8 @@ fn prepare(server: &Server, client: &mut Client, mode: Mode, chunk_rows: u32) ->
 
     let mut config = Task::config(server, "postgres");
     config["user"] = json!("capture");
-    config["advanced"] = json!({"backfill_chunk_size": chunk_rows});
+    config["advanced"] =
+        json!({"backfill_chunk_size": chunk_rows, "backfill_connections": connections});
     if mode == Mode::ReadOnly {
         config["advanced"]["read_only_capture"] = json!(true);
     }
@@ -162,7 +169,7 @@ fn hold(mode: Mode, start: Start, kill: bool, sent: Sent) {
     }
     let server = Server::with(version, &options);
     let mut client = server.connect("postgres");
-    let mut task = prepare(&server, &mut client, mode, CHUNK_ROWS);
+    let mut task = prepare(&server, &mut client, mode, CHUNK_ROWS, 1);
     let held = match start {
         Start::First => {
             mode.bind(&mut task, &["held.t", "held.other"]);
@@ -275,13 +282,13 @@ pub(super) fn nothing_twice(documents: Vec<&Document>) {
 
 /// Commits that are held while a span is open that covers all of the table: they come behind its rows,
 /// and nobody has to wait for them.
-fn hold_amid_a_span(mode: Mode) {
+fn hold_amid_a_span(mode: Mode, chunk_rows: u32, connections: u32) {
     let server = Server::with(
         Version::MAIN,
         &Options::default().setting("synchronous_standby_names = ''"),
     );
     let mut client = server.connect("postgres");
-    let mut task = prepare(&server, &mut client, mode, 100);
+    let mut task = prepare(&server, &mut client, mode, chunk_rows, connections);
     mode.bind(&mut task, &["held.t", "held.other"]);
     let mut session = task.open();
     session.until("the first chunk", |session| {
@@ -313,12 +320,18 @@ fn hold_amid_a_span(mode: Mode) {
 
 #[test]
 fn what_is_held_while_a_span_is_open_comes_behind_its_rows() {
-    hold_amid_a_span(Mode::Precise);
+    hold_amid_a_span(Mode::Precise, 100, 1);
+}
+
+/// The second of two sections is behind the commits too.
+#[test]
+fn what_is_held_while_two_sections_are_open_comes_behind_their_rows() {
+    hold_amid_a_span(Mode::Precise, 10, 2);
 }
 
 #[test]
 fn what_is_held_while_a_span_of_an_unfiltered_scan_is_open_comes_behind_its_rows() {
-    hold_amid_a_span(Mode::Normal);
+    hold_amid_a_span(Mode::Normal, 100, 1);
 }
 
 /// Goes on until the log shows that the connector waits for one of the held commits, and, after so

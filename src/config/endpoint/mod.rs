@@ -97,6 +97,8 @@ pub struct Config {
     pub skip_backfills: SkipBackfills,
     /// Rows of one backfill query; at least one.
     pub backfill_chunk_size: u32,
+    /// Connections that read rows at once, besides the one for all other queries.
+    pub backfill_connections: u32,
     /// The configured mode; see [`effective_sslmode`](Self::effective_sslmode).
     pub sslmode: Option<SslMode>,
     /// Certificates, and what else secures connections.

@@ -2,8 +2,8 @@
 //! defaults.
 
 use super::values::{
-    parse_decoding_memory, parse_min_backfill_xid, parse_rediscovery_interval, parse_sslmode,
-    parse_statement_timeout, parse_watermarks_table,
+    parse_backfill_connections, parse_decoding_memory, parse_min_backfill_xid,
+    parse_rediscovery_interval, parse_sslmode, parse_statement_timeout, parse_watermarks_table,
 };
 use super::{Config, SshForwarding};
 use crate::config::address::{parse_hosts, refuse_pooler};
@@ -48,6 +48,7 @@ struct RawAdvanced {
     watermarks_table: String,
     skip_backfills: String,
     backfill_chunk_size: i64,
+    backfill_connections: Option<i64>,
     sslmode: String,
     security: Security,
     discover_schemas: Vec<String>,
@@ -134,6 +135,7 @@ impl Raw {
             .map(|pattern| TablePattern::compile(pattern))
             .collect::<Result<_>>()?;
         let min_backfill_xid = parse_min_backfill_xid(&advanced.min_backfill_xid)?;
+        let backfill_connections = parse_backfill_connections(advanced.backfill_connections)?;
         let flags = Flags::parse(&advanced.feature_flags)?;
         let logical_decoding_work_mem = parse_decoding_memory(&advanced.logical_decoding_work_mem)?;
 
@@ -162,6 +164,7 @@ impl Raw {
             watermarks_table,
             skip_backfills,
             backfill_chunk_size: chunk_size,
+            backfill_connections,
             sslmode,
             security: advanced.security,
             min_backfill_xid,
@@ -198,6 +201,7 @@ impl RawAdvanced {
             watermarks_table: members.string("watermarksTable")?.unwrap_or_default(),
             skip_backfills: members.string("skip_backfills")?.unwrap_or_default(),
             backfill_chunk_size: members.integer("backfill_chunk_size")?.unwrap_or_default(),
+            backfill_connections: members.integer("backfill_connections")?,
             sslmode: members.string("sslmode")?.unwrap_or_default(),
             security: Security::read(&mut members)?,
             discover_schemas: members.strings("discover_schemas")?,

@@ -48,6 +48,7 @@ fn what_is_left_out_gets_its_default() {
         ("public".into(), "flow_watermarks".into())
     );
     assert_eq!(config.backfill_chunk_size, 4096);
+    assert_eq!(config.backfill_connections, 2);
     assert_eq!(config.sslmode, None);
     assert_eq!(
         config.effective_sslmode(&silent()).unwrap(),
@@ -84,7 +85,7 @@ fn every_member_is_read() {
         "discoveryFilters":{"include_schemas":["a"],"exclude_schemas":["x"],
             "table_patterns":["t*"],"discover_unpublished_tables":true},
         "advanced":{"publicationName":"p","slotName":"s","watermarksTable":"w.m",
-            "skip_backfills":"a.b,c.d","backfill_chunk_size":7,"sslmode":"verify-full",
+            "skip_backfills":"a.b,c.d","backfill_chunk_size":7,"backfill_connections":5,"sslmode":"verify-full",
             "discover_schemas":["b"],"min_backfill_xid":"123","read_only_capture":true,
             "capture_as_partitions":true,"discover_unpublished_tables":false,"source_tag":"tag",
             "rediscovery_interval":"1h30m","feature_flags":"no_date_as_date",
@@ -105,6 +106,7 @@ fn every_member_is_read() {
     assert_eq!(config.watermarks_table, ("w".into(), "m".into()));
     assert!(config.skip_backfills.skips("C", "D"));
     assert_eq!(config.backfill_chunk_size, 7);
+    assert_eq!(config.backfill_connections, 5);
     assert_eq!(
         config.effective_sslmode(&silent()).unwrap(),
         SslMode::VerifyFull
@@ -382,6 +384,14 @@ fn sizes_and_transaction_ids_fit_their_types() {
             .backfill_chunk_size
     };
     assert_eq!((size(-1), size(1), size(i64::MAX)), (4096, 1, u32::MAX));
+    let connections = |n: i64| {
+        parse(&format!(r#""backfill_connections":{n}"#)).map(|config| config.backfill_connections)
+    };
+    assert_eq!((connections(1).unwrap(), connections(16).unwrap()), (1, 16));
+    for number in [-1, 0, 17] {
+        let error = connections(number).unwrap_err().to_string();
+        assert!(error.contains("from 1 to 16"), "{error}");
+    }
     let xid = |text| parse(&format!(r#""min_backfill_xid":"{text}""#)).map(|c| c.min_backfill_xid);
     assert_eq!(xid("4294967295").unwrap(), Some(u32::MAX));
     assert_eq!(

@@ -11,6 +11,8 @@ const DEFAULT_STATEMENT_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 const DEFAULT_REDISCOVERY_INTERVAL: Duration = Duration::from_secs(15 * 60);
 const MIN_REDISCOVERY_INTERVAL: Duration = Duration::from_secs(60);
 const MAX_REDISCOVERY_INTERVAL: Duration = Duration::from_secs(8760 * 3600);
+const DEFAULT_BACKFILL_CONNECTIONS: u32 = 2;
+const MAX_BACKFILL_CONNECTIONS: u32 = 16;
 /// The limits of the server's setting, which it holds as an int of kB.
 const MIN_DECODING_MEMORY: u32 = 64;
 const MAX_DECODING_MEMORY: u32 = i32::MAX.unsigned_abs();
@@ -146,6 +148,21 @@ pub(super) fn parse_rediscovery_interval(text: &str) -> Result<Duration> {
             configuration(format!(
                 "invalid 'rediscovery_interval' configuration: it must be a duration from 1m to \
                  8760h such as 15m, found {text:?}"
+            ))
+        })
+}
+
+pub(super) fn parse_backfill_connections(number: Option<i64>) -> Result<u32> {
+    let Some(number) = number else {
+        return Ok(DEFAULT_BACKFILL_CONNECTIONS);
+    };
+    u32::try_from(number)
+        .ok()
+        .filter(|number| (1..=MAX_BACKFILL_CONNECTIONS).contains(number))
+        .ok_or_else(|| {
+            configuration(format!(
+                "invalid 'advanced.backfill_connections': it must be a whole number from 1 to \
+                 {MAX_BACKFILL_CONNECTIONS}, found {number}"
             ))
         })
 }
