@@ -1,7 +1,10 @@
 //! A connection: socket, session and receive buffer together.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Instant;
 
 use protocol::{Event, Session};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -296,10 +299,13 @@ async fn fill_now(
     input: &mut ReceiveBuffer,
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<usize> {
-    match tokio::time::timeout(Duration::ZERO, input.fill(stream, needed)).await {
-        Ok(Ok(0)) => Err(closed()),
-        Ok(count) => count.map_err(lost),
-        Err(_) => Ok(0),
+    // A timer would be late by up to a millisecond.
+    let mut filled = pin!(input.fill(stream, needed));
+    let polled = poll_fn(|context| Poll::Ready(filled.as_mut().poll(context))).await;
+    match polled {
+        Poll::Ready(Ok(0)) => Err(closed()),
+        Poll::Ready(count) => count.map_err(lost),
+        Poll::Pending => Ok(0),
     }
 }
 
