@@ -216,7 +216,7 @@ impl SpanReader {
             return self.close(client).await;
         }
         session.flush().map_err(unsendable)?;
-        client.connection().send().await
+        send(client).await
     }
 
     /// Asks for no more rows than were asked for already, and ends the transaction behind them.
@@ -235,7 +235,7 @@ impl SpanReader {
         }
         session.sync().map_err(unsendable)?;
         self.ready_due += 1;
-        client.connection().send().await
+        send(client).await
     }
 
     /// Returns whether all rows that were asked for have come, and no more will be asked for.
@@ -383,6 +383,15 @@ async fn roll_back(client: &mut Client, status: TransactionStatus) -> Result<()>
         client.execute_script("ROLLBACK").await?;
     }
     Ok(())
+}
+
+/// Sends what is queued. Where the connection is lost, reading meets the loss as well, and before it
+/// what the server has said last.
+async fn send(client: &mut Client) -> Result<()> {
+    match client.connection().send().await {
+        Err(error) if error.kind() == ErrorKind::Connection => Ok(()),
+        sent => sent,
+    }
 }
 
 /// Queues a statement without parameters.

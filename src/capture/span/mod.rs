@@ -1,0 +1,220 @@
+//! Spans: many chunks from one snapshot, read over connections that do nothing else.
+//!
+//! A span is one transaction: the table is locked against being rewritten, the view is taken, and
+//! then the rows of many chunks come, the next always asked for before the last are there. The stream
+//! is followed past what the view can contain before the first row is emitted; from then on every
+//! change that is streamed is one that the rows do not contain. Between two chunks the stream is
+//! followed as far as it has come, and a change of a row that the span has yet to emit is kept until
+//! then (`kept`).
+//!
+//! Over several connections, sections of one table are read at once: a span then ends at a key that is
+//! looked up first, in its own snapshot, and the next begins behind it. Each has a snapshot of its own,
+//! and a change is judged by the section that its key is in. Behind the last section of a table comes
+//! the next table. They are emitted strictly in this order, so that one position says how far the scan
+//! is. What is read ahead of that waits in the sockets.
+//!
+//! A span holds its lock for some seconds, for longer only where the output is not taken. Whoever
+//! waits for the table meanwhile holds up everybody who comes later, our other connection too. So
+//! before that one reads a table, or may wait for long, spans are given up: what was not emitted of
+//! them is read again.
+
+mod emit;
+mod request;
+mod view;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+
+use super::engine::{Engine, Following};
+use super::rows::SpanRun;
+use super::sink::Sink;
+use super::visibility::Unseen;
+use crate::backfill::SpanReader;
+use crate::client::Client;
+use crate::error::Result;
+use crate::net::{ConnectConfig, Purpose};
+use crate::record::RowKey;
+
+/// How long the end of a transaction is waited for. Beyond it the connection is given up.
+const END_PATIENCE: Duration = Duration::from_secs(1);
+
+/// SQLSTATE too_many_connections: of the server, the database or the role.
+const TOO_MANY_CONNECTIONS: &str = "53300";
+
+/// Settings of a connection for spans, as far as the server has them. A transaction may have to wait
+/// for the output to be taken. The rows are to come at once, in the order of an index: sorting the
+/// whole table for each span is for keys that have none. A scan by position goes from page to page.
+const SETTINGS: &str = "\
+SELECT set_config(s.name, s.value, false)
+FROM (VALUES ('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'),
+             ('idle_session_timeout', '0'), ('enable_sort', 'off'), ('jit', 'off'),
+             ('synchronize_seqscans', 'off')) AS s(name, value)
+JOIN pg_catalog.pg_settings AS p USING (name)";
+
+/// The spans that are being read, and connections for more.
+#[derive(Debug, Default)]
+pub(in crate::capture) struct Spans {
+    /// In the order in which they are emitted.
+    open: VecDeque<Span>,
+    idle: Vec<Idle>,
+    /// Numbers that were given away.
+    numbers: u64,
+    /// The server has refused another connection: there will be no more than these.
+    most: Option<usize>,
+    /// When a span behind others was given up, since its view came too early.
+    too_early: Option<Instant>,
+}
+
+/// A span that was asked for.
+#[derive(Debug)]
+struct Span {
+    number: u64,
+    /// The table, by its place among them.
+    table: usize,
+    client: Client,
+    run: SpanRun,
+    requested: Instant,
+    /// What was remembered for the table when the span was asked for: its view has to contain it.
+    awaited: Unseen,
+    /// The most chunks that it has.
+    chunks: u32,
+    /// Whether the stream has passed what its view can contain.
+    passed: bool,
+    /// Its last key was asked for, so that the next span can begin behind it.
+    is_section: bool,
+    end: End,
+}
+
+/// Where a span ends.
+#[derive(Debug)]
+enum End {
+    /// After so many chunks.
+    Unknown,
+    /// With this key.
+    Key(RowKey),
+    /// With the table.
+    Table,
+}
+
+/// A connection that is free, or will be once it has answered what it was asked last.
+#[derive(Debug)]
+struct Idle {
+    client: Client,
+    reader: Option<SpanReader>,
+}
+
+impl Spans {
+    /// Returns a connection, or none where the server has no more.
+    async fn connection(&mut self, connect: &ConnectConfig) -> Result<Option<Client>> {
+        while let Some(Idle { mut client, reader }) = self.idle.pop() {
+            let Some(reader) = reader else {
+                return Ok(Some(client));
+            };
+            let finished = tokio::time::timeout(END_PATIENCE, reader.finish(&mut client));
+            if let Ok(Ok(())) = finished.await {
+                return Ok(Some(client));
+            }
+        }
+        let connected = self.open.len();
+        if self.most.is_some_and(|most| connected >= most) {
+            return Ok(None);
+        }
+        let mut client = match Client::connect(connect, Purpose::Query).await {
+            Ok(client) => client,
+            Err(error) if error.sqlstate() == Some(TOO_MANY_CONNECTIONS) => {
+                self.most = Some(connected);
+                if connected > 0 {
+                    warn!(error = %error, connected, "there are no more connections for backfills");
+                } else {
+                    warn!(error = %error, "there is no connection for backfills to spare: chunks are \
+                        read one by one, which takes longer");
+                }
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        client.query(SETTINGS, &[]).await?;
+        Ok(Some(client))
+    }
+
+    /// Ends the transactions of all spans, so that nobody waits for their locks.
+    pub(in crate::capture) async fn release(&mut self) {
+        self.release_behind(0).await;
+    }
+
+    /// Ends the transactions of all spans but so many.
+    async fn release_behind(&mut self, kept: usize) {
+        for Span {
+            mut client, run, ..
+        } in self.open.drain(kept.min(self.open.len())..)
+        {
+            let finished = tokio::time::timeout(END_PATIENCE, run.reader.finish(&mut client));
+            match finished.await {
+                Ok(Ok(())) => self.idle.push(Idle {
+                    client,
+                    reader: None,
+                }),
+                Ok(Err(error)) => debug!(%error, "a connection for backfills is given up"),
+                Err(_) => debug!("a connection for backfills is given up: it is busy"),
+            }
+        }
+    }
+
+    /// Lets the server end transactions that have taken their time, behind what was asked for.
+    pub(in crate::capture) async fn close_overdue(&mut self) -> Result<()> {
+        for span in &mut self.open {
+            // Where rows are left out, what was asked for need not end with a chunk.
+            if span.run.helper_columns == 0 && Instant::now() >= span.run.deadline {
+                span.run.reader.close(&mut span.client).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the connections that are not in use.
+    pub(in crate::capture) async fn disconnect(&mut self) {
+        for Idle { mut client, .. } in self.idle.drain(..) {
+            let connection = client.connection();
+            if connection.session().terminate().is_ok() {
+                // Nobody waits for it.
+                let _ = connection.send().await;
+            }
+        }
+    }
+}
+
+impl<S: Sink> Engine<S> {
+    /// Reads the next chunk of a table, and follows the stream as far as that needs.
+    pub(in crate::capture) async fn backfill(
+        &mut self,
+        following: &mut Following,
+        index: usize,
+    ) -> Result<()> {
+        self.report_status("Backfilling Tables");
+        if self.is_judged_by_rows(index)? || !self.request_spans(index).await? {
+            return self.backfill_chunk(following, index).await;
+        }
+        self.take_views(following).await?;
+        if self.await_view(following).await? {
+            self.request_spans(index).await?;
+            if self.pass_fence(following).await? && self.await_rows(following).await? {
+                self.emit_chunk(following).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Span {
+    /// Returns whether no chunk will follow.
+    fn is_over(&self) -> bool {
+        let run = &self.run;
+        let is_late = Instant::now() >= run.deadline;
+        run.progress.chunks >= self.chunks
+            || run.reader.is_exhausted()
+            // What was asked for would not end with a chunk.
+            || run.helper_columns > 0 && is_late
+    }
+}

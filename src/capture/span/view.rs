@@ -1,0 +1,204 @@
+//! From the request of a span to its rows: the view, and the stream past what it can contain.
+
+use std::time::{Duration, Instant};
+
+use super::End;
+use crate::backfill::ChunkStart;
+use crate::capture::checkpoint::IDLE_CHECKPOINT;
+use crate::capture::engine::{Engine, Following};
+use crate::capture::fence::Checkpoints;
+use crate::capture::follow::Follower;
+use crate::capture::rows::unknown;
+use crate::capture::sink::Sink;
+use crate::error::Result;
+use crate::record::RowKey;
+
+/// How long the answer to a request is waited for with nothing else going on.
+const VIEW_PATIENCE: Duration = Duration::from_millis(250);
+/// How long what the stream has ready is handled between two chunks.
+const STREAM_SHARE: Duration = Duration::from_millis(50);
+
+impl<S: Sink> Engine<S> {
+    /// Takes the views of spans behind the first, as far as they are there.
+    pub(super) async fn take_views(&mut self, following: &mut Following) -> Result<()> {
+        for place in 1..self.spans.open.len() {
+            let Some(span) = self.spans.open.get_mut(place) else {
+                break;
+            };
+            if span.run.start.is_some() {
+                continue;
+            }
+            span.client.connection().fill_now().await?;
+            match span.run.reader.try_start(&mut span.client) {
+                Ok(None) => break,
+                Ok(Some(start)) => {
+                    // Whether or not the stream is past it when the rows are due, it need not be
+                    // asked for then.
+                    following.stream.feedback().ask_position();
+                    if !self.accept(place, start)? {
+                        self.spans.too_early = Some(Instant::now());
+                        self.end_spans_behind(place).await?;
+                    }
+                }
+                Err(error) => {
+                    let index = span.table;
+                    self.end_spans_behind(place).await?;
+                    self.refused(index, error)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the view of the first span. Returns whether it contains what it has to; otherwise the
+    /// span is gone.
+    pub(super) async fn await_view(&mut self, following: &mut Following) -> Result<bool> {
+        loop {
+            let Some(span) = self.spans.open.front_mut() else {
+                return Ok(false);
+            };
+            if span.run.start.is_some() {
+                return Ok(true);
+            }
+            let index = span.table;
+            match span.run.reader.try_start(&mut span.client) {
+                Ok(Some(start)) => {
+                    if !self.accept(0, start)? {
+                        self.end_spans().await?;
+                        self.until_visible(following, index).await?;
+                        return Ok(false);
+                    }
+                    if self.owed {
+                        // It was held back for commits that this span contains; its rows come after.
+                        self.try_settle().await?;
+                    }
+                    return Ok(!self.spans.open.is_empty());
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.end_spans().await?;
+                    self.refused(index, error)?;
+                    return Ok(false);
+                }
+            }
+            // It is there in a moment, unless the table is locked by somebody else.
+            let left = VIEW_PATIENCE.saturating_sub(span.requested.elapsed());
+            if !left.is_zero() {
+                let filled = span.run.reader.fill(&mut span.client);
+                if let Ok(filled) = tokio::time::timeout(left, filled).await {
+                    filled?;
+                }
+                continue;
+            }
+            tokio::select! {
+                filled = span.run.reader.fill(&mut span.client) => filled?,
+                filled = following.stream.fill() => filled?,
+                () = tokio::time::sleep(IDLE_CHECKPOINT) => {}
+            }
+            self.follow_ready(following).await?;
+        }
+    }
+
+    /// Takes the view of a span, if it contains what it has to.
+    fn accept(&mut self, place: usize, start: ChunkStart) -> Result<bool> {
+        self.resolve(&start.view);
+        let Some(span) = self.spans.open.get_mut(place) else {
+            return Ok(false);
+        };
+        let (index, number) = (span.table, span.number);
+        span.awaited.resolve(&start.view);
+        let is_complete = span.awaited.is_empty();
+        let table = self.tables.get_mut(index).ok_or_else(unknown)?;
+        let is_free = table.barrier.is_empty();
+        let Some(scan) = &mut table.scan else {
+            return Err(unknown());
+        };
+        if span.is_section {
+            span.end = match span.run.reader.take_last_key() {
+                Some(texts) => End::Key(RowKey::of_texts(&texts, &scan.codecs)?),
+                None => End::Table,
+            };
+        }
+        let Some(section) = scan.section(number).filter(|_| is_complete && is_free) else {
+            return Ok(false);
+        };
+        let mut documents = section.kept.take_contained(&start.view);
+        section.view = Some(start.view.clone());
+        if let End::Key(key) = &span.end {
+            // A later span will contain what is behind.
+            documents.append(&mut section.kept.take_owed_behind(key));
+            section.until = Some(key.clone());
+        }
+        span.run.start = Some(start);
+        self.emit_kept(index, documents)?;
+        Ok(true)
+    }
+
+    /// Follows the stream past what the rows of the first span can contain. Returns whether it is
+    /// still there.
+    pub(super) async fn pass_fence(&mut self, following: &mut Following) -> Result<bool> {
+        let Some(span) = self.spans.open.front() else {
+            return Ok(false);
+        };
+        let (Some(start), number) = (&span.run.start, span.number) else {
+            return Err(unknown());
+        };
+        if span.passed {
+            return Ok(true);
+        }
+        let (fence, flushed) = (start.fence, start.flushed);
+        let is_due = following.follower.position.received() < fence;
+        if is_due && fence > flushed && !self.standby {
+            self.nudge().await?;
+        }
+        self.stream_to(following, fence, Checkpoints::None).await?;
+        let Some(span) = self.spans.open.front_mut() else {
+            return Ok(false);
+        };
+        span.passed = span.number == number;
+        Ok(span.passed)
+    }
+
+    /// Follows the stream until the first span has something. Returns whether it is still there.
+    pub(super) async fn await_rows(&mut self, following: &mut Following) -> Result<bool> {
+        loop {
+            self.follow_ready(following).await?;
+            let Some(span) = self.spans.open.front_mut() else {
+                return Ok(false);
+            };
+            if span.client.connection().has_event() || span.run.reader.is_exhausted() {
+                return Ok(true);
+            }
+            tokio::select! {
+                filled = span.run.reader.fill(&mut span.client) => filled?,
+                filled = following.stream.fill() => filled?,
+                () = tokio::time::sleep(IDLE_CHECKPOINT) => {}
+            }
+        }
+    }
+
+    /// Handles what the stream has ready, up to the end of a transaction.
+    async fn follow_ready(&mut self, following: &mut Following) -> Result<()> {
+        let end = Instant::now() + STREAM_SHARE;
+        let over =
+            |follower: &Follower| !follower.position.in_transaction() && Instant::now() >= end;
+        let checkpoints = self.stream_checkpoints();
+        following.stream.fill_now().await?;
+        while !self.drain(following, checkpoints, over).await? {
+            if following.follower.position.in_transaction() {
+                following.stream.fill().await?;
+            } else if !following.stream.fill_now().await? {
+                break;
+            }
+        }
+        self.cursor = Some(following.follower.position.received());
+        // That a scan has begun is said with its first chunk.
+        let is_news =
+            self.sink.uncommitted_bytes() > 0 || self.last_checkpoint.elapsed() >= IDLE_CHECKPOINT;
+        if checkpoints == Checkpoints::AtCommits && is_news && self.is_checkpoint_due(false) {
+            self.owed = true;
+            self.try_settle().await?;
+        }
+        Ok(())
+    }
+}
