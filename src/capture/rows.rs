@@ -80,14 +80,22 @@ pub(super) struct PlanContext<'a> {
 
 /// Documents of chunks that are asked for ahead.
 const AHEAD_BYTES: u64 = 16 * 1024 * 1024;
+/// The same of a scan by position: so little that the sockets take it. A statement that waits for
+/// the output meets its timeout, and then there is no saying which rows of its window have come.
+const AHEAD_BYTES_BY_POSITION: u64 = 4 * 1024 * 1024;
 /// The most chunks that are asked for ahead.
 const MOST_AHEAD: u64 = 64;
 
-/// Returns how many chunks of this size are asked for ahead.
-pub(super) fn depth(chunk_bytes: u64) -> u32 {
-    let chunks = match chunk_bytes {
-        0 => 4,
-        bytes => (AHEAD_BYTES / bytes).clamp(2, MOST_AHEAD),
+/// Returns how many chunks of a table are asked for ahead, by the size of its last.
+pub(super) fn depth(table: &Table) -> u32 {
+    let ahead = if table.state.mode == Mode::KeylessBackfill {
+        AHEAD_BYTES_BY_POSITION
+    } else {
+        AHEAD_BYTES
+    };
+    let chunks = match table.scan.as_ref().map_or(0, |scan| scan.chunk_bytes) {
+        0 => 2,
+        bytes => (ahead / bytes).clamp(2, MOST_AHEAD),
     };
     u32::try_from(chunks).unwrap_or(2)
 }
@@ -131,7 +139,7 @@ impl SpanRun {
         let keyless = table.state.mode == Mode::KeylessBackfill;
         let scan = table.scan.as_ref().ok_or_else(unknown)?;
         let chunk_size = u64::from(scan.table.chunk_size);
-        let depth = depth(scan.chunk_bytes);
+        let depth = depth(table);
         loop {
             let Some(step) = self.reader.try_step(client)? else {
                 self.reader.fill(client).await?;

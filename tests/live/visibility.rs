@@ -295,9 +295,19 @@ fn hold_amid_a_span(mode: Mode, chunk_rows: u32, connections: u32) {
         session.task.binding_state("held.t")["backfilled"].as_u64() >= Some(100)
     });
     let held = Held::hold(&server, &mut client);
-    session.until("the end of the backfill", |session| {
-        session.task.binding_state("held.t")["mode"] == "Active"
-    });
+    let end = |session: &mut Session<'_>| {
+        session.until("the end of the backfill", |session| {
+            session.task.binding_state("held.t")["mode"] == "Active"
+        });
+    };
+    // All changes have to be emitted where none are left to the scan, so that checkpoints may wait.
+    if mode == Mode::Precise {
+        end(&mut session);
+        held.release(&mut client);
+    } else {
+        held.release(&mut client);
+        end(&mut session);
+    }
     let rows = session
         .run
         .documents
@@ -307,7 +317,6 @@ fn hold_amid_a_span(mode: Mode, chunk_rows: u32, connections: u32) {
         rows.filter(|document| document.table == "held.t").count(),
         5_000
     );
-    held.release(&mut client);
     session.kill();
     let of_table = task
         .documents
@@ -315,7 +324,9 @@ fn hold_amid_a_span(mode: Mode, chunk_rows: u32, connections: u32) {
         .filter(|document| document.table == "held.t");
     let reduced = reduce(of_table.clone(), &["id"]);
     assert_same_rows("held.t", &table(&mut client, "held.t", &["id"]), &reduced);
-    nothing_twice(of_table.collect());
+    if mode == Mode::Precise {
+        nothing_twice(of_table.collect());
+    }
 }
 
 #[test]

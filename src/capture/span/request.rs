@@ -89,7 +89,10 @@ impl<S: Sink> Engine<S> {
                 .iter()
                 .any(|index| is_key(&index.columns));
         let is_nullable = scan.table.key_columns.iter().any(|(_, nullable)| *nullable);
-        if self.config.backfill_connections < 2 || !scan.comparable || is_nullable || !is_indexed {
+        // The condition of a filter would be evaluated twice, and may take any time.
+        let is_filtered = scan.table.filter.is_some();
+        let may_be_cut = scan.comparable && is_indexed && !is_nullable && !is_filtered;
+        if self.config.backfill_connections < 2 || !may_be_cut {
             return Ok(None);
         }
         let by_rows = u64::from(SECTION_ROWS / scan.table.chunk_size);
@@ -120,7 +123,7 @@ impl<S: Sink> Engine<S> {
             let rows = u64::from(chunks) * u64::from(chunk_size);
             scan.table.last_key(after.as_deref(), rows)
         });
-        let depth = depth(scan.chunk_bytes);
+        let depth = depth(self.table(index)?);
         let reader = SpanReader::request(
             &mut client,
             rows,
