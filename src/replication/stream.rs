@@ -200,6 +200,9 @@ impl ReplicationStream {
     ///
     /// Fails when the connection ends.
     pub async fn fill_now(&mut self) -> Result<bool> {
+        if self.is_replaying() {
+            return Ok(false);
+        }
         let filled = self.reader.fill_now().await?;
         if filled {
             self.heard = Instant::now();
