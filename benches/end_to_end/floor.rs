@@ -10,9 +10,10 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use protocol::{Event, LogicalReplicationMessage, Lsn, TupleData};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use source_postgres::background;
 use source_postgres::client::{Client, server_error};
-use source_postgres::config::{HostPort, SslMode};
+use source_postgres::config::Config;
 use source_postgres::error::Result;
 use source_postgres::net::{ConnectConfig, Purpose};
 use source_postgres::replication::{
@@ -208,7 +209,7 @@ impl Drain {
 
     /// Starts to stream with what the connector asks for.
     async fn open(&self) -> Result<ReplicationStream> {
-        let connect = connect_config(self.port, &self.database);
+        let connect = connect_config(self.port, &self.database)?;
         let client = Client::connect(&connect, Purpose::Replication).await?;
         let options = StreamOptions {
             slot: self.slot.clone(),
@@ -224,7 +225,7 @@ impl Drain {
 
 impl Copy {
     async fn run(&self) -> Result<Received> {
-        let connect = connect_config(self.port, &self.database);
+        let connect = connect_config(self.port, &self.database)?;
         let client = Client::connect(&connect, Purpose::Query).await?;
         let mut connection = client.into_connection();
         let command = format!("COPY {} TO STDOUT", self.table);
@@ -258,16 +259,12 @@ fn rows(message: &LogicalReplicationMessage<'_>) -> u64 {
     ))
 }
 
-fn connect_config(port: u16, database: &str) -> ConnectConfig {
-    ConnectConfig {
-        hosts: vec![HostPort {
-            host: "127.0.0.1".to_owned(),
-            port,
-        }],
-        user: "postgres".to_owned(),
-        database: database.to_owned(),
-        password: None,
-        sslmode: SslMode::Prefer,
-        statement_timeout: None,
-    }
+fn connect_config(port: u16, database: &str) -> Result<ConnectConfig> {
+    let config = json!({
+        "address": format!("127.0.0.1:{port}"),
+        "user": "postgres",
+        "database": database,
+        "password": "",
+    });
+    ConnectConfig::new(&Config::parse(&config.to_string())?)
 }

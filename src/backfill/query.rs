@@ -300,11 +300,11 @@ mod tests {
         };
         scan.casts = vec![casts("", "::int4::char"), casts("::mood", "::mood")];
         let key = values(&[Some("-1"), Some("sad")]);
-        let query = scan.keyed(Some(&key));
+        let query = scan.keyed(Some(&key), 1);
         let expected = r#"WHERE ("a", "b"::mood) > ($1::int4::char, $2::mood) ORDER BY "a", "b""#;
         assert!(query.sql.contains(expected), "{}", query.sql);
         scan.key_columns[1].1 = true;
-        let query = scan.keyed(Some(&key));
+        let query = scan.keyed(Some(&key), 1);
         let expected = r#"("a" = $1::int4::char AND ("b"::mood > $2::mood OR "b" IS NULL))) ORDER"#;
         assert!(query.sql.contains(expected), "{}", query.sql);
     }

@@ -28,7 +28,7 @@ impl Connection {
             stream,
             session,
             input: ReceiveBuffer::default(),
-            pace: Pace::new(),
+            pace: Pace::of_rows(),
         }
     }
 
@@ -152,7 +152,7 @@ impl Connection {
             stream: read,
             session: self.session,
             input: self.input,
-            pace: Pace::new(),
+            pace: Pace::of_changes(),
         };
         (reader, ReplicationWriter { stream: write })
     }

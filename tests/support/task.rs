@@ -369,7 +369,7 @@ impl Task {
 
     /// Expects changes that came already to come again.
     pub(crate) fn forget_position(&mut self) {
-        self.last_loc = None;
+        self.places = Places::default();
     }
 
     /// Runs a session to the end of the process.
