@@ -4,7 +4,7 @@ use protocol::{Event, ProtocolError, Session, SessionConfig, TlsRequest};
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
-use super::refusal::{authentication_failure, startup_failure, unexpected};
+use super::refusal::{authentication_failure, interrupted, startup_failure, unexpected};
 use super::{ConnectConfig, Purpose, Target};
 use crate::config::{HostPort, SslMode};
 use crate::error::{Error, ErrorKind, Result};
@@ -123,8 +123,9 @@ impl ConnectConfig {
         tls: Tls,
     ) -> Result<Connection, Failure> {
         let mut connection = Connection::new(Stream::Plain(route), session);
-        connection.send().await?;
-        connection.fill().await?;
+        let ended = |error| interrupted(host, error);
+        connection.send().await.map_err(ended)?;
+        connection.fill().await.map_err(ended)?;
         let accepted = match connection.try_event() {
             Ok(Some(Event::TlsAccepted)) => true,
             Ok(Some(Event::TlsRefused)) => false,
@@ -210,7 +211,7 @@ impl ConnectConfig {
             if let Err(error) = connection.fill().await {
                 return Err(match (encrypted, has_answered) {
                     (true, false) => failure_behind(host, error).into(),
-                    _ => sent.err().unwrap_or(error).into(),
+                    _ => interrupted(host, sent.err().unwrap_or(error)).into(),
                 });
             }
             has_answered = true;

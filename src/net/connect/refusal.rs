@@ -201,6 +201,13 @@ fn protocol_error(error: &Error) -> Option<&ProtocolError> {
     error.source()?.downcast_ref()
 }
 
+/// Says of a connection that has ended where to, and when.
+pub(super) fn interrupted(host: &HostPort, error: Error) -> Error {
+    error.context(format!(
+        "{host} ended the connection before the login was complete: is the port right?"
+    ))
+}
+
 /// Wraps what a peer does that no PostgreSQL server does.
 pub(super) fn not_postgres(host: &HostPort, error: Error) -> Error {
     error.context(format!(
