@@ -15,6 +15,7 @@ use super::{connect, refused, told};
 use crate::support::certificates::Authority;
 use crate::support::folder::Guarded;
 use crate::support::postgres::{Options, Server, Version};
+use crate::support::scene;
 use crate::support::sshd::{Sshd, make_key};
 
 /// A private key, and the line that lets its owner in.
@@ -276,4 +277,37 @@ fn connections_share_a_session_that_is_made_anew_when_it_has_ended() {
             .expect("it reconnects");
         third.query("select 1", &[]).await.expect("it answers");
     });
+}
+
+#[test]
+fn a_capture_runs_through_it_and_goes_on_when_it_was_cut() {
+    let folder = Guarded::new("tunnel-capture");
+    let path = folder.path().join("key");
+    let public = make_key(&path, &["-t", "ecdsa"]);
+    let sshd = Sshd::start(&public, "");
+    let server = Server::start(Version::MAIN);
+    let proxy = Proxy::to(sshd.port());
+    let (mut client, mut task) = scene::set(
+        &server,
+        "create table t(id int primary key, wide text);
+         insert into t select i, repeat('w', 1000) from generate_series(1, 5000) i",
+    );
+    task.config["networkTunnel"] = json!({"sshForwarding": {
+        "sshEndpoint": format!("ssh://{}@127.0.0.1:{}", Sshd::user(), proxy.port),
+        "privateKey": fs::read_to_string(&path).expect("it was made"),
+    }});
+    task.bind(&["public.t"]);
+    let mut session = task.open();
+    session.until_active();
+    scene::execute(&mut client, "insert into t values (5001, 'streamed')");
+    session.until_id("public.t", 5001);
+    proxy.cut();
+    let run = session.finish();
+    run.assert_failed(&["SSH connection to"]);
+    assert!(!run.log.to_string().contains("PRIVATE KEY"));
+    scene::execute(&mut client, "insert into t values (5002, 'later')");
+    let mut session = task.open();
+    session.until_id("public.t", 5002);
+    session.kill();
+    scene::assert_captured(&mut client, &task, "public.t", &["id"]);
 }
