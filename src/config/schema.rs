@@ -132,7 +132,7 @@ mod tests {
                 "/advanced/backfill_connections",
                 "Backfill Connections",
                 "2",
-                "nonsensitive",
+                "maximum minimum nonsensitive",
             ),
             ("/advanced/sslmode", "SSL Mode", "", "enum"),
             (

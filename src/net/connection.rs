@@ -299,6 +299,9 @@ async fn fill_now(
     input: &mut ReceiveBuffer,
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<usize> {
+    // What has arrived is known when the runtime has asked the system; a thread that was busy since
+    // has not let it.
+    tokio::task::yield_now().await;
     // A timer would be late by up to a millisecond.
     let mut filled = pin!(input.fill(stream, needed));
     let polled = poll_fn(|context| Poll::Ready(filled.as_mut().poll(context))).await;

@@ -106,7 +106,8 @@ fn same(compare: Compare, version: Version, due: &Exact, found: &Exact) -> bool 
     }
 }
 
-/// Whether two numbers are the same, spelled by the same digits where the server uses the fewest.
+/// Whether two numbers are the same, spelled by the fewest digits. From version 12 on the server's are
+/// that, but for numbers that it takes for too near the middle between two others: there it has more.
 fn same_float<T: std::str::FromStr>(
     version: Version,
     due: &Exact,
@@ -118,8 +119,11 @@ fn same_float<T: std::str::FromStr>(
         return due == found;
     };
     let number = |text: &str| text.parse::<T>().ok().map(&bits);
-    let same_digits = version < Version(12) || digits(due) == digits(found);
-    number(due) == number(found) && same_digits && digits(found).len() <= most
+    let (due_digits, found_digits) = (digits(due), digits(found));
+    let same_digits = version < Version(12)
+        || due_digits == found_digits
+        || found_digits.len() < due_digits.len();
+    number(due) == number(found) && same_digits && found_digits.len() <= most
 }
 
 /// The digits of a number that tell it from others.
