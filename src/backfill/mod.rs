@@ -10,6 +10,6 @@ mod reader;
 mod view;
 
 pub use position::{Position, Window};
-pub use query::{ChunkQuery, TableScan, row_by_key};
+pub use query::{ChunkQuery, KeyColumn, TableScan, row_by_key};
 pub use reader::{ChunkStart, RowStep, SpanReader, SpanRows, read_view};
 pub use view::{Snapshot, View};

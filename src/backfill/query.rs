@@ -210,15 +210,28 @@ impl TableScan {
     }
 }
 
+/// A column of a key, and its value in a row.
+#[derive(Debug, Clone)]
+pub struct KeyColumn<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How it is compared with a parameter.
+    pub casts: &'a Casts,
+    /// The value as a parameter; `None` for NULL.
+    pub value: Option<String>,
+}
+
 /// Returns the statement for one row, by the values of its key.
-pub fn row_by_key(target: &str, key: &[(&str, Option<&str>)]) -> ChunkQuery {
+pub fn row_by_key(target: &str, key: &[KeyColumn<'_>]) -> ChunkQuery {
     let mut conditions = Vec::new();
     let mut parameters = Vec::new();
-    for (name, value) in key {
+    for KeyColumn { name, casts, value } in key {
         let name = quote_identifier(name);
-        if let Some(value) = value {
-            parameters.push(Some((*value).to_owned()));
-            conditions.push(format!("{name} = ${}", parameters.len()));
+        if value.is_some() {
+            parameters.push(value.clone());
+            let Casts { column, parameter } = casts;
+            let number = parameters.len();
+            conditions.push(format!("{name}{column} = ${number}{parameter}"));
         } else {
             conditions.push(format!("{name} IS NULL"));
         }
@@ -272,6 +285,13 @@ mod tests {
         texts.iter().map(|text| text.map(str::to_owned)).collect()
     }
 
+    fn casts(column: &str, parameter: &str) -> Casts {
+        Casts {
+            column: column.to_owned(),
+            parameter: parameter.to_owned(),
+        }
+    }
+
     #[test]
     fn a_scan_starts_anywhere_and_goes_on_behind_a_key() {
         let scan = scan(&[("a", false), ("B", false)]);
@@ -294,10 +314,6 @@ mod tests {
     #[test]
     fn columns_and_parameters_are_cast_where_no_operator_would() {
         let mut scan = scan(&[("a", false), ("b", false)]);
-        let casts = |column: &str, parameter: &str| Casts {
-            column: column.to_owned(),
-            parameter: parameter.to_owned(),
-        };
         scan.casts = vec![casts("", "::int4::char"), casts("::mood", "::mood")];
         let key = values(&[Some("-1"), Some("sad")]);
         let query = scan.keyed(Some(&key), 1);
@@ -355,12 +371,23 @@ mod tests {
 
     #[test]
     fn a_row_is_found_by_its_key() {
-        let query = row_by_key("t", &[("a\"b", Some("1")), ("b", None)]);
+        let (none, mood) = (Casts::default(), casts("::mood", "::mood"));
+        let column = |name, casts, value: Option<&str>| KeyColumn {
+            name,
+            casts,
+            value: value.map(str::to_owned),
+        };
+        let key = [
+            column("a\"b", &none, Some("1")),
+            column("b", &mood, None),
+            column("c", &mood, Some("sad")),
+        ];
+        let query = row_by_key("t", &key);
         assert_eq!(
             query.sql,
-            r#"SELECT * FROM t WHERE "a""b" = $1 AND "b" IS NULL LIMIT 1"#
+            r#"SELECT * FROM t WHERE "a""b" = $1 AND "b" IS NULL AND "c"::mood = $2::mood LIMIT 1"#
         );
-        assert_eq!(query.parameters, values(&[Some("1")]));
+        assert_eq!(query.parameters, values(&[Some("1"), Some("sad")]));
     }
 
     #[test]

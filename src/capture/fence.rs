@@ -8,8 +8,8 @@ use tracing::{debug, warn};
 use super::checkpoint::{IDLE_CHECKPOINT, SHARED_TIME};
 use super::engine::{Engine, Following};
 use super::follow::{Follower, Outcome};
+use super::reused::key_of;
 use super::sink::Sink;
-use crate::backfill::row_by_key;
 use crate::catalog::write_watermark;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Change, Image};
@@ -224,19 +224,11 @@ impl<S: Sink> Engine<S> {
             .copied()
             .filter(|index| matches!(image.get(*index), TupleData::UnchangedToast))
             .collect();
-        let mut key = Vec::new();
-        for index in plan.collection_key.iter().flatten() {
-            if let (Some(column), TupleData::Text(text)) =
-                (relation.columns.get(*index), image.get(*index))
-                && let Ok(text) = std::str::from_utf8(text)
-            {
-                key.push((column.name.as_str(), Some(text)));
-            }
-        }
+        let key = key_of(&image, plan.collection_key.as_deref().unwrap_or_default());
         let Some(table) = self.tables.get(index) else {
             return Ok(());
         };
-        let query = row_by_key(&self.scan_target(relation), &key);
+        let query = self.query_by_key(relation, &key)?;
         let stream = table.id.to_string();
         let transaction = *follower.position.transaction()?;
         let rows = self.fetch_visible(&query, &stream, &transaction).await?;

@@ -14,11 +14,12 @@ use super::engine::Engine;
 use super::follow::Follower;
 use super::relations::Relation;
 use super::sink::Sink;
-use crate::backfill::row_by_key;
+use crate::backfill::{ChunkQuery, KeyColumn, row_by_key};
 use crate::client::Rows;
 use crate::error::Result;
-use crate::record::{Change, Image, Operation};
+use crate::record::{Change, Image, Operation, RowKey};
 use crate::replication::StreamItem;
+use crate::value::KeyCodec;
 
 /// The texts of a key's columns.
 type Key = Vec<Option<String>>;
@@ -64,7 +65,8 @@ impl ReusedKeys {
     }
 }
 
-fn key_of(row: &Image<'_>, columns: &[usize]) -> Key {
+/// Returns the texts of a row's key. A column that was not sent counts as NULL.
+pub(super) fn key_of(row: &Image<'_>, columns: &[usize]) -> Key {
     let text = |index: &usize| match row.get(*index) {
         TupleData::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
         _ => None,
@@ -94,13 +96,7 @@ impl<S: Sink> Engine<S> {
             let Some(relation) = follower.relations.get(oid) else {
                 continue;
             };
-            let columns = relation
-                .plan
-                .iter()
-                .flat_map(|plan| plan.collection_key.iter().flatten())
-                .filter_map(|index| Some(relation.columns.get(*index)?.name.as_str()));
-            let key: Vec<_> = columns.zip(key.iter().map(Option::as_deref)).collect();
-            let query = row_by_key(&self.scan_target(relation), &key);
+            let query = self.query_by_key(relation, &key)?;
             let stream = relation.id.to_string();
             let rows = self.fetch_visible(&query, &stream, &transaction).await?;
             let Some(values) = self.values_of(relation, &rows) else {
@@ -120,8 +116,43 @@ impl<S: Sink> Engine<S> {
         Ok(())
     }
 
+    /// Returns the statement for the row that has a key of the collection's, by the texts of its
+    /// columns.
+    pub(super) fn query_by_key(
+        &self,
+        relation: &Relation,
+        key: &[Option<String>],
+    ) -> Result<ChunkQuery> {
+        let plan = relation.plan.as_ref();
+        let places = plan.and_then(|plan| plan.collection_key.as_deref());
+        let (names, codecs): (Vec<_>, Vec<_>) = places
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|index| relation.columns.get(*index))
+            .map(|column| {
+                // Only equality is asked for, whatever the collation.
+                let codec = KeyCodec::new(column.type_oid, &self.types, true);
+                (column.name.as_str(), codec)
+            })
+            .unzip();
+        let values = RowKey::of_texts(key, &codecs)
+            .map_err(|error| error.context(format!("a key of table \"{}\"", relation.id)))?
+            .parameters(&codecs);
+        let columns: Vec<_> = names
+            .into_iter()
+            .zip(&codecs)
+            .zip(values)
+            .map(|((name, codec), value)| KeyColumn {
+                name,
+                casts: codec.casts(),
+                value,
+            })
+            .collect();
+        Ok(row_by_key(&self.scan_target(relation), &columns))
+    }
+
     /// Returns what a row of a table is read from.
-    pub(super) fn scan_target(&self, relation: &Relation) -> String {
+    fn scan_target(&self, relation: &Relation) -> String {
         let table = relation.table.and_then(|index| self.tables.get(index));
         table
             .and_then(|table| table.info.as_ref())

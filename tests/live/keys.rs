@@ -101,6 +101,74 @@ fn a_chain_of_keys_in_one_transaction_leaves_the_last() {
     assert_eq!(found[5].1["big"], big());
 }
 
+/// Types of which the server does not find out by itself what a parameter beside the column is.
+#[test]
+fn a_wide_value_is_fetched_by_a_key_of_any_type() {
+    let mood = "create type mood as enum ('sad', 'happy'); create domain d as mood;";
+    let pair = "create type pair as (a int, b text);";
+    for (setup, declared, [one, two]) in [
+        ("", "regclass", ["pg_class", "pg_type"]),
+        ("", "\"char\"", ["a", "\\377"]),
+        (mood, "d", ["happy", "sad"]),
+        (pair, "pair", ["(1,\"x y\")", "(2,)"]),
+    ] {
+        let mut scene = Scene::new(&format!(
+            "{setup}
+             create function k(s text) returns {declared} language sql as 'select s::{declared}';
+             create table t(k {declared} primary key, n int, big text);
+             alter table t alter big set storage external;
+             create table marker(id int primary key);
+             insert into t values (k('{one}'), 1, {BIG}), (k('{two}'), 2, 'narrow')"
+        ));
+        scene.task.bind(&["public.t", "public.marker"]);
+        let mut session = scene.task.open();
+        session.until_active();
+        // What is fetched later would show the values of another row.
+        execute(
+            &mut scene.client,
+            &format!("delete from t where n = 2; update t set k = k('{two}')"),
+        );
+        session.until_document("public.t", |document| document.op() == "u");
+        for sql in [
+            format!("insert into t values (k('{one}'), 2, 'narrow')"),
+            "alter table t drop constraint t_pkey, add primary key (k) deferrable,
+                replica identity full"
+                .to_owned(),
+            // Each key is taken from one row and given to the other.
+            format!("update t set k = case n when 1 then k('{one}') else k('{two}') end"),
+            "insert into marker values (1)".to_owned(),
+        ] {
+            execute(&mut scene.client, &sql);
+        }
+        session.until_id("public.marker", 1);
+        session.kill();
+        let documents = documents_of(&scene.task, "public.t");
+        let found = changes(
+            documents
+                .into_iter()
+                .filter(|document| !document.is_snapshot()),
+        );
+        let last = |n: i64| found.iter().rfind(|(_, value)| value["n"] == n);
+        let (moved, (_, returned)) = (&found[2], last(1).expect("it was updated"));
+        assert_eq!(
+            (moved.0, &moved.1["big"]),
+            ("u", &json!(big())),
+            "{declared}"
+        );
+        assert_eq!(returned["big"], big(), "{declared}");
+        assert_ne!(moved.1["k"], returned["k"], "{declared}");
+        // What is left under each key is its row, not the deletion of the one before.
+        for (_, row) in [last(1), last(2)].into_iter().flatten() {
+            let of_key = found.iter().rfind(|(_, value)| value["k"] == row["k"]);
+            assert_eq!(
+                of_key.map(|(op, value)| (*op, value)),
+                Some(("u", row)),
+                "{declared}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_row_that_is_gone_again_is_not_waited_for() {
     let mut scene = scene(&format!("select i, i, {BIG} from generate_series(1, 3) i"));
