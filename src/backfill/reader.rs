@@ -20,6 +20,8 @@ pub struct ChunkStart {
     pub fence: Lsn,
     /// The position up to which the log was on disk then. The stream does not get further.
     pub flushed: Lsn,
+    /// What the expression for the table's columns gave.
+    pub columns: String,
 }
 
 /// The rows that a span asks for.
@@ -91,18 +93,21 @@ const PORTAL: &str = "span";
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const REPLAY_POSITION: &str = "SELECT pg_last_wal_replay_lsn()";
 
-/// The statement that takes the view. A statement's snapshot is taken before its functions are
-/// evaluated, so the position is never before what the snapshot contains.
-fn view_statement(client: &Client, standby: bool) -> String {
+/// The statement that takes the view, and whatever else in the same snapshot. A statement's snapshot is
+/// taken before its functions are evaluated, so the position is never before what the snapshot
+/// contains.
+fn view_statement(client: &Client, standby: bool, more: &str) -> String {
     if standby {
-        return "SELECT NULL, pg_last_wal_replay_lsn(), pg_last_wal_replay_lsn()".to_owned();
+        return format!("SELECT NULL, pg_last_wal_replay_lsn(), pg_last_wal_replay_lsn(){more}");
     }
     let snapshot = if client.server_version_num() >= 130_000 {
         "pg_current_snapshot()"
     } else {
         "txid_current_snapshot()"
     };
-    format!("SELECT {snapshot}::text, pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn()")
+    format!(
+        "SELECT {snapshot}::text, pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn(){more}"
+    )
 }
 
 /// Takes a view without reading rows.
@@ -110,7 +115,7 @@ fn view_statement(client: &Client, standby: bool) -> String {
 /// # Errors
 ///
 /// Fails with the server's error, or when the connection is lost.
-pub async fn read_view(client: &mut Client, standby: bool) -> Result<ChunkStart> {
+pub async fn read_view(client: &mut Client, standby: bool) -> Result<View> {
     let until = if standby {
         Some(parse_lsn(
             client.query(REPLAY_POSITION, &[]).await?.one()?.get(0),
@@ -118,14 +123,13 @@ pub async fn read_view(client: &mut Client, standby: bool) -> Result<ChunkStart>
     } else {
         None
     };
-    let rows = client.query(&view_statement(client, standby), &[]).await?;
-    let row = rows.one()?;
-    chunk_start(until, [row.get(0), row.get(1), row.get(2)])
+    let statement = view_statement(client, standby, "");
+    view(until, client.query(&statement, &[]).await?.one()?.get(0))
 }
 
 impl SpanReader {
-    /// Asks for a span: the view, the key of its last row if there is a statement for that, and the
-    /// first so many batches or statements.
+    /// Asks for a span: the view, the table's columns by an expression for them, the key of its last row
+    /// if there is a statement for that, and the first so many batches or statements.
     ///
     /// # Errors
     ///
@@ -134,11 +138,12 @@ impl SpanReader {
         client: &mut Client,
         rows: SpanRows,
         lock: Option<&str>,
+        columns: &str,
         last_key: Option<&ChunkQuery>,
         standby: bool,
         depth: u32,
     ) -> Result<Self> {
-        let view = view_statement(client, standby);
+        let view = view_statement(client, standby, &format!(", {columns}"));
         let mut reader = Self {
             rows,
             standby,
@@ -259,7 +264,12 @@ impl SpanReader {
                         self.until = Some(parse_lsn(texts.next().flatten())?);
                     } else if self.viewed.is_none() {
                         let mut next = || texts.next().flatten();
-                        self.viewed = Some(chunk_start(self.until, [next(), next(), next()])?);
+                        self.viewed = Some(ChunkStart {
+                            view: view(self.until, next())?,
+                            fence: parse_lsn(next())?,
+                            flushed: parse_lsn(next())?,
+                            columns: next().unwrap_or_default().to_owned(),
+                        });
                     } else {
                         self.last_key = Some(texts.map(|text| text.map(str::to_owned)).collect());
                     }
@@ -420,16 +430,10 @@ fn bind(session: &mut Session, query: &ChunkQuery, portal: &str, describe: bool)
     Ok(())
 }
 
-fn chunk_start(until: Option<Lsn>, texts: [Option<&str>; 3]) -> Result<ChunkStart> {
-    let [snapshot, fence, flushed] = texts;
-    let view = match until {
+fn view(until: Option<Lsn>, snapshot: Option<&str>) -> Result<View> {
+    Ok(match until {
         Some(until) => View::Replayed { until },
         None => View::Snapshot(snapshot.unwrap_or_default().parse()?),
-    };
-    Ok(ChunkStart {
-        view,
-        fence: parse_lsn(fence)?,
-        flushed: parse_lsn(flushed)?,
     })
 }
 

@@ -16,7 +16,7 @@ use super::state::{Mode, Scanned};
 use super::table::{LastChunk, Scan, Table};
 use super::waiting::Patience;
 use crate::backfill::{SpanReader, SpanRows, Window};
-use crate::catalog::measure_pages;
+use crate::catalog::{columns_expression, measure_pages};
 use crate::error::{Error, Result};
 use crate::record::RowKey;
 
@@ -95,9 +95,17 @@ impl<S: Sink> Engine<S> {
             let after = self.scan(index)?.position.clone();
             let (rows, helper_columns) = self.rows_of_span(index, after.as_ref(), &windows, 1)?;
             let lock = self.lock(index)?;
-            let lock = lock.as_deref();
-            let reader =
-                SpanReader::request(&mut self.client, rows, lock, None, self.standby, 1).await?;
+            let columns = self.columns_expression(index)?;
+            let reader = SpanReader::request(
+                &mut self.client,
+                rows,
+                lock.as_deref(),
+                &columns,
+                None,
+                self.standby,
+                1,
+            )
+            .await?;
             // It was all asked for at once.
             let mut run = SpanRun::new(reader, windows, helper_columns, Duration::ZERO);
             let started = loop {
@@ -108,6 +116,10 @@ impl<S: Sink> Engine<S> {
                 }
             };
             match started {
+                Ok(start) if !self.is_as_known(index, &start.columns)? => {
+                    run.reader.finish(&mut self.client).await?;
+                    self.look_up_scanned(index).await?;
+                }
                 Ok(start) => {
                     self.resolve(&start.view);
                     if !self.awaits_commits() && self.table(index)?.barrier.is_empty() {
@@ -225,6 +237,12 @@ impl<S: Sink> Engine<S> {
     pub(super) fn lock(&self, index: usize) -> Result<Option<String>> {
         let scan = self.scan(index)?;
         Ok(scan.may_lock.then(|| scan.table.lock()))
+    }
+
+    /// The expression for the columns of the table.
+    pub(super) fn columns_expression(&self, index: usize) -> Result<String> {
+        let info = self.table(index)?.info.as_ref().ok_or_else(unknown)?;
+        Ok(columns_expression(info, self.client.server_version_num()))
     }
 
     /// Moves the scan on behind a chunk. Returns whether it was the table's last.

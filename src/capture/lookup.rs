@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use protocol::{Oid, quote_identifier};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+use super::chunk::failed;
 use super::engine::{Engine, Following};
 use super::sink::Sink;
 use super::state::{Mode, TableState};
 use super::table::Table;
 use crate::catalog::{
-    TableId, TableInfo, TableKind, TableLookup, complete_types, find_namesake, lookup_tables,
-    note_restrictions,
+    TableId, TableInfo, TableKind, TableLookup, complete_types, find_namesake, has_columns,
+    lookup_tables, note_restrictions,
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -32,6 +33,44 @@ impl<S: Sink> Engine<S> {
         let infos = lookup_tables(&mut self.client, &ids).await?;
         self.learn(infos);
         self.complete_types().await
+    }
+
+    /// Looks one of the bound tables up again. Returns whether it is there; what was known stays if it
+    /// is not.
+    async fn look_up_one(&mut self, index: usize) -> Result<bool> {
+        let Some(table) = self.tables.get_mut(index) else {
+            return Ok(false);
+        };
+        let id = table.info.as_ref().map_or(&table.id, |info| &info.id);
+        let found = lookup_tables(&mut self.client, std::slice::from_ref(id)).await?;
+        let Some(TableLookup::Found(mut info)) = found.into_iter().next() else {
+            return Ok(false);
+        };
+        let publication = &self.config.publication_name;
+        note_restrictions(&mut self.client, publication, [&mut *info]).await?;
+        let types = info.columns.iter().map(|column| column.type_oid);
+        complete_types(&mut self.client, &mut self.types, types).await?;
+        table.info = Some(Arc::new(*info));
+        Ok(true)
+    }
+
+    /// Returns whether a table has the columns, as a span has found it, that it was looked up with.
+    /// The stream tells of others with the next change only.
+    pub(super) fn is_as_known(&self, index: usize, columns: &str) -> Result<bool> {
+        let info = self.table(index)?.info.as_ref();
+        info.map_or(Ok(true), |info| has_columns(info, columns))
+    }
+
+    /// Looks a table up again that a span has found with other columns. No span may be open: what the
+    /// publication has of the table may be told behind who waits for its lock.
+    pub(super) async fn look_up_scanned(&mut self, index: usize) -> Result<()> {
+        if self.look_up_one(index).await? {
+            let table = self.table(index)?;
+            debug!(stream = %table.id, "the columns of a table have changed amid its backfill");
+            return Ok(());
+        }
+        let error = Error::new(ErrorKind::Prerequisite, "it does not exist any more");
+        Err(failed(self.table(index)?, error))
     }
 
     /// Makes sure that the types of all columns are known, and what of each table is published.
@@ -78,17 +117,10 @@ impl<S: Sink> Engine<S> {
                 .collect();
             complete_types(&mut self.client, &mut self.types, types).await?;
         }
-        let Some(table) = self.tables.get_mut(index) else {
-            return Ok(());
-        };
-        if relation.differs_from(table.info.as_deref()) {
-            let found = lookup_tables(&mut self.client, std::slice::from_ref(&table.id)).await?;
-            if let Some(TableLookup::Found(mut info)) = found.into_iter().next() {
-                let publication = &self.config.publication_name;
-                note_restrictions(&mut self.client, publication, [&mut *info]).await?;
-                table.info = Some(Arc::new(*info));
-            }
+        if relation.differs_from(self.table(index)?.info.as_deref()) {
+            self.look_up_one(index).await?;
         }
+        let table = self.table(index)?;
         let tag = self.config.source_tag.as_deref();
         let version = self.client.server_version_num();
         let plan = relation.make_plan(table, &self.types, &self.plan_options, tag, version);

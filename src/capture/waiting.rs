@@ -64,7 +64,7 @@ impl Patience {
 impl<S: Sink> Engine<S> {
     /// Takes a view, and forgets what it contains.
     pub(super) async fn take_view(&mut self) -> Result<()> {
-        let view = read_view(&mut self.client, self.standby).await?.view;
+        let view = read_view(&mut self.client, self.standby).await?;
         self.resolve(&view);
         Ok(())
     }
@@ -89,7 +89,7 @@ impl<S: Sink> Engine<S> {
             // one of our own ends that began after all that can have been streamed.
             self.client.query("SELECT txid_current()", &[]).await?;
         }
-        let view = read_view(&mut self.client, self.standby).await?.view;
+        let view = read_view(&mut self.client, self.standby).await?;
         let mut unread = Vec::new();
         for table in self.tables.iter_mut().filter(|table| table.awaits_chunks()) {
             table.barrier = Barrier::new(&view);
@@ -186,7 +186,7 @@ impl<S: Sink> Engine<S> {
         let mut patience = Patience::new();
         loop {
             // The view is taken before the row: what it contains, the row's snapshot contains.
-            let view = read_view(&mut self.client, self.standby).await?.view;
+            let view = read_view(&mut self.client, self.standby).await?;
             let parameters: Vec<_> = query.parameters.iter().map(Option::as_deref).collect();
             let mut released = false;
             let fetched = {

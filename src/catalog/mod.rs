@@ -23,7 +23,7 @@ pub use diagnostics::{
 pub use identity::replica_identity_warning;
 pub use prerequisites::{BoundTable, Checked, Requirements, SlotUse, check_prerequisites};
 pub use publication::{Namesake, Publication, find_namesake, note_restrictions, read_publication};
-pub use scan::{PageCount, measure_pages};
+pub use scan::{PageCount, columns_expression, has_columns, measure_pages};
 pub use slot::{SlotInfo, read_slot};
 pub use table::{
     ColumnInfo, Generated, PartitionInfo, Persistence, TableId, TableInfo, TableKind, UniqueIndex,

@@ -1,8 +1,10 @@
-//! How large a table is, for a scan by physical position.
+//! What a scan asks of its table: how large it is, and whether its columns are still the same.
 
-use crate::catalog::table::TableInfo;
+use protocol::Oid;
+
+use crate::catalog::table::{Generated, TableInfo};
 use crate::client::Client;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Counts what is on disk. The catalogs' own count is as old as the last VACUUM, and rows of pages
 /// that came since would be left out. The main fork alone holds rows.
@@ -52,4 +54,85 @@ pub async fn measure_pages(client: &mut Client, table: &TableInfo) -> Result<Pag
         largest: row.parse(0)?,
         leaves: row.parse(1)?,
     })
+}
+
+const COLUMNS: &str = "\
+(SELECT json_agg(json_build_array(a.attname, a.atttypid::bigint, {attgenerated}) ORDER BY a.attnum)
+FROM pg_catalog.pg_attribute AS a
+WHERE a.attrelid = {table} AND a.attnum > 0 AND NOT a.attisdropped)";
+
+/// Returns the expression for the columns that a table has in the snapshot of the statement which it is
+/// part of.
+pub fn columns_expression(table: &TableInfo, version: u32) -> String {
+    let generated = if version >= 120_000 {
+        "a.attgenerated"
+    } else {
+        "''"
+    };
+    COLUMNS
+        .replace("{attgenerated}", generated)
+        .replace("{table}", &table.oid.as_u32().to_string())
+}
+
+/// Returns whether the columns that the expression gave are those of a table as it was looked up: their
+/// names, their types, and which of them are generated.
+///
+/// # Errors
+///
+/// Fails where that is not what the expression gives.
+pub fn has_columns(table: &TableInfo, told: &str) -> Result<bool> {
+    let told: Vec<(String, u32, String)> = if told.is_empty() {
+        Vec::new()
+    } else {
+        serde_json::from_str(told).map_err(|error| {
+            Error::new(ErrorKind::Protocol, "the columns of a table cannot be read")
+                .with_source(error)
+        })?
+    };
+    let told = told.iter().map(|(name, type_oid, letter)| {
+        let generated = Generated::of_letter(letter);
+        (name.as_str(), Oid::from(*type_oid), generated)
+    });
+    let known = table
+        .columns
+        .iter()
+        .map(|column| (column.name.as_str(), column.type_oid, column.generated));
+    Ok(told.eq(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_the_same_by_name_type_and_origin() {
+        let mut table = TableInfo::sample("shop", "t", &[("id", 23), ("twice", 20)]);
+        table.columns[1].generated = Generated::Stored;
+        for (told, same) in [
+            (r#"[["id", 23, ""], ["twice", 20, "s"]]"#, true),
+            (r#"[["id", 23, ""], ["twice", 20, ""]]"#, false),
+            (r#"[["id", 20, ""], ["twice", 20, "s"]]"#, false),
+            (r#"[["id", 23, ""], ["double", 20, "s"]]"#, false),
+            (r#"[["id", 23, ""]]"#, false),
+            (
+                r#"[["id", 23, ""], ["twice", 20, "s"], ["n", 23, ""]]"#,
+                false,
+            ),
+            // The table is gone.
+            ("", false),
+        ] {
+            assert_eq!(has_columns(&table, told).unwrap(), same, "{told}");
+        }
+        assert!(has_columns(&table, "id").is_err());
+    }
+
+    #[test]
+    fn the_expression_is_complete_for_every_version() {
+        let table = TableInfo::sample("shop", "t", &[("id", 23)]);
+        for version in 10..=18 {
+            let sql = columns_expression(&table, version * 10_000);
+            assert!(!sql.contains(['{', '}']), "version {version}: {sql}");
+            assert_eq!(sql.contains("attgenerated"), version >= 12);
+        }
+    }
 }

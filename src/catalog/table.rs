@@ -58,6 +58,17 @@ pub enum Generated {
     Virtual,
 }
 
+impl Generated {
+    /// Reads the letter of `pg_attribute.attgenerated`.
+    pub(super) fn of_letter(letter: &str) -> Self {
+        match letter {
+            "s" => Self::Stored,
+            "v" => Self::Virtual,
+            _ => Self::No,
+        }
+    }
+}
+
 /// A column of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnInfo {

@@ -245,6 +245,82 @@ fn a_table_that_somebody_waits_to_alter_can_be_queried_by_ending_the_span() {
     scene.assert_captured("public.t", &["k"]);
 }
 
+/// Columns that come or become ordinary while nothing else changes are not in the stream, which
+/// describes a table with its next change only.
+#[test]
+fn columns_that_change_between_two_spans_are_in_the_rows_of_the_next() {
+    let change = "alter table t alter double drop expression,
+        add triple int generated always as (n * 3) stored, add extra int default 7";
+    let all = "double,extra,";
+    for (key, mode, connections, publication, added) in [
+        ("int", "Precise", 1, "for all tables", all),
+        ("int", "Precise", 2, "for all tables", all),
+        // Chunk by chunk.
+        (
+            "text collate \"und-x-icu\"",
+            "Precise",
+            1,
+            "for all tables",
+            all,
+        ),
+        ("int", "Precise", 1, "for table t (k, n, wide)", ""),
+    ] {
+        let mut scene = Scene::new(&wide_rows(key, "i"));
+        scene.execute(&format!(
+            "alter table t add double int generated always as (n * 2) stored;
+             drop publication flow_publication; create publication flow_publication {publication}"
+        ));
+        // A span has 256 chunks.
+        advanced(
+            &mut scene.task,
+            &json!({"backfill_chunk_size": 5, "backfill_connections": connections}),
+        );
+        scene.task.bind(&["public.t"]);
+        scene.task.binding_mut("public.t").resource["mode"] = json!(mode);
+        scene.task.publish();
+        let mut other = scene.connect();
+        let mut session = scene.task.open();
+        until_backfilled(&mut session, 100);
+        until_stuck(&mut scene.client);
+        let changing = thread::spawn(move || execute(&mut other, change));
+        wait::until("the change to wait, or to be made", || {
+            let waiting = "select 1 from pg_locks where relation = 't'::regclass and not granted";
+            let waits = !query(&mut scene.client, waiting).is_empty();
+            (waits || changing.is_finished()).then_some(())
+        });
+        session.until_active();
+        changing.join().expect("it goes through");
+        session.kill();
+        let documents = documents_of(&scene.task, "public.t");
+        let mut columns: Vec<String> = documents
+            .iter()
+            .map(|document| {
+                let members = document.value.as_object().expect("an object").keys();
+                let others =
+                    members.filter(|name| !["_meta", "k", "n", "wide"].contains(&name.as_str()));
+                others.map(|name| format!("{name},")).collect()
+            })
+            .collect();
+        columns.dedup();
+        let expected = if added.is_empty() {
+            vec![""]
+        } else {
+            vec!["", added]
+        };
+        assert_eq!(
+            columns, expected,
+            "{key} {mode} {connections} {publication}"
+        );
+        let mut rows: Vec<_> = documents
+            .iter()
+            .map(|document| document.value["n"].clone())
+            .collect();
+        rows.sort_by_key(|n| n.as_u64());
+        rows.dedup();
+        assert_eq!(rows.len(), usize::try_from(ROWS).expect("a few"));
+    }
+}
+
 #[test]
 fn a_span_that_is_not_taken_outlives_the_timeout_of_idle_transactions() {
     let mut scene = Scene::new(

@@ -117,6 +117,7 @@ impl<S: Sink> Engine<S> {
         let windows = self.next_windows(index, chunks).await?;
         let (rows, helper_columns) = self.rows_of_span(index, after.as_ref(), &windows, chunks)?;
         let lock = self.lock(index)?;
+        let columns = self.columns_expression(index)?;
         let scan = self.scan(index)?;
         let last_key = section.map(|chunks| {
             let after = after.as_ref().map(|key| key.parameters(&scan.codecs));
@@ -128,6 +129,7 @@ impl<S: Sink> Engine<S> {
             &mut client,
             rows,
             lock.as_deref(),
+            &columns,
             last_key.as_ref(),
             self.standby,
             depth,

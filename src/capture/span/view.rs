@@ -28,6 +28,7 @@ impl<S: Sink> Engine<S> {
             if span.run.start.is_some() {
                 continue;
             }
+            let index = span.table;
             span.client.connection().fill_now().await?;
             match span.run.reader.try_start(&mut span.client) {
                 Ok(None) => break,
@@ -35,13 +36,13 @@ impl<S: Sink> Engine<S> {
                     // Whether or not the stream is past it when the rows are due, it need not be
                     // asked for then.
                     following.stream.feedback().ask_position();
-                    if !self.accept(place, start)? {
+                    // A table with other columns is looked up when no span is open.
+                    if !self.is_as_known(index, &start.columns)? || !self.accept(place, start)? {
                         self.spans.too_early = Some(Instant::now());
                         self.end_spans_behind(place).await?;
                     }
                 }
                 Err(error) => {
-                    let index = span.table;
                     self.end_spans_behind(place).await?;
                     self.refused(index, error)?;
                 }
@@ -50,8 +51,8 @@ impl<S: Sink> Engine<S> {
         Ok(())
     }
 
-    /// Waits for the view of the first span. Returns whether it contains what it has to; otherwise the
-    /// span is gone.
+    /// Waits for the view of the first span. Returns whether it contains what it has to, and shows the
+    /// table as it is known; otherwise the span is gone.
     pub(super) async fn await_view(&mut self, following: &mut Following) -> Result<bool> {
         loop {
             let Some(span) = self.spans.open.front_mut() else {
@@ -63,6 +64,11 @@ impl<S: Sink> Engine<S> {
             let index = span.table;
             match span.run.reader.try_start(&mut span.client) {
                 Ok(Some(start)) => {
+                    if !self.is_as_known(index, &start.columns)? {
+                        self.end_spans().await?;
+                        self.look_up_scanned(index).await?;
+                        return Ok(false);
+                    }
                     if !self.accept(0, start)? {
                         self.end_spans().await?;
                         self.until_visible(following, index).await?;

@@ -271,11 +271,7 @@ fn column(raw: RawColumn) -> ColumnInfo {
         type_oid: Oid::from(raw.type_oid),
         type_modifier: raw.type_modifier,
         not_null: raw.not_null,
-        generated: match raw.generated.as_str() {
-            "s" => Generated::Stored,
-            "v" => Generated::Virtual,
-            _ => Generated::No,
-        },
+        generated: Generated::of_letter(&raw.generated),
         published: true,
         comment: raw.comment,
         bytewise_collation: raw.bytewise_collation,
