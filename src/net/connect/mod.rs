@@ -225,10 +225,8 @@ impl ConnectConfig {
     async fn open(&self, host: &HostPort, target: Target) -> Result<Route> {
         match (target, &self.tunnel) {
             (Target::Tunnel, Some(tunnel)) => {
-                if !tunnel.is_open().await {
-                    tunnel.log_in(ssh_socket(tunnel.server()).await?).await?;
-                }
-                Ok(Route::Tunnel(Box::new(tunnel.open(host).await?)))
+                let socket = ssh_socket(tunnel.server()).await?;
+                Ok(Route::Tunnel(Box::new(tunnel.open(socket, host).await?)))
             }
             (Target::Address(address), _) => {
                 Ok(Route::Direct(socket::open_socket(host, address).await?))

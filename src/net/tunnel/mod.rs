@@ -1,5 +1,9 @@
-//! Connections through an SSH server (`networkTunnel`), inside this process: each is a channel of
-//! one SSH session, so there is no child process, no local port and no file with a key.
+//! Connections through an SSH server (`networkTunnel`), inside this process: there is no child
+//! process, no local port and no file with a key.
+//!
+//! Each connection has an SSH session of its own. A session stops where one of its channels is not
+//! read for a while, and a capture always has connections that it does not read: rows that are asked
+//! for ahead, the stream while a chunk is emitted. In one session they would wait for each other.
 
 mod endpoint;
 mod key;
@@ -17,7 +21,6 @@ use russh::Disconnect;
 use russh::client::{self, AuthResult, Handle};
 use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
 use tracing::{debug, info};
 
 use self::endpoint::Endpoint;
@@ -25,12 +28,10 @@ use crate::background;
 use crate::config::{HostPort, SshForwarding};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A way through an SSH server. All connections share one session, which is made when the first is
-/// opened, and anew when it has ended.
+/// A way through an SSH server.
 pub(super) struct Tunnel {
     endpoint: Endpoint,
     key: Arc<PrivateKey>,
-    session: Mutex<Option<Arc<Handle<Checks>>>>,
 }
 
 impl fmt::Debug for Tunnel {
@@ -51,7 +52,6 @@ impl Tunnel {
         Ok(Self {
             endpoint: Endpoint::parse(&forwarding.ssh_endpoint)?,
             key: Arc::new(key::read(&forwarding.private_key)?),
-            session: Mutex::new(None),
         })
     }
 
@@ -60,18 +60,12 @@ impl Tunnel {
         &self.endpoint.host
     }
 
-    /// Returns whether a session is there that needs no new connection.
-    pub(super) async fn is_open(&self) -> bool {
-        let session = self.session.lock().await;
-        session.as_ref().is_some_and(|session| !session.is_closed())
-    }
-
     /// Takes a connection to the SSH server and logs in.
     ///
     /// # Errors
     ///
     /// Fails where the SSH server is another than before, or does not let us in.
-    pub(super) async fn log_in(&self, socket: TcpStream) -> Result<()> {
+    async fn log_in(&self, socket: TcpStream) -> Result<Handle<Checks>> {
         info!(endpoint = %self.endpoint, "starting the SSH tunnel");
         let config = client::Config {
             keepalive_interval: Some(Duration::from_secs(30)),
@@ -120,19 +114,18 @@ impl Tunnel {
             }
         }
         debug!(endpoint = %self.endpoint, "the SSH tunnel is ready");
-        *self.session.lock().await = Some(Arc::new(session));
-        Ok(())
+        Ok(session)
     }
 
-    /// Opens a connection to `target`, whose name the SSH server resolves.
+    /// Opens a connection to `target`, whose name the SSH server resolves, over this one to the SSH
+    /// server.
     ///
     /// # Errors
     ///
-    /// Fails where the SSH server cannot reach it, or does not forward.
-    pub(super) async fn open(&self, target: &HostPort) -> Result<TunnelStream> {
-        let session = self.session.lock().await.clone();
-        let session =
-            session.ok_or_else(|| self.failed(SshError::Ssh(russh::Error::Disconnect)))?;
+    /// Fails where the SSH server is another than before, does not let us in, cannot reach the target
+    /// or does not forward.
+    pub(super) async fn open(&self, socket: TcpStream, target: &HostPort) -> Result<TunnelStream> {
+        let session = Arc::new(self.log_in(socket).await?);
         let channel = session
             .channel_open_direct_tcpip(target.host.as_str(), u32::from(target.port), "127.0.0.1", 0)
             .await;

@@ -221,7 +221,7 @@ fn clone(socket: &TcpStream) -> TcpStream {
 }
 
 #[test]
-fn connections_share_a_session_that_is_made_anew_when_it_has_ended() {
+fn a_connection_that_was_cut_off_is_told_and_made_anew() {
     let folder = Guarded::new("tunnel-session");
     let path = folder.path().join("key");
     let public = make_key(&path, &["-t", "ed25519"]);
@@ -247,7 +247,7 @@ fn connections_share_a_session_that_is_made_anew_when_it_has_ended() {
         let mut second = Client::connect(&connect, Purpose::Replication)
             .await
             .expect("it connects");
-        assert_eq!(proxy.sockets.lock().expect("no holder panics").len(), 2);
+        assert_eq!(proxy.sockets.lock().expect("no holder panics").len(), 4);
         let rows = first
             .query("select repeat('x', 3000000)", &[])
             .await
@@ -290,24 +290,35 @@ fn a_capture_runs_through_it_and_goes_on_when_it_was_cut() {
     let (mut client, mut task) = scene::set(
         &server,
         "create table t(id int primary key, wide text);
-         insert into t select i, repeat('w', 1000) from generate_series(1, 5000) i",
+         create table busy(id int primary key);
+         insert into t select i, repeat('w', 300) from generate_series(1, 40000) i",
     );
+    // Rows are read ahead, and the stream goes on meanwhile: much that is not looked at for a while.
+    scene::advanced(&mut task, &json!({"backfill_chunk_size": 500}));
     task.config["networkTunnel"] = json!({"sshForwarding": {
         "sshEndpoint": format!("ssh://{}@127.0.0.1:{}", Sshd::user(), proxy.port),
         "privateKey": fs::read_to_string(&path).expect("it was made"),
     }});
-    task.bind(&["public.t"]);
+    task.bind(&["public.t", "public.busy"]);
     let mut session = task.open();
+    session.until("the first chunk", |session| {
+        session.task.binding_state("public.t")["backfilled"].as_u64() > Some(0)
+    });
+    scene::execute(
+        &mut client,
+        "insert into busy select generate_series(1, 20000)",
+    );
     session.until_active();
-    scene::execute(&mut client, "insert into t values (5001, 'streamed')");
-    session.until_id("public.t", 5001);
+    session.until_id("public.busy", 20_000);
+    scene::execute(&mut client, "insert into t values (50001, 'streamed')");
+    session.until_id("public.t", 50001);
     proxy.cut();
     let run = session.finish();
     run.assert_failed(&["SSH connection to"]);
     assert!(!run.log.to_string().contains("PRIVATE KEY"));
-    scene::execute(&mut client, "insert into t values (5002, 'later')");
+    scene::execute(&mut client, "insert into t values (50002, 'later')");
     let mut session = task.open();
-    session.until_id("public.t", 5002);
+    session.until_id("public.t", 50002);
     session.kill();
     scene::assert_captured(&mut client, &task, "public.t", &["id"]);
 }
