@@ -97,7 +97,9 @@ impl<S: Sink> Engine<S> {
                 return self.settle().await;
             }
             if self.owes_changes() {
-                if self.last_checkpoint.elapsed() < KEEP_TIME {
+                // A span that has emitted nothing yet is not ended for them: the next might not come any
+                // further.
+                if self.last_checkpoint.elapsed() < KEEP_TIME || !self.spans.have_emitted() {
                     return Ok(());
                 }
                 self.end_spans().await?;

@@ -185,7 +185,7 @@ cases! {
 fn a_row_that_leaps_back_over_an_open_span_is_as_it_is_now() {
     let mut scene = Scene::new(
         "create table t(k int primary key, seq int not null, n int, wide text);
-         create index on t(seq);
+         create unique index on t(seq);
          alter table t alter wide set storage external;
          insert into t select i, i * 10, 0, repeat('w', 4000) from generate_series(1, 3000) i",
     );

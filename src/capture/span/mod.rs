@@ -106,6 +106,12 @@ struct Idle {
 }
 
 impl Spans {
+    /// Returns whether the first span has emitted a chunk.
+    pub(super) fn have_emitted(&self) -> bool {
+        let first = self.open.front();
+        first.is_some_and(|span| span.run.progress.chunks > 0)
+    }
+
     /// Returns a connection, or none where the server has no more.
     async fn connection(&mut self, connect: &ConnectConfig) -> Result<Option<Client>> {
         while let Some(Idle { mut client, reader }) = self.idle.pop() {

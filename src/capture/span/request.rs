@@ -91,7 +91,9 @@ impl<S: Sink> Engine<S> {
         let is_nullable = scan.table.key_columns.iter().any(|(_, nullable)| *nullable);
         // The condition of a filter would be evaluated twice, and may take any time.
         let is_filtered = scan.table.filter.is_some();
-        let may_be_cut = scan.comparable && is_indexed && !is_nullable && !is_filtered;
+        // A change of a row that can leap from one section to another is of no section.
+        let may_leap = table.scan_may_miss_rows();
+        let may_be_cut = scan.comparable && is_indexed && !is_nullable && !is_filtered && !may_leap;
         if self.config.backfill_connections < 2 || !may_be_cut {
             return Ok(None);
         }
