@@ -159,7 +159,8 @@ impl ReplicationStream {
             return Ok(());
         }
         let silence = self.heard.elapsed();
-        let left = SILENCE_LIMIT.saturating_sub(silence);
+        // Bytes may be there that a busy capture has not looked at.
+        let left = SILENCE_LIMIT.saturating_sub(silence).max(LAST_WORDS);
         // Where nothing can be sent any more, the server may have said why.
         let limit = if self.feedback.has_failed() {
             LAST_WORDS
