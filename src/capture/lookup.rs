@@ -118,6 +118,8 @@ impl<S: Sink> Engine<S> {
             complete_types(&mut self.client, &mut self.types, types).await?;
         }
         if relation.differs_from(self.table(index)?.info.as_deref()) {
+            // The server may open the table for it, behind who waits for a span of ours.
+            self.end_spans().await?;
             self.look_up_one(index).await?;
         }
         let table = self.table(index)?;
