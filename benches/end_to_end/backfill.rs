@@ -48,7 +48,7 @@ pub(crate) fn readers<'a, 's>(
         }),
         Reader::new(COPY, |stage, _| copy(stage)),
     ];
-    if let Some(connections) = connections.filter(|_| knows_connections()) {
+    if let Some(connections) = connections {
         readers.push(Reader::new(&parallel(connections), move |stage, pass| {
             let options = json!({"backfill_connections": connections});
             capture(stage, direct, options, pass)
@@ -73,19 +73,11 @@ pub(crate) fn readers<'a, 's>(
     readers
 }
 
-/// Whether the connector has a setting for the number of connections. Unknown ones it refuses.
-fn knows_connections() -> bool {
-    let knows = source_postgres::config::ENDPOINT_SCHEMA.contains("backfill_connections");
-    if !knows {
-        eprintln!("advanced.backfill_connections is not known: --connections is left out");
-    }
-    knows
-}
-
 /// The connector, from the beginning: it makes the slot anew.
 fn capture(stage: &mut Stage<'_>, port: u16, options: Value, pass: Pass) -> Usage {
     let mut task = stage.task(Codec::Proto);
     task.config["address"] = format!("127.0.0.1:{port}").into();
+    scene::advanced(&mut task, &json!({"backfill_connections": 1}));
     scene::advanced(&mut task, &options);
     let usage = connector::run(&task, (pass == Pass::Checked).then_some(stage.table_rows));
     stage.drop_slot(ORIGINAL);
