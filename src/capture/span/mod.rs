@@ -63,7 +63,7 @@ pub(in crate::capture) struct Spans {
     numbers: u64,
     /// The server has refused another connection: there will be no more than these.
     most: Option<usize>,
-    /// When a span behind others was given up, since its view came too early.
+    /// When a span behind others was given up: its view came too early, or not at all.
     too_early: Option<Instant>,
 }
 

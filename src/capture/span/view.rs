@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::debug;
+
 use super::End;
 use crate::backfill::ChunkStart;
 use crate::capture::checkpoint::IDLE_CHECKPOINT;
@@ -43,8 +45,12 @@ impl<S: Sink> Engine<S> {
                     }
                 }
                 Err(error) => {
+                    self.spans.too_early = Some(Instant::now());
                     self.end_spans_behind(place).await?;
-                    self.refused(index, error)?;
+                    // If it is so still when its turn has come, that is time enough to fail.
+                    if let Err(error) = self.refused(index, error) {
+                        debug!(%error, "rows cannot be asked for ahead");
+                    }
                 }
             }
         }

@@ -76,8 +76,8 @@ impl Tunnel {
         let checks = Checks {
             server: self.endpoint.host.to_string(),
         };
-        // The SSH session answers and keeps itself alive also while the capture's own thread is busy:
-        // the socket is watched, and what it brings is handled, on the other one.
+        // The SSH session answers and keeps itself alive also while the capture's own thread is busy, as
+        // long as there is room for what it brings: its socket is watched on the other thread.
         let socket = socket.into_std()?;
         let connecting = background::spawn(async move {
             let socket = TcpStream::from_std(socket).map_err(russh::Error::from)?;
