@@ -7,7 +7,7 @@ use protocol::{
 };
 
 use super::{ChunkQuery, View};
-use crate::client::{Client, log_notice, server_error, unsendable};
+use crate::client::{Client, Statement, log_notice, server_error, unsendable};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the first statement of a span's transaction tells.
@@ -125,6 +125,24 @@ pub async fn read_view(client: &mut Client, standby: bool) -> Result<View> {
     };
     let statement = view_statement(client, standby, "");
     view(until, client.query(&statement, &[]).await?.one()?.get(0))
+}
+
+/// Takes a view of a primary behind the end of a transaction of our own, which began after all that
+/// can have been streamed up to now: a snapshot lists only those running that began before the last
+/// one to have ended.
+///
+/// # Errors
+///
+/// Fails with the server's error, or when the connection is lost.
+pub async fn read_view_behind_own(client: &mut Client) -> Result<View> {
+    let [own, snapshot] = client
+        .query_each([
+            Statement::new("SELECT txid_current()", &[]),
+            Statement::new(view_statement(client, false, ""), &[]),
+        ])
+        .await?;
+    own?;
+    view(None, snapshot?.one()?.get(0))
 }
 
 impl SpanReader {

@@ -13,12 +13,12 @@ use super::housekeeping::Housekeeping;
 use super::schemas::{SentSchemas, schema_options};
 use super::sink::Sink;
 use super::span::Spans;
-use super::start::{Binding, Task, check, current_position, reconcile, start_position};
+use super::start::{Binding, Groundwork, Task, check, current_position, reconcile, start_position};
 use super::state::{self, Mode, TableState};
 use super::streaming::in_progress;
 use super::table::Table;
-use crate::catalog::{SlotUse, TableId, load_types};
-use crate::client::Client;
+use crate::catalog::{SlotUse, TableId, parse_types, types_statement};
+use crate::client::{Client, Connecting, Statement};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
@@ -30,6 +30,12 @@ use crate::value::TypeRegistry;
 /// How long a graceful end waits for the acknowledgement of the last checkpoints, so that the server
 /// can be told of them.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The timeout in milliseconds.
+const SELECT_SERVER: &str = "\
+SELECT current_setting('server_version'), pg_is_in_recovery(), current_setting('wal_block_size'),
+       current_setting('statement_timeout'),
+       (SELECT s.setting FROM pg_catalog.pg_settings AS s WHERE s.name = 'wal_sender_timeout')";
 
 /// A session of a capture.
 pub(super) struct Engine<S> {
@@ -43,6 +49,8 @@ pub(super) struct Engine<S> {
     pub(super) standby: bool,
     /// Size of the pages of the log, which have headers that no record ends in.
     pub(super) wal_block_size: u64,
+    /// How long the server waits for a sign of life in a stream; zero for ever.
+    pub(super) wal_sender_timeout: Duration,
     /// The real name of the watermarks table; `None` where nothing is to be written.
     pub(super) watermarks: Option<TableId>,
     pub(super) tables: Vec<Table>,
@@ -87,18 +95,18 @@ pub(super) struct Following {
 /// Fails with what keeps the capture from going on; what was emitted since the last checkpoint is
 /// void then.
 pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgements) -> Result<()> {
-    let mut engine = Engine::start(task, sink, acknowledgements).await?;
+    let (mut engine, groundwork) = Engine::start(task, sink, acknowledgements).await?;
     engine.announce().await?;
-    let mut following = engine.follow().await?;
+    let mut following = engine.follow(groundwork).await?;
     engine.catch_up(&mut following).await?;
     loop {
         if engine.housekeeping.until_due().is_zero() {
-            engine.end_spans().await?;
             engine.keep_house(&mut following).await?;
         }
         if let Some(table) = engine.next_backfill(&[]) {
             engine.backfill(&mut following, table).await?;
         } else if engine.stop_when_caught_up {
+            engine.check_once().await?;
             engine.owed = true;
             engine.settle().await?;
             break;
@@ -125,7 +133,11 @@ pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgement
 }
 
 impl<S: Sink> Engine<S> {
-    async fn start(task: Task, sink: S, acknowledgements: Acknowledgements) -> Result<Self> {
+    async fn start(
+        task: Task,
+        sink: S,
+        acknowledgements: Acknowledgements,
+    ) -> Result<(Self, Groundwork)> {
         let Task {
             name,
             config,
@@ -145,17 +157,17 @@ impl<S: Sink> Engine<S> {
             "connecting"
         );
         let mut client = Client::connect(&connect, Purpose::Query).await?;
-        let server = client
-            .query(
-                "SELECT current_setting('server_version'), pg_is_in_recovery(), \
-                 current_setting('wal_block_size'), current_setting('statement_timeout')",
-                &[],
-            )
+        let replication = Connecting::start(&connect, Purpose::Replication);
+        let types = types_statement(client.server_version_num());
+        let [server, types] = client
+            .query_each([Statement::new(SELECT_SERVER, &[]), types])
             .await?;
+        let server = server?;
         let row = server.one()?;
         info!(version = row.text(0)?, "server version");
         info!(timeout = row.text(3)?, "effective statement timeout");
         let (standby, wal_block_size) = (row.bool(1)?, row.parse(2)?);
+        let wal_sender_timeout = Duration::from_millis(row.get(4).map_or(Ok(0), |_| row.parse(4))?);
         logging::status("Verifying capture requirements");
         let starts_anew = state.cursor.is_none()
             && config.flags.force_reset_cursor.is_none()
@@ -172,9 +184,8 @@ impl<S: Sink> Engine<S> {
             .collect();
         let is_established =
             |binding: &Binding| !starts_anew && established.contains(binding.state_key.as_str());
-        let (infos, watermarks) =
-            check(&mut client, &config, &bindings, is_established, slot_use).await?;
-        let types = load_types(&mut client).await?;
+        let checked = check(&mut client, &config, &bindings, is_established, slot_use).await?;
+        let types = parse_types(&types?)?;
         let mut engine = Self {
             housekeeping: Housekeeping::new(config.rediscovery_interval),
             in_progress: in_progress(&config),
@@ -186,7 +197,8 @@ impl<S: Sink> Engine<S> {
             types,
             standby,
             wal_block_size,
-            watermarks,
+            wal_sender_timeout,
+            watermarks: checked.watermarks,
             tables,
             bindings,
             removed,
@@ -203,9 +215,10 @@ impl<S: Sink> Engine<S> {
             spans: Spans::default(),
             last_checkpoint: Instant::now(),
         };
-        engine.learn(infos);
+        engine.learn(checked.tables);
         engine.mark_missing();
-        Ok(engine)
+        let slot = checked.slot;
+        Ok((engine, Groundwork { slot, replication }))
     }
 
     /// Opens the capture: schemas, then the state as it is matched with the bindings.
@@ -224,11 +237,15 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Starts the stream.
-    async fn follow(&mut self) -> Result<Following> {
-        let start = start_position(
+    async fn follow(&mut self, groundwork: Groundwork) -> Result<Following> {
+        if self.tables.iter().any(Table::awaits_chunks) {
+            let most = self.config.backfill_connections;
+            self.spans.prepare(&self.connect, most);
+        }
+        let (start, replication) = start_position(
             &mut self.client,
-            &self.connect,
             &self.config,
+            groundwork,
             self.cursor,
             !self.tables.is_empty(),
             self.standby,
@@ -247,7 +264,7 @@ impl<S: Sink> Engine<S> {
         // collect changes and at which it streams them may be held back from snapshots still.
         self.raise_barriers().await?;
         let stream = self
-            .start_stream(start, Progress::new(start).into())
+            .start_stream(replication, start, Progress::new(start).into())
             .await?;
         self.acknowledgements.report_to(stream.progress());
         self.cursor = Some(start);

@@ -8,15 +8,14 @@ use super::engine::{Engine, Following};
 use super::sink::Sink;
 use super::start::check;
 use super::state::Mode;
-use crate::catalog::{
-    SlotUse, long_transactions, next_transaction_id, read_publication, slot_status,
-    synchronous_standby_warning,
-};
+use crate::catalog::{SlotUse, read_health, read_publication};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
 use crate::net::Purpose;
 
+/// When the server is checked first: when it knows who streams, and the first rows are on their way.
+const FIRST_CHECK: Duration = Duration::from_secs(1);
 /// How often the server is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// How often progress is logged.
@@ -32,6 +31,8 @@ pub(super) struct Housekeeping {
     interval: Duration,
     rediscovery: Instant,
     check: Instant,
+    /// The server was checked in this session.
+    is_checked: bool,
     progress: Instant,
     since: Instant,
     /// The table of the last chunk that was logged, and when that was.
@@ -39,13 +40,14 @@ pub(super) struct Housekeeping {
 }
 
 impl Housekeeping {
-    /// Starts: the check is due at once, the rediscovery after its interval.
+    /// Starts: the check is due in a moment, the rediscovery after its interval.
     pub(super) fn new(interval: Duration) -> Self {
         let now = Instant::now();
         Self {
             interval,
             rediscovery: now + jittered(interval),
-            check: now,
+            check: now + FIRST_CHECK,
+            is_checked: false,
             progress: now + PROGRESS_INTERVAL,
             since: now,
             chunk: None,
@@ -85,14 +87,23 @@ impl<S: Sink> Engine<S> {
     pub(super) async fn keep_house(&mut self, following: &mut Following) -> Result<()> {
         let now = Instant::now();
         if now >= self.housekeeping.check {
-            self.housekeeping.check = now + CHECK_INTERVAL;
             self.check_server().await?;
         }
         if now >= self.housekeeping.rediscovery {
             self.housekeeping.rediscovery = now + jittered(self.housekeeping.interval);
+            // What the catalogs say of a table may be told behind who waits for its lock.
+            self.end_spans().await?;
             self.rediscover(following).await?;
         }
         self.report_progress(following);
+        Ok(())
+    }
+
+    /// Checks the server if that was not done in this session: it may be a short one.
+    pub(super) async fn check_once(&mut self) -> Result<()> {
+        if !self.housekeeping.is_checked {
+            self.check_server().await?;
+        }
         Ok(())
     }
 
@@ -197,19 +208,24 @@ impl<S: Sink> Engine<S> {
     /// Logs what an operator has to know of the server. What cannot be found out is no reason to
     /// stop; a lost connection is.
     async fn check_server(&mut self) -> Result<()> {
+        self.housekeeping.check = Instant::now() + CHECK_INTERVAL;
+        self.housekeeping.is_checked = true;
         let slot = self.config.slot_name.clone();
-        let mut next = next_transaction_id(&mut self.client).await;
-        if next.as_ref().is_err_and(Error::is_retryable) {
-            // A connection that is seldom used may have been ended by the server or on the way.
-            debug!("connecting anew for queries");
-            self.client = Client::connect(&self.connect, Purpose::Query).await?;
-            next = next_transaction_id(&mut self.client).await;
-        }
-        match next {
+        let seconds = LONG_TRANSACTION.as_secs();
+        let health = match read_health(&mut self.client, &slot, seconds).await {
+            Err(error) if error.is_retryable() => {
+                // A connection that is seldom used may have been ended by the server or on the way.
+                debug!("connecting anew for queries");
+                self.client = Client::connect(&self.connect, Purpose::Query).await?;
+                read_health(&mut self.client, &slot, seconds).await?
+            }
+            health => health?,
+        };
+        match health.next_transaction_id {
             Ok(xid) => info!(xid, "current transaction id"),
             Err(error) => tolerate(error, "the current transaction id")?,
         }
-        match slot_status(&mut self.client, &slot).await {
+        match health.slot {
             Ok(status) => {
                 if let Some(warning) = status.warning() {
                     warn!(%slot, "{warning}");
@@ -217,7 +233,7 @@ impl<S: Sink> Engine<S> {
             }
             Err(error) => tolerate(error, "the state of the replication slot")?,
         }
-        match synchronous_standby_warning(&mut self.client, &slot).await {
+        match health.standby_warning {
             Ok(warning) => {
                 if let Some(warning) = warning {
                     warn!(%slot, "{warning}");
@@ -225,7 +241,7 @@ impl<S: Sink> Engine<S> {
             }
             Err(error) => tolerate(error, "who reads the replication slot")?,
         }
-        match long_transactions(&mut self.client, LONG_TRANSACTION.as_secs()).await {
+        match health.long_transactions {
             Ok(transactions) => {
                 for transaction in transactions {
                     warn!(

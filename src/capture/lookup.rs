@@ -32,6 +32,9 @@ impl<S: Sink> Engine<S> {
         let ids: Vec<_> = self.tables.iter().map(|table| table.id.clone()).collect();
         let infos = lookup_tables(&mut self.client, &ids).await?;
         self.learn(infos);
+        let infos = self.tables.iter_mut();
+        let infos = infos.filter_map(|table| table.info.as_mut().map(Arc::make_mut));
+        note_restrictions(&mut self.client, &self.config.publication_name, infos).await?;
         self.complete_types().await
     }
 
@@ -73,11 +76,8 @@ impl<S: Sink> Engine<S> {
         Err(failed(self.table(index)?, error))
     }
 
-    /// Makes sure that the types of all columns are known, and what of each table is published.
+    /// Makes sure that the types of all columns are known.
     pub(super) async fn complete_types(&mut self) -> Result<()> {
-        let infos = self.tables.iter_mut();
-        let infos = infos.filter_map(|table| table.info.as_mut().map(Arc::make_mut));
-        note_restrictions(&mut self.client, &self.config.publication_name, infos).await?;
         let types: Vec<Oid> = self
             .tables
             .iter()

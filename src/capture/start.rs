@@ -10,14 +10,13 @@ use super::state::{Mode, State, TableState};
 use super::table::Table;
 use super::visibility::{Barrier, Unseen};
 use crate::catalog::{
-    BoundTable, Requirements, SlotUse, TableId, TableLookup, check_prerequisites, explain_waiting,
-    read_slot,
+    BoundTable, Checked, Requirements, SlotInfo, SlotUse, TableId, TableLookup,
+    check_prerequisites, explain_waiting,
 };
-use crate::client::Client;
+use crate::client::{Client, Connecting};
 use crate::config::{Config, Resource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
-use crate::net::{ConnectConfig, Purpose};
 use crate::replication::{CreatedSlot, SLOT_PATIENCE, create_slot, drop_slot, is_in_use};
 use crate::schema::{is_fallback_key, key_columns};
 
@@ -81,7 +80,7 @@ pub async fn check(
     bindings: &[Binding],
     is_established: impl Fn(&Binding) -> bool,
     slot_use: SlotUse,
-) -> Result<(Vec<TableLookup>, Option<TableId>)> {
+) -> Result<Checked> {
     let (schema, name) = &config.watermarks_table;
     let watermarks = TableId::new(schema, name);
     let requirements = Requirements {
@@ -103,7 +102,7 @@ pub async fn check(
     for warning in &checked.warnings {
         warn!("{warning}");
     }
-    Ok((checked.tables, checked.watermarks))
+    Ok(checked)
 }
 
 /// Refuses two bindings of one table, also where their names differ in case only.
@@ -187,7 +186,17 @@ pub(super) fn reconcile(
     (tables, removed)
 }
 
-/// Finds the position to start from, creating the slot where that is due.
+/// What was found and begun before the stream can start.
+#[derive(Debug)]
+pub(super) struct Groundwork {
+    /// The slot, where there was one.
+    pub(super) slot: Option<SlotInfo>,
+    /// The connection for the stream.
+    pub(super) replication: Connecting,
+}
+
+/// Finds the position to start from, creating the slot where that is due. The connection for the
+/// stream is returned if it has served for that.
 ///
 /// # Errors
 ///
@@ -195,32 +204,33 @@ pub(super) fn reconcile(
 /// server says.
 pub(super) async fn start_position(
     client: &mut Client,
-    connect: &ConnectConfig,
     config: &Config,
+    groundwork: Groundwork,
     cursor: Option<Lsn>,
     has_bindings: bool,
     standby: bool,
-) -> Result<Lsn> {
+) -> Result<(Lsn, Connecting)> {
+    let Groundwork { slot, replication } = groundwork;
     if let Some(position) = config.flags.force_reset_cursor {
         warn!(%position, "the start position is forced by the flag force_reset_cursor");
-        return Ok(position);
+        return Ok((position, replication));
     }
-    let slot = read_slot(client, &config.slot_name).await?;
     let cursor = cursor.or(config.flags.initial_backfill_cursor);
     if let Some(cursor) = cursor {
         check_cursor(client, config, cursor, slot.as_ref(), standby).await?;
-        return Ok(cursor);
+        return Ok((cursor, replication));
     }
     let confirmed = slot.as_ref().and_then(|slot| slot.confirmed_flush_lsn);
     if let (false, Some(confirmed)) = (has_bindings, confirmed) {
         // With nothing to capture there is nothing to start anew.
-        return Ok(confirmed);
+        return Ok((confirmed, replication));
     }
     if !config.flags.create_replication_slot {
         let current = current_position(client, standby).await?;
-        return Ok(confirmed.map_or(current, |confirmed| confirmed.max(current)));
+        let start = confirmed.map_or(current, |confirmed| confirmed.max(current));
+        return Ok((start, replication));
     }
-    let mut commands = Client::connect(connect, Purpose::Replication).await?;
+    let mut commands = replication.client().await?;
     if slot.is_some() {
         info!(slot = %config.slot_name, "dropping the replication slot, to start anew");
         let started = Instant::now();
@@ -234,7 +244,7 @@ pub(super) async fn start_position(
     info!(slot = %config.slot_name,
         "creating the replication slot: the server first waits for every transaction that is running");
     let created = create_watched(client, &mut commands, &config.slot_name, standby).await?;
-    Ok(created.consistent_point)
+    Ok((created.consistent_point, Connecting::done(commands)))
 }
 
 /// How long the creation of a slot may take. Flow starts the capture again after that.
@@ -316,7 +326,7 @@ async fn check_cursor(
     client: &mut Client,
     config: &Config,
     cursor: Lsn,
-    slot: Option<&crate::catalog::SlotInfo>,
+    slot: Option<&SlotInfo>,
     standby: bool,
 ) -> Result<()> {
     let name = &config.slot_name;

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::engine::{Engine, Following};
 use super::sink::Sink;
-use crate::client::Client;
+use crate::client::{Client, Connecting};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::net::Purpose;
@@ -27,9 +27,10 @@ pub(super) fn in_progress(config: &Config) -> InProgress {
 
 impl<S: Sink> Engine<S> {
     /// Starts to stream. After a crash the server may take a moment to notice that the session before
-    /// is gone, and to give its slot free.
+    /// is gone, and to give its slot free; what is tried again is so over another connection.
     pub(super) async fn start_stream(
         &mut self,
+        replication: Connecting,
         start: Lsn,
         progress: Arc<Progress>,
     ) -> Result<ReplicationStream> {
@@ -37,36 +38,23 @@ impl<S: Sink> Engine<S> {
             slot: self.config.slot_name.clone(),
             publication: self.config.publication_name.clone(),
             start,
-            status_interval: self.status_interval().await?,
+            status_interval: status_interval(self.wal_sender_timeout),
             in_progress: self.in_progress.clone(),
             decoding_memory: self.config.logical_decoding_work_mem,
         };
         let started = Instant::now();
+        let mut client = replication.client().await?;
         loop {
-            let client = Client::connect(&self.connect, Purpose::Replication).await?;
             let progress = Arc::clone(&progress);
             match ReplicationStream::start_with(client, &options, progress).await {
                 Err(error) if is_in_use(&error) && started.elapsed() < SLOT_PATIENCE => {
                     info!(slot = %options.slot, "waiting for the replication slot: it is in use");
                     tokio::time::sleep(Duration::from_secs(1)).await;
+                    client = Client::connect(&self.connect, Purpose::Replication).await?;
                 }
                 other => return other,
             }
         }
-    }
-
-    /// Status updates are sent often enough for the server's patience, and at least every 10 s.
-    async fn status_interval(&mut self) -> Result<Duration> {
-        const LONGEST: Duration = Duration::from_secs(10);
-        let sql = "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'";
-        let rows = self.client.query(sql, &[]).await?;
-        let millis: u64 = rows.rows.first().map_or(Ok(0), |row| row.parse(0))?;
-        let third = Duration::from_millis(millis / 3);
-        Ok(if third.is_zero() {
-            LONGEST
-        } else {
-            third.min(LONGEST)
-        })
     }
 
     /// Starts the stream anew without transactions in progress, since there is no room for them.
@@ -90,7 +78,17 @@ impl<S: Sink> Engine<S> {
         self.in_progress = InProgress::Refused("there was no room for them");
         following.stream.abandon();
         let progress = Arc::clone(following.stream.progress());
-        following.stream = self.start_stream(position, progress).await?;
+        let replication = Connecting::start(&self.connect, Purpose::Replication);
+        following.stream = self.start_stream(replication, position, progress).await?;
         Ok(())
+    }
+}
+
+/// Status updates are sent often enough for the server's patience, and at least every 10 s.
+fn status_interval(wal_sender_timeout: Duration) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(10);
+    match wal_sender_timeout / 3 {
+        Duration::ZERO => LONGEST,
+        third => third.min(LONGEST),
     }
 }

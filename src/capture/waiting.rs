@@ -10,7 +10,7 @@ use super::sink::Sink;
 use super::table::Table;
 use super::transaction::Transaction;
 use super::visibility::Barrier;
-use crate::backfill::{ChunkQuery, View, read_view};
+use crate::backfill::{ChunkQuery, View, read_view, read_view_behind_own};
 use crate::catalog::explain_waiting;
 use crate::client::Rows;
 use crate::error::Result;
@@ -84,12 +84,11 @@ impl<S: Sink> Engine<S> {
         if !self.tables.iter().any(Table::awaits_chunks) {
             return Ok(());
         }
-        if !self.standby {
-            // A snapshot lists only those running that began before the last one to have ended. Here
-            // one of our own ends that began after all that can have been streamed.
-            self.client.query("SELECT txid_current()", &[]).await?;
-        }
-        let view = read_view(&mut self.client, self.standby).await?;
+        let view = if self.standby {
+            read_view(&mut self.client, self.standby).await?
+        } else {
+            read_view_behind_own(&mut self.client).await?
+        };
         let mut unread = Vec::new();
         for table in self.tables.iter_mut().filter(|table| table.awaits_chunks()) {
             table.barrier = Barrier::new(&view);

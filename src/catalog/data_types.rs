@@ -2,7 +2,7 @@
 
 use protocol::Oid;
 
-use crate::client::{Client, Row};
+use crate::client::{Client, Row, Rows, Statement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{PgType, TypeKind, TypeRegistry};
 
@@ -45,12 +45,23 @@ WHERE t.oid IN (
 ///
 /// Fails with the server's error, or when the connection is lost.
 pub async fn load_types(client: &mut Client) -> Result<TypeRegistry> {
+    let statement = types_statement(client.server_version_num());
+    parse_types(&client.run(&statement).await?)
+}
+
+/// Returns the statement whose result [`parse_types`] reads.
+pub fn types_statement(version: u32) -> Statement {
+    Statement::new(versioned(&[SELECT_TYPES, WITHOUT_ROW_TYPES], version), &[])
+}
+
+/// Reads the result of [`types_statement`].
+///
+/// # Errors
+///
+/// Fails where the rows are none of types.
+pub fn parse_types(rows: &Rows) -> Result<TypeRegistry> {
     let mut types = TypeRegistry::default();
-    let sql = versioned(
-        &[SELECT_TYPES, WITHOUT_ROW_TYPES],
-        client.server_version_num(),
-    );
-    for row in &client.query(&sql, &[]).await?.rows {
+    for row in &rows.rows {
         types.insert(parse_type(row)?);
     }
     Ok(types)

@@ -7,8 +7,8 @@ use std::fmt;
 use protocol::Lsn;
 use serde_json::json;
 
-use crate::catalog::slot::{SlotInfo, read_slot};
-use crate::client::{Client, Row};
+use crate::catalog::slot::{SlotInfo, parse_slot, slot_statement};
+use crate::client::{Client, Row, Rows, Statement};
 use crate::error::Result;
 
 /// How far the log may be kept behind what was confirmed before it is worth a warning.
@@ -32,18 +32,57 @@ const SELECT_POSITION: &str = "\
 SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
             ELSE pg_current_wal_flush_lsn() END";
 
-/// Reads the state of a slot, to log it.
+/// What an operator has to know of the server now and then. What cannot be found out is the server's
+/// error.
+#[derive(Debug)]
+pub struct Health {
+    /// The end of a snapshot: every transaction that has been given a number below it, with its
+    /// epoch, has ended or was in progress.
+    pub next_transaction_id: Result<u64>,
+    /// The state of the slot.
+    pub slot: Result<SlotStatus>,
+    /// What is wrong where commits wait for the one who reads the slot, as for a synchronous
+    /// standby: a commit is confirmed when it is durable in Flow, and what a snapshot of ours has to
+    /// contain first could be that very commit.
+    ///
+    /// See <https://www.postgresql.org/docs/current/runtime-config-replication.html#GUC-SYNCHRONOUS-STANDBY-NAMES>.
+    pub standby_warning: Result<Option<String>>,
+    /// Transactions that have been open for long. Without the right to see them, those of other users
+    /// are left out.
+    pub long_transactions: Result<Vec<LongTransaction>>,
+}
+
+/// By the name that every version knows.
+const SELECT_NEXT_TRANSACTION_ID: &str = "SELECT txid_snapshot_xmax(txid_current_snapshot())";
+
+/// Reads what an operator has to know, with which transactions have been open for at least so many
+/// seconds.
 ///
 /// # Errors
 ///
-/// Fails with the server's error, or when the connection is lost.
-pub async fn slot_status(client: &mut Client, name: &str) -> Result<SlotStatus> {
-    let slot = read_slot(client, name).await?;
-    let current_lsn = client.query(SELECT_POSITION, &[]).await?.one()?.parse(0)?;
-    Ok(SlotStatus {
-        name: name.to_owned(),
-        slot,
-        current_lsn,
+/// Fails when the connection is lost.
+pub async fn read_health(client: &mut Client, slot: &str, seconds: u64) -> Result<Health> {
+    let [next, info, position, standby, long] = client
+        .query_each([
+            Statement::new(SELECT_NEXT_TRANSACTION_ID, &[]),
+            slot_statement(slot, client.server_version_num()),
+            Statement::new(SELECT_POSITION, &[]),
+            Statement::new(SELECT_STANDBY_NAME, &[Some(slot)]),
+            Statement::new(SELECT_LONG_TRANSACTIONS, &[Some(&format!("{seconds} s"))]),
+        ])
+        .await?;
+    let status = |info: &Rows, position: &Rows| {
+        Ok(SlotStatus {
+            name: slot.to_owned(),
+            slot: parse_slot(info)?,
+            current_lsn: position.one()?.parse(0)?,
+        })
+    };
+    Ok(Health {
+        next_transaction_id: next.and_then(|rows| rows.one()?.parse(0)),
+        slot: info.and_then(|info| status(&info, &position?)),
+        standby_warning: standby.map(|rows| synchronous_standby_warning(&rows)),
+        long_transactions: long.and_then(|rows| long_transactions(&rows)),
     })
 }
 
@@ -94,28 +133,15 @@ FROM pg_catalog.pg_replication_slots AS s
 JOIN pg_catalog.pg_stat_replication AS r ON r.pid = s.active_pid
 WHERE s.slot_name = $1 AND r.sync_priority > 0";
 
-/// Tells what is wrong where commits wait for the one who reads a slot, as for a synchronous standby:
-/// a commit is confirmed when it is durable in Flow, and what a snapshot of ours has to contain first
-/// could be that very commit.
-///
-/// See <https://www.postgresql.org/docs/current/runtime-config-replication.html#GUC-SYNCHRONOUS-STANDBY-NAMES>.
-///
-/// # Errors
-///
-/// Fails with the server's error, or when the connection is lost.
-pub async fn synchronous_standby_warning(
-    client: &mut Client,
-    slot: &str,
-) -> Result<Option<String>> {
-    let rows = client.query(SELECT_STANDBY_NAME, &[Some(slot)]).await?;
-    Ok(rows.rows.first().map(|row| {
+fn synchronous_standby_warning(rows: &Rows) -> Option<String> {
+    rows.rows.first().map(|row| {
         format!(
             "the server takes this capture for a synchronous standby: commits wait until Flow has \
              confirmed them, and a backfill can wait for a commit that waits for it. Name the real \
              standbys in synchronous_standby_names, which matches the application name {:?} now",
             row.get(0).unwrap_or_default()
         )
-    }))
+    })
 }
 
 /// A transaction that has been open for long.
@@ -148,16 +174,7 @@ FROM pg_catalog.pg_prepared_xacts AS p
 WHERE p.prepared < clock_timestamp() - $1::text::interval
 ORDER BY seconds DESC";
 
-/// Reads which transactions have been open for at least so many seconds. Without the right to see
-/// them, those of other users are left out.
-///
-/// # Errors
-///
-/// Fails with the server's error, or when the connection is lost.
-pub async fn long_transactions(client: &mut Client, seconds: u64) -> Result<Vec<LongTransaction>> {
-    let rows = client
-        .query(SELECT_LONG_TRANSACTIONS, &[Some(&format!("{seconds} s"))])
-        .await?;
+fn long_transactions(rows: &Rows) -> Result<Vec<LongTransaction>> {
     let text = |row: &Row, column| row.get(column).map(str::to_owned);
     rows.rows
         .iter()
@@ -172,18 +189,6 @@ pub async fn long_transactions(client: &mut Client, seconds: u64) -> Result<Vec<
             })
         })
         .collect()
-}
-
-/// Reads the end of a snapshot: every transaction that has been given a number below it, with its
-/// epoch, has ended or was in progress.
-///
-/// # Errors
-///
-/// Fails with the server's error, or when the connection is lost.
-pub async fn next_transaction_id(client: &mut Client) -> Result<u64> {
-    // By the name that every version knows.
-    let sql = "SELECT txid_snapshot_xmax(txid_current_snapshot())";
-    client.query(sql, &[]).await?.one()?.parse(0)
 }
 
 /// Every transaction holds a lock on its own number, and `pg_locks` shows them to everybody; what

@@ -15,11 +15,8 @@ mod table;
 mod tables;
 mod watermarks;
 
-pub use data_types::{complete_types, load_types};
-pub use diagnostics::{
-    LongTransaction, SlotStatus, explain_waiting, long_transactions, next_transaction_id,
-    slot_status, synchronous_standby_warning,
-};
+pub use data_types::{complete_types, load_types, parse_types, types_statement};
+pub use diagnostics::{Health, LongTransaction, SlotStatus, explain_waiting, read_health};
 pub use identity::replica_identity_warning;
 pub use prerequisites::{BoundTable, Checked, Requirements, SlotUse, check_prerequisites};
 pub use publication::{Namesake, Publication, find_namesake, note_restrictions, read_publication};

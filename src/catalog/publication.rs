@@ -6,7 +6,7 @@ use protocol::{Oid, quote_identifier};
 
 use crate::catalog::table::{Generated, TableId, TableInfo};
 use crate::catalog::tables::name_list;
-use crate::client::Client;
+use crate::client::{Client, Rows, Statement};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A publication and the tables that it publishes.
@@ -43,14 +43,32 @@ SELECT schemaname, tablename FROM pg_catalog.pg_publication_tables WHERE pubname
 ///
 /// Fails with the server's error, or when the connection is lost.
 pub async fn read_publication(client: &mut Client, name: &str) -> Result<Option<Publication>> {
-    let via_root = if client.server_version_num() >= 130_000 {
+    let statements = publication_statements(name, client.server_version_num());
+    let [publication, members] = client.query_each(statements).await?;
+    parse_publication(name, &publication?, &members?)
+}
+
+/// Returns the statements whose results [`parse_publication`] reads.
+pub(super) fn publication_statements(name: &str, version: u32) -> [Statement; 2] {
+    let via_root = if version >= 130_000 {
         "p.pubviaroot"
     } else {
         "false"
     };
     let sql = SELECT_PUBLICATION.replace("{pubviaroot}", via_root);
-    let rows = client.query(&sql, &[Some(name)]).await?;
-    let Some(row) = rows.rows.first() else {
+    [
+        Statement::new(sql, &[Some(name)]),
+        Statement::new(SELECT_MEMBERS, &[Some(name)]),
+    ]
+}
+
+/// Reads the results of [`publication_statements`].
+pub(super) fn parse_publication(
+    name: &str,
+    publication: &Rows,
+    members: &Rows,
+) -> Result<Option<Publication>> {
+    let Some(row) = publication.rows.first() else {
         return Ok(None);
     };
     Ok(Some(Publication {
@@ -60,16 +78,17 @@ pub async fn read_publication(client: &mut Client, name: &str) -> Result<Option<
         updates: row.bool(2)?,
         deletes: row.bool(3)?,
         via_partition_root: row.bool(4)?,
-        tables: read_members(client, name).await?,
+        tables: parse_members(members)?,
     }))
 }
 
 /// Reads which tables a publication has.
 pub(super) async fn read_members(client: &mut Client, name: &str) -> Result<HashSet<TableId>> {
-    client
-        .query(SELECT_MEMBERS, &[Some(name)])
-        .await?
-        .rows
+    parse_members(&client.query(SELECT_MEMBERS, &[Some(name)]).await?)
+}
+
+fn parse_members(rows: &Rows) -> Result<HashSet<TableId>> {
+    rows.rows
         .iter()
         .map(|row| Ok(TableId::new(row.text(0)?, row.text(1)?)))
         .collect()
@@ -199,6 +218,12 @@ pub async fn note_restrictions<'t>(
         let shared: Vec<&TableInfo> = tables.iter().map(|table| &**table).collect();
         read_restrictions(client, name, &shared).await?
     };
+    apply_restrictions(restrictions, &mut tables);
+    Ok(())
+}
+
+/// Notes restrictions that were read.
+pub(super) fn apply_restrictions(restrictions: Vec<Restriction>, tables: &mut [&mut TableInfo]) {
     for restriction in restrictions {
         let Some(table) = tables
             .iter_mut()
@@ -213,7 +238,6 @@ pub async fn note_restrictions<'t>(
         }
         table.row_filter = restriction.row_filter;
     }
-    Ok(())
 }
 
 const SELECT_RESTRICTIONS: &str = "\

@@ -4,7 +4,7 @@ use std::fmt;
 
 use protocol::Lsn;
 
-use crate::client::{Client, Row};
+use crate::client::{Client, Row, Rows, Statement};
 use crate::error::Result;
 
 /// A replication slot.
@@ -88,7 +88,12 @@ WHERE s.slot_name::text = $1";
 ///
 /// Fails with the server's error, or when the connection is lost.
 pub async fn read_slot(client: &mut Client, name: &str) -> Result<Option<SlotInfo>> {
-    let version = client.server_version_num();
+    let statement = slot_statement(name, client.server_version_num());
+    parse_slot(&client.run(&statement).await?)
+}
+
+/// Returns the statement whose result [`parse_slot`] reads.
+pub(super) fn slot_statement(name: &str, version: u32) -> Statement {
     let since = |first: u32, then: &'static str, before: &'static str| {
         if version >= first * 10_000 {
             then
@@ -107,18 +112,16 @@ pub async fn read_slot(client: &mut Client, name: &str) -> Result<Option<SlotInf
         .replace("{two_phase}", since(14, "s.two_phase", "false"))
         .replace("{reason}", since(17, "s.invalidation_reason", conflict))
         .replace("{synced}", since(17, "s.synced", "false"));
-    client
-        .query(&sql, &[Some(name)])
-        .await?
-        .rows
-        .first()
-        .map(parse_slot)
-        .transpose()
+    Statement::new(sql, &[Some(name)])
 }
 
-fn parse_slot(row: &Row) -> Result<SlotInfo> {
+/// Reads the result of [`slot_statement`].
+pub(super) fn parse_slot(rows: &Rows) -> Result<Option<SlotInfo>> {
+    let Some(row) = rows.rows.first() else {
+        return Ok(None);
+    };
     let text = |column| row.get(column).map(str::to_owned);
-    Ok(SlotInfo {
+    Ok(Some(SlotInfo {
         name: row.text(0)?.to_owned(),
         plugin: text(1),
         database: text(2),
@@ -131,7 +134,7 @@ fn parse_slot(row: &Row) -> Result<SlotInfo> {
         two_phase: row.bool(9)?,
         invalidation_reason: text(10),
         synced: row.bool(11)?,
-    })
+    }))
 }
 
 fn optional<T>(row: &Row, column: usize) -> Result<Option<T>>
@@ -153,10 +156,11 @@ pub(super) struct SlotCapacity {
     pub(super) max_senders: u32,
 }
 
+/// A connection that has not begun to stream can be our own, made ahead.
 const SELECT_CAPACITY: &str = "\
 SELECT (SELECT count(*) FROM pg_catalog.pg_replication_slots),
        current_setting('max_replication_slots'),
-       (SELECT count(*) FROM pg_catalog.pg_stat_replication),
+       (SELECT count(*) FROM pg_catalog.pg_stat_replication WHERE state <> 'startup'),
        current_setting('max_wal_senders'),
        (SELECT string_agg(s.slot_name::text, ', ')
         FROM (SELECT slot_name FROM pg_catalog.pg_replication_slots

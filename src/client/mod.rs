@@ -3,9 +3,11 @@
 //! [`Client`] is for everything that is not per row: its results are owned. The rows of a backfill
 //! chunk are read from the [`Connection`] underneath, without a copy.
 
+mod connecting;
 mod rows;
 
 pub use crate::net::{ReplicationReader, ReplicationWriter};
+pub use connecting::Connecting;
 pub use rows::{FieldInfo, Row, Rows};
 
 use protocol::{Event, Format, Severity};
@@ -13,6 +15,26 @@ use tracing::{debug, info, warn};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{ConnectConfig, Connection, Purpose};
+
+/// A statement with its parameters in text form; `None` is NULL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    sql: String,
+    parameters: Vec<Option<String>>,
+}
+
+impl Statement {
+    /// Makes a statement.
+    pub fn new(sql: impl Into<String>, parameters: &[Option<&str>]) -> Self {
+        Self {
+            sql: sql.into(),
+            parameters: parameters
+                .iter()
+                .map(|text| text.map(str::to_owned))
+                .collect(),
+        }
+    }
+}
 
 /// A connection for queries, one at a time.
 #[derive(Debug)]
@@ -64,19 +86,57 @@ impl Client {
     ///
     /// Fails with the server's error, or when the connection is lost.
     pub async fn query(&mut self, sql: &str, parameters: &[Option<&str>]) -> Result<Rows> {
+        self.queue(sql, parameters.iter().copied())?;
+        Ok(self.collect().await??.pop().unwrap_or_default())
+    }
+
+    /// Runs one statement.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the server's error, or when the connection is lost.
+    pub async fn run(&mut self, statement: &Statement) -> Result<Rows> {
+        let Statement { sql, parameters } = statement;
+        self.queue(sql, parameters.iter().map(Option::as_deref))?;
+        Ok(self.collect().await??.pop().unwrap_or_default())
+    }
+
+    /// Runs statements that do not depend on each other, for one round trip. Each is a transaction of
+    /// its own, and what the server says of one does not keep it from the others.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection is lost.
+    pub async fn query_each<const N: usize>(
+        &mut self,
+        statements: [Statement; N],
+    ) -> Result<[Result<Rows>; N]> {
+        for Statement { sql, parameters } in &statements {
+            self.queue(sql, parameters.iter().map(Option::as_deref))?;
+        }
+        let mut answers = statements.map(|_| Ok(Rows::default()));
+        for answer in &mut answers {
+            let results = self.collect().await?;
+            *answer = results.map(|mut results| results.pop().unwrap_or_default());
+        }
+        Ok(answers)
+    }
+
+    /// Queues a statement, up to the end of its transaction.
+    fn queue<'p>(
+        &mut self,
+        sql: &str,
+        parameters: impl Iterator<Item = Option<&'p str>>,
+    ) -> Result<()> {
         let session = self.connection.session();
-        let parameters: Vec<_> = parameters
-            .iter()
-            .map(|text| text.map(str::as_bytes))
-            .collect();
+        let parameters: Vec<_> = parameters.map(|text| text.map(str::as_bytes)).collect();
         session.parse("", sql, &[]).map_err(unsendable)?;
         session
             .bind("", "", &parameters, Format::Text)
             .map_err(unsendable)?;
         session.describe_portal("").map_err(unsendable)?;
         session.execute("", 0).map_err(unsendable)?;
-        session.sync().map_err(unsendable)?;
-        Ok(self.collect().await?.pop().unwrap_or_default())
+        session.sync().map_err(unsendable)
     }
 
     /// Runs statements separated by semicolons, without parameters; also replication commands.
@@ -86,11 +146,12 @@ impl Client {
     /// Fails with the server's error, or when the connection is lost.
     pub async fn execute_script(&mut self, sql: &str) -> Result<Vec<Rows>> {
         self.connection.session().query(sql).map_err(unsendable)?;
-        self.collect().await
+        self.collect().await?
     }
 
-    /// Collects results up to the end of what was queued.
-    async fn collect(&mut self) -> Result<Vec<Rows>> {
+    /// Collects results up to the next end of a transaction that was queued. What the server says
+    /// of the statement itself is told apart from the end of the connection.
+    async fn collect(&mut self) -> Result<Result<Vec<Rows>>> {
         self.connection.send().await?;
         let mut results = Vec::new();
         let mut rows = Rows::default();
@@ -119,7 +180,7 @@ impl Client {
                 _ => {}
             }
         }
-        failure.map_or(Ok(results), |report| Err(server_error(report)))
+        Ok(failure.map_or(Ok(results), |report| Err(server_error(report))))
     }
 
     /// Starts streaming: the connection serves nothing else from then on.

@@ -32,13 +32,19 @@ use super::rows::SpanRun;
 use super::sink::Sink;
 use super::visibility::Unseen;
 use crate::backfill::SpanReader;
-use crate::client::Client;
+use crate::client::{Client, Connecting};
 use crate::error::Result;
 use crate::net::{ConnectConfig, Purpose};
 use crate::record::RowKey;
 
 /// How long the end of a transaction is waited for. Beyond it the connection is given up.
 const END_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The most connections that are made ahead.
+const AHEAD: u32 = 2;
+
+/// How old a connection may be that was made ahead: one that is idle for long can be cut on its way.
+const FRESH: Duration = Duration::from_secs(30);
 
 /// SQLSTATE too_many_connections: of the server, the database or the role.
 const TOO_MANY_CONNECTIONS: &str = "53300";
@@ -59,6 +65,8 @@ pub(in crate::capture) struct Spans {
     /// In the order in which they are emitted.
     open: VecDeque<Span>,
     idle: Vec<Idle>,
+    /// Those that are being made ahead.
+    connecting: Vec<Connecting>,
     /// Numbers that were given away.
     numbers: u64,
     /// The server has refused another connection: there will be no more than these.
@@ -127,8 +135,12 @@ impl Spans {
         if self.most.is_some_and(|most| connected >= most) {
             return Ok(None);
         }
-        let mut client = match Client::connect(connect, Purpose::Query).await {
-            Ok(client) => client,
+        let connecting = match self.connecting.pop() {
+            Some(connecting) if connecting.age() < FRESH => connecting,
+            _ => Connecting::start_with(connect, Purpose::Query, SETTINGS),
+        };
+        match connecting.client().await {
+            Ok(client) => Ok(Some(client)),
             Err(error) if error.sqlstate() == Some(TOO_MANY_CONNECTIONS) => {
                 self.most = Some(connected);
                 if connected > 0 {
@@ -137,12 +149,19 @@ impl Spans {
                     warn!(error = %error, "there is no connection for backfills to spare: chunks are \
                         read one by one, which takes longer");
                 }
-                return Ok(None);
+                Ok(None)
             }
-            Err(error) => return Err(error),
-        };
-        client.query(SETTINGS, &[]).await?;
-        Ok(Some(client))
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes connections ahead, while other things are done: as many as there may be, but no more than
+    /// a table of more than one section needs.
+    pub(in crate::capture) fn prepare(&mut self, connect: &ConnectConfig, most: u32) {
+        for _ in 0..most.min(AHEAD) {
+            let connecting = Connecting::start_with(connect, Purpose::Query, SETTINGS);
+            self.connecting.push(connecting);
+        }
     }
 
     /// Ends the transactions of all spans, so that nobody waits for their locks.
@@ -181,6 +200,7 @@ impl Spans {
 
     /// Closes the connections that are not in use.
     pub(in crate::capture) async fn disconnect(&mut self) {
+        self.connecting.clear();
         for Idle { mut client, .. } in self.idle.drain(..) {
             let connection = client.connection();
             if connection.session().terminate().is_ok() {

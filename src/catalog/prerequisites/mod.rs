@@ -8,8 +8,12 @@ mod watermarks;
 
 use std::collections::HashSet;
 
-use crate::catalog::publication::Publication;
-use crate::catalog::table::TableId;
+use crate::catalog::publication::{
+    apply_restrictions, note_restrictions, parse_publication, publication_statements,
+    read_publication,
+};
+use crate::catalog::slot::{SlotInfo, parse_slot, read_slot, slot_statement};
+use crate::catalog::table::{TableId, TableInfo};
 use crate::catalog::tables::{TableLookup, lookup_tables};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
@@ -64,13 +68,13 @@ pub struct BoundTable {
 /// What was found where nothing stands in the way.
 #[derive(Debug, Clone)]
 pub struct Checked {
-    /// What the bound tables are, in their order. The checks have let through only what was found,
-    /// unless they were skipped.
+    /// What the bound tables are, in their order, with what the publication leaves out of them. The
+    /// checks have let through only what was found, unless they were skipped.
     pub tables: Vec<TableLookup>,
     /// The real name of the watermarks table.
     pub watermarks: Option<TableId>,
-    /// The publication, with the tables that were added.
-    pub publication: Option<Publication>,
+    /// The replication slot, as it was found; `None` if there was none.
+    pub slot: Option<SlotInfo>,
     /// What does not stop the capture, but should be known.
     pub warnings: Vec<String>,
 }
@@ -90,26 +94,52 @@ pub async fn check_prerequisites(
     let mut report = Report::default();
     if requirements.skip {
         report.warn("the prerequisites are not checked, since skip_prerequisites is set");
+        let mut tables = look_up(client, bound, None).await?;
+        let infos = tables.iter_mut().filter_map(TableLookup::table_mut);
+        note_restrictions(client, requirements.publication, infos).await?;
         return Ok(Checked {
-            tables: look_up(client, bound).await?,
+            tables,
             watermarks: requirements.watermarks.cloned(),
-            publication: None,
+            slot: read_slot(client, requirements.slot).await?,
             warnings: report.warnings,
         });
     }
     server::check_version(client.server_version_num(), &mut report);
     // None of the queries below is meant for a server that is too old.
     report.stop_if_failed()?;
-    let facts = server::read_facts(client).await?;
+    let version = client.server_version_num();
+    let [publication, members] = publication_statements(requirements.publication, version);
+    let [facts, slot, publication, members] = client
+        .query_each([
+            server::facts_statement(),
+            slot_statement(requirements.slot, version),
+            publication,
+            members,
+        ])
+        .await?;
+    let facts = server::parse_facts(&facts?, version)?;
+    let slot = parse_slot(&slot?)?;
+    let name = requirements.publication;
+    let mut publication = parse_publication(name, &publication?, &members?)?;
     server::check_server(&facts, requirements.watermarks.is_some(), &mut report);
-    slot::check_slot(client, requirements, &facts, &mut report).await?;
-    let tables = look_up(client, bound).await?;
-    let watermarks = match requirements.watermarks {
-        Some(table) if !facts.in_recovery => {
-            watermarks::check_watermarks(client, table, requirements.slot, &facts, &mut report)
-                .await?
+    slot::check_slot(client, requirements, slot.as_ref(), &facts, &mut report).await?;
+    let writable = requirements.watermarks.filter(|_| !facts.in_recovery);
+    let mut tables = look_up(client, bound, writable).await?;
+    let watermarks = match writable {
+        Some(table) => {
+            let found = tables.pop();
+            let is_there = found.as_ref().is_some_and(|found| found.table().is_some());
+            let slot = requirements.slot;
+            let real =
+                watermarks::check_watermarks(client, table, found, slot, &facts, &mut report)
+                    .await?;
+            if !is_there && publication.is_some() {
+                // One for all tables, or for those of a schema, has the new table by now.
+                publication = read_publication(client, name).await?;
+            }
+            real
         }
-        _ => None,
+        None => None,
     };
     let publishable =
         tables::check_tables(client, requirements, bound, &tables, &facts, &mut report).await?;
@@ -118,9 +148,10 @@ pub async fn check_prerequisites(
         .filter(|table| table.is_established)
         .map(|table| table.id.key())
         .collect();
-    let publication = publication::check_publication(
+    let restrictions = publication::check_publication(
         client,
         requirements,
+        publication,
         &publishable,
         &established,
         watermarks.as_ref(),
@@ -129,16 +160,24 @@ pub async fn check_prerequisites(
     )
     .await?;
     report.stop_if_failed()?;
+    let infos = tables.iter_mut().filter_map(TableLookup::table_mut);
+    apply_restrictions(restrictions, &mut infos.collect::<Vec<&mut TableInfo>>());
     Ok(Checked {
         tables,
         watermarks,
-        publication,
+        slot,
         warnings: report.warnings,
     })
 }
 
-async fn look_up(client: &mut Client, bound: &[BoundTable]) -> Result<Vec<TableLookup>> {
-    let ids: Vec<TableId> = bound.iter().map(|table| table.id.clone()).collect();
+/// Looks up the bound tables, and behind them another.
+async fn look_up(
+    client: &mut Client,
+    bound: &[BoundTable],
+    other: Option<&TableId>,
+) -> Result<Vec<TableLookup>> {
+    let bound = bound.iter().map(|table| &table.id);
+    let ids: Vec<TableId> = bound.chain(other).cloned().collect();
     lookup_tables(client, &ids).await
 }
 

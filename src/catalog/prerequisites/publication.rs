@@ -8,7 +8,8 @@ use tracing::info;
 use super::server::Facts;
 use super::{Report, Requirements, refusal};
 use crate::catalog::publication::{
-    Publication, add_statement, create_statement, read_members, read_publication, read_restrictions,
+    Publication, Restriction, add_statement, create_statement, read_members, read_publication,
+    read_restrictions,
 };
 use crate::catalog::table::{TableId, TableInfo, TableKind};
 use crate::client::Client;
@@ -17,29 +18,34 @@ use crate::error::Result;
 /// The first version that publishes partitioned tables, and under their own name.
 const PARTITIONED_TABLES: u32 = 130_000;
 
+/// Checks the publication as it was found. Returns what it leaves out of the tables.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what was found, and what it is found for"
+)]
 pub(super) async fn check_publication(
     client: &mut Client,
     requirements: &Requirements<'_>,
+    mut found: Option<Publication>,
     tables: &[&TableInfo],
     established: &HashSet<TableId>,
     watermarks: Option<&TableId>,
     facts: &Facts,
     report: &mut Report,
-) -> Result<Option<Publication>> {
+) -> Result<Vec<Restriction>> {
     let name = requirements.publication;
-    let mut found = read_publication(client, name).await?;
     if found.is_none() && !established.is_empty() && !requirements.skip_tables {
         report.fail(format!(
             "publication {name:?} does not exist any more, so changes since then are missing: backfill \
              all bindings anew, which creates it again"
         ));
-        return Ok(None);
+        return Ok(Vec::new());
     }
     if found.is_none() {
         found = create(client, requirements, tables, watermarks, facts, report).await?;
     }
     let Some(mut publication) = found else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
     warn_of_operations(&publication, facts, report);
     let bound = if requirements.skip_tables {
@@ -68,8 +74,9 @@ pub(super) async fn check_publication(
         report,
     )
     .await?;
-    warn_of_restrictions(client, &publication, bound, report).await?;
-    Ok(Some(publication))
+    let restrictions = read_restrictions(client, name, tables).await?;
+    warn_of_restrictions(&restrictions, name, bound, report);
+    Ok(restrictions)
 }
 
 /// Creates the publication for exactly what is bound.
@@ -281,32 +288,27 @@ fn warn_of_operations(publication: &Publication, facts: &Facts, report: &mut Rep
     }
 }
 
-async fn warn_of_restrictions(
-    client: &mut Client,
-    publication: &Publication,
+fn warn_of_restrictions(
+    restrictions: &[Restriction],
+    name: &str,
     tables: &[&TableInfo],
     report: &mut Report,
-) -> Result<()> {
-    let name = &publication.name;
-    for restriction in read_restrictions(client, name, tables).await? {
+) {
+    for restriction in restrictions {
         let id = &restriction.table;
+        let Some(table) = tables.iter().find(|table| table.id == *id) else {
+            continue;
+        };
         if restriction.row_filter.is_some() {
             report.warn(format!(
                 "publication {name:?} has a row filter for table {id}: rows that the filter leaves \
                  out are not captured"
             ));
         }
-        let columns = tables
-            .iter()
-            .find(|table| table.id == *id)
-            .into_iter()
-            .flat_map(|table| {
-                table
-                    .columns
-                    .iter()
-                    .filter(|column| column.is_captured())
-                    .map(|column| &column.name)
-            });
+        let columns = table.columns.iter();
+        let columns = columns
+            .filter(|column| column.is_captured())
+            .map(|column| &column.name);
         let hidden: Vec<&str> = columns
             .filter(|column| !restriction.columns.contains(*column))
             .map(String::as_str)
@@ -318,5 +320,4 @@ async fn warn_of_restrictions(
             ));
         }
     }
-    Ok(())
 }

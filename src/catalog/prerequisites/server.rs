@@ -3,7 +3,7 @@
 use protocol::quote_identifier;
 
 use super::Report;
-use crate::client::Client;
+use crate::client::{Rows, Statement};
 use crate::error::Result;
 
 /// The oldest version that has logical replication with pgoutput.
@@ -38,11 +38,14 @@ SELECT session_user, current_database(), current_setting('wal_level'), pg_is_in_
 FROM (SELECT) AS one
 LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname = session_user";
 
-pub(super) async fn read_facts(client: &mut Client) -> Result<Facts> {
-    let rows = client.query(SELECT_FACTS, &[]).await?;
+pub(super) fn facts_statement() -> Statement {
+    Statement::new(SELECT_FACTS, &[])
+}
+
+pub(super) fn parse_facts(rows: &Rows, version: u32) -> Result<Facts> {
     let row = rows.one()?;
     Ok(Facts {
-        version: client.server_version_num(),
+        version,
         user: row.text(0)?.to_owned(),
         database: row.text(1)?.to_owned(),
         wal_level: row.text(2)?.to_owned(),

@@ -2,7 +2,7 @@
 
 use super::server::Facts;
 use super::{Report, Requirements, SlotUse};
-use crate::catalog::slot::{SlotCapacity, SlotInfo, is_valid_name, read_capacity, read_slot};
+use crate::catalog::slot::{SlotCapacity, SlotInfo, is_valid_name, read_capacity};
 use crate::client::Client;
 use crate::error::Result;
 
@@ -12,11 +12,12 @@ const PLUGIN: &str = "pgoutput";
 pub(super) async fn check_slot(
     client: &mut Client,
     requirements: &Requirements<'_>,
+    slot: Option<&SlotInfo>,
     facts: &Facts,
     report: &mut Report,
 ) -> Result<()> {
-    match read_slot(client, requirements.slot).await? {
-        Some(slot) => check_existing(&slot, requirements, facts, report),
+    match slot {
+        Some(slot) => check_existing(slot, requirements, facts, report),
         None => {
             let capacity = read_capacity(client).await?;
             check_missing(requirements, &capacity, report);

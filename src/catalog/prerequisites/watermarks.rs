@@ -5,7 +5,7 @@ use protocol::quote_identifier;
 use super::server::Facts;
 use super::{Report, refusal};
 use crate::catalog::table::TableId;
-use crate::catalog::tables::{TableLookup, lookup_tables};
+use crate::catalog::tables::TableLookup;
 use crate::catalog::watermarks::{EXISTENCE_CHECK, create_statement, write_watermark};
 use crate::client::Client;
 use crate::error::{Error, Result};
@@ -15,13 +15,11 @@ use crate::error::{Error, Result};
 pub(super) async fn check_watermarks(
     client: &mut Client,
     configured: &TableId,
+    found: Option<TableLookup>,
     slot: &str,
     facts: &Facts,
     report: &mut Report,
 ) -> Result<Option<TableId>> {
-    let found = lookup_tables(client, std::slice::from_ref(configured))
-        .await?
-        .pop();
     let table = match found {
         Some(TableLookup::Found(table)) => table.id,
         Some(TableLookup::Ambiguous(candidates)) => {

@@ -106,6 +106,14 @@ impl TableLookup {
             Self::Missing | Self::Ambiguous(_) => None,
         }
     }
+
+    /// The same, to note what else is found of it.
+    pub(super) fn table_mut(&mut self) -> Option<&mut TableInfo> {
+        match self {
+            Self::Found(table) => Some(table),
+            Self::Missing | Self::Ambiguous(_) => None,
+        }
+    }
 }
 
 const SELECT_SIMILAR: &str = "\

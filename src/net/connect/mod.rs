@@ -145,9 +145,10 @@ impl ConnectConfig {
     pub async fn connect(&self, purpose: Purpose) -> Result<Connection> {
         let mut last = None;
         let tries = self.session_attrs.passes().iter();
-        for (wanted, host) in
-            tries.flat_map(|wanted| self.hosts.iter().map(move |host| (wanted, host)))
-        {
+        let tries: Vec<_> = tries
+            .flat_map(|wanted| self.hosts.iter().map(move |host| (wanted, host)))
+            .collect();
+        for (wanted, host) in tries {
             if let Some(pooler) = pooler_at(host) {
                 return Err(is_pooler(host, pooler));
             }
