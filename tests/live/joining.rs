@@ -558,3 +558,27 @@ fn the_status_says_which_transaction_the_slot_waits_for() {
     execute(&mut writer, "commit");
     session.until_active();
 }
+
+/// A start makes the connection for the stream once, and those that rows are read over.
+#[test]
+fn a_start_makes_each_connection_once() {
+    let options = Options::default().setting("log_connections = on");
+    let server = Server::with(Version::MAIN, &options);
+    let (_client, mut task) = scene::set(
+        &server,
+        "create table t(id int primary key); insert into t select generate_series(1, 500)",
+    );
+    task.bind(&["public.t"]);
+    let mut session = task.open();
+    session.until_active();
+    session.kill();
+    let log = server.log();
+    let ours = log.lines().filter(|line| line.contains("estuary_flow"));
+    let mut from_stream = ours.skip_while(|line| !line.contains("replication connection"));
+    assert!(from_stream.next().is_some(), "{log}");
+    let others: Vec<_> = from_stream.collect();
+    let is_for_rows = |line: &&str| line.contains("LOG:  connection authorized");
+    assert!(others.iter().all(is_for_rows), "{log}");
+    // The second may be given up before it is there: one chunk needs one.
+    assert!((1..=2).contains(&others.len()), "{log}");
+}
