@@ -90,6 +90,16 @@ impl Guarded {
         &self.folder
     }
 
+    /// Writes a file that only its owner may read, and returns its path.
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+        let path = self.folder.join(name);
+        fs::write(&path, text).expect("it is written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode is set");
+        path.to_str()
+            .expect("temporary folders are UTF-8")
+            .to_owned()
+    }
+
     /// Runs `program` in place of what ran before.
     pub(crate) fn run(&mut self, program: &Path, arguments: &[&str], log: Stdio) -> io::Result<()> {
         self.stop("stop");

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -97,9 +96,7 @@ impl Sshd {
     }
 
     fn write(&self, name: &str, text: &str) -> String {
-        let path = self.path(name);
-        fs::write(&path, text).expect("it is written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode is set");
+        let path = self.guarded.write(name, text);
         folder::hand_over(Path::new(&path));
         path
     }

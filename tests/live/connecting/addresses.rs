@@ -1,8 +1,6 @@
 //! Lists of hosts, names with several addresses, and what the environment adds.
 
-use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 
@@ -100,21 +98,13 @@ fn the_environment_counts_where_the_configuration_is_silent() {
         .batch_execute("create role secure login password 'word'")
         .expect("a role is made");
     let folder = Guarded::new("environment");
-    let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, text).expect("it is written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode is set");
-        path.to_str()
-            .expect("temporary folders are UTF-8")
-            .to_owned()
-    };
-    let root = file("root.crt", &authority.certificate());
-    let other = file("other.crt", &Authority::new("another").certificate());
-    let passwords = file(
+    let root = folder.write("root.crt", &authority.certificate());
+    let other = folder.write("other.crt", &Authority::new("another").certificate());
+    let passwords = folder.write(
         "passwords",
         &format!("127.0.0.1:{}:*:secure:word\n", server.port()),
     );
-    let services = file("services", "[mine]\nsslmode=disable\n");
+    let services = folder.write("services", "[mine]\nsslmode=disable\n");
     let mut config = json!({"address": server.address(), "user": "secure", "database": "postgres"});
     let password = ("PGPASSFILE", passwords.as_str());
 

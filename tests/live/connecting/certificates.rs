@@ -42,13 +42,6 @@ fn a_client_certificate_is_shown_to_a_server_that_asks_for_it() {
     let alice = authority.issue("alice", &[]);
     let stranger = Authority::new("another").issue("alice", &[]);
     let folder = Guarded::new("client-certificate");
-    let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, text).expect("it is written");
-        path.to_str()
-            .expect("temporary folders are UTF-8")
-            .to_owned()
-    };
     let with = |certificate: &str, key: &str| {
         let advanced = json!({
             "sslmode": "verify-full",
@@ -60,8 +53,8 @@ fn a_client_certificate_is_shown_to_a_server_that_asks_for_it() {
     };
     connect(&with(&alice.certificate, &alice.key)).expect("as PEM");
     connect(&with(
-        &file("c", &alice.certificate),
-        &file("k", &alice.key),
+        &folder.write("c", &alice.certificate),
+        &folder.write("k", &alice.key),
     ))
     .expect("as files");
     let both = format!("{}{}", alice.certificate, alice.key);

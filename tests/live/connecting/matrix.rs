@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
@@ -134,20 +133,13 @@ fn every_cell_is_as_with_libpq() {
         ),
     ];
     let folder = Guarded::new("matrix");
-    let file = |name: &str, text: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, text).expect("it is written");
-        path.to_str()
-            .expect("temporary folders are UTF-8")
-            .to_owned()
-    };
-    let other = file("other.crt", &other.certificate());
+    let other = folder.write("other.crt", &other.certificate());
     let differences = std::thread::scope(|scope| {
         let workers: Vec<_> = servers
             .iter()
             .map(|(name, identity, root)| {
                 let files = Files {
-                    own: file(&format!("{}.crt", name.replace(' ', "-")), root),
+                    own: folder.write(&format!("{}.crt", name.replace(' ', "-")), root),
                     other: other.clone(),
                 };
                 scope.spawn(move || {
