@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::connector;
-use crate::floor::{Copy, Floor};
+use crate::floor::{Copy, Floor, Target};
 use crate::process::Usage;
 use crate::proxy;
 use crate::rounds::{Pass, Reader};
@@ -74,7 +74,7 @@ pub(crate) fn readers<'a, 's>(
 }
 
 /// The connector, from the beginning: it makes the slot anew.
-fn capture(stage: &mut Stage<'_>, port: u16, options: Value, pass: Pass) -> Usage {
+pub(crate) fn capture(stage: &mut Stage<'_>, port: u16, options: Value, pass: Pass) -> Usage {
     let mut task = stage.task(Codec::Proto);
     task.config["address"] = format!("127.0.0.1:{port}").into();
     scene::advanced(&mut task, &json!({"backfill_connections": 1}));
@@ -84,10 +84,9 @@ fn capture(stage: &mut Stage<'_>, port: u16, options: Value, pass: Pass) -> Usag
     usage
 }
 
-fn copy(stage: &Stage<'_>) -> Usage {
+pub(crate) fn copy(stage: &Stage<'_>) -> Usage {
     let floor = Floor::Copy(Copy {
-        port: stage.server.port(),
-        database: stage.database(),
+        target: Target::of(stage),
         table: stage.table.clone(),
     });
     floor.measure(stage.table_rows)

@@ -51,6 +51,11 @@ fn receive(stage: &mut Stage<'_>, program: &Path, pass: Pass) -> Usage {
             Pass::Checked => "-",
             Pass::Measured => "/dev/null",
         };
+        if let Some(security) = stage.security() {
+            command
+                .env("PGSSLMODE", security.sslmode)
+                .env("PGSSLROOTCERT", &security.sslrootcert);
+        }
         command
             .args(["--host", "127.0.0.1"])
             .args(["--port", &stage.server.port().to_string()])

@@ -35,12 +35,23 @@ pub(crate) enum Floor {
     Copy(Copy),
 }
 
+/// Where the rows are, and how to connect.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Target {
+    #[arg(long)]
+    port: u16,
+    #[arg(long)]
+    database: String,
+    #[arg(long)]
+    sslmode: Option<String>,
+    #[arg(long)]
+    sslrootcert: Option<String>,
+}
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Drain {
-    #[arg(long)]
-    pub(crate) port: u16,
-    #[arg(long)]
-    pub(crate) database: String,
+    #[command(flatten)]
+    pub(crate) target: Target,
     #[arg(long)]
     pub(crate) slot: String,
     /// Where to start.
@@ -59,10 +70,8 @@ pub(crate) struct Drain {
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Copy {
-    #[arg(long)]
-    pub(crate) port: u16,
-    #[arg(long)]
-    pub(crate) database: String,
+    #[command(flatten)]
+    pub(crate) target: Target,
     #[arg(long)]
     pub(crate) table: String,
 }
@@ -95,8 +104,7 @@ impl Floor {
         match self {
             Self::Drain(drain) => command
                 .arg("drain")
-                .args(["--port", &drain.port.to_string()])
-                .args(["--database", &drain.database])
+                .args(drain.target.arguments())
                 .args(["--slot", &drain.slot])
                 .args(["--start", &drain.start])
                 .args(["--end", &drain.end])
@@ -104,8 +112,7 @@ impl Floor {
                 .args(drain.at_once.then_some("--at-once")),
             Self::Copy(copy) => command
                 .arg("copy")
-                .args(["--port", &copy.port.to_string()])
-                .args(["--database", &copy.database])
+                .args(copy.target.arguments())
                 .args(["--table", &copy.table]),
         };
         command
@@ -128,12 +135,53 @@ impl Floor {
     }
 }
 
+impl Target {
+    pub(crate) fn of(stage: &Stage<'_>) -> Self {
+        let mut target = Self {
+            port: stage.server.port(),
+            database: stage.database(),
+            sslmode: None,
+            sslrootcert: None,
+        };
+        if let Some(security) = stage.security() {
+            target.sslmode = Some(security.sslmode.to_owned());
+            target.sslrootcert = Some(security.sslrootcert.clone());
+        }
+        target
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![
+            format!("--port={}", self.port),
+            format!("--database={}", self.database),
+        ];
+        let sslmode = self.sslmode.iter().map(|mode| format!("--sslmode={mode}"));
+        let roots = self.sslrootcert.iter();
+        arguments.extend(sslmode.chain(roots.map(|path| format!("--sslrootcert={path}"))));
+        arguments
+    }
+
+    async fn connect(&self, purpose: Purpose) -> Result<Client> {
+        let config = json!({
+            "address": format!("127.0.0.1:{}", self.port),
+            "user": "postgres",
+            "database": self.database,
+            "password": "",
+            "advanced": {
+                "sslmode": self.sslmode.as_deref().unwrap_or_default(),
+                "sslrootcert": self.sslrootcert.as_deref().unwrap_or_default(),
+            },
+        });
+        let connect = ConnectConfig::new(&Config::parse(&config.to_string())?)?;
+        Client::connect(&connect, purpose).await
+    }
+}
+
 impl Drain {
     /// Reads a slot from here to the end of what a stage has.
     pub(crate) fn of(stage: &Stage<'_>, start: &str) -> Self {
         Self {
-            port: stage.server.port(),
-            database: stage.database(),
+            target: Target::of(stage),
             slot: SLOT.to_owned(),
             start: start.to_owned(),
             end: stage.end.clone(),
@@ -209,8 +257,7 @@ impl Drain {
 
     /// Starts to stream with what the connector asks for.
     async fn open(&self) -> Result<ReplicationStream> {
-        let connect = connect_config(self.port, &self.database)?;
-        let client = Client::connect(&connect, Purpose::Replication).await?;
+        let client = self.target.connect(Purpose::Replication).await?;
         let options = StreamOptions {
             slot: self.slot.clone(),
             publication: "flow_publication".to_owned(),
@@ -225,8 +272,7 @@ impl Drain {
 
 impl Copy {
     async fn run(&self) -> Result<Received> {
-        let connect = connect_config(self.port, &self.database)?;
-        let client = Client::connect(&connect, Purpose::Query).await?;
+        let client = self.target.connect(Purpose::Query).await?;
         let mut connection = client.into_connection();
         let command = format!("COPY {} TO STDOUT", self.table);
         connection.session().query(&command).expect("a short query");
@@ -257,14 +303,4 @@ fn rows(message: &LogicalReplicationMessage<'_>) -> u64 {
             | LogicalReplicationMessage::Update(_)
             | LogicalReplicationMessage::Delete(_)
     ))
-}
-
-fn connect_config(port: u16, database: &str) -> Result<ConnectConfig> {
-    let config = json!({
-        "address": format!("127.0.0.1:{port}"),
-        "user": "postgres",
-        "database": database,
-        "password": "",
-    });
-    ConnectConfig::new(&Config::parse(&config.to_string())?)
 }

@@ -24,6 +24,7 @@ mod stage;
 #[expect(unused, reason = "the tests use all of it")]
 mod support;
 mod targets;
+mod tls;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -70,7 +71,7 @@ struct Options {
     /// How long rows are committed for each figure of latency, in seconds.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    /// Measures a transaction of five million rows as well.
+    /// Measures a transaction of five million rows as well, and what TLS costs.
     #[arg(long)]
     full: bool,
     /// Where the results go.
@@ -93,6 +94,15 @@ impl Options {
 
     fn wants_huge(&self) -> bool {
         self.full || !self.cases.is_empty() && self.wants(HUGE)
+    }
+
+    /// Whether a case with and without TLS is to be measured.
+    fn wants_tls(&self, name: &str) -> bool {
+        if self.cases.is_empty() {
+            self.full || self.short
+        } else {
+            self.full || self.wants(name)
+        }
     }
 
     /// How many rows a case has.
@@ -180,6 +190,9 @@ fn measure_all(options: &Options) -> Results {
             print!("{table}");
             results.latencies.push(table);
         }
+        drop(client);
+        drop(server);
+        measure_tls(Version(*version), options, &mut results);
     }
     results
 }
@@ -205,6 +218,28 @@ fn measure(server: &Server, case: Case, options: &Options, results: &mut Results
         results.add(backfill, stage.table_rows, server, series);
     }
     stage.strike();
+}
+
+/// Measures what encryption costs, with a server of its own.
+fn measure_tls(version: Version, options: &Options, results: &mut Results) {
+    let stream = format!("{}stream-{}", tls::CASES, NARROW.name);
+    let backfill = format!("{}backfill-{}", tls::CASES, NARROW.name);
+    let wants_stream = options.wants_tls(&stream);
+    let wants_backfill = options.wants_tls(&backfill);
+    if !wants_stream && !wants_backfill {
+        return;
+    }
+    let server = stage::server_with_tls(version);
+    let mut stage = Stage::set(&server, NARROW, options.rows(NARROW.usual));
+    if wants_stream {
+        let series = rounds::compare(&mut stage, &tls::of_backlog(), options.rounds);
+        results.add(stream, stage.rows, &server, series);
+    }
+    if wants_backfill {
+        stage.drop_slot(stage::ORIGINAL);
+        let series = rounds::compare(&mut stage, &tls::of_backfill(), options.rounds);
+        results.add(backfill, stage.table_rows, &server, series);
+    }
 }
 
 /// Measures what memory one very large transaction takes.

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::latency::{Latencies, READERS};
 use crate::rounds::{Series, Spread, cpu, rate, wall};
 use crate::targets;
-use crate::{backfill, backlog};
+use crate::{backfill, backlog, tls};
 
 /// Readers of the same rows beside each other.
 #[derive(Debug, Clone)]
@@ -25,13 +25,14 @@ impl Comparison {
     }
 
     /// The others that ratios are given to.
-    fn others(&self) -> [Option<&Series>; 2] {
-        let names = if self.name.starts_with("backfill") {
-            [backfill::COPY, backfill::DEFAULT]
-        } else {
-            [backlog::DRAIN, backlog::RECVLOGICAL]
+    fn others(&self) -> Vec<&Series> {
+        let names: &[&str] = match self.name.strip_prefix(tls::CASES) {
+            Some(name) if name.starts_with("backfill") => &[backfill::DEFAULT, backfill::COPY],
+            Some(_) => &[backlog::PROTOBUF, backlog::DRAIN, backlog::RECVLOGICAL],
+            None if self.name.starts_with("backfill") => &[backfill::COPY, backfill::DEFAULT],
+            None => &[backlog::DRAIN, backlog::RECVLOGICAL],
         };
-        names.map(|name| self.reader(name))
+        names.iter().filter_map(|name| self.reader(name)).collect()
     }
 }
 
@@ -55,7 +56,7 @@ impl fmt::Display for Comparison {
             "krows/s",
             "MB/s"
         )?;
-        for other in self.others().into_iter().flatten() {
+        for other in self.others() {
             write!(f, "  of {}: wall, CPU", other.reader)?;
         }
         writeln!(f)?;
@@ -76,7 +77,7 @@ impl fmt::Display for Comparison {
                 series.peak_memory(),
                 rate(*rows, series.wall().median) / 1e3,
             )?;
-            for other in self.others().into_iter().flatten() {
+            for other in self.others() {
                 let (wall, cpu) = (series.ratio(other, wall), series.ratio(other, cpu));
                 let width = "  of : wall, CPU".len() + other.reader.len();
                 write!(f, "{:>width$}", format!("{wall:.2}, {cpu:.2}"))?;

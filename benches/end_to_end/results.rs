@@ -10,9 +10,10 @@ use crate::backfill;
 use crate::backlog;
 use crate::latency::{Latency, READERS};
 use crate::report::{Comparison, LatencyTable};
-use crate::rounds::{Series, Spread, rate};
+use crate::rounds::{Series, Spread, cpu, rate};
 use crate::support::postgres::Server;
 use crate::targets::{self, Target};
+use crate::tls;
 
 /// Everything that was measured.
 #[derive(Debug, Default)]
@@ -61,6 +62,7 @@ impl Results {
         );
         self.backlogs(&mut text);
         self.backfills(&mut text);
+        self.encryption(&mut text);
         self.latencies(&mut text);
         text
     }
@@ -76,7 +78,11 @@ impl Results {
             backlog::DRAIN,
             backlog::RECVLOGICAL,
         ];
-        let is_backlog = |comparison: &&Comparison| !comparison.name.starts_with("backfill-");
+        let is_backlog = |comparison: &&Comparison| {
+            !["backfill-", tls::CASES]
+                .iter()
+                .any(|other| comparison.name.starts_with(other))
+        };
         for comparison in self.comparisons.iter().filter(is_backlog) {
             row(text, comparison, &names);
         }
@@ -93,6 +99,41 @@ impl Results {
         let is_backfill = |comparison: &&Comparison| comparison.name.starts_with("backfill-");
         for comparison in self.comparisons.iter().filter(is_backfill) {
             row(text, comparison, &names);
+        }
+    }
+
+    /// A line for each reader that was measured with and without TLS.
+    fn encryption(&self, text: &mut String) {
+        let is_encryption = |comparison: &&Comparison| comparison.name.starts_with(tls::CASES);
+        if !self.comparisons.iter().any(|one| is_encryption(&one)) {
+            return;
+        }
+        text.push_str(
+            "\n| without TLS, with | PostgreSQL | rows | reader | wall | CPU | CPU, us a row | \
+             CPU, ratio | RSS, MiB |\n|---|---|---|---|---|---|---|---|---|\n",
+        );
+        for comparison in self.comparisons.iter().filter(is_encryption) {
+            for clear in &comparison.series {
+                let Some(secret) = comparison.reader(&tls::encrypted(&clear.reader)) else {
+                    continue;
+                };
+                let both = |figure: &dyn Fn(&Series) -> f64| {
+                    format!("{:.2}, {:.2}", figure(clear), figure(secret))
+                };
+                let _ = writeln!(
+                    text,
+                    "| {} | {} | {} | {} | {} | {} | {} | {:.2} | {} |",
+                    comparison.name,
+                    comparison.version,
+                    comparison.rows,
+                    clear.reader,
+                    both(&|series| series.wall().median),
+                    both(&|series| series.cpu().median),
+                    both(&|series| 1e6 / rate(comparison.rows, series.cpu().median)),
+                    secret.ratio(clear, cpu),
+                    both(&Series::peak_memory),
+                );
+            }
         }
     }
 

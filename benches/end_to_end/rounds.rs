@@ -35,6 +35,11 @@ impl<'a, S> Reader<'a, S> {
             run: Box::new(run),
         }
     }
+
+    /// Reads once.
+    pub(crate) fn run(&self, stage: &mut S, pass: Pass) -> Usage {
+        (self.run)(stage, pass)
+    }
 }
 
 /// What a reader has used, round by round.
@@ -47,7 +52,7 @@ pub(crate) struct Series {
 /// Lets every reader run once with its output checked, and then so many rounds.
 pub(crate) fn compare<S>(stage: &mut S, readers: &[Reader<'_, S>], rounds: u16) -> Vec<Series> {
     for reader in readers {
-        (reader.run)(stage, Pass::Checked);
+        reader.run(stage, Pass::Checked);
         eprintln!("  {}: checked", reader.name);
     }
     let mut series: Vec<_> = readers
@@ -60,7 +65,7 @@ pub(crate) fn compare<S>(stage: &mut S, readers: &[Reader<'_, S>], rounds: u16) 
     for round in 0..rounds {
         for turn in 0..readers.len() {
             let index = (usize::from(round) + turn) % readers.len();
-            let usage = (readers[index].run)(stage, Pass::Measured);
+            let usage = readers[index].run(stage, Pass::Measured);
             let (wall, cpu) = (wall(&usage), cpu(&usage));
             eprintln!("  {}: {wall:.3} s, CPU {cpu:.3} s", readers[index].name);
             series[index].usages.push(usage);

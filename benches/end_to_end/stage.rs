@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::cases::Case;
 use crate::support::connector::Launch;
+use crate::support::folder::Guarded;
 use crate::support::messages::Codec;
 use crate::support::postgres::{Options, Server, Version, query, value};
 use crate::support::scene;
@@ -20,6 +21,19 @@ pub(crate) const SLOT: &str = "measured";
 /// Starts a server with memory for a database of the size of the cases. It writes nothing by itself
 /// that could fall into a run.
 pub(crate) fn server(version: Version) -> Server {
+    Server::with(version, &options(version))
+}
+
+/// Starts the same with a certificate. It logs who connects, and how.
+pub(crate) fn server_with_tls(version: Version) -> Server {
+    let options = Options {
+        tls: true,
+        ..options(version).setting("log_connections = on")
+    };
+    Server::with(version, &options)
+}
+
+fn options(version: Version) -> Options {
     assert!(
         version >= Version(12),
         "slots cannot be copied before PostgreSQL 12"
@@ -31,10 +45,17 @@ pub(crate) fn server(version: Version) -> Server {
         "autovacuum = off",
         "wal_sender_timeout = '60s'",
     ];
-    let options = options
+    options
         .into_iter()
-        .fold(Options::default(), Options::setting);
-    Server::with(version, &options)
+        .fold(Options::default(), Options::setting)
+}
+
+/// How readers are to connect.
+#[derive(Debug, Clone)]
+pub(crate) struct Security {
+    pub(crate) sslmode: &'static str,
+    /// The path of a file.
+    pub(crate) sslrootcert: String,
 }
 
 /// A database with a captured table.
@@ -46,6 +67,10 @@ pub(crate) struct Stage<'a> {
     pub(crate) table: String,
     pub(crate) table_rows: u64,
     pub(crate) task: Task,
+    /// How readers connect; they do as they like where it is not said.
+    security: Option<Security>,
+    /// For files.
+    folder: Guarded,
     client: Client,
     /// Where the changes begin and end in the log.
     pub(crate) start: String,
@@ -88,6 +113,8 @@ impl<'a> Stage<'a> {
             table,
             table_rows,
             task,
+            security: None,
+            folder: Guarded::new("stage"),
             client,
             start,
             end,
@@ -97,6 +124,32 @@ impl<'a> Stage<'a> {
     pub(crate) fn database(&self) -> String {
         let name = self.task.config["database"].as_str();
         name.expect("the name of a database").to_owned()
+    }
+
+    /// Lets a reader connect by TLS, or without, to a server that has it. Panics if it has not done
+    /// so.
+    pub(crate) fn with_tls<T>(&mut self, encrypts: bool, read: impl FnOnce(&mut Self) -> T) -> T {
+        let encrypted = |stage: &Self| stage.server.log().matches(" SSL enabled (").count();
+        let before = encrypted(self);
+        let (sslmode, sslrootcert) = if encrypts {
+            let roots = self.server.certificate();
+            ("verify-full", self.folder.write("root.crt", roots))
+        } else {
+            ("disable", String::new())
+        };
+        self.security = Some(Security {
+            sslmode,
+            sslrootcert,
+        });
+        let read = read(self);
+        self.security = None;
+        assert_eq!(encrypted(self) > before, encrypts, "who came by TLS");
+        read
+    }
+
+    /// Returns how readers are to connect, if it is said.
+    pub(crate) fn security(&self) -> Option<&Security> {
+        self.security.as_ref()
     }
 
     /// Makes the slot that is read, at the beginning of the changes.
@@ -144,7 +197,13 @@ impl<'a> Stage<'a> {
     /// A task that captures the table from the beginning.
     pub(crate) fn task(&self, codec: Codec) -> Task {
         let mut config = self.task.config.clone();
-        config["advanced"] = json!({});
+        config["advanced"] = match self.security() {
+            Some(Security {
+                sslmode,
+                sslrootcert,
+            }) => json!({"sslmode": sslmode, "sslrootcert": sslrootcert}),
+            None => json!({}),
+        };
         let mut task = Task::new(Launch::new(codec).until_caught_up(), config);
         task.bindings.clone_from(&self.task.bindings);
         task
