@@ -9,6 +9,7 @@ mod buffer;
 mod coalesce;
 mod connect;
 mod connection;
+mod gather;
 mod stream;
 mod tls;
 mod tunnel;

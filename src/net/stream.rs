@@ -4,10 +4,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::gather::Gathered;
 use super::tunnel::TunnelStream;
 
 /// The way to the server.
@@ -25,10 +26,25 @@ pub(super) enum Stream {
     /// Bytes go as they are.
     Plain(Route),
     /// Bytes go through TLS.
-    Tls(Box<TlsStream<Route>>),
+    Tls(Box<Gathered<TlsStream<BufReader<Route>>>>),
+}
+
+/// How much is read from a socket at once where the bytes are encrypted. By itself, the TLS library
+/// reads 4 KiB at most.
+const ENCRYPTED_PIECE: usize = 64 * 1024;
+
+impl Route {
+    /// Buffers what is encrypted.
+    pub(super) fn buffered(self) -> BufReader<Self> {
+        BufReader::with_capacity(ENCRYPTED_PIECE, self)
+    }
 }
 
 impl Stream {
+    pub(super) fn tls(stream: TlsStream<BufReader<Route>>) -> Self {
+        Self::Tls(Box::new(Gathered::new(stream)))
+    }
+
     /// Returns whether the bytes are encrypted all the way to the server.
     pub(super) fn is_encrypted(&self) -> bool {
         matches!(self, Self::Tls(_))

@@ -180,7 +180,7 @@ impl ConnectConfig {
         })?;
         let config = self.tls.client_config(name, tls == Tls::Direct)?;
         let stream = TlsConnector::from(config)
-            .connect(server_name, route)
+            .connect(server_name, route.buffered())
             .await
             .map_err(|error| {
                 Failure::Handshake(handshake_failure(host, error, tls == Tls::Direct))
@@ -194,7 +194,7 @@ impl ConnectConfig {
             .peer_certificates()
             .and_then(|chain| tls::end_point_hash(chain.first()?));
         session.handle_tls_established(hash).map_err(broken)?;
-        Ok(Connection::new(Stream::Tls(Box::new(stream)), session))
+        Ok(Connection::new(Stream::tls(stream), session))
     }
 
     async fn authenticate(
