@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tracing::field::{Field, Visit};
+use x509_cert::der::DateTime;
 
 use super::{Format, RESERVED, Severity};
 use crate::error::Error;
@@ -224,35 +225,19 @@ pub(super) struct Time(pub(super) SystemTime);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // No clock is set to before 1970 on purpose.
+        // No clock is set to before 1970 on purpose, or to after 9999.
         let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (seconds, millis) = (since.as_secs(), since.subsec_millis());
-        let (year, month, day) = civil_from_days(seconds / 86_400);
-        let (hour, minute) = (seconds / 3600 % 24, seconds / 60 % 60);
+        let time = DateTime::from_unix_duration(since).unwrap_or(DateTime::INFINITY);
         write!(
             f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}.{millis:03}Z",
-            { seconds % 60 }
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            time.year(),
+            time.month(),
+            time.day(),
+            time.hour(),
+            time.minutes(),
+            time.seconds(),
+            since.subsec_millis(),
         )
     }
-}
-
-/// The date that lies so many days after 1970-01-01. Years are counted from March, so that the leap
-/// day is the last of its year, and in eras of 400 of them, after which the calendar repeats.
-pub(super) fn civil_from_days(days: u64) -> (u64, u64, u64) {
-    // From 0000-03-01 on.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let leap_days = day_of_era / 1460 - day_of_era / 36_524 + day_of_era / 146_096;
-    let year_of_era = (day_of_era - leap_days) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    (year, month, day)
 }

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
+use x509_cert::der::DateTime;
 
 use crate::config::{HostPort, Secret};
 
@@ -96,27 +97,16 @@ fn encoded(text: &str) -> String {
 
 /// Returns the date and the time of day, UTC, as `20161107` and `173933`.
 fn clock(now: SystemTime) -> (String, String) {
-    let seconds = now
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days of the proleptic Gregorian calendar in 400-year eras that begin in March.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = DateTime::from_unix_duration(since).unwrap_or(DateTime::INFINITY);
     (
-        format!("{year:04}{month:02}{day:02}"),
-        format!("{:02}{:02}{:02}", rest / 3600, rest / 60 % 60, rest % 60),
+        format!("{:04}{:02}{:02}", time.year(), time.month(), time.day()),
+        format!(
+            "{:02}{:02}{:02}",
+            time.hour(),
+            time.minutes(),
+            time.seconds()
+        ),
     )
 }
 
