@@ -15,9 +15,10 @@ use super::secret::Secret;
 use crate::error::Result;
 
 /// Settings by libpq's names, and the variables that hold them. A service file may hold them too.
-const VARIABLES: [(&str, &str); 14] = [
+const VARIABLES: [(&str, &str); 15] = [
     ("channel_binding", "PGCHANNELBINDING"),
     ("connect_timeout", "PGCONNECT_TIMEOUT"),
+    ("dbname", "PGDATABASE"),
     ("passfile", "PGPASSFILE"),
     ("password", "PGPASSWORD"),
     ("require_auth", "PGREQUIREAUTH"),

@@ -99,7 +99,11 @@ impl ConnectConfig {
         Ok(Self {
             hosts: config.hosts.clone(),
             user: config.user.clone(),
-            database: config.database.clone(),
+            database: if config.database.is_empty() {
+                environment.setting("dbname").unwrap_or_default()
+            } else {
+                config.database.clone()
+            },
             credentials: config.credentials.clone(),
             sslmode,
             direct: is_direct(config, sslmode, &environment)?,

@@ -161,4 +161,14 @@ fn the_environment_counts_where_the_configuration_is_silent() {
     assert!(connection.is_encrypted());
     config["advanced"] = json!({"sslmode": "verify-full"});
     connect_in(&config, &[password, ("SSL_CERT_FILE", &root)]).expect("it is added to the public");
+
+    let missing = ("PGDATABASE", "elsewhere");
+    connect_in(&config, &[password, ("SSL_CERT_FILE", &root), missing]).expect("it is configured");
+    config["database"] = "".into();
+    let due = "database \"elsewhere\" does not exist";
+    let error = connect_in(&config, &[password, ("SSL_CERT_FILE", &root), missing]).expect_err(due);
+    assert!(told(&error).contains(due), "{}", told(&error));
+    let due = "database \"secure\" does not exist";
+    let error = connect_in(&config, &[password, ("SSL_CERT_FILE", &root)]).expect_err(due);
+    assert!(told(&error).contains(due), "{}", told(&error));
 }
