@@ -14,6 +14,11 @@ pub(super) fn read(secret: &Secret) -> Result<PrivateKey> {
         )
     };
     let text = unfold(secret.expose());
+    if text.contains("PuTTY-User-Key-File") {
+        return Err(invalid(
+            "it is in PuTTY's form: export it in OpenSSH's with PuTTYgen",
+        ));
+    }
     if !text.contains("-----BEGIN ") {
         return Err(invalid(
             "it must be the whole private key, from -----BEGIN to -----END",
@@ -22,7 +27,8 @@ pub(super) fn read(secret: &Secret) -> Result<PrivateKey> {
     if text.contains("PUBLIC KEY-----") && !text.contains("PRIVATE KEY-----") {
         return Err(invalid("it is a public key; the private one is needed"));
     }
-    let encrypted = "it is encrypted: give it without a passphrase";
+    let encrypted = "it is encrypted: give a copy without a passphrase, which ssh-keygen -p -f FILE \
+                     makes of a key (openssl pkey -in FILE, of PKCS#8)";
     if text.contains("ENCRYPTED") {
         return Err(invalid(encrypted));
     }
@@ -81,6 +87,10 @@ mod tests {
     fn errors_say_what_was_given_instead_and_never_quote_it() {
         for (text, due) in [
             ("hunter2", "whole private key"),
+            (
+                "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nhunter2",
+                "PuTTYgen",
+            ),
             (
                 "-----BEGIN PUBLIC KEY-----\nhunter2\n-----END PUBLIC KEY-----",
                 "public key",

@@ -1,11 +1,14 @@
 //! Through an SSH server: every kind of key, TLS behind it, and what can go wrong.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 use source_postgres::client::Client;
 use source_postgres::config::{Config, Environment};
@@ -25,7 +28,7 @@ struct Key {
 }
 
 fn keys(folder: &Guarded) -> Vec<(&'static str, Key)> {
-    let made = [
+    let by_ssh_keygen = [
         ("RSA, OpenSSH", &["-t", "rsa", "-b", "2048"][..]),
         ("RSA, PKCS#1", &["-t", "rsa", "-b", "2048", "-m", "PEM"]),
         ("RSA, PKCS#8", &["-t", "rsa", "-b", "3072", "-m", "PKCS8"]),
@@ -44,15 +47,73 @@ fn keys(folder: &Guarded) -> Vec<(&'static str, Key)> {
         ),
         ("Ed25519, OpenSSH", &["-t", "ed25519"]),
     ];
-    made.into_iter()
+    let by_ssh_keygen = by_ssh_keygen
+        .into_iter()
         .enumerate()
         .map(|(number, (name, options))| {
             let path: PathBuf = folder.path().join(format!("key{number}"));
             let public = make_key(&path, options);
             let private = fs::read_to_string(&path).expect("it was made");
             (name, Key { private, public })
-        })
+        });
+    let by_openssl = [
+        ("RSA, PKCS#8 of OpenSSL", "-algorithm RSA"),
+        (
+            "ECDSA 256, PKCS#8 of OpenSSL",
+            "-algorithm EC -pkeyopt ec_paramgen_curve:P-256",
+        ),
+    ]
+    .map(|(name, options)| {
+        let private = openssl(&format!("genpkey {options}"), b"");
+        let path = folder.write("openssl", &private);
+        let public = run("ssh-keygen", &format!("-y -f {path}"), b"");
+        (name, Key { private, public })
+    });
+    by_ssh_keygen
+        .chain(by_openssl)
+        .chain([("Ed25519, PKCS#8 of OpenSSL", ed25519_of_openssl())])
         .collect()
+}
+
+/// OpenSSH does not read this form of this kind before its version 9.6, so its public part is put
+/// together here (RFC 8709): the name and the key, each behind its length.
+fn ed25519_of_openssl() -> Key {
+    let private = openssl("genpkey -algorithm ed25519", b"");
+    let public = openssl("pkey -pubout", private.as_bytes());
+    let public: String = public
+        .lines()
+        .filter(|line| !line.starts_with('-'))
+        .collect();
+    let public = BASE64.decode(public).expect("PEM is base64");
+    // The key is the last of its DER form.
+    let (_, public) = public.split_at(public.len() - 32);
+    let name = b"ssh-ed25519";
+    let encoded = [&11u32.to_be_bytes()[..], name, &32u32.to_be_bytes(), public].concat();
+    Key {
+        private,
+        public: format!("ssh-ed25519 {} test\n", BASE64.encode(encoded)),
+    }
+}
+
+fn openssl(arguments: &str, input: &[u8]) -> String {
+    run("openssl", arguments, input)
+}
+
+/// Runs a program that has to succeed, and returns what it has printed.
+fn run(program: &str, arguments: &str, input: &[u8]) -> String {
+    let mut child = Command::new(program)
+        .args(arguments.split_whitespace())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let mut pipe = child.stdin.take().expect("standard input is piped");
+    pipe.write_all(input).expect("it reads its input");
+    drop(pipe);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{program} {arguments}");
+    String::from_utf8(output.stdout).expect("it prints text")
 }
 
 fn config(address: &str, endpoint: &str, key: &str, advanced: Value) -> Value {
@@ -89,6 +150,39 @@ fn every_kind_of_key_opens_it() {
     ));
     assert!(error.contains("does not let user"), "{error}");
     assert!(error.contains("authorized_keys"), "{error}");
+}
+
+#[test]
+fn a_key_with_a_passphrase_is_refused_with_the_remedy() {
+    let folder = Guarded::new("encrypted-keys");
+    let by_ssh_keygen = [
+        "-t ed25519",
+        "-t ecdsa -m PEM",
+        "-t rsa -b 2048 -m PEM",
+        "-t rsa -b 2048 -m PKCS8",
+    ];
+    let by_ssh_keygen = by_ssh_keygen.iter().enumerate().map(|(number, options)| {
+        let path = folder.path().join(format!("key{number}"));
+        let file = path.to_str().expect("temporary folders are UTF-8");
+        run(
+            "ssh-keygen",
+            &format!("-q -N hunter2 -f {file} {options}"),
+            b"",
+        );
+        fs::read_to_string(path).expect("it was made")
+    });
+    let by_openssl = openssl(
+        "genpkey -algorithm ed25519 -aes-256-cbc -pass pass:hunter2",
+        b"",
+    );
+    for key in by_ssh_keygen.chain([by_openssl]) {
+        let config = config("127.0.0.1:1", "ssh://me@127.0.0.1:1", &key, json!({}));
+        let error = refused(&config);
+        assert!(error.contains("encrypted"), "{error}");
+        assert!(error.contains("ssh-keygen -p"), "{error}");
+        let secret = key.lines().nth(2).expect("it has lines");
+        assert!(!error.contains(secret), "{error}");
+    }
 }
 
 #[test]
@@ -158,7 +252,6 @@ fn each_failure_is_one_clear_error() {
     let http = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let port = http.local_addr().expect("it is bound").port();
     let answer = std::thread::spawn(move || {
-        use std::io::Write;
         let (mut socket, _) = http.accept().expect("it is connected to");
         let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     });
