@@ -26,6 +26,9 @@ pub(crate) struct Launch {
     pub(crate) environment: Vec<(String, String)>,
     /// The size in bytes beyond which no file can be written.
     pub(crate) largest_file: Option<u64>,
+    /// The size in bytes beyond which memory for data is refused, which ends the process: what a
+    /// program allocates and its stacks, whether in use or not.
+    pub(crate) most_data: Option<u64>,
 }
 
 impl Launch {
@@ -34,6 +37,7 @@ impl Launch {
             codec,
             environment: Vec::new(),
             largest_file: None,
+            most_data: None,
         }
     }
 
@@ -57,6 +61,9 @@ impl Launch {
             // Writing fails then, as on a full disk, instead of ending the process.
             command.args(["env", "--ignore-signal=XFSZ", "prlimit"]);
             command.arg(format!("--fsize={bytes}"));
+        }
+        if let Some(bytes) = self.most_data {
+            command.args(["prlimit", &format!("--data={bytes}")]);
         }
         command.arg(env!("CARGO_BIN_EXE_source-postgres"));
         for name in [

@@ -5,11 +5,14 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use source_postgres::config::Environment;
+use serde_json::json;
 use source_postgres::error::Error;
 
-use super::{connect_within, told};
+use super::{connect_in, told};
+use crate::support::connector::Launch;
+use crate::support::messages::Codec;
+use crate::support::scene::says;
+use crate::support::task::Task;
 
 /// Serves one connection after another with a script, in a thread that ends with the process.
 fn serve(script: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + 'static) -> u16 {
@@ -24,7 +27,13 @@ fn serve(script: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + 'static
     port
 }
 
-fn attempt(port: u16, sslmode: &str) -> Error {
+/// The most memory that the connector may need for any of them, in bytes.
+const MEMORY: u64 = 64 << 20;
+
+/// Connects, by the library and by the program, whose memory is bounded. Both have to fail for this
+/// reason.
+#[track_caller]
+fn refused(port: u16, sslmode: &str, due: &str) -> Error {
     let config = json!({
         "address": format!("127.0.0.1:{port}"),
         "user": "u",
@@ -32,21 +41,23 @@ fn attempt(port: u16, sslmode: &str) -> Error {
         "password": "hunter2",
         "advanced": {"sslmode": sslmode},
     });
-    attempt_with(&config)
-}
-
-/// The environment sets how long an address may take, so that a slow one is soon over.
-fn attempt_with(config: &Value) -> Error {
-    let environment =
-        Environment::new([("PGCONNECT_TIMEOUT".to_owned(), "2".to_owned())]).expect("it is valid");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime is made");
-    let error = runtime
-        .block_on(connect_within(config, environment))
-        .expect_err("nothing of it is a server");
+    // The environment sets how long an address may take, so that a slow one is soon over.
+    let patience = ("PGCONNECT_TIMEOUT", "2");
+    let error = connect_in(&config, &[patience]).expect_err("nothing of it is a server");
+    assert!(told(&error).contains(due), "{} | due: {due}", told(&error));
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+
+    let mut launch = Launch::new(Codec::Proto).variable(patience.0, patience.1);
+    launch.most_data = Some(MEMORY);
+    let failure = Task::new(launch, config)
+        .discover()
+        .expect_err("nothing of it is a server");
+    let log = failure.log.to_string();
+    assert_eq!(failure.status.code(), Some(1), "{log}");
+    let lines = failure.log.lines();
+    let last = lines.last().expect("it has said why");
+    assert!(last.level == "fatal" && says(last, due), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
     error
 }
 
@@ -97,9 +108,15 @@ fn challenge(socket: &mut TcpStream, iterations: &str) -> std::io::Result<()> {
     authentication(socket, 11, first.as_bytes())
 }
 
-#[track_caller]
-fn check(error: &Error, due: &str) {
-    assert!(told(error).contains(due), "{} | due: {due}", told(error));
+#[test]
+fn the_bound_on_memory_is_one() {
+    let mut launch = Launch::new(Codec::Proto);
+    launch.most_data = Some(MEMORY / 64);
+    let config = json!({"address": "127.0.0.1:1", "user": "u", "database": "d", "password": ""});
+    let failure = Task::new(launch, config)
+        .discover()
+        .expect_err("there is no memory to start with");
+    assert_ne!(failure.status.code(), Some(1), "{}", failure.log);
 }
 
 #[test]
@@ -117,13 +134,12 @@ fn other_servers_are_told_from_postgres() {
                 std::thread::sleep(Duration::from_millis(50));
                 Ok(())
             });
-            let error = attempt(port, sslmode);
-            check(&error, "does not answer as a PostgreSQL server does");
+            let error = refused(port, sslmode, "does not answer as a PostgreSQL server does");
             assert!(!error.is_retryable());
         }
     }
     let port = serve(|socket| startup(socket).map(drop));
-    assert!(attempt(port, "prefer").is_retryable());
+    assert!(refused(port, "prefer", "closed the connection").is_retryable());
 }
 
 #[test]
@@ -137,31 +153,22 @@ fn a_server_that_does_not_know_the_password_is_found_out() {
             b"v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
         )
     });
-    check(
-        &attempt(port, "disable"),
-        "cannot prove that it knows the password",
-    );
+    refused(port, "disable", "cannot prove that it knows the password");
     let port = serve(|socket| {
         challenge(socket, "4096")?;
         message(socket)?;
         authentication(socket, 0, b"")
     });
-    check(
-        &attempt(port, "disable"),
-        "cannot prove that it knows the password",
-    );
+    refused(port, "disable", "cannot prove that it knows the password");
     let port = serve(|socket| {
         startup(socket)?;
         authentication(socket, 10, SCRAM)?;
         message(socket)?;
         authentication(socket, 11, b"r=anothernonce,s=c2FsdA==,i=4096")
     });
-    check(
-        &attempt(port, "disable"),
-        "cannot prove that it knows the password",
-    );
+    refused(port, "disable", "cannot prove that it knows the password");
     let port = serve(|socket| challenge(socket, "4000000000"));
-    check(&attempt(port, "disable"), "more work than a login may take");
+    refused(port, "disable", "more work than a login may take");
 }
 
 #[test]
@@ -185,7 +192,7 @@ fn nothing_is_given_up_on_request() {
             let _ = sender.send(rest(socket)?);
             Ok(())
         });
-        check(&attempt(port, sslmode), due);
+        refused(port, sslmode, due);
         assert_eq!(stolen.recv().expect("it was connected to"), b"");
     }
     // An offer of channel binding without TLS: somebody has taken the TLS away.
@@ -193,8 +200,9 @@ fn nothing_is_given_up_on_request() {
         startup(socket)?;
         authentication(socket, 10, b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0")
     });
-    check(
-        &attempt(port, "disable"),
+    refused(
+        port,
+        "disable",
         "channel binding over a connection without TLS",
     );
     for (code, data, name) in [
@@ -207,7 +215,7 @@ fn nothing_is_given_up_on_request() {
             startup(socket)?;
             authentication(socket, code, data)
         });
-        check(&attempt(port, "disable"), name);
+        refused(port, "disable", name);
     }
 }
 
@@ -225,15 +233,14 @@ fn bytes_before_the_handshake_are_not_trusted() {
             let _ = sender.send(rest(socket)?);
             Ok(())
         });
-        check(&attempt(port, "require"), "bytes came behind the answer");
+        refused(port, "require", "bytes came behind the answer");
         assert_eq!(more.recv().expect("it was connected to"), b"", "it went on");
     }
     let port = serve(|socket| {
         startup(socket)?;
         socket.write_all(b"E\0\0\0\x20SFATAL\0MAn error of anybody\0\0")
     });
-    let error = attempt(port, "require");
-    check(&error, "cannot start a session");
+    let error = refused(port, "require", "cannot start a session");
     assert!(error.is_retryable() && !told(&error).contains("anybody"));
 }
 
@@ -250,7 +257,7 @@ fn lengths_and_floods_are_bounded() {
             socket.write_all(&[&[tag][..], &length.to_be_bytes()].concat())?;
             rest(socket).map(drop)
         });
-        check(&attempt(port, "disable"), "announces");
+        refused(port, "disable", "announces");
     }
     // Notices without end, and parameters without end.
     let port = serve(|socket| {
@@ -259,8 +266,7 @@ fn lengths_and_floods_are_bounded() {
             send(socket, b'N', b"SNOTICE\0C00000\0Mhello\0\0")?;
         }
     });
-    let error = attempt(port, "disable");
-    check(&error, "took longer than 2 s");
+    let error = refused(port, "disable", "took longer than 2 s");
     assert!(error.is_retryable());
     let port = serve(|socket| {
         startup(socket)?;
@@ -274,7 +280,7 @@ fn lengths_and_floods_are_bounded() {
         }
         Ok(())
     });
-    check(&attempt(port, "disable"), "more run-time parameters");
+    refused(port, "disable", "more run-time parameters");
 }
 
 #[test]
@@ -287,8 +293,7 @@ fn a_slow_drip_ends_in_time() {
         }
         Ok(())
     });
-    let error = attempt(port, "disable");
-    check(&error, "took longer than 2 s");
+    let error = refused(port, "disable", "took longer than 2 s");
     assert!(error.is_retryable());
     // The same within the handshake.
     let port = serve(|socket| {
@@ -299,5 +304,5 @@ fn a_slow_drip_ends_in_time() {
             std::thread::sleep(Duration::from_millis(1000));
         }
     });
-    check(&attempt(port, "require"), "took longer than 2 s");
+    refused(port, "require", "took longer than 2 s");
 }
