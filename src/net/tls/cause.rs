@@ -27,12 +27,11 @@ pub(in crate::net) fn handshake_failure(host: &HostPort, error: io::Error, direc
             ),
         ),
         Some(rustls::Error::NoApplicationProtocol) => (ErrorKind::Configuration, no_direct(host)),
-        Some(_) => (
-            ErrorKind::Protocol,
-            format!("the TLS handshake with {host} failed: is the port right?"),
-        ),
         // As older servers do with a first message that they do not know.
         None if direct => (ErrorKind::Connection, no_direct(host)),
+        Some(_) => handshake_broken(host),
+        // A message of the handshake is longer than the library keeps.
+        None if error.kind() == io::ErrorKind::InvalidData => handshake_broken(host),
         // The connection ended, which may be a passing fault.
         None => (
             ErrorKind::Connection,
@@ -40,6 +39,13 @@ pub(in crate::net) fn handshake_failure(host: &HostPort, error: io::Error, direc
         ),
     };
     Error::new(kind, message).with_source(error)
+}
+
+fn handshake_broken(host: &HostPort) -> (ErrorKind, String) {
+    (
+        ErrorKind::Protocol,
+        format!("the TLS handshake with {host} failed: is the port right?"),
+    )
 }
 
 /// Makes the error of a connection that ended right behind the handshake: so late a server of TLS 1.3

@@ -259,6 +259,19 @@ fn lengths_and_floods_are_bounded() {
         });
         refused(port, "disable", "announces");
     }
+    // A certificate of 16 MB, in records of 16 KB.
+    let port = serve(|socket| {
+        startup(socket)?;
+        socket.write_all(b"S")?;
+        socket.read_exact(&mut [0; 64])?;
+        socket.write_all(b"\x16\x03\x03\x40\x00\x0b\xff\xff\xff")?;
+        socket.write_all(&[0; 0x4000 - 4])?;
+        loop {
+            socket.write_all(b"\x16\x03\x03\x40\x00")?;
+            socket.write_all(&[0; 0x4000])?;
+        }
+    });
+    assert!(!refused(port, "require", "the TLS handshake with").is_retryable());
     // Notices without end, and parameters without end.
     let port = serve(|socket| {
         startup(socket)?;
