@@ -4,7 +4,9 @@ use protocol::{Event, ProtocolError, Session, SessionConfig, TlsRequest};
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
-use super::refusal::{authentication_failure, interrupted, startup_failure, unexpected};
+use super::refusal::{
+    authentication_failure, interrupted, refusal_by, startup_failure, unexpected,
+};
 use super::{ConnectConfig, Purpose, Target};
 use crate::config::{HostPort, SslMode};
 use crate::error::{Error, ErrorKind, Result};
@@ -30,9 +32,24 @@ pub(super) enum Failure {
     /// The TLS handshake failed.
     Handshake(Error),
     /// The server refused the login, or asked for what it does not get over such a connection.
-    Refused { error: Error, encrypted: bool },
+    Refused {
+        error: Error,
+        encrypted: bool,
+        refusal: Refusal,
+    },
     /// Anything else.
     Other(Error),
+}
+
+/// What a login has failed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The server's pg_hba.conf lets nobody in by such a connection.
+    Line,
+    /// The server asked for the password in clear text.
+    ClearText,
+    /// The server did not accept who we are, or where to.
+    Login,
 }
 
 impl Failure {
@@ -44,6 +61,14 @@ impl Failure {
             // A second attempt without TLS after one that had none would be the same.
             Self::Refused { encrypted, .. } => *encrypted == (tls != Tls::Never),
             Self::Other(_) => false,
+        }
+    }
+
+    /// Returns what the login has failed for, if it came to one.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refused { refusal, .. } => Some(*refusal),
+            _ => None,
         }
     }
 }
@@ -223,11 +248,16 @@ impl ConnectConfig {
                 Some(Event::Ready(_)) => return Ok(()),
                 Some(Event::Authenticated) => is_authenticated = true,
                 Some(Event::Error(report)) => {
+                    let refusal = refusal_by(&report);
                     let error = self.refusal(host, purpose, report.into_owned());
                     return Err(if is_authenticated {
                         Failure::Other(error)
                     } else {
-                        Failure::Refused { error, encrypted }
+                        Failure::Refused {
+                            error,
+                            encrypted,
+                            refusal,
+                        }
                     });
                 }
                 Some(_) => {}

@@ -14,8 +14,8 @@ use protocol::{AllowedMethods, BindingPolicy};
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
-use self::attempt::Tls;
-use self::refusal::{INVALID_AUTHORIZATION, is_pooler, not_postgres, pooler_at};
+use self::attempt::{Refusal, Tls};
+use self::refusal::{is_pooler, not_postgres, pooler_at};
 use self::session_attrs::SessionAttrs;
 use super::aws::Signer;
 use super::tls::TlsSettings;
@@ -262,6 +262,7 @@ impl ConnectConfig {
             return Err(failure.into());
         };
         debug!(%host, ?first, ?second, "trying again with another use of TLS");
+        let first_refusal = failure.refusal();
         let first_error = Error::from(failure);
         match self.attempt(host, target, purpose, second).await {
             Ok(connection) => {
@@ -276,13 +277,17 @@ impl ConnectConfig {
                 Ok(connection)
             }
             Err(failure) => {
-                let second_error = Error::from(failure);
-                // That pg_hba.conf has no line for the other kind says less than what went wrong
-                // with the kind that it has a line for.
-                let (told, other) = if second_error.sqlstate() == Some(INVALID_AUTHORIZATION) {
-                    (first_error, second_error)
+                // What a login has failed for says more than that the other kind of connection is
+                // not let in, or does not carry the password.
+                let tells_less = match failure.refusal() {
+                    Some(Refusal::Line) => true,
+                    Some(Refusal::ClearText) => first_refusal == Some(Refusal::Login),
+                    _ => false,
+                };
+                let (told, other) = if tells_less {
+                    (first_error, failure.into())
                 } else {
-                    (second_error, first_error)
+                    (failure.into(), first_error)
                 };
                 debug!(%host, error = ?other, "the other use of TLS failed as well");
                 Err(told)

@@ -4,13 +4,27 @@ use std::error::Error as _;
 
 use protocol::{AuthenticationError, ProtocolError};
 
-use super::attempt::Failure;
+use super::attempt::{Failure, Refusal};
 use super::{ConnectConfig, Purpose};
 use crate::config::HostPort;
 use crate::error::{Error, ErrorKind};
 
-/// The message of a server that refuses a connection by its pg_hba.conf has this SQLSTATE.
-pub(super) const INVALID_AUTHORIZATION: &str = "28000";
+/// The message of a server that refuses a connection by its pg_hba.conf has this SQLSTATE, and that of
+/// methods without a password of the server's own.
+const INVALID_AUTHORIZATION: &str = "28000";
+
+/// The server's routine that says that a method has failed, whichever it is.
+const METHOD_FAILED: &str = "auth_failed";
+
+/// Says what a server has refused.
+pub(super) fn refusal_by(report: &protocol::Report<'_>) -> Refusal {
+    let has_line = report.routine().as_deref() == Some(METHOD_FAILED);
+    if report.code().as_str() == INVALID_AUTHORIZATION && !has_line {
+        Refusal::Line
+    } else {
+        Refusal::Login
+    }
+}
 
 impl ConnectConfig {
     /// Says by SQLSTATE why the server refuses the connection, and what helps.
@@ -41,6 +55,10 @@ impl ConnectConfig {
             ("42501", _) => format!(
                 "user \"{user}\" does not have CONNECT privilege to database \"{database}\" at \
                  {host}: GRANT CONNECT ON DATABASE to it"
+            ),
+            (INVALID_AUTHORIZATION, Some(METHOD_FAILED)) => format!(
+                "{host} does not accept user \"{user}\" by the method of its pg_hba.conf: check the \
+                 password or certificate, and what the server's log says"
             ),
             (INVALID_AUTHORIZATION, _) => format!(
                 "{host} does not let user \"{user}\" connect to database \"{database}\" this \
@@ -191,7 +209,11 @@ pub(super) fn authentication_failure(
     let is_clear_text = matches!(cause, Cause::ClearTextRefused);
     let error = Error::new(kind, message).with_source(error);
     if is_clear_text {
-        Failure::Refused { error, encrypted }
+        Failure::Refused {
+            error,
+            encrypted,
+            refusal: Refusal::ClearText,
+        }
     } else {
         Failure::Other(error)
     }

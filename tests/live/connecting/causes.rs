@@ -142,6 +142,42 @@ fn refusals(version: Version) {
     assert_eq!(error.kind(), ErrorKind::Connection);
 }
 
+/// With TLS the login fails, and without it does not come to that.
+#[test]
+fn a_login_that_fails_counts_more_than_what_is_missing_without_tls() {
+    let methods = ["password", "pam", "ident"];
+    let mut access = vec!["host all postgres 127.0.0.1/32 trust".to_owned()];
+    for method in methods {
+        access.push(format!("host all {method} 127.0.0.1/32 {method}"));
+        access.push(format!("hostssl all {method}_tls 127.0.0.1/32 {method}"));
+    }
+    let options = Options {
+        access,
+        tls: true,
+        ..Options::default()
+    };
+    let server = Server::with(Version::MAIN, &options);
+    let mut client = server.connect("postgres");
+    for method in methods {
+        for role in [method.to_owned(), format!("{method}_tls")] {
+            let sql = format!("create role {role} login password 'another'");
+            client.batch_execute(&sql).expect("a role is made");
+            for sslmode in ["allow", "prefer", "require"] {
+                let mut config = config(&server, &role, "postgres");
+                config["advanced"]["sslmode"] = sslmode.into();
+                let error = connect_as(&config, Purpose::Query).expect_err("it is refused");
+                let due = if method == "password" {
+                    "incorrect username or password"
+                } else {
+                    "by the method of its pg_hba.conf"
+                };
+                let told = told(&error);
+                assert!(told.contains(due), "{role} {sslmode}: {told}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_server_that_shuts_down_is_tried_again() {
     let server = Server::start(Version::MAIN);
