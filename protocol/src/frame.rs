@@ -83,6 +83,19 @@ impl<'a> Frame<'a> {
         Ok(rest.get(..length).map(|body| Self { tag, body }))
     }
 
+    /// Splits the first message off if it is whole and not refused. [`Self::split`] does the same and
+    /// says why it is not, with a result that is too large for registers.
+    #[inline(always)]
+    pub(crate) fn split_whole(input: &'a [u8], limits: &Limits) -> Option<Self> {
+        let (&[tag, a, b, c, d], rest) = input.split_first_chunk::<HEADER>()?;
+        let found = u32::from_be_bytes([a, b, c, d]);
+        if found > limits.cap(tag) {
+            return None;
+        }
+        let body = rest.get(..usize::try_from(found.checked_sub(4)?).ok()?)?;
+        Some(Self { tag, body })
+    }
+
     /// Returns how many bytes the message takes on the wire.
     #[inline]
     pub(crate) fn size(&self) -> usize {

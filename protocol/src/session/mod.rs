@@ -178,7 +178,7 @@ impl Session {
         if let (Phase::Open, Some(pending)) = (&self.phase, self.pending.front())
             && let Some(&tag::COPY_DATA) = input.first()
             && pending.accepts_data(tag::COPY_DATA)
-            && let Ok(Some(frame)) = Frame::split(input, &self.limits)
+            && let Some(frame) = Frame::split_whole(input, &self.limits)
         {
             return Ok(Some((frame.size(), Event::CopyData(frame.body))));
         }
