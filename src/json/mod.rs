@@ -9,8 +9,9 @@ mod raw;
 mod room;
 mod short;
 
+pub(crate) use escape::{Compiled, Kernel, QUOTED};
 pub use escape::{Escaper, write_str, write_string};
-pub(crate) use number::EIGHT_DIGITS;
+pub(crate) use number::{EIGHT_DIGITS, short_integer};
 pub use number::{write_i64, write_u64};
 pub use raw::{MalformedJson, compact, truncate_string};
 pub(crate) use room::Room;

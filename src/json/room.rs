@@ -41,22 +41,29 @@ impl<'a> Room<'a> {
         self.out.get_mut(..self.at)?.get_mut(at)
     }
 
+    /// Returns the place of the next bytes, if there is room for so many, whatever is used of them.
+    /// What is written there is appended with [`Room::skip`].
+    #[inline(always)]
+    pub(crate) fn window<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        self.out.get_mut(self.at..)?.first_chunk_mut()
+    }
+
     /// Takes back so many bytes. They stay in place.
     #[inline(always)]
-    pub(super) fn back(&mut self, count: usize) {
+    pub(crate) fn back(&mut self, count: usize) {
         self.at -= count;
     }
 
     /// Appends so many bytes that are in place already.
     #[inline(always)]
-    pub(super) fn skip(&mut self, count: usize) {
+    pub(crate) fn skip(&mut self, count: usize) {
         self.at += count;
     }
 
     /// Appends the first `length` of these bytes. All of them are put in place.
     #[inline(always)]
     pub(crate) fn push_part<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
-        match self.place() {
+        match self.window() {
             Some(place) => *place = *bytes,
             None => put(self.out, self.at, bytes),
         }
@@ -66,7 +73,7 @@ impl<'a> Room<'a> {
     /// Appends the first `length` bytes of a number, from its lowest.
     #[inline(always)]
     pub(crate) fn push_low(&mut self, bytes: u128, length: usize) {
-        match self.place::<16>() {
+        match self.window::<16>() {
             // In halves, as the number is in registers: an array of both would be written to memory
             // in halves and read from there as a whole, for which the processor waits.
             Some(place) => {
@@ -117,7 +124,10 @@ impl<'a> Room<'a> {
     #[inline(always)]
     pub(crate) fn push_string(&mut self, text: &[u8]) {
         let escaper = Escaper::best();
-        if self.place().is_some_and(|place| escaper.quote(text, place)) {
+        if self
+            .window()
+            .is_some_and(|place| escaper.quote(text, place))
+        {
             self.at += text.len() + 2;
         } else {
             self.with(|out| escaper.write(text, out));
@@ -132,30 +142,27 @@ impl<'a> Room<'a> {
         appended
     }
 
-    /// Writes to a room of its own in this one's place, and goes on where that ends. What is called
-    /// with a room by reference has the position in memory; the one that is made here has it in a
-    /// register.
+    /// Returns a room of its own in this one's place, which goes on with [`Room::go_on`] where that
+    /// one ends. What is called with a room by reference has the position in memory; the one that is
+    /// made here has it in a register.
     #[inline(always)]
-    pub(crate) fn apart<T>(&mut self, write: impl FnOnce(&mut Room<'_>) -> T) -> T {
-        let mut room = Room {
+    pub(crate) fn apart(&mut self) -> Room<'_> {
+        Room {
             out: self.out,
             at: self.at,
-        };
-        let written = write(&mut room);
-        self.at = room.at;
-        written
+        }
+    }
+
+    /// Goes on at a position.
+    #[inline(always)]
+    pub(crate) fn go_on(&mut self, at: usize) {
+        self.at = at;
     }
 
     /// Takes back what was not used.
     #[inline]
     pub(crate) fn finish(self) {
         self.out.truncate(self.at);
-    }
-
-    /// Returns the place of the next bytes, if there is room for them.
-    #[inline(always)]
-    fn place<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
-        self.out.get_mut(self.at..)?.first_chunk_mut()
     }
 }
 

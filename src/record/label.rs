@@ -1,6 +1,6 @@
 //! The names of members as they stand in documents.
 
-use crate::json::{self, Room};
+use crate::json::{self, QUOTED, Room};
 
 /// `,"name":` as a piece of JSON.
 #[derive(Debug)]
@@ -14,6 +14,9 @@ pub(super) struct Label {
 }
 
 const START: usize = 32;
+
+/// Room for the start of a label and a short value.
+pub(super) const WINDOW: usize = START + QUOTED;
 
 impl Label {
     /// Makes the label of a name.
@@ -30,6 +33,22 @@ impl Label {
             length,
             rest,
         }
+    }
+
+    /// Writes it to the start of a window, and returns what is behind it; `None` where it is too long.
+    #[inline(always)]
+    pub(super) fn put<'w>(
+        &self,
+        window: &'w mut [u8; WINDOW],
+    ) -> Option<(usize, &'w mut [u8; QUOTED])> {
+        if !self.rest.is_empty() {
+            return None;
+        }
+        if let Some(place) = window.first_chunk_mut() {
+            *place = self.start;
+        }
+        let behind = window.get_mut(self.length..)?.first_chunk_mut()?;
+        Some((self.length, behind))
     }
 
     /// Appends it.
@@ -52,10 +71,19 @@ mod tests {
             let name = "n".repeat(length) + "\"";
             let mut out = b"before".to_vec();
             let mut room = Room::new(&mut out, 10);
-            Label::new(&name).write(&mut room);
+            let label = Label::new(&name);
+            label.write(&mut room);
             room.finish();
             let expected = format!("before,\"{}\\\"\":", "n".repeat(length));
             assert_eq!(String::from_utf8(out).unwrap(), expected);
+            let mut window = [0; WINDOW];
+            match label.put(&mut window) {
+                Some((at, place)) => {
+                    assert_eq!(place.len(), QUOTED);
+                    assert_eq!(window[..at], expected.as_bytes()["before".len()..]);
+                }
+                None => assert!(expected.len() - "before".len() > START),
+            }
         }
     }
 }

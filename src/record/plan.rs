@@ -7,7 +7,7 @@ use protocol::{Oid, TupleData};
 use super::label::Label;
 use super::{Change, Image, MetaTemplate, Operation, Source};
 use crate::error::{Error, ErrorKind, Result};
-use crate::json::Room;
+use crate::json::{Compiled, Escaper, Kernel, Room};
 use crate::value::{Transcoder, TypeRegistry, ValueError, ValueOptions};
 
 /// A column of the rows that a plan is for.
@@ -93,7 +93,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Fails where a value is not of its column's type; the buffer then holds a part of a document.
+    /// Fails where a value is not of its column's type; nothing is appended then.
     pub fn write(&self, change: &Change<'_>, source: Source, out: &mut Vec<u8>) -> Result<()> {
         let Some(image) = change.borrow_image() else {
             return Err(without_row(change.operation));
@@ -101,36 +101,62 @@ impl Plan {
         let start = out.len();
         // A row is often about as long as the one before.
         let mut room = Room::new(out, self.expected.get());
-        let written = self.write_members(change, image, source, &mut room);
+        let written = Escaper::best().run(Document {
+            plan: self,
+            change,
+            image,
+            source: &source,
+            room: &mut room,
+        });
         room.finish();
         let length = out.len() - start;
         self.expected.set(length + length / 8 + SLACK);
         written
     }
+}
 
-    #[inline]
-    fn write_members(
-        &self,
-        change: &Change<'_>,
-        image: &Image<'_>,
-        source: Source,
-        room: &mut Room<'_>,
-    ) -> Result<()> {
+/// What it takes to write a document.
+struct Document<'a, 'r, 'o> {
+    plan: &'a Plan,
+    change: &'a Change<'a>,
+    image: &'a Image<'a>,
+    /// By reference, as the room: a copy would be made in pieces of another size than those that were
+    /// written, for which the processor waits.
+    source: &'a Source,
+    room: &'r mut Room<'o>,
+}
+
+impl Compiled for Document<'_, '_, '_> {
+    type Output = Result<()>;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> Result<()> {
+        let Self {
+            plan,
+            change,
+            image,
+            source,
+            room: whole,
+        } = self;
+        let room = &mut whole.apart();
         let start = room.position();
-        write_columns(&self.before_meta, image, room)?;
-        self.meta.write(change.operation, source, room);
+        // Names in lower case, as nearly all are, come behind `_meta`.
+        write_columns(&plan.before_meta, image, room)?;
+        plan.meta.write(change.operation, source, room);
         if change.operation == Operation::Update
             && let Some(old) = &change.old
         {
             room.push(b",\"before\":");
             let start = room.position();
-            write_columns(&self.before_meta, old, room)?;
-            write_columns(&self.after_meta, old, room)?;
+            write_columns(&plan.before_meta, old, room)?;
+            write_columns(&plan.after_meta, old, room)?;
             close(start, room);
         }
         room.push(b"}");
-        write_columns(&self.after_meta, image, room)?;
+        write_each(&plan.after_meta, image, kernel, room)?;
         close(start, room);
+        let end = room.position();
+        whole.go_on(end);
         Ok(())
     }
 }
@@ -139,18 +165,76 @@ impl Plan {
 const SLACK: usize = 64;
 
 /// Writes members, each behind a comma.
-#[inline]
+#[inline(always)]
 fn write_columns(columns: &[OutputColumn], image: &Image<'_>, room: &mut Room<'_>) -> Result<()> {
-    room.apart(|room| write_each(columns, image, room))
+    if columns.is_empty() {
+        return Ok(());
+    }
+    // By reference goes a room of its own: the position in this one stays in a register.
+    let mut apart = room.apart();
+    let written = write_some(columns, image, &mut apart);
+    let end = apart.position();
+    room.go_on(end);
+    written
+}
+
+#[inline(never)]
+fn write_some(columns: &[OutputColumn], image: &Image<'_>, room: &mut Room<'_>) -> Result<()> {
+    Escaper::best().run(Members {
+        columns,
+        image,
+        room,
+    })
+}
+
+/// What it takes to write members.
+struct Members<'a, 'r, 'o> {
+    columns: &'a [OutputColumn],
+    image: &'a Image<'a>,
+    room: &'r mut Room<'o>,
+}
+
+impl Compiled for Members<'_, '_, '_> {
+    type Output = Result<()>;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> Result<()> {
+        let Self {
+            columns,
+            image,
+            room,
+        } = self;
+        let mut apart = room.apart();
+        let written = write_each(columns, image, kernel, &mut apart);
+        let at = apart.position();
+        room.go_on(at);
+        written
+    }
 }
 
 #[inline(always)]
-fn write_each(columns: &[OutputColumn], image: &Image<'_>, room: &mut Room<'_>) -> Result<()> {
+fn write_each<K: Kernel>(
+    columns: &[OutputColumn],
+    image: &Image<'_>,
+    kernel: K,
+    room: &mut Room<'_>,
+) -> Result<()> {
     for column in columns {
         // Most values are there.
         if let Some(TupleData::Text(text)) = image.values.get(column.index) {
-            column.label.write(room);
-            if let Err(error) = column.transcoder.write_to(text, room) {
+            // And most are short: one look at the room is enough for them.
+            if let Some(window) = room.window()
+                && let Some((length, place)) = column.label.put(window)
+                && let Some(written) = column.transcoder.write_short(text, kernel, place)
+            {
+                room.skip(length + written);
+                continue;
+            }
+            let mut apart = room.apart();
+            let written = column.write(text, &mut apart);
+            let end = apart.position();
+            room.go_on(end);
+            if let Err(error) = written {
                 return Err(column.malformed(error));
             }
             continue;
@@ -178,6 +262,13 @@ fn close(start: usize, room: &mut Room<'_>) {
 }
 
 impl OutputColumn {
+    /// Writes a value that is not one of the short ones.
+    #[inline(never)]
+    fn write(&self, text: &[u8], room: &mut Room<'_>) -> std::result::Result<(), ValueError> {
+        self.label.write(room);
+        self.transcoder.write_to(text, room)
+    }
+
     #[cold]
     fn malformed(&self, error: ValueError) -> Error {
         Error::new(

@@ -17,6 +17,7 @@ mod x86_64;
 
 use std::sync::OnceLock;
 
+use super::number::short_integer;
 use super::short::push_part;
 
 /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD.
@@ -108,6 +109,16 @@ impl Escaper {
         }
     }
 
+    /// Runs what is compiled for each set of instructions, with those of this implementation.
+    #[inline]
+    pub(crate) fn run<C: Compiled>(self, compiled: C) -> C::Output {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Implementation::X86(level) => level.run(compiled),
+            _ => compiled.run(Ordinary),
+        }
+    }
+
     #[inline]
     fn plain_run(self, bytes: &[u8]) -> usize {
         match self.0 {
@@ -131,7 +142,49 @@ impl Escaper {
 }
 
 /// How large the place of a short string is.
-pub(super) const QUOTED: usize = 64;
+pub(crate) const QUOTED: usize = 64;
+
+/// Writes one short value to the start of a place, with certain instructions.
+///
+/// What its functions return is the length of what was written. `None` says nothing about the value
+/// but that another way has to be taken; what the place holds is of no use then.
+pub(crate) trait Kernel: Copy {
+    /// Writes a JSON string, if all of it is ASCII and nothing in it needs an escape.
+    fn quote(self, text: &[u8], place: &mut [u8; QUOTED]) -> Option<usize>;
+
+    /// Writes an integer that is also one in JSON.
+    #[inline(always)]
+    fn integer(self, text: &[u8], place: &mut [u8; QUOTED]) -> Option<usize> {
+        let characters = short_integer(text)?.to_le_bytes();
+        // In halves, as the number is in registers.
+        let (halves, _) = characters.as_chunks::<8>();
+        for (place, half) in place.as_chunks_mut::<8>().0.iter_mut().zip(halves) {
+            *place = *half;
+        }
+        Some(text.len())
+    }
+}
+
+/// A loop over values, compiled for each set of instructions, so that what a [`Kernel`] does becomes
+/// a part of it: see [`Escaper::run`].
+pub(crate) trait Compiled {
+    /// What it returns.
+    type Output;
+
+    /// Runs it. To be inlined always: the caller is what is compiled for the instructions.
+    fn run<K: Kernel>(self, kernel: K) -> Self::Output;
+}
+
+/// The instructions that every processor has.
+#[derive(Clone, Copy)]
+struct Ordinary;
+
+impl Kernel for Ordinary {
+    #[inline(always)]
+    fn quote(self, _: &[u8], _: &mut [u8; QUOTED]) -> Option<usize> {
+        None
+    }
+}
 
 /// Repairs a string that was appended from `start` on, if it is not UTF-8.
 #[cold]

@@ -223,3 +223,60 @@ fn seeds_of_the_fuzz_target_are_as_the_scalar_one_has_them() {
     }
     assert!(count > 5, "{folder} holds {count} seeds");
 }
+
+/// Writes a text with an implementation's kernel: as an integer, and as a string.
+struct Both<'a>(&'a [u8]);
+
+impl Compiled for Both<'_> {
+    type Output = [Option<Vec<u8>>; 2];
+
+    fn run<K: Kernel>(self, kernel: K) -> Self::Output {
+        let mut place = [0; QUOTED];
+        let integer = kernel.integer(self.0, &mut place);
+        let integer = integer.map(|length| place[..length].to_vec());
+        let string = kernel.quote(self.0, &mut place);
+        [integer, string.map(|length| place[..length].to_vec())]
+    }
+}
+
+#[test]
+fn kernels_write_what_they_do_not_refuse() {
+    let mut texts: Vec<Vec<u8>> = [
+        "", "-", "0", "-0", "00", "-01", "01", "7", "-9", "1-", "1.5", "+1",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .into();
+    for length in (1..=70).step_by(if cfg!(miri) { 7 } else { 1 }) {
+        let digits: Vec<u8> = (0..length).map(|at| b"123456789"[at % 9]).collect();
+        for byte in [b'0', b'/', b':', b'-', b'"', b'\\', 0x1F, 0x80, 0xFF] {
+            for at in [0, 1, length / 2, length - 1] {
+                let mut text = digits.clone();
+                if let Some(place) = text.get_mut(at) {
+                    *place = byte;
+                }
+                texts.push(text);
+            }
+        }
+        texts.push([b"-", &digits[..]].concat());
+        texts.push(digits);
+    }
+    let is_integer = |text: &[u8]| {
+        let digits = text.strip_prefix(b"-").unwrap_or(text);
+        let leads = digits.len() > 1 && digits.first() == Some(&b'0');
+        !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) && !leads
+    };
+    for escaper in Escaper::all() {
+        for text in &texts {
+            let [integer, string] = escaper.run(Both(text));
+            let due = is_integer(text).then_some(text);
+            if integer.is_some() || text.len() <= 16 {
+                assert_eq!(integer.as_ref(), due, "{escaper:?}");
+            }
+            if let Some(string) = string {
+                let mut due = Vec::new();
+                scalar::write(text, &mut due);
+                assert_eq!(string, due, "{escaper:?}");
+            }
+        }
+    }
+}

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use super::builtin::Traits;
 use super::registry::{TypeKind, TypeRegistry};
 use super::{LARGE_VALUE, Oid, ValueError, ValueOptions};
-use crate::json::Room;
+use crate::json::{self, Kernel, QUOTED, Room};
 use array::Array;
 pub(super) use bytea::parse as parse_bytea;
 use scalar::Scalar;
@@ -83,6 +83,24 @@ impl Transcoder {
         Self { usual, shape }
     }
 
+    /// Writes the JSON of a value to the start of a place and returns its length, if it is a short one
+    /// of the usual forms. `None` says nothing about the value: [`Transcoder::write_to`] is next.
+    #[inline(always)]
+    pub(crate) fn write_short<K: Kernel>(
+        &self,
+        text: &[u8],
+        kernel: K,
+        place: &mut [u8; QUOTED],
+    ) -> Option<usize> {
+        match self.usual {
+            Usual::Text => kernel.quote(text, place),
+            Usual::Integer => kernel.integer(text, place),
+            Usual::Timestamp => usual::write_microseconds(text, place),
+            Usual::Timestamptz => usual::write_microseconds(text.strip_suffix(b"+00")?, place),
+            Usual::No => None,
+        }
+    }
+
     /// Appends the JSON of a value, as [`Transcoder::write`] does.
     ///
     /// # Errors
@@ -96,12 +114,13 @@ impl Transcoder {
                 return Ok(());
             }
             Usual::Integer => {
-                if let Some(characters) = scalar::short_integer(text) {
+                if let Some(characters) = json::short_integer(text) {
                     room.push_low(characters, text.len());
                     return Ok(());
                 }
             }
-            Usual::Timestamp { zoned } => {
+            Usual::Timestamp | Usual::Timestamptz => {
+                let zoned = self.usual == Usual::Timestamptz;
                 if let Some(timestamp) = usual::Timestamp::find(text, zoned) {
                     timestamp.write(room);
                     return Ok(());
@@ -137,9 +156,8 @@ enum Usual {
     /// A string as it is, unless it is too large.
     Text,
     Integer,
-    Timestamp {
-        zoned: bool,
-    },
+    Timestamp,
+    Timestamptz,
     /// None of these.
     No,
 }

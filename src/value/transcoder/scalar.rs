@@ -23,8 +23,8 @@ impl Scalar {
         match self.text {
             TextForm::Text | TextForm::Verbatim => Usual::Text,
             TextForm::Integer => Usual::Integer,
-            TextForm::Timestamp => Usual::Timestamp { zoned: false },
-            TextForm::Timestamptz => Usual::Timestamp { zoned: true },
+            TextForm::Timestamp => Usual::Timestamp,
+            TextForm::Timestamptz => Usual::Timestamptz,
             _ => Usual::No,
         }
     }
@@ -127,41 +127,13 @@ fn shortened(text: &[u8]) -> &[u8] {
 }
 
 fn write_integer(text: &[u8], out: &mut Vec<u8>) -> Written {
-    match short_integer(text) {
+    match json::short_integer(text) {
         Some(characters) => {
             json::push_part(&characters.to_le_bytes(), text.len(), out);
             Ok(())
         }
         None => write_long_integer(text, out),
     }
-}
-
-/// Returns the characters of an integer that is also one in JSON, the first in the lowest byte, if it
-/// is as short as nearly all: those are looked at and copied in registers.
-#[inline(always)]
-pub(super) fn short_integer(text: &[u8]) -> Option<u128> {
-    if text.len() > 16 {
-        return None;
-    }
-    let characters = json::padded(text);
-    let (digits, length) = match text.first() {
-        Some(b'-') => (characters >> 8, text.len() - 1),
-        _ => (characters, text.len()),
-    };
-    let leads_with_zero = digits & 0xFF == u128::from(b'0') && length > 1;
-    let valid = length > 0 && leading_digits(digits) == length && !leads_with_zero;
-    valid.then_some(characters)
-}
-
-/// Returns how many of the bytes in a number, from its lowest, are decimal digits.
-#[inline(always)]
-fn leading_digits(characters: u128) -> usize {
-    const ONES: u128 = u128::MAX / 0xFF;
-    // A digit becomes its value. What is above 9 reaches the highest bit of its byte when 0x76 is
-    // added, or had that set; a carry disturbs only bytes behind the first such one.
-    let values = characters ^ (ONES * b'0' as u128);
-    let others = (values | values.wrapping_add(ONES * 0x76)) & (ONES * 0x80);
-    (others.trailing_zeros() / 8) as usize
 }
 
 #[cold]
