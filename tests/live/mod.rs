@@ -10,6 +10,7 @@ mod golden;
 mod in_progress;
 mod joining;
 mod keys;
+mod localized;
 mod matrix;
 mod mishaps;
 mod modes;

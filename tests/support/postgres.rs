@@ -94,6 +94,8 @@ pub(crate) struct Options {
     pub(crate) tls: bool,
     /// The certificate to offer TLS with instead.
     pub(crate) identity: Option<Identity>,
+    /// Locales that the server has beside the machine's, each as `language_COUNTRY`, in UTF-8.
+    pub(crate) locales: &'static [&'static str],
 }
 
 impl Options {
@@ -110,6 +112,8 @@ pub(crate) struct Server {
     guarded: Guarded,
     port: u16,
     certificate: Option<String>,
+    /// A folder of locales beside the machine's.
+    locales: Option<PathBuf>,
 }
 
 impl Server {
@@ -127,7 +131,9 @@ impl Server {
             guarded,
             port: 0,
             certificate: None,
+            locales: None,
         };
+        server.locales = (!options.locales.is_empty()).then(|| compiled(options.locales));
         for line in &options.settings {
             server.configure("postgresql.conf", line);
         }
@@ -160,6 +166,7 @@ impl Server {
             guarded,
             port: 0,
             certificate: None,
+            locales: None,
         };
         let source = format!(
             "primary_conninfo = 'host=127.0.0.1 port={} user=postgres'",
@@ -270,12 +277,14 @@ impl Server {
             .expect("temporary folders are UTF-8")
             .to_owned();
         let port = self.port.to_string();
+        let program = self.version.home().join("bin/postgres");
+        let program = program.to_str().expect("the folder is UTF-8");
+        let locales = self.locales.as_ref();
+        let locales = locales.map(|folder| format!("LOCPATH={}:/usr/lib/locale", folder.display()));
+        let mut arguments: Vec<&str> = locales.as_deref().into_iter().collect();
+        arguments.extend([program, "-D", &data, "-p", &port]);
         self.guarded
-            .run(
-                &self.version.home().join("bin/postgres"),
-                &["-D", &data, "-p", &port],
-                Stdio::from(log),
-            )
+            .run(Path::new("env"), &arguments, Stdio::from(log))
             .expect("the shell starts");
 
         let deadline = Instant::now() + wait::PATIENCE;
@@ -505,6 +514,30 @@ fn template(version: Version) -> PathBuf {
         guarded
     });
     guarded.path().join("data")
+}
+
+/// Makes locales of the C library's sources, since machines have next to none, once per process.
+fn compiled(names: &[&str]) -> PathBuf {
+    static FOLDER: Mutex<Option<Guarded>> = Mutex::new(None);
+    let mut folder = FOLDER.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = folder.get_or_insert_with(|| Guarded::new("locales")).path();
+    for name in names {
+        let target = folder.join(format!("{name}.UTF-8"));
+        if target.exists() {
+            continue;
+        }
+        let output = Command::new("localedef")
+            .args(["--no-archive", "-f", "UTF-8", "-i", name])
+            .arg(&target)
+            .output()
+            .expect("localedef is part of the C library");
+        assert!(
+            output.status.success(),
+            "{name}, whose source tests/support/install-servers.sh installs: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    folder.to_owned()
 }
 
 fn copy(from: &Path, to: &Path) {
