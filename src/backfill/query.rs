@@ -1,11 +1,12 @@
 //! The SQL of a chunk.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use protocol::quote_identifier;
 
 use super::Window;
-use crate::value::Casts;
+use crate::value::{Comparison, Operators};
 
 /// What of a table is scanned, and how: the same for all of its chunks.
 #[derive(Debug, Clone)]
@@ -17,7 +18,7 @@ pub struct TableScan {
     /// position.
     pub key_columns: Vec<(String, bool)>,
     /// How each of them is compared with a parameter; none of them in a special way where it is empty.
-    pub casts: Vec<Casts>,
+    pub comparisons: Vec<Comparison>,
     /// A condition of the user's.
     pub filter: Option<String>,
     /// Leave out rows that were written before this transaction, in circular comparison.
@@ -160,53 +161,68 @@ impl TableScan {
         quoted.join(", ")
     }
 
-    /// A key column as it is compared.
-    fn comparand(&self, index: usize) -> String {
-        let name = self.key_columns.get(index).map(|(name, _)| name.as_str());
-        let cast = self.casts.get(index).map(|casts| casts.column.as_str());
-        quote_identifier(name.unwrap_or_default()) + cast.unwrap_or_default()
-    }
-
-    /// A parameter as a key column is compared with it.
-    fn place(&self, index: usize, number: usize) -> String {
-        let cast = self.casts.get(index).map(|casts| casts.parameter.as_str());
-        format!("${number}{}", cast.unwrap_or_default())
+    /// How a key column is compared.
+    fn comparison(&self, index: usize) -> Cow<'_, Comparison> {
+        self.comparisons
+            .get(index)
+            .map_or_else(Cow::default, Cow::Borrowed)
     }
 
     /// The condition of being behind a key, in the server's order, where NULL is last.
     fn behind(&self, values: &[Option<String>], parameters: &mut Vec<Option<String>>) -> String {
-        if self.key_columns.iter().all(|(_, nullable)| !nullable) {
+        let usual = Operators::default();
+        let is_usual = |comparison: &Comparison| comparison.operators == usual;
+        let is_nullable = self.key_columns.iter().any(|(_, nullable)| *nullable);
+        if !is_nullable && self.comparisons.iter().all(is_usual) {
             parameters.extend_from_slice(values);
-            let (columns, places): (Vec<_>, Vec<_>) = (0..values.len())
-                .map(|index| (self.comparand(index), self.place(index, index + 1)))
+            let columns = self.key_columns.iter().enumerate();
+            let (columns, places): (Vec<_>, Vec<_>) = columns
+                .map(|(index, (name, _))| self.comparison(index).sides(name, index + 1))
                 .unzip();
             return format!("({}) > ({})", columns.join(", "), places.join(", "));
         }
-        // A comparison of rows is NULL as soon as a NULL decides it, so each column is compared by
-        // itself: behind in the first, or equal in the first and behind in the second, and so on.
+        // A comparison of rows is NULL as soon as a NULL decides it, and has one operator for all, so
+        // each column is compared by itself: behind in the first, or equal in the first and behind in
+        // the second, and so on.
         let mut alternatives = Vec::new();
         let mut equal = String::new();
+        let mut first = String::new();
         for (index, ((name, nullable), value)) in self.key_columns.iter().zip(values).enumerate() {
-            let name = quote_identifier(name);
+            let quoted = quote_identifier(name);
             if value.is_some() {
                 parameters.push(value.clone());
-                let (column, place) = (self.comparand(index), self.place(index, parameters.len()));
+                let comparison = self.comparison(index);
+                let (column, place) = comparison.sides(name, parameters.len());
+                let operators = &comparison.operators;
                 let null = if *nullable {
-                    format!(" OR {name} IS NULL")
+                    format!(" OR {quoted} IS NULL")
                 } else {
                     String::new()
                 };
-                alternatives.push(format!("({equal}({column} > {place}{null}))"));
-                let _ = write!(equal, "{column} = {place} AND ");
+                if index == 0 && !*nullable && values.len() > 1 {
+                    // The alternatives alone would have an index read from its start.
+                    first = format!("{column} {} {place} AND ", operators.at_least);
+                }
+                let greater = &operators.greater;
+                alternatives.push(format!("({equal}({column} {greater} {place}{null}))"));
+                let _ = write!(equal, "{column} {} {place} AND ", operators.equal);
             } else {
-                let _ = write!(equal, "{name} IS NULL AND ");
+                let _ = write!(equal, "{quoted} IS NULL AND ");
             }
         }
         if alternatives.is_empty() {
             "false".to_owned()
         } else {
-            format!("({})", alternatives.join(" OR "))
+            format!("{first}({})", alternatives.join(" OR "))
         }
+    }
+}
+
+impl Comparison {
+    /// Returns a column and the parameter of this number, each as it is compared with the other.
+    fn sides(&self, name: &str, number: usize) -> (String, String) {
+        let column = quote_identifier(name) + &self.column;
+        (column, format!("${number}{}", self.parameter))
     }
 }
 
@@ -216,7 +232,7 @@ pub struct KeyColumn<'a> {
     /// Its name.
     pub name: &'a str,
     /// How it is compared with a parameter.
-    pub casts: &'a Casts,
+    pub comparison: &'a Comparison,
     /// The value as a parameter; `None` for NULL.
     pub value: Option<String>,
 }
@@ -225,15 +241,14 @@ pub struct KeyColumn<'a> {
 pub fn row_by_key(target: &str, key: &[KeyColumn<'_>]) -> ChunkQuery {
     let mut conditions = Vec::new();
     let mut parameters = Vec::new();
-    for KeyColumn { name, casts, value } in key {
-        let name = quote_identifier(name);
-        if value.is_some() {
-            parameters.push(value.clone());
-            let Casts { column, parameter } = casts;
-            let number = parameters.len();
-            conditions.push(format!("{name}{column} = ${number}{parameter}"));
+    for key_column in key {
+        if key_column.value.is_some() {
+            parameters.push(key_column.value.clone());
+            let comparison = key_column.comparison;
+            let (column, place) = comparison.sides(key_column.name, parameters.len());
+            conditions.push(format!("{column} {} {place}", comparison.operators.equal));
         } else {
-            conditions.push(format!("{name} IS NULL"));
+            conditions.push(format!("{} IS NULL", quote_identifier(key_column.name)));
         }
     }
     let sql = format!("SELECT * FROM {target}{} LIMIT 1", condition(&conditions));
@@ -273,7 +288,7 @@ mod tests {
                 .iter()
                 .map(|(name, null)| ((*name).to_owned(), *null))
                 .collect(),
-            casts: Vec::new(),
+            comparisons: Vec::new(),
             filter: None,
             min_xid: None,
             chunk_size: 100,
@@ -285,10 +300,11 @@ mod tests {
         texts.iter().map(|text| text.map(str::to_owned)).collect()
     }
 
-    fn casts(column: &str, parameter: &str) -> Casts {
-        Casts {
+    fn cast(column: &str, parameter: &str) -> Comparison {
+        Comparison {
             column: column.to_owned(),
             parameter: parameter.to_owned(),
+            operators: Operators::default(),
         }
     }
 
@@ -314,7 +330,7 @@ mod tests {
     #[test]
     fn columns_and_parameters_are_cast_where_no_operator_would() {
         let mut scan = scan(&[("a", false), ("b", false)]);
-        scan.casts = vec![casts("", "::int4::char"), casts("::mood", "::mood")];
+        scan.comparisons = vec![cast("", "::int4::char"), cast("::mood", "::mood")];
         let key = values(&[Some("-1"), Some("sad")]);
         let query = scan.keyed(Some(&key), 1);
         let expected = r#"WHERE ("a", "b"::mood) > ($1::int4::char, $2::mood) ORDER BY "a", "b""#;
@@ -323,6 +339,39 @@ mod tests {
         let query = scan.keyed(Some(&key), 1);
         let expected = r#"("a" = $1::int4::char AND ("b"::mood > $2::mood OR "b" IS NULL))) ORDER"#;
         assert!(query.sql.contains(expected), "{}", query.sql);
+    }
+
+    #[test]
+    fn columns_are_compared_by_the_operators_of_their_order() {
+        let mut scan = scan(&[("a", false)]);
+        let operator = |name: &str| format!("OPERATOR(s.{name})");
+        let odd = Comparison {
+            parameter: "::t".to_owned(),
+            operators: Operators {
+                equal: operator("="),
+                at_least: operator("#>=#"),
+                greater: operator("#>#"),
+            },
+            ..Comparison::default()
+        };
+        scan.comparisons = vec![odd.clone()];
+        let one = scan.keyed(Some(&values(&[Some("1")])), 1);
+        let expected = r#"WHERE ((("a" OPERATOR(s.#>#) $1::t))) ORDER BY "a" LIMIT"#;
+        assert!(one.sql.contains(expected), "{}", one.sql);
+
+        scan.key_columns.push(("b".to_owned(), false));
+        scan.comparisons.push(Comparison::default());
+        let both = scan.keyed(Some(&values(&[Some("1"), Some("2")])), 1);
+        let expected = r#"WHERE "a" OPERATOR(s.#>=#) $1::t AND ((("a" OPERATOR(s.#>#) $1::t)) OR ("a" OPERATOR(s.=) $1::t AND ("b" > $2))) ORDER BY "a", "b" LIMIT"#;
+        assert!(both.sql.contains(expected), "{}", both.sql);
+
+        let key = [KeyColumn {
+            name: "a",
+            comparison: &odd,
+            value: Some("1".to_owned()),
+        }];
+        let expected = r#"WHERE "a" OPERATOR(s.=) $1::t LIMIT 1"#;
+        assert!(row_by_key("t", &key).sql.contains(expected));
     }
 
     #[test]
@@ -371,10 +420,10 @@ mod tests {
 
     #[test]
     fn a_row_is_found_by_its_key() {
-        let (none, mood) = (Casts::default(), casts("::mood", "::mood"));
-        let column = |name, casts, value: Option<&str>| KeyColumn {
+        let (none, mood) = (Comparison::default(), cast("::mood", "::mood"));
+        let column = |name, comparison, value: Option<&str>| KeyColumn {
             name,
-            casts,
+            comparison,
             value: value.map(str::to_owned),
         };
         let key = [

@@ -144,7 +144,7 @@ impl<S: Sink> Engine<S> {
             .zip(values)
             .map(|((name, codec), value)| KeyColumn {
                 name,
-                casts: codec.casts(),
+                comparison: codec.comparison(),
                 value,
             })
             .collect();

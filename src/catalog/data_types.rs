@@ -1,21 +1,38 @@
 //! The data types that a database knows, beyond the built-in ones.
 
-use protocol::Oid;
+use std::collections::HashMap;
+
+use protocol::{Oid, quote_identifier};
 
 use crate::client::{Client, Row, Rows, Statement};
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::{PgType, TypeKind, TypeRegistry};
+use crate::value::{Operators, PgType, TypeKind, TypeRegistry};
 
 /// A type is an array if it is the array type of its element. That a type has elements is not
 /// enough: `int2vector` has, and `name`.
 const SELECT_TYPES: &str = "\
 SELECT t.oid, t.typname, n.nspname, t.typtype, t.typdelim, e.oid,
-       t.typbasetype, t.typnotnull, r.rngsubtype, {multirange}
+       t.typbasetype, t.typnotnull, r.rngsubtype, {multirange}, {operators}
 FROM pg_catalog.pg_type AS t
 JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
 LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem AND e.typarray = t.oid
 LEFT JOIN pg_catalog.pg_range AS r ON r.rngtypid = t.oid
 ";
+
+/// The operators of the order that ORDER BY gives a type, of those that were added to the database:
+/// the type's own are not found by their usual names where they have others, or where their schema
+/// is not in the search path, and others that are found may order otherwise.
+const OPERATORS: &str = "\
+CASE WHEN t.oid >= 16384 THEN (
+  SELECT json_object_agg(s.amopstrategy, json_build_array(
+           on_.nspname, o.oprname, pg_operator_is_visible(o.oid)))
+  FROM pg_catalog.pg_opclass AS k
+  JOIN pg_catalog.pg_am AS m ON m.oid = k.opcmethod AND m.amname = 'btree'
+  JOIN pg_catalog.pg_amop AS s
+    ON s.amopfamily = k.opcfamily AND s.amoplefttype = t.oid AND s.amoprighttype = t.oid
+  JOIN pg_catalog.pg_operator AS o ON o.oid = s.amopopr
+  JOIN pg_catalog.pg_namespace AS on_ ON on_.oid = o.oprnamespace
+  WHERE k.opcintype = t.oid AND k.opcdefault) END";
 
 /// Leaves out the row type of every table, and the array of that: there is one of each for each
 /// table, and next to none is a column's type.
@@ -62,7 +79,7 @@ pub fn types_statement(version: u32) -> Statement {
 pub fn parse_types(rows: &Rows) -> Result<TypeRegistry> {
     let mut types = TypeRegistry::default();
     for row in &rows.rows {
-        types.insert(parse_type(row)?);
+        add_type(row, &mut types)?;
     }
     Ok(types)
 }
@@ -91,7 +108,7 @@ pub async fn complete_types(
     let list: Vec<String> = missing.iter().map(u32::to_string).collect();
     let sql = versioned(&[SELECT_TYPES, WITH_PARTS], client.server_version_num());
     for row in &client.query(&sql, &[Some(&list.join(","))]).await?.rows {
-        types.insert(parse_type(row)?);
+        add_type(row, types)?;
     }
     Ok(())
 }
@@ -109,7 +126,48 @@ fn versioned(parts: &[&str], version: u32) -> String {
     parts
         .concat()
         .replace("{multirange}", multirange)
+        .replace("{operators}", OPERATORS)
         .replace("{range}", range)
+}
+
+fn add_type(row: &Row, types: &mut TypeRegistry) -> Result<()> {
+    let pg_type = parse_type(row)?;
+    let operators = row.get(10).map(|told| parse_operators(&pg_type.name, told));
+    let oid = pg_type.oid;
+    types.insert(pg_type);
+    if let Some(operators) = operators.transpose()?.flatten() {
+        types.order_by(oid, operators);
+    }
+    Ok(())
+}
+
+/// Spells the operators so that they are found; `None` where one of them is missing.
+fn parse_operators(name: &str, told: &str) -> Result<Option<Operators>> {
+    let told: HashMap<String, (String, String, bool)> =
+        serde_json::from_str(told).map_err(|error| {
+            Error::new(
+                ErrorKind::Protocol,
+                format!("the operators of type {name} cannot be read"),
+            )
+            .with_source(error)
+        })?;
+    // By the number of the strategy that the operator serves.
+    let spelled = |strategy: &str, usual: &str| {
+        let (schema, operator, visible) = told.get(strategy)?;
+        Some(if *visible && operator == usual {
+            usual.to_owned()
+        } else {
+            format!("OPERATOR({}.{operator})", quote_identifier(schema))
+        })
+    };
+    Ok(spelled("3", "=")
+        .zip(spelled("4", ">="))
+        .zip(spelled("5", ">"))
+        .map(|((equal, at_least), greater)| Operators {
+            equal,
+            at_least,
+            greater,
+        }))
 }
 
 fn parse_type(row: &Row) -> Result<PgType> {
@@ -155,5 +213,27 @@ mod tests {
                 assert_eq!(sql.contains("rngmultitypid"), version >= 14);
             }
         }
+    }
+
+    #[test]
+    fn operators_are_spelled_so_that_they_are_found() {
+        let spelled = |told| {
+            let operators = parse_operators("t", told).unwrap()?;
+            Some([operators.equal, operators.at_least, operators.greater])
+        };
+        let usual =
+            r#"{"1":["s","<",true],"3":["s","=",true],"4":["s",">=",true],"5":["s",">",true]}"#;
+        assert_eq!(spelled(usual).unwrap(), ["=", ">=", ">"]);
+        let others = r##"{"3":["a b","=",false],"4":["s","#>=#",true],"5":["s","#>#",true]}"##;
+        assert_eq!(
+            spelled(others).unwrap(),
+            [
+                r#"OPERATOR("a b".=)"#,
+                r##"OPERATOR("s".#>=#)"##,
+                r##"OPERATOR("s".#>#)"##
+            ]
+        );
+        assert_eq!(spelled(r#"{"3":["s","=",true]}"#), None);
+        assert!(parse_operators("t", "[]").is_err());
     }
 }

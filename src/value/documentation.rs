@@ -187,8 +187,8 @@ captured as the server's text, without constraints in the schema, and so are arr
 *Arrays* says whether arrays of the type are JSON arrays, or strings of the server's text. *Order*
 says what is known of the order of keys: `known`, known where the `collation` sorts by bytes, or only
 to the `server`; then changes are not compared with the position of a scan, which costs documents that
-a chunk repeats, and loses nothing. Types without an order cannot be keys; nor can `hstore`, whose
-order has no operators that SQL could go on behind a key with.
+a chunk repeats, and loses nothing. Types without an order cannot be keys. Keys are compared by the
+operators of the type's own order, whatever they are called and wherever they are.
 
 A text or binary string of more than 8 MiB is cut there, between two characters; a `json` or `jsonb`
 is replaced by `{\"flow_truncated\":true,\"original_size\":N}`. In arrays that holds for each element, but
@@ -312,7 +312,7 @@ fn line(text: &mut String, types: &TypeRegistry, name: &str, oid: Oid, example: 
     .expect("a string grows");
 }
 
-/// Types that the server does not order, or by other operators than all the rest.
+/// Types that the server does not order.
 const WITHOUT_ORDER: &[&str] = &[
     "xid",
     "cid",
@@ -332,7 +332,6 @@ const WITHOUT_ORDER: &[&str] = &[
     "refcursor",
     "pg_node_tree",
     "unknown",
-    "hstore",
 ];
 
 /// Code in a cell: a bar would end it, and so would a backquote the code.

@@ -20,8 +20,8 @@ mod transcoder;
 use protocol::Oid;
 
 pub use error::ValueError;
-pub use key::{Casts, Decimal, KeyCodec, KeyValue, Ranked};
-pub use registry::{PgType, TypeKind, TypeRegistry};
+pub use key::{Comparison, Decimal, KeyCodec, KeyValue, Ranked};
+pub use registry::{Operators, PgType, TypeKind, TypeRegistry};
 pub use schema::{ColumnType, SourceTypeName, column_schema, source_type_name};
 pub use transcoder::Transcoder;
 

@@ -58,6 +58,27 @@ pub enum TypeKind {
     Pseudo,
 }
 
+/// The operators by which SQL compares two values of a type as its ORDER BY does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operators {
+    /// Whether they are the same.
+    pub equal: String,
+    /// Whether the first is the second, or behind it.
+    pub at_least: String,
+    /// Whether the first is behind the second.
+    pub greater: String,
+}
+
+impl Default for Operators {
+    fn default() -> Self {
+        Self {
+            equal: "=".to_owned(),
+            at_least: ">=".to_owned(),
+            greater: ">".to_owned(),
+        }
+    }
+}
+
 /// The types that are known: from the start those with fixed OIDs, then what the catalog adds.
 #[derive(Debug, Clone)]
 pub struct TypeRegistry {
@@ -68,6 +89,7 @@ pub struct TypeRegistry {
 struct Entry {
     pg_type: PgType,
     traits: Traits,
+    operators: Operators,
 }
 
 /// More domains than this on top of each other are taken for a loop.
@@ -96,7 +118,27 @@ impl TypeRegistry {
 
     /// Adds a type and what is known of it.
     fn register(&mut self, pg_type: PgType, traits: Traits) {
-        self.types.insert(pg_type.oid, Entry { pg_type, traits });
+        let operators = Operators::default();
+        let entry = Entry {
+            pg_type,
+            traits,
+            operators,
+        };
+        self.types.insert(entry.pg_type.oid, entry);
+    }
+
+    /// Sets the operators of a type that is known; the usual ones are those of the others.
+    pub fn order_by(&mut self, oid: Oid, operators: Operators) {
+        if let Some(entry) = self.types.get_mut(&oid) {
+            entry.operators = operators;
+        }
+    }
+
+    /// Returns the operators of a type, which is not a domain.
+    pub(super) fn operators(&self, oid: Oid) -> Operators {
+        self.types
+            .get(&oid)
+            .map_or_else(Operators::default, |entry| entry.operators.clone())
     }
 
     /// Returns the type with this OID.

@@ -246,7 +246,10 @@ impl Table {
             table: TableScan {
                 target: table.scan_target(),
                 key_columns: columns,
-                casts: codecs.iter().map(|codec| codec.casts().clone()).collect(),
+                comparisons: codecs
+                    .iter()
+                    .map(|codec| codec.comparison().clone())
+                    .collect(),
                 filter: table.scan_filter(self.resource.additional_backfill_filter.as_deref()),
                 min_xid: config.min_backfill_xid,
                 chunk_size: config.backfill_chunk_size,

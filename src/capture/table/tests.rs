@@ -55,7 +55,7 @@ fn table(mode: Mode, chunk: Option<View>, comparable: bool) -> Table {
             table: TableScan {
                 target: "t".into(),
                 key_columns: vec![("id".into(), false)],
-                casts: Vec::new(),
+                comparisons: Vec::new(),
                 filter: None,
                 min_xid: None,
                 chunk_size: 10,

@@ -19,7 +19,7 @@ use protocol::quote_identifier;
 use super::builtin::{KeyForm, Rank};
 use super::datetime::{self, Reading};
 use super::interval::Interval;
-use super::registry::{TypeKind, TypeRegistry};
+use super::registry::{Operators, TypeKind, TypeRegistry};
 use super::transcoder::{parse_bytea, parse_char};
 use super::{Oid, ValueError};
 pub use decimal::Decimal;
@@ -31,17 +31,19 @@ pub struct KeyCodec {
     form: KeyForm,
     predictable: bool,
     comparable: bool,
-    casts: Casts,
+    comparison: Comparison,
 }
 
-/// What has to stand behind a key column and behind a parameter where SQL compares the two; empty
-/// where the operator finds out by itself what the parameter is.
+/// How SQL compares a key column and a parameter. The casts are empty where the operator finds out by
+/// itself what the parameter is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Casts {
-    /// Behind the column.
+pub struct Comparison {
+    /// A cast that has to stand behind the column.
     pub column: String,
-    /// Behind the parameter.
+    /// A cast that has to stand behind the parameter.
     pub parameter: String,
+    /// What stands between.
+    pub operators: Operators,
 }
 
 impl KeyCodec {
@@ -64,13 +66,13 @@ impl KeyCodec {
             form,
             predictable: !is_enum && !is_text(types.traits(named).key),
             comparable,
-            casts: casts(type_oid, form, types),
+            comparison: comparison(type_oid, form, types),
         }
     }
 
-    /// Returns the casts with which the column is compared with a parameter.
-    pub fn casts(&self) -> &Casts {
-        &self.casts
+    /// Returns how the column is compared with a parameter.
+    pub fn comparison(&self) -> &Comparison {
+        &self.comparison
     }
 
     /// Returns whether a precise backfill is the automatic choice for this column: not for text and
@@ -299,30 +301,27 @@ fn signed_byte(value: i64) -> String {
 /// A parameter next to a column is of the type that the column's comparison operator takes, which is
 /// another one for names of catalog objects, and anything for rows; of a domain over an enum the
 /// server finds no operator.
-fn casts(type_oid: Oid, form: KeyForm, types: &TypeRegistry) -> Casts {
+fn comparison(type_oid: Oid, form: KeyForm, types: &TypeRegistry) -> Comparison {
     let ultimate = types.ultimate(type_oid);
     let Some(named) = types.get(ultimate) else {
-        return Casts::default();
+        return Comparison::default();
     };
     let name = format!(
         "::{}.{}",
         quote_identifier(&named.schema),
         quote_identifier(&named.name)
     );
-    match types.kind(ultimate) {
-        TypeKind::Base if form == KeyForm::Char => Casts {
-            column: String::new(),
-            parameter: format!("::int4{name}"),
-        },
-        TypeKind::Enum if ultimate != type_oid => Casts {
-            column: name.clone(),
-            parameter: name,
-        },
-        TypeKind::Base | TypeKind::Composite if form == KeyForm::Opaque => Casts {
-            column: String::new(),
-            parameter: name,
-        },
-        _ => Casts::default(),
+    let none = String::new();
+    let (column, parameter) = match types.kind(ultimate) {
+        TypeKind::Base if form == KeyForm::Char => (none, format!("::int4{name}")),
+        TypeKind::Enum if ultimate != type_oid => (name.clone(), name),
+        TypeKind::Base | TypeKind::Composite if form == KeyForm::Opaque => (none, name),
+        _ => (none.clone(), none),
+    };
+    Comparison {
+        column,
+        parameter,
+        operators: types.operators(ultimate),
     }
 }
 

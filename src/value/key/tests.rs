@@ -500,8 +500,12 @@ fn what_can_be_predicted_and_compared() {
         (20_005, "", r#"::"shop"."hstore""#),
     ] {
         let codec = KeyCodec::new(Oid(oid), &types, true);
-        let casts = codec.casts();
-        assert_eq!((&*casts.column, &*casts.parameter), (column, parameter));
+        let Comparison {
+            column: found,
+            parameter: bound,
+            ..
+        } = codec.comparison();
+        assert_eq!((found.as_str(), bound.as_str()), (column, parameter));
     }
 }
 
