@@ -123,7 +123,7 @@ impl Follower {
             }
             LogicalReplicationMessage::Relation(relation) => {
                 return Ok(Outcome::Described(
-                    self.relations.describe(relation, tables),
+                    self.relations.describe(relation, tables)?,
                 ));
             }
             LogicalReplicationMessage::Truncate(truncate) => {
@@ -157,6 +157,7 @@ impl Follower {
             )
         })?;
         let Some(table) = relation.table.and_then(|index| tables.get_mut(index)) else {
+            self.relations.pass(change.relation);
             return Ok(Outcome::Done);
         };
         if !table.is_followed() {

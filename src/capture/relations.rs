@@ -6,8 +6,10 @@ use protocol::{Oid, RelationMessage, ReplicaIdentity};
 use tracing::warn;
 
 use super::columns::streamed_columns;
+use super::state::Mode;
 use super::table::Table;
 use crate::catalog::{Generated, TableId, TableInfo, TableKind, UniqueIndex};
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::{MetaTemplate, Plan, PlanOptions};
 use crate::value::{KeyCodec, TypeRegistry};
 
@@ -26,6 +28,15 @@ pub(super) struct Relation {
     pub(super) table: Option<usize>,
     /// How its rows are written, once something is to be written.
     pub(super) plan: Option<RelationPlan>,
+    /// What has become of it, if it is a bound table that has another name now.
+    displaced: Option<Displaced>,
+}
+
+/// A bound table under another name.
+#[derive(Debug, Clone, Copy, Default)]
+struct Displaced {
+    /// Whether there were changes under it, which were not captured.
+    has_changes: bool,
 }
 
 /// A column of a relation of the stream.
@@ -71,7 +82,15 @@ pub(super) struct Relations {
 
 impl Relations {
     /// Notes a description.
-    pub(super) fn describe(&mut self, message: &RelationMessage<'_>, tables: &[Table]) -> Oid {
+    ///
+    /// # Errors
+    ///
+    /// Fails where a bound table gets its name back after changes under another one.
+    pub(super) fn describe(
+        &mut self,
+        message: &RelationMessage<'_>,
+        tables: &[Table],
+    ) -> Result<Oid> {
         let schema = if message.namespace.is_empty() {
             "pg_catalog"
         } else {
@@ -79,18 +98,29 @@ impl Relations {
         };
         let id = TableId::new(schema, message.name);
         let table = bound_to(&id, tables);
-        if table.is_none()
-            && let Some(renamed) = tables.iter().find(|table| {
-                table.is_followed()
-                    && table
-                        .info
-                        .as_ref()
-                        .is_some_and(|info| info.oid == message.relation)
-            })
-        {
+        let mut displaced = self.get(message.relation).and_then(|last| last.displaced);
+        if let Some(table) = table.and_then(|index| tables.get(index)) {
+            let has_changes = displaced.take().is_some_and(|last| last.has_changes);
+            if has_changes && table.is_followed() && table.state.mode != Mode::Pending {
+                return Err(Error::new(
+                    ErrorKind::Prerequisite,
+                    format!(
+                        "table \"{id}\" had another name for a while: what was changed under that \
+                         name is missing, so the binding has to be backfilled anew"
+                    ),
+                ));
+            }
+        } else if let Some(renamed) = tables.iter().find(|table| {
+            table.is_followed()
+                && table
+                    .info
+                    .as_ref()
+                    .is_some_and(|info| info.oid == message.relation)
+        }) {
             warn!(stream = %renamed.id, name = %id,
                 "a bound table has another name now; its changes are not captured under that name, and \
                  are missing if it gets its own back: its binding has to be backfilled anew then");
+            displaced = Some(displaced.unwrap_or_default());
         }
         let columns = message
             .columns()
@@ -107,9 +137,18 @@ impl Relations {
             columns,
             table,
             plan: None,
+            displaced,
         };
         self.by_oid.insert(message.relation.as_u32(), relation);
-        message.relation
+        Ok(message.relation)
+    }
+
+    /// Notes a change that is not captured.
+    pub(super) fn pass(&mut self, oid: Oid) {
+        let relation = self.by_oid.get_mut(&oid.as_u32());
+        if let Some(displaced) = relation.and_then(|relation| relation.displaced.as_mut()) {
+            displaced.has_changes = true;
+        }
     }
 
     /// Returns a relation.
