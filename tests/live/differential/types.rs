@@ -391,6 +391,13 @@ pub(super) static TYPES: &[Type] = &[
     Type { name: "d_texts", edges: &["'{}'", "array[make.kinds(), null, '']", "array['NULL', 'null', 'a,b', E'\\\\', '\"']"], random: "array[make.string(5), make.string(0)]", arrays: No, is_array: true, ..TEXT },
     Type { name: "d_ints_of", declared: "d_ints[]", since: 11, edges: &["'{\"{1,2}\",\"{}\"}'", "'{}'"], arrays: No, ..PLAIN },
 
+    Type { name: "d_positives", since: 11, edges: &["'{1,NULL,3}'", "'{}'", "'{{1,2},{3,4}}'", "'[0:1]={5,6}'"], arrays: No, ..PLAIN },
+    Type { name: "d_d_texts", edges: &["'{}'", "array[make.kinds(), null, '']", "'[3:3]={NULL}'"], random: "array[make.string(5), make.string(0)]", arrays: No, is_array: true, ..TEXT },
+    Type { name: "d_spans", since: 14, edges: &["'{}'", "'{[1,3),[5,8)}'", "'{(,)}'"], arrays: Text, ..TEXT },
+    Type { name: "moodrange", edges: &["'[sad,ok]'", "'empty'", "'(,\"h<a>ppy\")'"], ..PLAIN },
+    Type { name: "crate", edges: &["row(array[1,null], '(1,\"a,b\",)', '[1,2)', 'x', array['(1,\"\\\"\",)']::pair[])", "row(null, null, null, null, null)", "row('{}', row(null, make.kinds(), null), 'empty', '', '{}')"], random: "row(array[make.bits() % 9], row(1, make.string(5), make.moment()), null, make.string(3), null)::crate", ..PLAIN },
+    Type { name: "shelf", edges: &["row(1, 'x')", "row(null, make.kinds())"], random: "row(make.bits() % 9, make.string(5))::shelf", ..PLAIN },
+
     Type { name: "citext", edges: TEXTS, random: "make.string(make.number(0, 40))", kinds: ESCAPES, ..TEXT },
     Type { name: "d_citext", edges: &["'Hello'", "''", "make.kinds()"], random: "make.string(9)", arrays: Text, ..TEXT },
     Type { name: "hstore", edges: &["'a=>1,\"<b>\"=>NULL'", "''", "hstore(make.kinds(), make.kinds())"], random: "hstore(make.string(3), make.string(3))", ..PLAIN },
@@ -433,4 +440,9 @@ pub(super) const USER_TYPES: &str = "
     create domain d_mood as mood;
     create domain d_ints as int[];
     create domain d_texts as text[];
+    create domain d_d_texts as d_texts;
+    create type moodrange as range (subtype = mood);
+    create type crate as (a int[], b pair, c int4range, d d_varchar, e pair[]);
+    create table shelf(gone int, a int, b text);
+    alter table shelf drop gone;
     create domain d_citext as citext";
