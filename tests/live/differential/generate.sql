@@ -7,8 +7,20 @@ create function make.largest() returns int language sql stable as $$
     from pg_database where datname = current_database()
 $$;
 
+-- The largest code point that an escape of jsonb may have. Before version 13 other encodings had ASCII only.
+create function make.largest_escape() returns int language sql stable as $$
+    select case when make.largest() < 55295 and current_setting('server_version_num')::int < 130000 then 127
+        else least(make.largest(), 55295) end
+$$;
+
 create function make.number(low bigint, high bigint) returns bigint language sql volatile as $$
     select low + floor(random() * (high - low + 1))::bigint
+$$;
+
+-- A byte. Old servers take those beyond ASCII for text of the encoding, and convert or refuse it.
+create function make.byte(n int) returns "char" language sql stable as $$
+    select case when make.largest() < 1114111 and current_setting('server_version_num')::int < 150000
+        then n & 127 else n end::"char"
 $$;
 
 -- A number of up to 64 bits, small ones as often as large ones.
@@ -145,7 +157,7 @@ $$;
 create function make.json_string(plain boolean) returns text language sql volatile as $$
     select '"' || coalesce(string_agg(case make.number(0, 7)
         when 0 then (array['\"', '\\', '\/', '\b', '\f', '\n', '\r', '\t'])[make.number(1, 8)]
-        when 1 then '\u' || lpad(to_hex(case when plain then make.number(1, least(make.largest(), 55295))
+        when 1 then '\u' || lpad(to_hex(case when plain then make.number(1, make.largest_escape())
             else make.number(0, 65535) end), 4, '0')
         when 2 then case when plain and make.largest() < 65536 then 'x' else '\ud83D\uDe0' || make.hex(1) end
         when 3 then case when plain then '<&>' else (array['\ud800', '\uDFFF', '\udc00\ud800', '\u2028'])[make.number(1, 4)] end

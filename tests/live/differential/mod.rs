@@ -120,13 +120,17 @@ fn with_arrays_in_arrays() {
 #[test]
 fn in_a_latin_database() {
     let encoding = "LATIN1";
-    compare_all(Version::MAIN, Setting { encoding, ..USUAL });
+    for version in [Version(10), Version(18)] {
+        compare_all(version, Setting { encoding, ..USUAL });
+    }
 }
 
 #[test]
 fn in_a_database_without_an_encoding() {
     let encoding = "SQL_ASCII";
-    compare_all(Version::MAIN, Setting { encoding, ..USUAL });
+    for version in [Version(10), Version(18)] {
+        compare_all(version, Setting { encoding, ..USUAL });
+    }
 }
 
 /// How many rows of the captured tables were written while they were streamed: ids from here on.

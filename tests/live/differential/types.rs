@@ -293,7 +293,7 @@ pub(super) static TYPES: &[Type] = &[
     Type { name: "bpchar", edges: &["''", "'  '", "'blanks  '", "make.kinds()"], random: "make.string(make.number(0, 10))", kinds: SHORT_ESCAPES, ..TEXT },
     Type { name: "char_5", declared: "char(5)", edges: &["''", "'a'", "'fixed'", "make.kinds(35, 39)", "make.kinds(58, 62)", "'a '", "E'a\\t'", "E'a\\001'"], random: "make.string(make.number(0, 5))", ..TEXT },
     Type { name: "name", edges: &["'nm'", "''", "make.kinds(1, 30)", "make.kinds(31, 45)", "make.kinds(46, 70)", "repeat('x', 63)"], random: "make.string(make.number(0, 15))::name", kinds: SHORT_ESCAPES, ..TEXT },
-    Type { name: "char", declared: "\"char\"", edges: &["'a'", "''", "'\\'", "'\"'", "(-128)::\"char\"", "(-1)::\"char\"", "127::\"char\"", "1::\"char\""], random: "make.number(-128, 127)::int::\"char\"", json: "get_byte(\"charsend\"({v}), 0)::text::json", shown: "{v}::int", ..TEXT },
+    Type { name: "char", declared: "\"char\"", edges: &["'a'", "''", "'\\'", "'\"'", "make.byte(-128)", "make.byte(-1)", "make.byte(127)", "make.byte(1)"], random: "make.byte(make.number(-128, 127)::int)", json: "get_byte(\"charsend\"({v}), 0)::text::json", shown: "{v}::int", ..TEXT },
     Type { name: "bytea", edges: &["''", "'\\x00'", "'\\x00ff'", "'\\xdeadbeef'", "decode(repeat('00', 3000), 'hex')", "convert_to(make.kinds(), 'UTF8')", "decode(make.hex(20000), 'hex')"], random: "decode(make.hex(2 * make.number(0, 50)), 'hex')", json: "to_json(translate(encode({v}, 'base64'), E'\\n', ''))", kinds: &["hex of nothing", "long"], ..TEXT },
     Type { name: "bit_1", declared: "bit", edges: &["B'0'", "B'1'"], ..TEXT },
     Type { name: "bit_3", declared: "bit(3)", edges: &["B'000'", "B'101'"], random: "make.number(0, 7)::int::bit(3)", ..TEXT },
