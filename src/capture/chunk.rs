@@ -357,6 +357,24 @@ impl<S: Sink> Engine<S> {
     }
 }
 
+/// What the server reports of a text that is not a value of its type.
+const NO_SUCH_VALUE: [&str; 4] = ["22003", "22007", "22008", "22P02"];
+
 pub(super) fn failed(table: &Table, error: Error) -> Error {
-    error.context(format!("the backfill of table \"{}\" failed", table.id))
+    let goes_on = table
+        .scan
+        .as_ref()
+        .is_some_and(|scan| scan.position.is_some());
+    let hint = match error.sqlstate() {
+        // Not its value is stored but its text, which may be no one's any more.
+        Some(code) if goes_on && NO_SUCH_VALUE.contains(&code) => {
+            "; if a label of the key's type was renamed meanwhile, or lc_monetary was set otherwise, it \
+             has to start anew: increment the backfill counter of the binding"
+        }
+        _ => "",
+    };
+    error.context(format!(
+        "the backfill of table \"{}\" failed{hint}",
+        table.id
+    ))
 }

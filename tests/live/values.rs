@@ -62,6 +62,77 @@ mod keys {
         }
     }
 
+    /// The server sorts labels by their places among the others, not by their names or numbers.
+    #[test]
+    fn labels_that_are_added_between_others_amid_a_scan() {
+        let mut scene = Scene::new(
+            "create type mood as enum ('z', 'm', 'a'); create domain feeling as mood;
+             create table t(k feeling, id int, n int, primary key (k, id));
+             insert into t select (enum_range(null::mood))[1 + i % 3], i, i
+                from generate_series(1, 40) i",
+        );
+        scene.task.bind(&["public.t"]);
+        advanced(&mut scene.task, &json!({"backfill_chunk_size": 3}));
+        let mut session = scene.task.open();
+        session.until("a part of it", |session| {
+            session.task.binding_state("public.t")["backfilled"].as_u64() >= Some(15)
+        });
+        session.kill();
+        assert!(scene.task.is_backfilling());
+        for label in [
+            "'first' before 'z'",
+            "'y' before 'm'",
+            "'A' after 'm'",
+            "'last'",
+        ] {
+            scene.execute(&format!("alter type mood add value {label}"));
+        }
+        scene.execute(
+            "insert into t select (enum_range(null::mood))[1 + i % 7], 100 + i, i
+                from generate_series(1, 21) i;
+             update t set k = 'first' where id % 8 = 0; update t set k = 'last' where id % 8 = 1;
+             delete from t where id % 8 = 2",
+        );
+        let mut session = scene.task.open();
+        session.until_active();
+        execute(&mut scene.client, "insert into t values ('y', 1000, 1000)");
+        session.until_id("public.t", 1000);
+        session.kill();
+        scene.assert_captured("public.t", &["id"]);
+    }
+
+    /// The position of the scan is a label's text.
+    #[test]
+    fn a_label_that_is_renamed_while_the_scan_is_there() {
+        let mut scene = Scene::new(
+            "create type mood as enum ('z', 'm');
+             create table t(k mood, id int, n int, primary key (k, id));
+             insert into t select case when i <= 20 then 'z' else 'm' end::mood, i, i
+                from generate_series(1, 40) i",
+        );
+        scene.task.bind(&["public.t"]);
+        advanced(&mut scene.task, &json!({"backfill_chunk_size": 3}));
+        let mut session = scene.task.open();
+        session.until("a part of it", |session| {
+            session.task.binding_state("public.t")["backfilled"].as_u64() >= Some(6)
+        });
+        session.kill();
+        assert!(scene.task.is_backfilling());
+        scene.execute(
+            "alter type mood rename value 'm' to 'M'; alter type mood rename value 'z' to 'Z'",
+        );
+        let words = ["public.t", "22P02", "backfill counter"];
+        scene.task.run().assert_failed(&words);
+        scene.task.binding_mut("public.t").backfill = 1;
+        scene.task.publish();
+        let mut session = scene.task.open();
+        session.until_active();
+        execute(&mut scene.client, "insert into t values ('M', 1000, 1000)");
+        session.until_id("public.t", 1000);
+        session.kill();
+        scene.assert_captured("public.t", &["id"]);
+    }
+
     #[test]
     fn columns_that_may_be_null() {
         let mut scene = Scene::new(
@@ -183,6 +254,38 @@ mod huge {
         ("hstore", "hstore('a', repeat('é', 4194305))", Cut),
         ("pair", "row(1, repeat('é', 4194305))::pair", Cut),
         ("mood[]", "array_fill('sad'::mood, array[2500000])", Cut),
+        (
+            "jsonpath",
+            "('$.\"' || repeat('é', 4194305) || '\"')::jsonpath",
+            Cut,
+        ),
+        (
+            "ltree",
+            "(repeat(repeat('x', 250) || '.', 34000) || 'y')::ltree",
+            Cut,
+        ),
+        ("textrange", "textrange(repeat('é', 4194305), null)", Cut),
+        (
+            "int4multirange",
+            "(select range_agg(int4range(i * 10, i * 10 + 5)) from generate_series(1, 600000) i)",
+            Whole,
+        ),
+        ("bit(8388610)", "repeat('1', 8388610)::bit(8388610)", Whole),
+        (
+            "citext[]",
+            "array[repeat('é', 4194305), 'short']",
+            FirstItem(8_388_608),
+        ),
+        (
+            "xml[]",
+            "array[('<a>' || repeat('é', 4194305) || '</a>')::xml, 'short'::xml]",
+            FirstItem(8_388_607),
+        ),
+        (
+            "long_texts",
+            "array[repeat('é', 4194305), 'short']",
+            FirstItem(8_388_608),
+        ),
         ("pair[]", "array[row(1, repeat('é', 4194305))::pair]", Cut),
         ("varbit", "repeat('1', 8388610)::varbit", Whole),
         (
@@ -306,6 +409,8 @@ mod huge {
             .collect();
         let mut scene = Scene::new(&format!(
             "create extension citext; create extension hstore;
+             create extension ltree; create type textrange as range (subtype = text);
+             create domain long_texts as text[];
              create type mood as enum ('sad'); create type pair as (a int, b text);
              create domain long_text as text; create domain long_bytea as bytea;
              create domain long_json as jsonb;
