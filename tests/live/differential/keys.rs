@@ -35,6 +35,7 @@ const WITHOUT_ORDER: &[&str] = &[
     "aclitem",
     "smgr",
     "furlong",
+    "shape",
 ];
 
 /// Makes the values of all types, and returns those that have an order.

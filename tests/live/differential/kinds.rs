@@ -68,7 +68,7 @@ pub(super) const ARRAY_KINDS: &[Kind] = &[
     ("of two dimensions with bounds", |text| {
         text.starts_with('[') && depth(text) == 2
     }),
-    ("long", |text| text.matches([',', ';']).count() > 10),
+    ("long", |text| text.matches([',', ';', ':']).count() > 10),
 ];
 
 const KINDS: &[Kind] = &[

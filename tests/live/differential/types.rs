@@ -370,6 +370,7 @@ pub(super) static TYPES: &[Type] = &[
     Type { name: "floatmultirange", since: 14, edges: &["'{[1.5,2e+30),[1e300,)}'", "'{}'"], ..PLAIN },
     Type { name: "textrange", edges: &["'[\"a b\",c)'", "'(,\"\\\"\")'"], random: "textrange(make.string(3), null)", ..PLAIN },
     Type { name: "furlong", edges: &["'8'", "''", "make.kinds()::furlong"], random: "make.string(9)::furlong", ..PLAIN },
+    Type { name: "shape", edges: &["'0101000000000000000000F03F0000000000000040'", "'a:b'", "'a,b'", "''"], random: "make.string(9)::shape", ..PLAIN },
     Type { name: "d_text", edges: TEXTS, random: "make.string(9)", arrays: Text, ..TEXT },
     Type { name: "d_varchar", edges: &["'x'", "''", "make.kinds(31, 40)"], random: "make.string(10)", arrays: Text, ..TEXT },
     Type { name: "d_int", edges: &["1", "2147483647"], random: "make.number(1, 1000)", arrays: Text, ..NUMBER },
@@ -422,6 +423,12 @@ pub(super) const USER_TYPES: &str = "
     create function furlong_out(furlong) returns cstring language internal strict immutable as 'textout';
     create type furlong (input = furlong_in, output = furlong_out, internallength = variable);
     create cast (text as furlong) without function;
+    -- Like PostGIS's geometry, with a delimiter of its own between elements.
+    create type shape;
+    create function shape_in(cstring) returns shape language internal strict immutable as 'textin';
+    create function shape_out(shape) returns cstring language internal strict immutable as 'textout';
+    create type shape (input = shape_in, output = shape_out, internallength = variable, delimiter = ':');
+    create cast (text as shape) without function;
     create domain d_text as text;
     create domain d_varchar as varchar(10);
     create domain d_int as int check (value > 0);
