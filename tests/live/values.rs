@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::json::short;
-use crate::support::postgres::value;
+use crate::support::postgres::{Version, value};
 use crate::support::scene::{Scene, advanced, changes, documents_of, execute};
 
 mod keys {
@@ -131,6 +131,58 @@ mod keys {
         session.until_id("public.t", 1000);
         session.kill();
         scene.assert_captured("public.t", &["id"]);
+    }
+
+    /// Keys without overlaps are of a GiST index; under a collation that is not deterministic different
+    /// texts are one key.
+    #[test]
+    fn periods_and_collations_that_fold_case() {
+        let mut scene = Scene::on(
+            Version(18),
+            "create extension btree_gist;
+             create collation fold (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+             create table t(id int, valid int4range, n int, primary key (id, valid without overlaps));
+             create table u(k text collate fold primary key, n int);
+             create table w(k varchar(9) collate fold, j int, n int, primary key (k, j));
+             insert into t select i / 4, int4range(i, i + 1), i from generate_series(1, 40) i;
+             insert into u select (array['a', 'B', 'é', 'É'])[1 + i % 4] || i, i
+                from generate_series(1, 40) i;
+             insert into w select chr(64 + i % 3 + 32 * (i % 2)), i, i from generate_series(1, 40) i",
+        );
+        let tables = [
+            ("public.t", &["id", "valid"][..]),
+            ("public.u", &["k"]),
+            ("public.w", &["k", "j"]),
+        ];
+        scene.task.bind(&tables.map(|(table, _)| table));
+        advanced(&mut scene.task, &json!({"backfill_chunk_size": 3}));
+        for part in 1..=6 {
+            let mut session = scene.task.open();
+            session.until("a part of it", |session| {
+                let rows = |(table, _): &(&str, _)| {
+                    session.task.binding_state(table)["backfilled"].as_u64()
+                };
+                tables.iter().filter_map(rows).sum::<u64>() >= part * 9
+            });
+            session.kill();
+            assert!(scene.task.is_backfilling());
+            scene.execute(
+                "update t set n = n + 100 where n % 4 = 1; delete from t where n % 7 = 5;
+                 update t set valid = int4range(lower(valid) + 1000, null) where n % 13 = 3;
+                 update u set n = n + 100 where n % 4 = 1; delete from u where n % 7 = 3;
+                 update w set n = n + 100 where n % 5 = 2; delete from w where n % 9 = 3;
+                 update w set k = case when k = upper(k collate \"C\") then lower(k) else upper(k) end
+                    where n % 11 = 5",
+            );
+        }
+        let mut session = scene.task.open();
+        session.until_active();
+        execute(&mut scene.client, "insert into u values ('last', 1000)");
+        session.until_document("public.u", |document| document.value["n"] == 1000);
+        session.kill();
+        for (table, key) in tables {
+            scene.assert_captured(table, key);
+        }
     }
 
     #[test]
