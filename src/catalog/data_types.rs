@@ -19,20 +19,21 @@ LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem AND e.typarray = t.oid
 LEFT JOIN pg_catalog.pg_range AS r ON r.rngtypid = t.oid
 ";
 
-/// The operators of the order that ORDER BY gives a type, of those that were added to the database:
-/// the type's own are not found by their usual names where they have others, or where their schema
-/// is not in the search path, and others that are found may order otherwise.
+/// The operators of the order that ORDER BY gives a type, where the type was added to the database.
+/// Their usual names may find none, since these have others or are not in the search path, or those of
+/// another type, which order otherwise. There are few such orders: they are collected once for all rows.
 const OPERATORS: &str = "\
-CASE WHEN t.oid >= 16384 THEN (
-  SELECT json_object_agg(s.amopstrategy, json_build_array(
-           on_.nspname, o.oprname, pg_operator_is_visible(o.oid)))
-  FROM pg_catalog.pg_opclass AS k
-  JOIN pg_catalog.pg_am AS m ON m.oid = k.opcmethod AND m.amname = 'btree'
-  JOIN pg_catalog.pg_amop AS s
-    ON s.amopfamily = k.opcfamily AND s.amoplefttype = t.oid AND s.amoprighttype = t.oid
-  JOIN pg_catalog.pg_operator AS o ON o.oid = s.amopopr
-  JOIN pg_catalog.pg_namespace AS on_ ON on_.oid = o.oprnamespace
-  WHERE k.opcintype = t.oid AND k.opcdefault) END";
+(SELECT jsonb_object_agg(q.opcintype, q.operators) FROM (
+   SELECT k.opcintype, jsonb_object_agg(s.amopstrategy, jsonb_build_array(
+            h.nspname, o.oprname, pg_operator_is_visible(o.oid))) AS operators
+   FROM pg_catalog.pg_opclass AS k
+   JOIN pg_catalog.pg_am AS m ON m.oid = k.opcmethod AND m.amname = 'btree'
+   JOIN pg_catalog.pg_amop AS s ON s.amopfamily = k.opcfamily
+     AND s.amoplefttype = k.opcintype AND s.amoprighttype = k.opcintype
+   JOIN pg_catalog.pg_operator AS o ON o.oid = s.amopopr
+   JOIN pg_catalog.pg_namespace AS h ON h.oid = o.oprnamespace
+   WHERE k.opcdefault AND k.opcintype >= 16384
+   GROUP BY k.opcintype) AS q) -> t.oid::text";
 
 /// Leaves out the row type of every table, and the array of that: there is one of each for each
 /// table, and next to none is a column's type.
