@@ -11,5 +11,7 @@ mod view;
 
 pub use position::{Position, Window};
 pub use query::{ChunkQuery, KeyColumn, TableScan, row_by_key};
-pub use reader::{ChunkStart, RowStep, SpanReader, SpanRows, read_view, read_view_behind_own};
+pub use reader::{
+    ChunkStart, RowStep, SpanReader, SpanRequest, SpanRows, read_view, read_view_behind_own,
+};
 pub use view::{Snapshot, View};

@@ -1,6 +1,7 @@
 //! Reading one chunk: its view and its rows in one round trip.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use protocol::{
     DataRow, Event, Format, Lsn, RowDescription, ServerError, Session, TransactionStatus,
@@ -38,6 +39,25 @@ pub enum SpanRows {
     },
     /// The rows of several statements that differ in their parameters only, one after the other.
     Statements(VecDeque<ChunkQuery>),
+}
+
+/// What is asked of the server with a span.
+#[derive(Debug)]
+pub struct SpanRequest<'a> {
+    /// The rows.
+    pub rows: SpanRows,
+    /// The statement that locks the table, if that is to be tried.
+    pub lock: Option<&'a str>,
+    /// How long that, and whatever else locks the table before its rows come, may wait.
+    pub lock_timeout: Duration,
+    /// An expression for the table's columns.
+    pub columns: &'a str,
+    /// The statement for the key of the last row, if that is wanted.
+    pub last_key: Option<&'a ChunkQuery>,
+    /// Whether the server is a standby.
+    pub standby: bool,
+    /// How many batches or statements are asked for at once.
+    pub depth: u32,
 }
 
 /// What comes next of a span.
@@ -146,28 +166,29 @@ pub async fn read_view_behind_own(client: &mut Client) -> Result<View> {
 }
 
 impl SpanReader {
-    /// Asks for a span: the view, the table's columns by an expression for them, the key of its last row
-    /// if there is a statement for that, and the first so many batches or statements.
+    /// Asks for a span: the view, the table's columns, the key of its last row if that is wanted, and
+    /// the first batches or statements.
     ///
     /// # Errors
     ///
     /// Fails when the connection is lost.
-    pub async fn request(
-        client: &mut Client,
-        rows: SpanRows,
-        lock: Option<&str>,
-        columns: &str,
-        last_key: Option<&ChunkQuery>,
-        standby: bool,
-        depth: u32,
-    ) -> Result<Self> {
+    pub async fn request(client: &mut Client, request: SpanRequest<'_>) -> Result<Self> {
+        let SpanRequest {
+            rows,
+            lock,
+            lock_timeout,
+            columns,
+            last_key,
+            standby,
+            depth,
+        } = request;
         let view = view_statement(client, standby, &format!(", {columns}"));
         let mut reader = Self {
             rows,
             standby,
             until: None,
             viewed: None,
-            leading: 1 + u32::from(last_key.is_some()),
+            leading: 2 + u32::from(last_key.is_some()),
             last_key: None,
             described: false,
             outstanding: 0,
@@ -185,6 +206,8 @@ impl SpanReader {
             reader.ready_due += 1;
         }
         queue(session, BEGIN)?;
+        let lock_timeout = lock_timeout.as_millis();
+        queue(session, &format!("SET LOCAL lock_timeout = {lock_timeout}"))?;
         if let Some(lock) = lock {
             queue(session, lock)?;
         }
@@ -193,8 +216,13 @@ impl SpanReader {
             bind(session, query, "", false)?;
             session.execute("", 0).map_err(unsendable)?;
         }
+        // A portal locks the partitions as well.
         if let SpanRows::Batches { query, .. } = &reader.rows {
-            bind(session, query, PORTAL, true)?;
+            bind(session, query, PORTAL, false)?;
+        }
+        queue(session, "SET LOCAL lock_timeout TO DEFAULT")?;
+        if let SpanRows::Batches { .. } = &reader.rows {
+            session.describe_portal(PORTAL).map_err(unsendable)?;
         }
         reader.ask(client, depth).await?;
         Ok(reader)

@@ -10,12 +10,13 @@ use tracing::{debug, info, warn};
 
 use super::engine::{Engine, Following};
 use super::fence::Checkpoints;
+use super::locks::LOCK_SHARE;
 use super::rows::{ChunkEnd, PlanContext, SpanRun, unknown};
 use super::sink::Sink;
 use super::state::{Mode, Scanned};
 use super::table::{LastChunk, Scan, Table};
 use super::waiting::Patience;
-use crate::backfill::{SpanReader, SpanRows, Window};
+use crate::backfill::{SpanReader, SpanRequest, SpanRows, Window};
 use crate::catalog::{columns_expression, measure_pages};
 use crate::error::{Error, Result};
 use crate::record::RowKey;
@@ -26,9 +27,6 @@ const QUERY_CANCELED: &str = "57014";
 /// transactions that are idle or long, and a standby's conflict with what it replays.
 const CUT_SHORT: [&str; 4] = [QUERY_CANCELED, "25P03", "25P04", "40001"];
 
-/// SQLSTATE insufficient_privilege.
-const NO_PRIVILEGE: &str = "42501";
-
 impl<S: Sink> Engine<S> {
     /// Reads a chunk of a table and follows the stream past it.
     pub(super) async fn backfill_chunk(
@@ -37,7 +35,9 @@ impl<S: Sink> Engine<S> {
         index: usize,
     ) -> Result<()> {
         let started = Instant::now();
-        let mut run = self.start_chunk(following, index).await?;
+        let Some(mut run) = self.start_chunk(following, index).await? else {
+            return Ok(());
+        };
         if self.owed {
             // It was held back for commits that this chunk contains; its rows come after.
             self.checkpoint()?;
@@ -88,24 +88,35 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Starts reading a chunk whose view contains what it has to. As long as it does not, the stream is
-    /// followed.
-    async fn start_chunk(&mut self, following: &mut Following, index: usize) -> Result<SpanRun> {
+    /// followed. Nothing is started where somebody else has locked the table.
+    async fn start_chunk(
+        &mut self,
+        following: &mut Following,
+        index: usize,
+    ) -> Result<Option<SpanRun>> {
         loop {
-            let windows = self.next_windows(index, 1).await?;
+            let windows = match self.next_windows(index, 1).await {
+                Ok(windows) => windows,
+                Err(error) => {
+                    self.refused(index, error).await?;
+                    self.follow_for(following, LOCK_SHARE).await?;
+                    return Ok(None);
+                }
+            };
             let after = self.scan(index)?.position.clone();
             let (rows, helper_columns) = self.rows_of_span(index, after.as_ref(), &windows, 1)?;
             let lock = self.lock(index)?;
             let columns = self.columns_expression(index)?;
-            let reader = SpanReader::request(
-                &mut self.client,
+            let request = SpanRequest {
                 rows,
-                lock.as_deref(),
-                &columns,
-                None,
-                self.standby,
-                1,
-            )
-            .await?;
+                lock: lock.as_deref(),
+                lock_timeout: self.lock_timeout(),
+                columns: &columns,
+                last_key: None,
+                standby: self.standby,
+                depth: 1,
+            };
+            let reader = SpanReader::request(&mut self.client, request).await?;
             // It was all asked for at once.
             let mut run = SpanRun::new(reader, windows, helper_columns, Duration::ZERO);
             let started = loop {
@@ -122,31 +133,26 @@ impl<S: Sink> Engine<S> {
                 }
                 Ok(start) => {
                     self.resolve(&start.view);
+                    if let Some(scan) = &mut self.table_mut(index)?.scan {
+                        scan.locked = None;
+                    }
                     if !self.awaits_commits() && self.table(index)?.barrier.is_empty() {
                         run.start = Some(start);
-                        return Ok(run);
+                        return Ok(Some(run));
                     }
                     run.reader.finish(&mut self.client).await?;
                     self.until_visible(following, index).await?;
                 }
                 Err(error) => {
-                    self.refused(index, error)?;
+                    // Free before it is asked who has locked the table.
                     run.reader.finish(&mut self.client).await?;
+                    self.refused(index, error).await?;
+                    if self.is_locked(index)? {
+                        self.follow_for(following, LOCK_SHARE).await?;
+                        return Ok(None);
+                    }
                 }
             }
-        }
-    }
-
-    /// Notes that the server has refused to start reading: who may read all columns, but not the table
-    /// as such, may not lock it.
-    pub(super) fn refused(&mut self, index: usize, error: Error) -> Result<()> {
-        let table = self.table_mut(index)?;
-        match &mut table.scan {
-            Some(scan) if scan.may_lock && error.sqlstate() == Some(NO_PRIVILEGE) => {
-                scan.may_lock = false;
-                Ok(())
-            }
-            _ => Err(failed(table, error)),
         }
     }
 
@@ -170,11 +176,20 @@ impl<S: Sink> Engine<S> {
                 said = true;
             }
             self.say(&what, &missing, &mut patience).await?;
-            let end = Instant::now() + patience.pause();
-            let checkpoints = self.stream_checkpoints();
-            self.stream_for(following, end, checkpoints).await?;
+            self.follow_for(following, patience.pause()).await?;
             self.take_view().await?;
         }
+    }
+
+    /// Follows the stream for a time, with checkpoints where they are due.
+    pub(super) async fn follow_for(
+        &mut self,
+        following: &mut Following,
+        time: Duration,
+    ) -> Result<()> {
+        let checkpoints = self.stream_checkpoints();
+        self.stream_for(following, Instant::now() + time, checkpoints)
+            .await
     }
 
     /// The next windows of a scan by physical position, each with whether it is the last.
@@ -191,7 +206,8 @@ impl<S: Sink> Engine<S> {
         let (Some(scan), Some(info)) = (&table.scan, &table.info) else {
             return Err(unknown());
         };
-        let pages = measure_pages(&mut self.client, info).await?;
+        let lock_timeout = self.lock_timeout();
+        let pages = measure_pages(&mut self.client, info, lock_timeout).await?;
         let partitions = u32::try_from(info.leaves.len()).unwrap_or(u32::MAX);
         let mut after = scan.physical;
         for _ in 0..count {

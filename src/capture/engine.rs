@@ -1,5 +1,6 @@
 //! One session of a capture, from its start to its end.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use super::acknowledge::Acknowledgements;
 use super::fence::Checkpoints;
 use super::follow::Follower;
 use super::housekeeping::Housekeeping;
+use super::locks::{Locked, watched};
 use super::schemas::{SentSchemas, schema_options};
 use super::sink::Sink;
 use super::span::Spans;
@@ -184,7 +186,11 @@ impl<S: Sink> Engine<S> {
             .collect();
         let is_established =
             |binding: &Binding| !starts_anew && established.contains(binding.state_key.as_str());
-        let checked = check(&mut client, &config, &bindings, is_established, slot_use).await?;
+        let checked = {
+            let process = client.process_id();
+            let checks = check(&mut client, &config, &bindings, is_established, slot_use);
+            Box::pin(watched(&connect, process, checks)).await?
+        };
         let types = parse_types(&types?)?;
         let mut engine = Self {
             housekeeping: Housekeeping::new(config.rediscovery_interval),
@@ -313,19 +319,17 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Chooses the table that the next chunk is read of, besides some: in the order of the bindings,
-    /// those of a higher priority first.
+    /// those of a higher priority first. One that was found locked lately comes behind the others.
     pub(super) fn next_backfill(&self, besides: &[usize]) -> Option<usize> {
-        let mut best: Option<(usize, i64)> = None;
-        for (index, table) in self.tables.iter().enumerate() {
-            let priority = table.resource.priority;
-            if besides.contains(&index) {
-                continue;
-            }
-            if table.state.mode.is_backfill() && best.is_none_or(|(_, other)| priority > other) {
-                best = Some((index, priority));
-            }
-        }
-        best.map(|(index, _)| index)
+        let tables = self.tables.iter().enumerate();
+        let candidates = tables
+            .filter(|(index, table)| table.state.mode.is_backfill() && !besides.contains(index));
+        let order = |(index, table): &(usize, &Table)| {
+            let locked = table.scan.as_ref().and_then(|scan| scan.locked);
+            let found = locked.filter(Locked::is_recent).map(|locked| locked.found);
+            (found, Reverse(table.resource.priority), *index)
+        };
+        candidates.min_by_key(order).map(|(index, _)| index)
     }
 
     /// Returns whether a checkpoint would pass commits that later chunks have to contain and might

@@ -24,6 +24,7 @@ mod fence;
 mod follow;
 mod housekeeping;
 mod kept;
+mod locks;
 mod lookup;
 mod relations;
 mod reused;

@@ -243,7 +243,8 @@ pub async fn explain_waiting(client: &mut Client, xids: &[u64]) -> Result<String
     Ok(texts.join("; "))
 }
 
-fn holder(row: &Row) -> Option<String> {
+/// Describes a session or prepared transaction by the columns behind the first of a row.
+pub(super) fn holder(row: &Row) -> Option<String> {
     if let Some(gid) = row.get(8) {
         let (owner, seconds) = (row.get(9).unwrap_or("?"), row.get(10).unwrap_or("?"));
         return Some(format!(

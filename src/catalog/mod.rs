@@ -7,6 +7,7 @@
 mod data_types;
 mod diagnostics;
 mod identity;
+mod locks;
 mod prerequisites;
 mod publication;
 mod scan;
@@ -18,6 +19,7 @@ mod watermarks;
 pub use data_types::{complete_types, load_types, parse_types, types_statement};
 pub use diagnostics::{Health, LongTransaction, SlotStatus, explain_waiting, read_health};
 pub use identity::replica_identity_warning;
+pub use locks::{explain_block, explain_lock};
 pub use prerequisites::{BoundTable, Checked, Requirements, SlotUse, check_prerequisites};
 pub use publication::{Namesake, Publication, find_namesake, note_restrictions, read_publication};
 pub use scan::{PageCount, columns_expression, has_columns, measure_pages};

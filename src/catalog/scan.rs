@@ -1,5 +1,7 @@
 //! What a scan asks of its table: how large it is, and whether its columns are still the same.
 
+use std::time::Duration;
+
 use protocol::Oid;
 
 use crate::catalog::table::{Generated, TableInfo};
@@ -17,7 +19,8 @@ WITH RECURSIVE tree(oid) AS (
   JOIN tree ON tree.oid = h.inhparent
   WHERE (SELECT c.relkind FROM pg_catalog.pg_class AS c WHERE c.oid = tree.oid) = 'p'
 ), leaf AS (
-  SELECT pg_relation_size(c.oid, 'main') AS bytes
+  SELECT CASE WHEN set_config('lock_timeout', $2, true) IS NOT NULL
+              THEN pg_relation_size(c.oid, 'main') END AS bytes
   FROM tree
   JOIN pg_catalog.pg_class AS c ON c.oid = tree.oid
   WHERE c.relkind IN ('r', 'm')
@@ -40,14 +43,20 @@ pub struct PageCount {
 /// Counts the pages that a scan of `table` by physical position has to cover.
 ///
 /// Rows that are put on pages beyond these later were written later, so the stream has them. It
-/// waits for whoever holds the table in exclusive mode.
+/// waits for whoever holds the table in exclusive mode, for no longer than it is given.
 ///
 /// # Errors
 ///
 /// Fails with the server's error, or when the connection is lost.
-pub async fn measure_pages(client: &mut Client, table: &TableInfo) -> Result<PageCount> {
+pub async fn measure_pages(
+    client: &mut Client,
+    table: &TableInfo,
+    lock_timeout: Duration,
+) -> Result<PageCount> {
+    let oid = table.oid.to_string();
+    let lock_timeout = lock_timeout.as_millis().to_string();
     let rows = client
-        .query(SELECT_PAGES, &[Some(&table.oid.to_string())])
+        .query(SELECT_PAGES, &[Some(&oid), Some(&lock_timeout)])
         .await?;
     let row = rows.one()?;
     Ok(PageCount {

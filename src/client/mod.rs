@@ -183,6 +183,13 @@ impl Client {
         Ok(failure.map_or(Ok(results), |report| Err(server_error(report))))
     }
 
+    /// Ends the connection. Nobody waits for it.
+    pub async fn terminate(&mut self) {
+        if self.connection.session().terminate().is_ok() {
+            let _ = self.connection.send().await;
+        }
+    }
+
     /// Starts streaming: the connection serves nothing else from then on.
     ///
     /// # Errors

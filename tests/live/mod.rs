@@ -11,6 +11,7 @@ mod in_progress;
 mod joining;
 mod keys;
 mod localized;
+mod locks;
 mod matrix;
 mod mishaps;
 mod modes;

@@ -121,7 +121,7 @@ impl Case {
     }
 }
 
-fn until_backfilled(session: &mut Session<'_>, rows: u64) {
+pub(super) fn until_backfilled(session: &mut Session<'_>, rows: u64) {
     session.until("a part of the backfill", |session| {
         let state = session.task.binding_state("public.t");
         state["backfilled"].as_u64() >= Some(rows)
@@ -129,7 +129,7 @@ fn until_backfilled(session: &mut Session<'_>, rows: u64) {
 }
 
 /// Waits until the server has nothing to do, or cannot send the rows that were asked for.
-fn until_stuck(client: &mut Client) {
+pub(super) fn until_stuck(client: &mut Client) {
     let busy = "select count(*) from pg_stat_activity \
                 where application_name = 'estuary_flow' and backend_type = 'client backend' \
                 and wait_event is distinct from 'ClientWrite' \

@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use super::engine::{Engine, Following};
+use super::locks::LOCK_SHARE;
 use super::rows::SpanRun;
 use super::sink::Sink;
 use super::visibility::Unseen;
@@ -202,11 +203,7 @@ impl Spans {
     pub(in crate::capture) async fn disconnect(&mut self) {
         self.connecting.clear();
         for Idle { mut client, .. } in self.idle.drain(..) {
-            let connection = client.connection();
-            if connection.session().terminate().is_ok() {
-                // Nobody waits for it.
-                let _ = connection.send().await;
-            }
+            client.terminate().await;
         }
     }
 }
@@ -219,7 +216,15 @@ impl<S: Sink> Engine<S> {
         index: usize,
     ) -> Result<()> {
         self.report_status("Backfilling Tables");
-        if self.is_judged_by_rows(index)? || !self.request_spans(index).await? {
+        // What is asked for ahead comes first, whichever tables somebody has locked meanwhile.
+        let index = self.spans.open.front().map_or(index, |span| span.table);
+        if self.is_judged_by_rows(index)? {
+            return self.backfill_chunk(following, index).await;
+        }
+        if !self.request_spans(index).await? {
+            if self.is_locked(index)? {
+                return self.follow_for(following, LOCK_SHARE).await;
+            }
             return self.backfill_chunk(following, index).await;
         }
         self.take_views(following).await?;

@@ -1,9 +1,10 @@
 //! What spans are asked for, and where each begins.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::{End, Span};
-use crate::backfill::SpanReader;
+use crate::backfill::{SpanReader, SpanRequest, Window};
 use crate::capture::engine::Engine;
 use crate::capture::kept::KeptChanges;
 use crate::capture::rows::{SpanRun, depth};
@@ -49,10 +50,17 @@ impl<S: Sink> Engine<S> {
                 },
             };
             let Some((index, after)) = next else { break };
+            let windows = match self.next_windows(index, self.most_chunks(index)?).await {
+                Ok(windows) => windows,
+                Err(error) => {
+                    self.refused(index, error).await?;
+                    break;
+                }
+            };
             let Some(client) = self.spans.connection(&self.connect).await? else {
                 break;
             };
-            self.request_span(client, index, after).await?;
+            self.request_span(client, index, after, windows).await?;
         }
         Ok(!self.spans.open.is_empty())
     }
@@ -63,6 +71,9 @@ impl<S: Sink> Engine<S> {
         let Some(index) = self.next_backfill(&open) else {
             return Ok(None);
         };
+        if self.is_locked(index)? {
+            return Ok(None);
+        }
         if self.is_judged_by_rows(index)? || self.scan_by_position(index)? {
             // Its pages are counted over the connection for queries, which may wait for a lock.
             return Ok(None);
@@ -105,18 +116,23 @@ impl<S: Sink> Engine<S> {
         Ok(Some(chunks.clamp(1, SPAN_CHUNKS)))
     }
 
-    /// Asks for a span of a table, behind a key.
+    /// The most chunks of a span.
+    fn most_chunks(&self, index: usize) -> Result<u32> {
+        let chunk_size = self.scan(index)?.table.chunk_size;
+        Ok((SPAN_ROWS / chunk_size).clamp(1, SPAN_CHUNKS))
+    }
+
+    /// Asks for a span of a table, behind a key or for windows.
     async fn request_span(
         &mut self,
         mut client: Client,
         index: usize,
         after: Option<RowKey>,
+        windows: VecDeque<(Window, bool)>,
     ) -> Result<()> {
         let section = self.section_chunks(index)?;
         let chunk_size = self.scan(index)?.table.chunk_size;
-        let most = (SPAN_ROWS / chunk_size).clamp(1, SPAN_CHUNKS);
-        let chunks = section.unwrap_or(most);
-        let windows = self.next_windows(index, chunks).await?;
+        let chunks = section.unwrap_or(self.most_chunks(index)?);
         let (rows, helper_columns) = self.rows_of_span(index, after.as_ref(), &windows, chunks)?;
         let lock = self.lock(index)?;
         let columns = self.columns_expression(index)?;
@@ -127,16 +143,16 @@ impl<S: Sink> Engine<S> {
             scan.table.last_key(after.as_deref(), rows)
         });
         let depth = depth(self.table(index)?);
-        let reader = SpanReader::request(
-            &mut client,
+        let request = SpanRequest {
             rows,
-            lock.as_deref(),
-            &columns,
-            last_key.as_ref(),
-            self.standby,
+            lock: lock.as_deref(),
+            lock_timeout: self.lock_timeout_of_span(),
+            columns: &columns,
+            last_key: last_key.as_ref(),
+            standby: self.standby,
             depth,
-        )
-        .await?;
+        };
+        let reader = SpanReader::request(&mut client, request).await?;
         let time = match self.config.statement_timeout {
             Some(timeout) => SPAN_TIME.min(timeout / 2),
             None => SPAN_TIME,

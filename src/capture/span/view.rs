@@ -48,7 +48,7 @@ impl<S: Sink> Engine<S> {
                     self.spans.too_early = Some(Instant::now());
                     self.end_spans_behind(place).await?;
                     // If it is so still when its turn has come, that is time enough to fail.
-                    if let Err(error) = self.refused(index, error) {
+                    if let Err(error) = self.refused(index, error).await {
                         debug!(%error, "rows cannot be asked for ahead");
                     }
                 }
@@ -89,7 +89,7 @@ impl<S: Sink> Engine<S> {
                 Ok(None) => {}
                 Err(error) => {
                     self.end_spans().await?;
-                    self.refused(index, error)?;
+                    self.refused(index, error).await?;
                     return Ok(false);
                 }
             }
@@ -125,6 +125,7 @@ impl<S: Sink> Engine<S> {
         let Some(scan) = &mut table.scan else {
             return Err(unknown());
         };
+        scan.locked = None;
         if span.is_section {
             span.end = match span.run.reader.take_last_key() {
                 Some(texts) => End::Key(RowKey::of_texts(&texts, &scan.codecs)?),

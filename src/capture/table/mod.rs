@@ -262,6 +262,7 @@ impl Table {
             chunk: None,
             sections: VecDeque::new(),
             may_lock: true,
+            locked: None,
             chunk_bytes: 0,
             pages: None,
         })

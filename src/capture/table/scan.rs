@@ -8,6 +8,7 @@ use protocol::{Lsn, Xid};
 use super::Table;
 use crate::backfill::{Position, TableScan, View};
 use crate::capture::kept::{Keeping, KeptChanges};
+use crate::capture::locks::Locked;
 use crate::capture::state::Mode;
 use crate::record::{Operation, RowKey};
 use crate::value::KeyCodec;
@@ -31,6 +32,8 @@ pub(in crate::capture) struct Scan {
     pub(in crate::capture) sections: VecDeque<Section>,
     /// Whether the user may lock the table, as far as is known.
     pub(in crate::capture) may_lock: bool,
+    /// When the table was found locked by somebody else, if no view has come since.
+    pub(in crate::capture) locked: Option<Locked>,
     /// The size of the documents of a chunk, by the last one.
     pub(in crate::capture) chunk_bytes: u64,
     /// The most pages of a window, where the statement timeout has shown that fewer are due.
