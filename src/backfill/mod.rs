@@ -10,7 +10,7 @@ mod reader;
 mod view;
 
 pub use position::{Position, Window};
-pub use query::{ChunkQuery, KeyColumn, TableScan, row_by_key};
+pub use query::{ChunkQuery, Helpers, KeyColumn, TableScan, row_by_key};
 pub use reader::{
     ChunkStart, RowStep, SpanReader, SpanRequest, SpanRows, read_view, read_view_behind_own,
 };

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use protocol::quote_identifier;
 
-use super::Window;
+use super::{Position, Window};
 use crate::value::{Comparison, Operators};
 
 /// What of a table is scanned, and how: the same for all of its chunks.
@@ -36,8 +36,31 @@ pub struct ChunkQuery {
     pub sql: String,
     /// Its parameters in text form.
     pub parameters: Vec<Option<String>>,
-    /// The number of leading columns that are not the table's.
-    pub helper_columns: usize,
+    /// The leading columns that are not the table's.
+    pub helpers: Helpers,
+}
+
+/// Leading columns of rows that are not the table's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Helpers {
+    /// None.
+    None,
+    /// The number of the row among those of the table that the scan has come past, also those that are
+    /// left out, and the transaction that has written it.
+    Count,
+    /// The physical position of the row.
+    Position,
+}
+
+impl Helpers {
+    /// Returns how many columns they are.
+    pub fn columns(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Count => 2,
+            Self::Position => 1,
+        }
+    }
 }
 
 /// The first version that scans a range of physical positions without reading the whole table.
@@ -66,7 +89,7 @@ impl TableScan {
             return ChunkQuery {
                 sql,
                 parameters,
-                helper_columns: 0,
+                helpers: Helpers::None,
             };
         };
         // A chunk is so many rows of the table whether or not they are old; the old ones stay on the
@@ -82,7 +105,7 @@ impl TableScan {
         ChunkQuery {
             sql,
             parameters,
-            helper_columns: 2,
+            helpers: Helpers::Count,
         }
     }
 
@@ -107,7 +130,7 @@ impl TableScan {
         ChunkQuery {
             sql,
             parameters,
-            helper_columns: 0,
+            helpers: Helpers::None,
         }
     }
 
@@ -115,20 +138,22 @@ impl TableScan {
     pub fn keyless(&self, window: Window) -> ChunkQuery {
         let (after, until) = (window.after, window.until);
         let (places, parameters) = if self.server_version >= TID_RANGE_SCAN {
-            let bounds = [after.to_string(), until.to_string()];
+            let bounds = vec![after.to_string(), until.to_string()];
             ("ctid > $1::tid AND ctid <= $2::tid", bounds)
         } else {
             // Every position that the window can hold, one by one, makes a server that knows no
             // range scan visit just these pages. A row takes at least 28 bytes of its page.
-            let bounds = [after.block.to_string(), until.block.to_string()];
+            let Position { block, offset } = after;
+            let bounds = [block, until.block, u32::from(offset)];
             (
                 "ctid = ANY (ARRAY(SELECT ('(' || b || ',' || o || ')')::tid \
                  FROM generate_series($1::bigint, $2::bigint - 1) b, \
-                 generate_series(1, current_setting('block_size')::int / 28) o))",
-                bounds,
+                 generate_series(1, current_setting('block_size')::int / 28) o \
+                 WHERE b > $1::bigint OR o > $3::int))",
+                bounds.map(|number| number.to_string()).to_vec(),
             )
         };
-        let parameters = parameters.map(Some).to_vec();
+        let parameters = parameters.into_iter().map(Some).collect();
         let mut conditions = vec![places.to_owned()];
         if let Some(min_xid) = self.min_xid {
             conditions.push(newer(min_xid, "xmin::text::bigint"));
@@ -136,11 +161,15 @@ impl TableScan {
         if let Some(filter) = &self.filter {
             conditions.push(format!("({filter})"));
         }
-        let sql = format!("SELECT * FROM {}{}", self.target, condition(&conditions));
+        let sql = format!(
+            "SELECT ctid, * FROM {}{}",
+            self.target,
+            condition(&conditions)
+        );
         ChunkQuery {
             sql,
             parameters,
-            helper_columns: 0,
+            helpers: Helpers::Position,
         }
     }
 
@@ -255,7 +284,7 @@ pub fn row_by_key(target: &str, key: &[KeyColumn<'_>]) -> ChunkQuery {
     ChunkQuery {
         sql,
         parameters,
-        helper_columns: 0,
+        helpers: Helpers::None,
     }
 }
 
@@ -278,7 +307,6 @@ fn newer(min_xid: u32, xmin: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Position;
     use super::*;
 
     fn scan(keys: &[(&str, bool)]) -> TableScan {
@@ -414,7 +442,7 @@ mod tests {
         );
         scan.min_xid = Some(700);
         let query = scan.keyed(None, 1);
-        assert_eq!(query.helper_columns, 2);
+        assert_eq!(query.helpers, Helpers::Count);
         assert!(query.sql.ends_with("OR \"flow row\" % 100 = 0"));
     }
 
@@ -445,13 +473,19 @@ mod tests {
         let mut scan = scan(&[]);
         assert_eq!(
             scan.keyless(window).sql,
-            r#"SELECT * FROM ONLY "shop"."od""d" WHERE ctid > $1::tid AND ctid <= $2::tid"#
+            r#"SELECT ctid, * FROM ONLY "shop"."od""d" WHERE ctid > $1::tid AND ctid <= $2::tid"#
         );
         scan.server_version = 130_000;
         assert!(scan.keyless(window).sql.contains("ctid = ANY"));
         assert_eq!(
             scan.keyless(window).parameters,
-            values(&[Some("0"), Some("2")])
+            values(&[Some("0"), Some("2"), Some("0")])
         );
+        let after = Position {
+            block: 7,
+            offset: 3,
+        };
+        let parameters = scan.keyless(Window::next(after, 100, 0)).parameters;
+        assert_eq!(parameters, values(&[Some("7"), Some("9"), Some("3")]));
     }
 }

@@ -16,7 +16,7 @@ use super::sink::Sink;
 use super::state::{Mode, Scanned};
 use super::table::{LastChunk, Scan, Table};
 use super::waiting::Patience;
-use crate::backfill::{SpanReader, SpanRequest, SpanRows, Window};
+use crate::backfill::{Helpers, SpanReader, SpanRequest, SpanRows, Window};
 use crate::catalog::{columns_expression, measure_pages};
 use crate::error::{Error, Result};
 use crate::record::RowKey;
@@ -58,7 +58,7 @@ impl<S: Sink> Engine<S> {
             options: &self.plan_options,
         };
         let end = run
-            .read_chunk(&mut self.client, table, &context, &mut self.sink)
+            .read_chunk(&mut self.client, table, &context, &mut self.sink, None)
             .await?;
         let complete = self.advance(index, &mut run, end, started)?;
         let keys = run.progress.keys.take();
@@ -104,7 +104,7 @@ impl<S: Sink> Engine<S> {
                 }
             };
             let after = self.scan(index)?.position.clone();
-            let (rows, helper_columns) = self.rows_of_span(index, after.as_ref(), &windows, 1)?;
+            let (rows, helpers) = self.rows_of_span(index, after.as_ref(), &windows, 1)?;
             let lock = self.lock(index)?;
             let columns = self.columns_expression(index)?;
             let request = SpanRequest {
@@ -118,7 +118,7 @@ impl<S: Sink> Engine<S> {
             };
             let reader = SpanReader::request(&mut self.client, request).await?;
             // It was all asked for at once.
-            let mut run = SpanRun::new(reader, windows, helper_columns, Duration::ZERO);
+            let mut run = SpanRun::new(reader, windows, helpers, Duration::ZERO);
             let started = loop {
                 match run.reader.try_start(&mut self.client) {
                     Ok(None) => run.reader.fill(&mut self.client).await?,
@@ -225,28 +225,29 @@ impl<S: Sink> Engine<S> {
         Ok(windows)
     }
 
-    /// What a span asks for, and how many columns of its rows are not the table's.
+    /// What a span asks for, and which columns of its rows are not the table's.
     pub(super) fn rows_of_span(
         &self,
         index: usize,
         after: Option<&RowKey>,
         windows: &VecDeque<(Window, bool)>,
         chunks: u32,
-    ) -> Result<(SpanRows, usize)> {
+    ) -> Result<(SpanRows, Helpers)> {
         let scan = self.scan(index)?;
         if self.table(index)?.state.mode == Mode::KeylessBackfill {
             let query = |(window, _): &(Window, bool)| scan.table.keyless(*window);
-            return Ok((SpanRows::Statements(windows.iter().map(query).collect()), 0));
+            let rows = SpanRows::Statements(windows.iter().map(query).collect());
+            return Ok((rows, Helpers::Position));
         }
         let after = after.map(|key| key.parameters(&scan.codecs));
         let query = scan.table.keyed(after.as_deref(), chunks);
-        let helper_columns = query.helper_columns;
+        let helpers = query.helpers;
         let rows = SpanRows::Batches {
             query,
             rows: scan.table.chunk_size,
             count: chunks,
         };
-        Ok((rows, helper_columns))
+        Ok((rows, helpers))
     }
 
     /// The statement that locks the table, if that is to be tried.
@@ -275,22 +276,32 @@ impl<S: Sink> Engine<S> {
         };
         let keyless = table.state.mode == Mode::KeylessBackfill;
         let progress = &mut run.progress;
+        let may_stop = keyless && progress.may_stop_amid(table.info.as_deref());
         let has_moved = progress.has_last && scan.position.as_ref() != Some(&progress.last);
         let window = if keyless {
             run.windows.front().copied()
         } else {
             None
         };
+        let is_part = matches!(end, ChunkEnd::Part);
+        let is_whole = matches!(end, ChunkEnd::Full | ChunkEnd::Complete);
         let complete = match end {
             ChunkEnd::Full => window.is_some_and(|(_, is_last)| is_last),
             ChunkEnd::Complete => true,
-            ChunkEnd::Nothing => return Ok(false),
+            ChunkEnd::Part => false,
+            ChunkEnd::Nothing | ChunkEnd::Waiting => return Ok(false),
             ChunkEnd::Failed(error) => {
                 let cut_short = error
                     .sqlstate()
                     .is_some_and(|code| CUT_SHORT.contains(&code));
                 let narrower = window.and_then(|(window, _)| window.half());
                 match (cut_short, narrower) {
+                    (true, _) if may_stop && (progress.emitted > 0 || narrower.is_some()) => {
+                        warn!(stream = %table.id, rows = progress.emitted,
+                            "a backfill chunk was cut short by the statement timeout; the scan goes \
+                             on behind its last row, with fewer pages at a time");
+                        scan.pages = narrower.or(scan.pages);
+                    }
                     (true, _) if progress.has_last => {
                         warn!(stream = %table.id, rows = progress.emitted,
                             "a backfill chunk was cut short by the statement timeout; the scan goes \
@@ -311,10 +322,15 @@ impl<S: Sink> Engine<S> {
                 false
             }
         };
-        let scanned = if let Some((window, _)) = window {
+        let scanned = if let (true, Some((window, _))) = (is_whole, window) {
             run.windows.pop_front();
             scan.physical = window.until;
-            Some(window.until.to_string().into_bytes())
+            progress.place = None;
+            Some(scan.physical.to_string().into_bytes())
+        } else if let (true, Some(place)) = (keyless, progress.place) {
+            // The rest of the window is still to come.
+            scan.physical = place;
+            Some(scan.physical.to_string().into_bytes())
         } else {
             if progress.has_last {
                 scan.position = Some(progress.last.clone());
@@ -322,7 +338,8 @@ impl<S: Sink> Engine<S> {
             scan.position.as_ref().map(|key| key.encode(&scan.codecs))
         };
         let emitted = std::mem::take(&mut progress.emitted);
-        progress.chunks += 1;
+        progress.chunks += u32::from(!is_part);
+        progress.has_emitted = true;
         table.update_state(|state| {
             state.scanned = Scanned(scanned);
             state.backfilled += emitted;

@@ -1,6 +1,7 @@
 //! The rows of a chunk: how they are written, and what is learnt of them as they pass.
 
 use std::collections::{HashSet, VecDeque};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use protocol::{DataRow, Oid, RowDescription, TupleData};
@@ -10,7 +11,8 @@ use super::engine::internal;
 use super::sink::Sink;
 use super::state::Mode;
 use super::table::Table;
-use crate::backfill::{ChunkStart, RowStep, SpanReader, View, Window};
+use crate::backfill::{ChunkStart, Helpers, Position, RowStep, SpanReader, View, Window};
+use crate::catalog::{TableInfo, TableKind};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Change, Image, MetaTemplate, Plan, PlanOptions, RecordArena, RowKey, Source};
@@ -22,7 +24,7 @@ pub(super) struct ChunkPlan {
     plan: Plan,
     /// The key columns as places in the rows.
     key: Vec<(usize, KeyCodec)>,
-    helper_columns: usize,
+    helpers: Helpers,
 }
 
 /// What is known of a span while its rows arrive.
@@ -35,11 +37,33 @@ pub(super) struct Progress {
     /// The key of the last row.
     pub(super) last: RowKey,
     pub(super) has_last: bool,
+    /// The physical position of the last row of the window under way.
+    pub(super) place: Option<Position>,
+    /// Rows have not come in the order of their positions.
+    has_leapt: bool,
+    /// Whether the scan has moved on with a chunk or a part of one.
+    pub(super) has_emitted: bool,
     /// Chunks that are complete.
     pub(super) chunks: u32,
     key: RowKey,
     /// All keys, where only their equality can be told and changes are judged by it.
     pub(super) keys: Option<HashSet<RowKey>>,
+}
+
+impl Progress {
+    /// Notes the physical position of a row.
+    #[inline]
+    fn come_to(&mut self, place: Position) {
+        self.has_leapt |= self.place.is_some_and(|last| last >= place);
+        self.place = Some(place);
+    }
+
+    /// Returns whether a scan by physical position can go on behind the last row: all rows of the table
+    /// before it have come. Each partition has positions of its own.
+    pub(super) fn may_stop_amid(&self, table: Option<&TableInfo>) -> bool {
+        let is_single = table.is_some_and(|table| table.kind == TableKind::Ordinary);
+        is_single && self.place.is_some() && !self.has_leapt
+    }
 }
 
 /// How a chunk has ended.
@@ -49,6 +73,10 @@ pub(super) enum ChunkEnd {
     Full,
     /// The table has no more rows.
     Complete,
+    /// The next row has not come for a while; those that have are emitted.
+    Part,
+    /// There was no row for a while.
+    Waiting,
     /// There was no chunk: no more rows were asked for.
     Nothing,
     /// The server has given up; rows that came before are valid.
@@ -63,8 +91,8 @@ pub(super) struct SpanRun {
     pub(super) progress: Progress,
     /// The windows of a scan by physical position, each with whether it is the last of the table.
     pub(super) windows: VecDeque<(Window, bool)>,
-    /// The number of leading columns that are not the table's.
-    pub(super) helper_columns: usize,
+    /// The leading columns that are not the table's.
+    pub(super) helpers: Helpers,
     /// When no more is asked for.
     pub(super) deadline: Instant,
     plan: Option<ChunkPlan>,
@@ -104,7 +132,7 @@ impl SpanRun {
     pub(super) fn new(
         reader: SpanReader,
         windows: VecDeque<(Window, bool)>,
-        helper_columns: usize,
+        helpers: Helpers,
         time: Duration,
     ) -> Self {
         Self {
@@ -112,7 +140,7 @@ impl SpanRun {
             start: None,
             progress: Progress::default(),
             windows,
-            helper_columns,
+            helpers,
             deadline: Instant::now() + time,
             plan: None,
             arena: RecordArena::default(),
@@ -124,7 +152,8 @@ impl SpanRun {
         self.progress.scanned.is_multiple_of(chunk_size)
     }
 
-    /// Emits the rows of the next chunk.
+    /// Emits the rows of the next chunk; where patience is limited, those that have come until no row
+    /// has come for so long.
     ///
     /// # Errors
     ///
@@ -135,6 +164,7 @@ impl SpanRun {
         table: &mut Table,
         context: &PlanContext<'_>,
         sink: &mut S,
+        patience: Option<Duration>,
     ) -> Result<ChunkEnd> {
         let keyless = table.state.mode == Mode::KeylessBackfill;
         let scan = table.scan.as_ref().ok_or_else(unknown)?;
@@ -142,7 +172,19 @@ impl SpanRun {
         let depth = depth(table);
         loop {
             let Some(step) = self.reader.try_step(client)? else {
-                self.reader.fill(client).await?;
+                let fill = self.reader.fill(client);
+                let Some(patience) = patience else {
+                    fill.await?;
+                    continue;
+                };
+                match tokio::time::timeout(patience, fill).await {
+                    Ok(filled) => filled?,
+                    Err(_) => {
+                        if let Some(end) = self.pause(table, keyless) {
+                            return Ok(end);
+                        }
+                    }
+                }
                 continue;
             };
             match step {
@@ -160,7 +202,7 @@ impl SpanRun {
                     }
                 }
                 RowStep::Description(description) => {
-                    let helpers = self.helper_columns;
+                    let helpers = self.helpers;
                     self.plan = Some(ChunkPlan::new(table, &description, helpers, context)?);
                 }
                 RowStep::Complete if !keyless => return Ok(ChunkEnd::Complete),
@@ -180,11 +222,34 @@ impl SpanRun {
         }
     }
 
+    /// How a chunk ends whose next row is not there, if it can end here.
+    fn pause(&self, table: &Table, keyless: bool) -> Option<ChunkEnd> {
+        let Progress {
+            emitted,
+            has_last,
+            last,
+            ..
+        } = &self.progress;
+        if keyless {
+            let may_stop = self.progress.may_stop_amid(table.info.as_deref());
+            return match emitted {
+                0 => Some(ChunkEnd::Waiting),
+                _ => may_stop.then_some(ChunkEnd::Part),
+            };
+        }
+        let position = table.scan.as_ref().and_then(|scan| scan.position.as_ref());
+        Some(if *has_last && position != Some(last) {
+            ChunkEnd::Part
+        } else {
+            ChunkEnd::Waiting
+        })
+    }
+
     /// Asks for more as long as there is time; then ends the transaction behind what was asked for.
     async fn ask(&mut self, client: &mut Client, depth: u32, chunk_size: u64) -> Result<()> {
         if Instant::now() < self.deadline {
             self.reader.ask(client, depth).await
-        } else if self.helper_columns > 0 && !self.is_between_chunks(chunk_size) {
+        } else if self.helpers == Helpers::Count && !self.is_between_chunks(chunk_size) {
             // Rows that the server leaves out make batches end amid chunks.
             self.reader.ask(client, 1).await
         } else {
@@ -202,11 +267,11 @@ impl ChunkPlan {
     pub(super) fn new(
         table: &Table,
         description: &RowDescription<'_>,
-        helper_columns: usize,
+        helpers: Helpers,
         context: &PlanContext<'_>,
     ) -> Result<Self> {
         let info = table.info.as_ref().ok_or_else(unknown)?;
-        let fields = description.iter().enumerate().skip(helper_columns);
+        let fields = description.iter().enumerate().skip(helpers.columns());
         let columns = captured_columns(
             Some(info),
             fields.map(|(index, field)| (index, field.name, field.type_oid)),
@@ -219,8 +284,8 @@ impl ChunkPlan {
         );
         Ok(Self {
             plan: Plan::new(&columns, meta, context.types, context.options),
-            key: key_places(table, description, helper_columns)?,
-            helper_columns,
+            key: key_places(table, description, helpers.columns())?,
+            helpers,
         })
     }
 
@@ -280,13 +345,15 @@ impl ChunkPlan {
                 keys.insert(progress.last.clone());
             }
         }
-        if self.helper_columns > 0 {
-            // The helper columns count the rows that the server has come past, also those that it
-            // kept to itself, and tell who wrote the row.
-            progress.scanned = helper(&image, 0)?;
-            if !is_new_enough(helper(&image, 1)?, scan.table.min_xid, &start.view) {
-                return Ok(());
+        match self.helpers {
+            Helpers::None => {}
+            Helpers::Count => {
+                progress.scanned = helper(&image, 0)?;
+                if !is_new_enough(helper(&image, 1)?, scan.table.min_xid, &start.view) {
+                    return Ok(());
+                }
             }
+            Helpers::Position => progress.come_to(helper(&image, 0)?),
         }
         sink.begin_document(table.binding);
         let source = Source::Backfill {
@@ -302,8 +369,8 @@ impl ChunkPlan {
     }
 }
 
-/// Reads a number that the chunk's query has added to the row.
-fn helper(image: &Image<'_>, index: usize) -> Result<u64> {
+/// Reads what the chunk's query has added to the row.
+fn helper<T: FromStr>(image: &Image<'_>, index: usize) -> Result<T> {
     let text = match image.get(index) {
         TupleData::Text(text) => std::str::from_utf8(text).ok(),
         _ => None,
@@ -311,7 +378,7 @@ fn helper(image: &Image<'_>, index: usize) -> Result<u64> {
     text.and_then(|text| text.parse().ok()).ok_or_else(|| {
         Error::new(
             ErrorKind::Protocol,
-            "a helper column of a chunk is not a number",
+            "a helper column of a chunk is not what was asked for",
         )
     })
 }

@@ -17,6 +17,7 @@ mod mishaps;
 mod modes;
 mod requests;
 mod servers;
+mod slow;
 mod spans;
 mod standby;
 mod values;

@@ -1,6 +1,6 @@
 //! The rows of spans and the changes that were kept for them, and how spans end.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::debug;
 
@@ -13,6 +13,9 @@ use crate::error::Result;
 
 /// Memory for kept changes of all tables.
 const KEPT_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a row is waited for with nothing else going on. A condition of the user's can take any time.
+const ROW_PATIENCE: Duration = Duration::from_millis(250);
 
 impl<S: Sink> Engine<S> {
     /// Emits a chunk of the first span, and the changes that were kept for its rows.
@@ -32,15 +35,24 @@ impl<S: Sink> Engine<S> {
             ChunkEnd::Nothing
         } else {
             span.run
-                .read_chunk(&mut span.client, table, &context, &mut self.sink)
+                .read_chunk(
+                    &mut span.client,
+                    table,
+                    &context,
+                    &mut self.sink,
+                    Some(ROW_PATIENCE),
+                )
                 .await?
         };
         let bytes = self.sink.uncommitted_bytes() - before;
         let cut_off = matches!(end, ChunkEnd::Nothing | ChunkEnd::Failed(_));
+        let is_part = matches!(end, ChunkEnd::Part);
+        // It is the server that takes its time, not the span.
+        let goes_slowly = is_part || matches!(end, ChunkEnd::Waiting);
         let chunks = span.run.progress.chunks;
         let complete = self.advance(index, &mut span.run, end, started)?;
         let has_chunk = span.run.progress.chunks > chunks;
-        let is_over = complete || cut_off || span.is_over();
+        let is_over = complete || cut_off || !goes_slowly && span.is_over();
         let goes_on = match (&span.end, &self.scan(index)?.position) {
             (End::Key(last), Some(position)) => !complete && last.compare(position).is_eq(),
             _ => complete,
@@ -77,7 +89,7 @@ impl<S: Sink> Engine<S> {
         if complete {
             self.complete_table(following, index).await?;
         }
-        if has_chunk {
+        if has_chunk || is_part {
             self.owed = true;
             self.try_settle().await?;
         }

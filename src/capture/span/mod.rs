@@ -7,6 +7,9 @@
 //! followed as far as it has come, and a change of a row that the span has yet to emit is kept until
 //! then (`kept`).
 //!
+//! A condition of the user's can make the server take any time for a row. Then the stream is followed
+//! amid a chunk too, and the scan moves on behind the rows that have come.
+//!
 //! Over several connections, sections of one table are read at once: a span then ends at a key that is
 //! looked up first, in its own snapshot, and the next begins behind it. Each has a snapshot of its own,
 //! and a change is judged by the section that its key is in. Behind the last section of a table comes
@@ -32,7 +35,7 @@ use super::locks::LOCK_SHARE;
 use super::rows::SpanRun;
 use super::sink::Sink;
 use super::visibility::Unseen;
-use crate::backfill::SpanReader;
+use crate::backfill::{Helpers, SpanReader};
 use crate::client::{Client, Connecting};
 use crate::error::Result;
 use crate::net::{ConnectConfig, Purpose};
@@ -115,10 +118,10 @@ struct Idle {
 }
 
 impl Spans {
-    /// Returns whether the first span has emitted a chunk.
+    /// Returns whether the first span has emitted a chunk, or a part of one.
     pub(super) fn have_emitted(&self) -> bool {
         let first = self.open.front();
-        first.is_some_and(|span| span.run.progress.chunks > 0)
+        first.is_some_and(|span| span.run.progress.has_emitted)
     }
 
     /// Returns a connection, or none where the server has no more.
@@ -192,7 +195,7 @@ impl Spans {
     pub(in crate::capture) async fn close_overdue(&mut self) -> Result<()> {
         for span in &mut self.open {
             // Where rows are left out, what was asked for need not end with a chunk.
-            if span.run.helper_columns == 0 && Instant::now() >= span.run.deadline {
+            if span.run.helpers != Helpers::Count && Instant::now() >= span.run.deadline {
                 span.run.reader.close(&mut span.client).await?;
             }
         }
@@ -246,6 +249,6 @@ impl Span {
         run.progress.chunks >= self.chunks
             || run.reader.is_exhausted()
             // What was asked for would not end with a chunk.
-            || run.helper_columns > 0 && is_late
+            || run.helpers == Helpers::Count && is_late
     }
 }

@@ -133,7 +133,7 @@ impl<S: Sink> Engine<S> {
         let section = self.section_chunks(index)?;
         let chunk_size = self.scan(index)?.table.chunk_size;
         let chunks = section.unwrap_or(self.most_chunks(index)?);
-        let (rows, helper_columns) = self.rows_of_span(index, after.as_ref(), &windows, chunks)?;
+        let (rows, helpers) = self.rows_of_span(index, after.as_ref(), &windows, chunks)?;
         let lock = self.lock(index)?;
         let columns = self.columns_expression(index)?;
         let scan = self.scan(index)?;
@@ -173,7 +173,7 @@ impl<S: Sink> Engine<S> {
             number,
             table: index,
             client,
-            run: SpanRun::new(reader, windows, helper_columns, time),
+            run: SpanRun::new(reader, windows, helpers, time),
             requested: Instant::now(),
             awaited,
             chunks,

@@ -73,6 +73,7 @@ fn table(mode: Mode, chunk: Option<View>, comparable: bool) -> Table {
             }),
             sections: VecDeque::new(),
             may_lock: true,
+            locked: None,
             chunk_bytes: 0,
             pages: None,
         }),

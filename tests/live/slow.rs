@@ -1,0 +1,114 @@
+//! Rows that take their time, since a condition of the user's has to be evaluated for each: the stream
+//! is followed meanwhile, and what was read is not read again.
+
+use postgres::Client;
+use serde_json::{Value, json};
+
+use super::spans::until_backfilled;
+use crate::support::postgres::{Version, query};
+use crate::support::scene::{Scene, advanced, documents_of, execute};
+
+/// A table of which the rows behind number 1000 wait for a lock of the test's.
+fn gated(version: Version, key: &str, mode: &str) -> Scene {
+    let bare = key.split(' ').next().unwrap_or_default();
+    let mut scene = Scene::on(
+        version,
+        &format!(
+            "create table other(id int primary key);
+             create table t(k {key} primary key, n int, wide text);
+             insert into t select lpad(i::text, 4, '0')::{bare}, i, repeat('w', 500) from generate_series(1, 2000) i;
+             create function gate(i int) returns bool language plpgsql cost 10000 as $$ begin
+                if i > 1000 then perform pg_advisory_xact_lock_shared(1); end if;
+                return true;
+             end $$"
+        ),
+    );
+    scene.task.bind(&["public.other", "public.t"]);
+    let resource = &mut scene.task.binding_mut("public.t").resource;
+    resource["mode"] = json!(mode);
+    resource["advanced"] = json!({"additional_backfill_filter": "gate(n)"});
+    scene.task.publish();
+    scene
+}
+
+fn close(client: &mut Client) {
+    query(client, "select pg_advisory_lock(1)");
+}
+
+fn open(client: &mut Client) {
+    query(client, "select pg_advisory_unlock(1)");
+}
+
+/// The numbers of the rows that were read by the backfill.
+fn numbers(scene: &Scene) -> Vec<u64> {
+    let documents = documents_of(&scene.task, "public.t");
+    let rows = documents.iter().filter(|document| document.is_snapshot());
+    let number = |value: &Value| value.as_i64().expect("a number").unsigned_abs();
+    let mut numbers: Vec<_> = rows.map(|row| number(&row.value["n"])).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn follows_the_stream(version: Version, key: &str, mode: &str, kill: bool) {
+    let mut scene = gated(version, key, mode);
+    let mut other = scene.connect();
+    close(&mut other);
+    let mut session = scene.task.open();
+    until_backfilled(&mut session, 500);
+    execute(
+        &mut scene.client,
+        "update t set n = -n where n in (100, 1500); insert into other values (1)",
+    );
+    session.until_id("public.other", 1);
+    if kill {
+        session.kill();
+        session = scene.task.open();
+    }
+    open(&mut other);
+    session.until_active();
+    session.kill();
+    scene.assert_captured("public.t", &["k"]);
+    let mut once = numbers(&scene);
+    let count = once.len();
+    once.dedup();
+    // A row that was moved by its update is found again by its position.
+    let moved = if mode == "Without Primary Key" { 1 } else { 0 };
+    assert!(
+        count - once.len() <= moved,
+        "{} rows came twice",
+        count - once.len()
+    );
+}
+
+#[test]
+fn the_stream_is_followed_while_rows_are_awaited() {
+    let unordered = "text collate \"und-x-icu\"";
+    for (key, mode, kill) in [
+        ("int", "Normal", true),
+        (unordered, "Normal", false),
+        ("int", "Without Primary Key", false),
+    ] {
+        follows_the_stream(Version::MAIN, key, mode, kill);
+    }
+}
+
+#[test]
+fn rows_by_position_go_on_amid_a_page_where_positions_are_listed() {
+    follows_the_stream(Version(13), "int", "Without Primary Key", true);
+}
+
+#[test]
+fn a_window_that_times_out_amid_its_rows_goes_on_behind_them() {
+    let mut scene = gated(Version::MAIN, "int", "Without Primary Key");
+    advanced(&mut scene.task, &json!({"statement_timeout": "2s"}));
+    let mut other = scene.connect();
+    close(&mut other);
+    let mut session = scene.task.open();
+    let line = session.until_logged("behind its last row");
+    assert_eq!(line.level, "warning");
+    open(&mut other);
+    session.until_active();
+    session.kill();
+    scene.assert_captured("public.t", &["k"]);
+    assert_eq!(numbers(&scene), (1..=2000).collect::<Vec<_>>());
+}
