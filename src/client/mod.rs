@@ -64,6 +64,11 @@ impl Client {
         self.connection
     }
 
+    /// Gives the connection up while the server may be busy: it is told to cancel what it is doing.
+    pub fn give_up(self) {
+        self.connection.give_up();
+    }
+
     /// Returns the value of a parameter that the server has reported.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.connection.facts().parameter(name)

@@ -4,13 +4,16 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use protocol::{Event, Session};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tracing::debug;
 
 use super::coalesce::{PIECE, Pace};
+use super::connect::Canceller;
 use super::{ReceiveBuffer, Route, Stream};
+use crate::background;
 use crate::error::{Error, ErrorKind, Result};
 
 /// A connection whose start-up is complete.
@@ -20,7 +23,11 @@ pub struct Connection {
     session: Session,
     input: ReceiveBuffer,
     pace: Pace,
+    canceller: Option<Box<Canceller>>,
 }
+
+/// How long a server may take to be told to cancel what it is doing.
+const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 
 impl Connection {
     pub(super) fn new(stream: Stream, session: Session) -> Self {
@@ -29,7 +36,35 @@ impl Connection {
             session,
             input: ReceiveBuffer::default(),
             pace: Pace::of_rows(),
+            canceller: None,
         }
+    }
+
+    pub(super) fn cancel_with(&mut self, canceller: Canceller) {
+        self.canceller = Some(Box::new(canceller));
+    }
+
+    /// Gives the connection up while the server may be busy with what it was asked for. It would go on
+    /// until it has something to send, and keep its locks as long: so it is told to cancel that, by the
+    /// way, as far as it can be told.
+    pub fn give_up(self) {
+        let key = self.session.cancel_key();
+        let (Some(canceller), Some(request)) =
+            (self.canceller, key.map(protocol::CancelKey::cancel_request))
+        else {
+            return;
+        };
+        let stream = self.stream;
+        let cancelling = async move {
+            match tokio::time::timeout(CANCEL_LIMIT, canceller.cancel(&request)).await {
+                Ok(Ok(())) => debug!("a query was cancelled with its connection"),
+                Ok(Err(error)) => debug!(%error, "a query cannot be cancelled"),
+                Err(_) => debug!("a query cannot be cancelled: there is no answer"),
+            }
+            drop(stream);
+        };
+        // Nobody waits for it.
+        drop(background::spawn(cancelling));
     }
 
     /// Returns the session, to queue requests with; [`Connection::send`] sends them.

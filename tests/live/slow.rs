@@ -5,8 +5,9 @@ use postgres::Client;
 use serde_json::{Value, json};
 
 use super::spans::until_backfilled;
-use crate::support::postgres::{Version, query};
+use crate::support::postgres::{Version, query, value};
 use crate::support::scene::{Scene, advanced, documents_of, execute};
+use crate::support::wait;
 
 /// A table of which the rows behind number 1000 wait for a lock of the test's.
 fn gated(version: Version, key: &str, mode: &str) -> Scene {
@@ -111,4 +112,26 @@ fn a_window_that_times_out_amid_its_rows_goes_on_behind_them() {
     session.kill();
     scene.assert_captured("public.t", &["k"]);
     assert_eq!(numbers(&scene), (1..=2000).collect::<Vec<_>>());
+}
+
+/// A change of a row that waits is owed to the checkpoint, so the span is given up.
+#[test]
+fn a_span_that_is_given_up_leaves_no_query_behind() {
+    let mut scene = gated(Version::MAIN, "int", "Normal");
+    let mut other = scene.connect();
+    close(&mut other);
+    let mut session = scene.task.open();
+    until_backfilled(&mut session, 500);
+    let waiting = "select pid from pg_locks where locktype = 'advisory' and not granted";
+    let process = value(&mut scene.client, waiting);
+    execute(&mut scene.client, "update t set n = -n where n = 1500");
+    session.until_logged("a connection for backfills is given up: it is busy");
+    wait::until("the query to end", || {
+        let rows = query(&mut scene.client, waiting);
+        rows.iter().all(|row| row[0] != process).then_some(())
+    });
+    open(&mut other);
+    session.until_active();
+    session.kill();
+    scene.assert_captured("public.t", &["k"]);
 }

@@ -131,8 +131,10 @@ impl Spans {
                 return Ok(Some(client));
             };
             let finished = tokio::time::timeout(END_PATIENCE, reader.finish(&mut client));
-            if let Ok(Ok(())) = finished.await {
-                return Ok(Some(client));
+            match finished.await {
+                Ok(Ok(())) => return Ok(Some(client)),
+                Ok(Err(error)) => debug!(%error, "a connection for backfills is given up"),
+                Err(_) => give_up(client),
             }
         }
         let connected = self.open.len();
@@ -186,7 +188,7 @@ impl Spans {
                     reader: None,
                 }),
                 Ok(Err(error)) => debug!(%error, "a connection for backfills is given up"),
-                Err(_) => debug!("a connection for backfills is given up: it is busy"),
+                Err(_) => give_up(client),
             }
         }
     }
@@ -205,10 +207,22 @@ impl Spans {
     /// Closes the connections that are not in use.
     pub(in crate::capture) async fn disconnect(&mut self) {
         self.connecting.clear();
-        for Idle { mut client, .. } in self.idle.drain(..) {
+        for Idle { mut client, reader } in self.idle.drain(..) {
+            if let Some(reader) = reader {
+                let finished = tokio::time::timeout(END_PATIENCE, reader.finish(&mut client));
+                if finished.await.is_err() {
+                    give_up(client);
+                    continue;
+                }
+            }
             client.terminate().await;
         }
     }
+}
+
+fn give_up(client: Client) {
+    debug!("a connection for backfills is given up: it is busy");
+    client.give_up();
 }
 
 impl<S: Sink> Engine<S> {

@@ -4,6 +4,7 @@ use protocol::{Event, ProtocolError, Session, SessionConfig, TlsRequest};
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 
+use super::cancel::Canceller;
 use super::refusal::{
     authentication_failure, interrupted, refusal_by, startup_failure, unexpected,
 };
@@ -97,6 +98,21 @@ impl ConnectConfig {
         purpose: Purpose,
         tls: Tls,
     ) -> Result<Connection, Failure> {
+        let mut connection = self.reach(host, target, purpose, tls).await?;
+        self.authenticate(&mut connection, host, purpose).await?;
+        let encrypted = connection.is_encrypted();
+        connection.cancel_with(Canceller::new(self, host, target, tls, encrypted));
+        Ok(connection)
+    }
+
+    /// Opens a connection, and encrypts it if that is asked for.
+    pub(super) async fn reach(
+        &self,
+        host: &HostPort,
+        target: Target,
+        purpose: Purpose,
+        tls: Tls,
+    ) -> Result<Connection, Failure> {
         let route = self.open(host, target).await?;
         let session = Session::new(self.session_config(host, purpose, tls)?).map_err(|error| {
             Error::new(
@@ -105,13 +121,11 @@ impl ConnectConfig {
             )
             .with_source(error)
         })?;
-        let mut connection = match tls {
-            Tls::Never => Connection::new(Stream::Plain(route), session),
-            Tls::Direct => self.handshake(route, session, host, tls).await?,
-            Tls::May | Tls::Must => self.negotiate_tls(route, session, host, tls).await?,
-        };
-        self.authenticate(&mut connection, host, purpose).await?;
-        Ok(connection)
+        match tls {
+            Tls::Never => Ok(Connection::new(Stream::Plain(route), session)),
+            Tls::Direct => self.handshake(route, session, host, tls).await,
+            Tls::May | Tls::Must => self.negotiate_tls(route, session, host, tls).await,
+        }
     }
 
     fn session_config(&self, host: &HostPort, purpose: Purpose, tls: Tls) -> Result<SessionConfig> {

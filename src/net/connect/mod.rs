@@ -1,6 +1,7 @@
 //! Making a connection: addresses in turn, TLS as sslmode asks, authentication, errors by cause.
 
 mod attempt;
+mod cancel;
 mod parameters;
 mod refusal;
 mod session_attrs;
@@ -13,6 +14,8 @@ use std::time::{Duration, SystemTime};
 use protocol::{AllowedMethods, BindingPolicy};
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
+
+pub(super) use self::cancel::Canceller;
 
 use self::attempt::{Refusal, Tls};
 use self::refusal::{is_pooler, not_postgres, pooler_at};

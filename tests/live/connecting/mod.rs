@@ -2,6 +2,7 @@
 
 mod addresses;
 mod authentication;
+mod cancelling;
 mod causes;
 mod certificates;
 mod hostile;

@@ -1,0 +1,77 @@
+//! Cancelling what the server is doing for a connection that nobody will read from.
+
+use std::fmt;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::attempt::Tls;
+use super::{ConnectConfig, Purpose, Target};
+use crate::config::HostPort;
+use crate::error::{Error, Result};
+use crate::net::connection::lost;
+
+/// The way that a connection has taken, for a request to cancel what it has asked for. The request takes
+/// the same: to the same address, through the same tunnel, and by TLS where the connection has it.
+///
+/// See <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>.
+pub(in crate::net) struct Canceller {
+    config: ConnectConfig,
+    host: HostPort,
+    target: Target,
+    tls: Tls,
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Canceller")
+            .field("host", &self.host)
+            .field("target", &self.target)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Canceller {
+    pub(super) fn new(
+        config: &ConnectConfig,
+        host: &HostPort,
+        target: Target,
+        tls: Tls,
+        encrypted: bool,
+    ) -> Self {
+        Self {
+            config: config.clone(),
+            host: host.clone(),
+            target,
+            tls: match tls {
+                // A request in clear text would give the key away.
+                Tls::May if encrypted => Tls::Must,
+                Tls::May => Tls::Never,
+                other => other,
+            },
+        }
+    }
+
+    /// Sends a CancelRequest, and waits until the server has handled it. It does not say what came of
+    /// that.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the server cannot be reached as before.
+    pub(in crate::net) async fn cancel(&self, request: &[u8]) -> Result<()> {
+        let Self {
+            config,
+            host,
+            target,
+            tls,
+        } = self;
+        let reached = config.reach(host, *target, Purpose::Query, *tls).await;
+        // The request stands in place of the startup message that the session has ready.
+        let (mut stream, _) = reached.map_err(Error::from)?.into_parts();
+        stream.write_all(request).await.map_err(lost)?;
+        stream.flush().await.map_err(lost)?;
+        // That it ends the connection without a word is its answer, however it does it.
+        let _ = stream.read(&mut [0]).await;
+        Ok(())
+    }
+}
