@@ -43,7 +43,8 @@ enum Step {
 }
 
 impl<S: Sink> Engine<S> {
-    /// Reads the stream until everything that committed before a position was received.
+    /// Reads the stream until everything that committed before a position was received. It may stand
+    /// before the first change of a transaction then.
     pub(super) async fn stream_to(
         &mut self,
         following: &mut Following,
@@ -51,9 +52,7 @@ impl<S: Sink> Engine<S> {
         checkpoints: Checkpoints,
     ) -> Result<()> {
         let fence = before_page_header(fence, self.wal_block_size);
-        let reached = |follower: &Follower| {
-            !follower.position.in_transaction() && follower.position.received() >= fence
-        };
+        let reached = |follower: &Follower| follower.position.has_passed(fence);
         following.stream.feedback().ask_position();
         let (mut patience, started) = (Duration::from_millis(20), Instant::now());
         let mut nudge_at = started + NUDGE_AFTER;

@@ -170,6 +170,7 @@ impl Follower {
             ));
         };
         let transaction = self.position.transaction()?;
+        transaction.has_changes = true;
         // Of a table that waits for its first chunk nothing is emitted, whatever the key.
         if change.operation != Operation::Create && table.state.mode != Mode::Pending {
             require_known_key(relation, plan, table)?;

@@ -23,6 +23,8 @@ pub(super) struct Transaction {
     pub(super) final_lsn: Lsn,
     /// Its commit time in milliseconds since 1970.
     pub(super) ts_ms: i64,
+    /// Whether a change of a table that is followed was handled.
+    pub(super) has_changes: bool,
     /// The last position that an event of it was given.
     last_event: u64,
 }
@@ -46,6 +48,16 @@ impl StreamPosition {
     /// Returns whether a transaction is under way.
     pub(super) fn in_transaction(&self) -> bool {
         self.transaction.is_some()
+    }
+
+    /// Returns whether everything that committed before a position was received, and nothing was
+    /// handled of a transaction that is not complete.
+    pub(super) fn has_passed(&self, position: Lsn) -> bool {
+        match &self.transaction {
+            None => self.received >= position,
+            // Transactions come in the order of their commits.
+            Some(transaction) => !transaction.has_changes && transaction.final_lsn >= position,
+        }
     }
 
     /// Returns the transaction under way.
@@ -83,6 +95,7 @@ impl StreamPosition {
             xid: begin.xid,
             final_lsn: begin.final_lsn,
             ts_ms: begin.commit_time.unix_millis(),
+            has_changes: false,
             last_event: 0,
         });
         Ok(())
@@ -177,6 +190,21 @@ mod tests {
             (position.received(), position.last_commit_end()),
             (Lsn::from(110), Lsn::from(110))
         );
+    }
+
+    #[test]
+    fn a_position_is_passed_with_the_begin_of_a_transaction_that_commits_behind_it() {
+        let mut position = StreamPosition::new(Lsn::from(10));
+        position.keepalive(Lsn::from(20));
+        assert!(position.has_passed(Lsn::from(20)));
+        assert!(!position.has_passed(Lsn::from(21)));
+        position.begin(&begin(100)).unwrap();
+        assert!(position.has_passed(Lsn::from(100)));
+        assert!(!position.has_passed(Lsn::from(101)));
+        position.transaction().unwrap().has_changes = true;
+        assert!(!position.has_passed(Lsn::from(100)));
+        position.commit(&commit(100, 110)).unwrap();
+        assert!(position.has_passed(Lsn::from(110)));
     }
 
     #[test]

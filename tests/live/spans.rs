@@ -4,6 +4,8 @@
 //! and not emitted, and others that the server has yet to send. What is committed then changes rows
 //! that were emitted, rows that are on their way and rows that are still to come.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use postgres::Client;
@@ -407,4 +409,40 @@ fn without_a_connection_to_spare_chunks_are_read_one_by_one() {
     assert_eq!(value(&mut client, connected), "2");
     session.kill();
     assert_captured(&mut client, &task, "public.t", &["k"]);
+}
+
+/// Each of the transactions changes so many rows that a span is given up for them. One is always
+/// under way when a span is asked for, and another waits behind it.
+#[test]
+fn large_transactions_without_end_leave_room_for_chunks() {
+    let mut scene = Scene::new(
+        "create table t(k int primary key, n int, wide text);
+         insert into t select i, i, repeat('w', 6000) from generate_series(1, 4000) i",
+    );
+    advanced(&mut scene.task, &json!({"backfill_chunk_size": 1000}));
+    scene.task.bind(&["public.t"]);
+    let done = Arc::new(AtomicBool::new(false));
+    let mut other = scene.connect();
+    let is_done = Arc::clone(&done);
+    let writing = thread::spawn(move || {
+        let mut last = "0/0".to_owned();
+        while !is_done.load(Ordering::Relaxed) {
+            execute(&mut other, "update t set n = n + 1");
+            let sent = format!("select 1 from pg_stat_replication where sent_lsn >= '{last}'");
+            wait::until("the transaction before to be sent", || {
+                let is_sent = !query(&mut other, &sent).is_empty();
+                (is_sent || is_done.load(Ordering::Relaxed)).then_some(())
+            });
+            last = value(&mut other, "select pg_current_wal_insert_lsn()");
+        }
+    });
+    let mut session = scene.task.open();
+    session.until_active();
+    session.until_logged("too many of their rows change");
+    done.store(true, Ordering::Relaxed);
+    writing.join().expect("it ends");
+    execute(&mut scene.client, "update t set n = -1 where k = 1");
+    session.until_document("public.t", |document| document.value["n"] == -1);
+    session.kill();
+    scene.assert_captured("public.t", &["k"]);
 }

@@ -90,6 +90,7 @@ impl<S: Sink> Engine<S> {
             self.complete_table(following, index).await?;
         }
         if has_chunk || is_part {
+            self.spans.unlucky = 0;
             self.owed = true;
             self.try_settle().await?;
         }
@@ -166,6 +167,9 @@ impl<S: Sink> Engine<S> {
                 bytes,
                 "spans are given up: too many of their rows change meanwhile"
             );
+            if self.spans.open.len() == 1 && !self.spans.have_emitted() {
+                self.spans.unlucky += 1;
+            }
             // The first comes to its end by itself, and gives back what is kept.
             self.end_spans_behind(usize::from(self.spans.open.len() > 1))
                 .await?;

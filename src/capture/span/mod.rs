@@ -44,6 +44,11 @@ use crate::record::RowKey;
 /// How long the end of a transaction is waited for. Beyond it the connection is given up.
 const END_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long the first rows of a span are waited for after one that has emitted nothing; twice as long
+/// after each that follows.
+const FIRST_ROWS: Duration = Duration::from_millis(125);
+const LONGEST_FIRST_ROWS: Duration = Duration::from_secs(60);
+
 /// The most connections that are made ahead.
 const AHEAD: u32 = 2;
 
@@ -75,6 +80,9 @@ pub(in crate::capture) struct Spans {
     numbers: u64,
     /// The server has refused another connection: there will be no more than these.
     most: Option<usize>,
+    /// Spans that were given up one after the other for changes that had to be kept, before they had
+    /// emitted anything.
+    unlucky: u32,
     /// When a span behind others was given up: its view came too early, or not at all.
     too_early: Option<Instant>,
 }
@@ -122,6 +130,14 @@ impl Spans {
     pub(super) fn have_emitted(&self) -> bool {
         let first = self.open.front();
         first.is_some_and(|span| span.run.progress.has_emitted)
+    }
+
+    /// How long the first rows of a span are waited for with nothing else going on.
+    fn first_patience(&self) -> Duration {
+        match self.unlucky {
+            0 => Duration::ZERO,
+            times => (FIRST_ROWS * 2u32.saturating_pow(times.min(16))).min(LONGEST_FIRST_ROWS),
+        }
     }
 
     /// Returns a connection, or none where the server has no more.

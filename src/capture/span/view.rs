@@ -60,6 +60,7 @@ impl<S: Sink> Engine<S> {
     /// Waits for the view of the first span. Returns whether it contains what it has to, and shows the
     /// table as it is known; otherwise the span is gone.
     pub(super) async fn await_view(&mut self, following: &mut Following) -> Result<bool> {
+        let patience = VIEW_PATIENCE.max(self.spans.first_patience());
         loop {
             let Some(span) = self.spans.open.front_mut() else {
                 return Ok(false);
@@ -94,7 +95,7 @@ impl<S: Sink> Engine<S> {
                 }
             }
             // It is there in a moment, unless the table is locked by somebody else.
-            let left = VIEW_PATIENCE.saturating_sub(span.requested.elapsed());
+            let left = patience.saturating_sub(span.requested.elapsed());
             if !left.is_zero() {
                 let filled = span.run.reader.fill(&mut span.client);
                 if let Ok(filled) = tokio::time::timeout(left, filled).await {
@@ -174,6 +175,9 @@ impl<S: Sink> Engine<S> {
 
     /// Follows the stream until the first span has something. Returns whether it is still there.
     pub(super) async fn await_rows(&mut self, following: &mut Following) -> Result<bool> {
+        if !self.spans.have_emitted() && self.has_first_rows().await? {
+            return Ok(true);
+        }
         loop {
             self.follow_ready(following).await?;
             let Some(span) = self.spans.open.front_mut() else {
@@ -188,6 +192,25 @@ impl<S: Sink> Engine<S> {
                 () = tokio::time::sleep(IDLE_CHECKPOINT) => {}
             }
         }
+    }
+
+    /// Looks whether the first rows of the first span are there. Where spans were given up before that,
+    /// they are waited for with nothing else going on: changes that have to be kept for them could come
+    /// faster than they do, time and again.
+    async fn has_first_rows(&mut self) -> Result<bool> {
+        let patience = self.spans.first_patience();
+        let Some(span) = self.spans.open.front_mut() else {
+            return Ok(false);
+        };
+        let connection = span.client.connection();
+        connection.fill_now().await?;
+        if !connection.has_event() && !span.run.reader.is_exhausted() && !patience.is_zero() {
+            let filled = span.run.reader.fill(&mut span.client);
+            if let Ok(filled) = tokio::time::timeout(patience, filled).await {
+                filled?;
+            }
+        }
+        Ok(span.client.connection().has_event() || span.run.reader.is_exhausted())
     }
 
     /// Handles what the stream has ready, up to the end of a transaction.
