@@ -49,6 +49,9 @@ const END_PATIENCE: Duration = Duration::from_secs(1);
 const FIRST_ROWS: Duration = Duration::from_millis(125);
 const LONGEST_FIRST_ROWS: Duration = Duration::from_secs(60);
 
+/// How long after a refusal another connection is asked for.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
+
 /// The most connections that are made ahead.
 const AHEAD: u32 = 2;
 
@@ -78,13 +81,28 @@ pub(in crate::capture) struct Spans {
     connecting: Vec<Connecting>,
     /// Numbers that were given away.
     numbers: u64,
-    /// The server has refused another connection: there will be no more than these.
-    most: Option<usize>,
+    /// What the server has refused.
+    refusal: Option<Refusal>,
     /// Spans that were given up one after the other for changes that had to be kept, before they had
     /// emitted anything.
     unlucky: u32,
     /// When a span behind others was given up: its view came too early, or not at all.
     too_early: Option<Instant>,
+}
+
+/// That the server had no connection to spare.
+#[derive(Debug)]
+struct Refusal {
+    /// How many there were.
+    connected: usize,
+    when: Instant,
+}
+
+impl Refusal {
+    /// Returns whether there will be no more than so many still.
+    fn holds(&self, connected: usize, now: Instant) -> bool {
+        connected >= self.connected && now.saturating_duration_since(self.when) < ASK_AGAIN
+    }
 }
 
 /// A span that was asked for.
@@ -154,7 +172,8 @@ impl Spans {
             }
         }
         let connected = self.open.len();
-        if self.most.is_some_and(|most| connected >= most) {
+        let refusal = self.refusal.as_ref();
+        if refusal.is_some_and(|refusal| refusal.holds(connected, Instant::now())) {
             return Ok(None);
         }
         let connecting = match self.connecting.pop() {
@@ -164,8 +183,14 @@ impl Spans {
         match connecting.client().await {
             Ok(client) => Ok(Some(client)),
             Err(error) if error.sqlstate() == Some(TOO_MANY_CONNECTIONS) => {
-                self.most = Some(connected);
-                if connected > 0 {
+                let again = self.refusal.is_some();
+                self.refusal = Some(Refusal {
+                    connected,
+                    when: Instant::now(),
+                });
+                if again {
+                    debug!(%error, connected, "there are no more connections for backfills");
+                } else if connected > 0 {
                     warn!(error = %error, connected, "there are no more connections for backfills");
                 } else {
                     warn!(error = %error, "there is no connection for backfills to spare: chunks are \
@@ -280,5 +305,35 @@ impl Span {
             || run.reader.is_exhausted()
             // What was asked for would not end with a chunk.
             || run.helpers == Helpers::Count && is_late
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_forgotten_after_a_while() {
+        let when = Instant::now();
+        let refusal = Refusal { connected: 2, when };
+        assert!(refusal.holds(2, when));
+        assert!(refusal.holds(3, when + ASK_AGAIN / 2));
+        assert!(!refusal.holds(1, when));
+        assert!(!refusal.holds(2, when + ASK_AGAIN));
+    }
+
+    #[test]
+    fn the_first_rows_are_waited_for_longer_after_each_span_without_any() {
+        let patience = |unlucky| {
+            let spans = Spans {
+                unlucky,
+                ..Spans::default()
+            };
+            spans.first_patience()
+        };
+        assert_eq!(patience(0), Duration::ZERO);
+        assert_eq!(patience(1), FIRST_ROWS * 2);
+        assert_eq!(patience(3), FIRST_ROWS * 8);
+        assert_eq!(patience(u32::MAX), LONGEST_FIRST_ROWS);
     }
 }
