@@ -144,7 +144,7 @@ impl<S: Sink> Engine<S> {
                 }
                 Err(error) => return Err(error),
             };
-            if follower.ends_in_doubt(&item) {
+            if follower.is_in_doubt(&item) {
                 self.emit_reused(follower).await?;
             }
             let step = match follower.handle(&item, arena, &mut self.tables, &mut self.sink)? {

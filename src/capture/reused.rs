@@ -6,7 +6,8 @@
 //! taken in one transaction are noted, and before its end the row that has such a key is looked up
 //! and emitted once more.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use protocol::{LogicalReplicationMessage, Lsn, Oid, TupleData};
 
@@ -24,43 +25,88 @@ use crate::value::KeyCodec;
 /// The texts of a key's columns.
 type Key = Vec<Option<String>>;
 
-/// The keys that the transaction under way has given to rows of tables whose keys are checked late,
-/// each with whether a deletion has come behind that.
-#[derive(Debug, Default)]
+/// So many keys are noted as given by their hashes: 36 MiB at most, as the set doubles its room.
+const MOST_GIVEN: usize = (1 << 22) / 8 * 7;
+/// Room for so many is kept for the next transaction.
+const KEPT_ROOM: usize = 1 << 10;
+/// So many keys in doubt are looked up at once.
+const MOST_DOUBTFUL: usize = 1_000;
+
+/// The keys that the transaction under way has given to rows of tables whose keys are checked late, and
+/// those of them that a deletion has come behind.
+///
+/// A transaction has committed when it is read, so what it has left can be looked up at any time: keys
+/// in doubt are not collected beyond a number. Whether a key was given is known by its hash, which is
+/// right or says too much; from a number of them on all keys count as given. A key too many costs a query
+/// and perhaps a document that was there before.
+#[derive(Debug)]
 pub(super) struct ReusedKeys {
-    keys: HashMap<(u32, Key), bool>,
+    given: HashSet<u64>,
+    doubtful: HashSet<(u32, Key)>,
+    hashing: RandomState,
+    /// The most hashes.
+    most: usize,
+}
+
+impl Default for ReusedKeys {
+    fn default() -> Self {
+        Self {
+            given: HashSet::new(),
+            doubtful: HashSet::new(),
+            hashing: RandomState::new(),
+            most: MOST_GIVEN,
+        }
+    }
 }
 
 impl ReusedKeys {
     /// Notes that a row has a key now.
     pub(super) fn given(&mut self, relation: Oid, row: Option<Image<'_>>, columns: &[usize]) {
-        if let Some(row) = row {
-            self.keys
-                .insert((relation.as_u32(), key_of(&row, columns)), false);
+        let Some(row) = row else { return };
+        if self.given.len() < self.most {
+            let hash = self.hash(relation, &row, columns);
+            self.given.insert(hash);
+        }
+        if !self.doubtful.is_empty() {
+            self.doubtful
+                .remove(&(relation.as_u32(), key_of(&row, columns)));
         }
     }
 
     /// Notes that a row with a key was deleted, or has another key now.
     pub(super) fn taken(&mut self, relation: Oid, row: Option<Image<'_>>, columns: &[usize]) {
-        if let Some(row) = row
-            && let Some(taken) = self
-                .keys
-                .get_mut(&(relation.as_u32(), key_of(&row, columns)))
-        {
-            *taken = true;
+        let Some(row) = row else { return };
+        let is_full = self.given.len() >= self.most;
+        if is_full || self.given.contains(&self.hash(relation, &row, columns)) {
+            self.doubtful
+                .insert((relation.as_u32(), key_of(&row, columns)));
         }
     }
 
     /// Forgets all: a transaction is at its end.
     pub(super) fn clear(&mut self) {
-        self.keys.clear();
+        self.given.clear();
+        self.given.shrink_to(KEPT_ROOM);
+        self.doubtful.clear();
+    }
+
+    fn hash(&self, relation: Oid, row: &Image<'_>, columns: &[usize]) -> u64 {
+        let text = |index: &usize| match row.get(*index) {
+            TupleData::Text(text) => Some(text),
+            _ => None,
+        };
+        let mut hasher = self.hashing.build_hasher();
+        relation.as_u32().hash(&mut hasher);
+        columns
+            .iter()
+            .for_each(|index| text(index).hash(&mut hasher));
+        hasher.finish()
     }
 
     fn take_doubtful(&mut self) -> Vec<(Oid, Key)> {
-        self.keys
+        self.doubtful
             .drain()
-            .filter(|(_, taken)| *taken)
-            .map(|((relation, key), _)| (Oid::from(relation), key))
+            .map(|(relation, key)| (Oid::from(relation), key))
             .collect()
     }
 }
@@ -75,16 +121,20 @@ pub(super) fn key_of(row: &Image<'_>, columns: &[usize]) -> Key {
 }
 
 impl Follower {
-    /// Returns whether a message ends a transaction that has left rows in doubt.
-    pub(super) fn ends_in_doubt(&self, item: &StreamItem<'_>) -> bool {
-        !self.reused_keys.keys.is_empty()
-            && matches!(
+    /// Returns whether rows in doubt are to be looked up before a message: the transaction ends with it,
+    /// or they are many.
+    pub(super) fn is_in_doubt(&self, item: &StreamItem<'_>) -> bool {
+        let doubtful = self.reused_keys.doubtful.len();
+        let ends = || {
+            matches!(
                 item,
                 StreamItem::Message {
                     message: LogicalReplicationMessage::Commit(_),
                     ..
                 }
             )
+        };
+        doubtful > 0 && (doubtful >= MOST_DOUBTFUL || ends())
     }
 }
 
@@ -214,10 +264,34 @@ mod tests {
         assert_eq!(keys.take_doubtful(), [(table, vec![Some("2".to_owned())])]);
         assert!(keys.take_doubtful().is_empty());
 
+        // Of a table that gave none it is not one of these.
+        keys.clear();
+        keys.taken(table, image(&two), &[1]);
+        assert!(keys.take_doubtful().is_empty());
+
         // Given last, it is that row's.
         keys.given(table, image(&two), &[1]);
         keys.taken(table, image(&two), &[1]);
         keys.given(table, image(&two), &[1]);
         assert!(keys.take_doubtful().is_empty());
+    }
+
+    #[test]
+    fn beyond_a_number_every_key_counts_as_given() {
+        let table = Oid::from(1);
+        let mut keys = ReusedKeys {
+            most: 2,
+            ..ReusedKeys::default()
+        };
+        let rows: Vec<_> = (0..9).map(|number: u32| number.to_string()).collect();
+        for text in &rows[..5] {
+            keys.taken(table, image(&row(text.as_bytes())), &[1]);
+            keys.given(table, image(&row(text.as_bytes())), &[1]);
+        }
+        assert_eq!(keys.given.len(), 2);
+        keys.taken(table, image(&row(b"4")), &[1]);
+        keys.taken(table, image(&row(b"8")), &[1]);
+        keys.given(table, image(&row(b"8")), &[1]);
+        assert_eq!(keys.take_doubtful(), [(table, vec![Some("4".to_owned())])]);
     }
 }
