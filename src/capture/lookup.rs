@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 
 use super::chunk::failed;
 use super::engine::{Engine, Following};
+use super::rows::unknown;
 use super::sink::Sink;
 use super::state::{Mode, TableState};
 use super::table::Table;
@@ -31,11 +32,34 @@ impl<S: Sink> Engine<S> {
     pub(super) async fn look_up(&mut self) -> Result<()> {
         let ids: Vec<_> = self.tables.iter().map(|table| table.id.clone()).collect();
         let infos = lookup_tables(&mut self.client, &ids).await?;
+        let before: Vec<_> = self.tables.iter().map(|table| table.info.clone()).collect();
         self.learn(infos);
         let infos = self.tables.iter_mut();
         let infos = infos.filter_map(|table| table.info.as_mut().map(Arc::make_mut));
         note_restrictions(&mut self.client, &self.config.publication_name, infos).await?;
-        self.complete_types().await
+        self.complete_types().await?;
+        let mut begin_anew = false;
+        for (index, before) in before.into_iter().enumerate() {
+            begin_anew |= self.renew_scan(index, before.as_deref())?;
+        }
+        if begin_anew {
+            self.raise_barriers().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the scan of a table go by what the catalogs say of it now: its condition, and how its key
+    /// is compared. Returns whether it has to begin anew.
+    fn renew_scan(&mut self, index: usize, before: Option<&TableInfo>) -> Result<bool> {
+        let version = self.client.server_version_num();
+        let table = self.tables.get_mut(index).ok_or_else(unknown)?;
+        let begins_anew = table.renew_scan(before, &self.config, &self.types, version)?;
+        if begins_anew {
+            warn!(stream = %table.id,
+                "a key column has another type now, so that keys have another order: the table is \
+                 backfilled from its start");
+        }
+        Ok(begins_anew)
     }
 
     /// Looks one of the bound tables up again. Returns whether it is there; what was known stays if it
@@ -53,7 +77,10 @@ impl<S: Sink> Engine<S> {
         note_restrictions(&mut self.client, publication, [&mut *info]).await?;
         let types = info.columns.iter().map(|column| column.type_oid);
         complete_types(&mut self.client, &mut self.types, types).await?;
-        table.info = Some(Arc::new(*info));
+        let before = table.info.replace(Arc::new(*info));
+        if self.renew_scan(index, before.as_deref())? {
+            self.raise_barriers().await?;
+        }
         Ok(true)
     }
 

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::visibility::nothing_twice;
 use crate::support::postgres::{Options, Server, Version, query, value};
-use crate::support::scene::{self, Scene, advanced, assert_captured, documents_of, execute};
+use crate::support::scene::{self, Scene, advanced, assert_captured, documents_of, execute, says};
 use crate::support::task::Session;
 use crate::support::wait;
 
@@ -247,6 +247,16 @@ fn a_table_that_somebody_waits_to_alter_can_be_queried_by_ending_the_span() {
     scene.assert_captured("public.t", &["k"]);
 }
 
+/// Waits until a change of the table is made, or waits for a span to end, which it does not while the
+/// output is not read.
+fn until_it_waits(client: &mut Client, changing: &thread::JoinHandle<()>) {
+    let waiting = "select 1 from pg_locks where relation = 't'::regclass and not granted";
+    wait::until("the change to wait, or to be made", || {
+        let waits = !query(client, waiting).is_empty();
+        (waits || changing.is_finished()).then_some(())
+    });
+}
+
 /// Columns that come or become ordinary while nothing else changes are not in the stream, which
 /// describes a table with its next change only.
 #[test]
@@ -285,11 +295,7 @@ fn columns_that_change_between_two_spans_are_in_the_rows_of_the_next() {
         until_backfilled(&mut session, 100);
         until_stuck(&mut scene.client);
         let changing = thread::spawn(move || execute(&mut other, change));
-        wait::until("the change to wait, or to be made", || {
-            let waiting = "select 1 from pg_locks where relation = 't'::regclass and not granted";
-            let waits = !query(&mut scene.client, waiting).is_empty();
-            (waits || changing.is_finished()).then_some(())
-        });
+        until_it_waits(&mut scene.client, &changing);
         session.until_active();
         changing.join().expect("it goes through");
         session.kill();
@@ -445,4 +451,86 @@ fn large_transactions_without_end_leave_room_for_chunks() {
     session.until_document("public.t", |document| document.value["n"] == -1);
     session.kill();
     scene.assert_captured("public.t", &["k"]);
+}
+
+/// The server reads on in the order of the new type, in which keys that are not read yet can be before
+/// the last one.
+#[test]
+fn a_scan_by_a_key_that_gets_another_type_begins_anew() {
+    for (change, begins_anew) in [
+        ("alter table t alter k type text using k::text", true),
+        ("alter table t alter k type bigint", false),
+    ] {
+        for is_streamed in [false, true] {
+            let mut scene = Scene::new(&wide_rows("int", "i"));
+            advanced(&mut scene.task, &json!({"backfill_chunk_size": 5}));
+            scene.task.bind(&["public.t"]);
+            let mut other = scene.connect();
+            let mut session = scene.task.open();
+            until_backfilled(&mut session, 900);
+            until_stuck(&mut scene.client);
+            let first = if is_streamed {
+                "update t set n = 5 where n = 20"
+            } else {
+                "select 1"
+            };
+            let sql = format!("{change}; {first}");
+            let changing = thread::spawn(move || execute(&mut other, &sql));
+            until_it_waits(&mut scene.client, &changing);
+            session.until_active();
+            changing.join().expect("it goes through");
+            execute(&mut scene.client, "update t set n = -1 where n = 2999");
+            session.until_document("public.t", |document| document.value["n"] == -1);
+            assert_eq!(
+                session
+                    .log()
+                    .find(|line| says(line, "another order"))
+                    .is_some(),
+                begins_anew,
+                "{change}"
+            );
+            session.kill();
+            // Documents of earlier rows have keys of the earlier type.
+            for document in &mut scene.task.documents {
+                let text = document.value["k"].to_string();
+                document.value["k"] = json!(text.trim_matches('"'));
+            }
+            scene.execute("alter table t alter k type text using k::text");
+            scene.assert_captured("public.t", &["k"]);
+        }
+    }
+}
+
+#[test]
+fn a_scan_goes_by_the_row_filter_as_it_is() {
+    let mut scene = Scene::new(&wide_rows("int", "i"));
+    scene.execute(
+        "drop publication flow_publication; alter table t replica identity full;
+         create publication flow_publication for table t where (n < 0)",
+    );
+    advanced(&mut scene.task, &json!({"backfill_chunk_size": 5}));
+    scene.execute("update t set n = -n where k <= 2000");
+    scene.task.bind(&["public.t"]);
+    let mut other = scene.connect();
+    let mut session = scene.task.open();
+    until_backfilled(&mut session, 100);
+    until_stuck(&mut scene.client);
+    // A table with other columns is looked up again.
+    let changing = thread::spawn(move || {
+        execute(
+            &mut other,
+            "begin; alter publication flow_publication set table t where (n is not null);
+             alter table t add extra int default 7; commit",
+        );
+    });
+    until_it_waits(&mut scene.client, &changing);
+    session.until_active();
+    changing.join().expect("it goes through");
+    session.kill();
+    let documents = documents_of(&scene.task, "public.t");
+    let last = documents
+        .iter()
+        .filter_map(|document| document.value["k"].as_i64())
+        .max();
+    assert_eq!(last, Some(3000));
 }

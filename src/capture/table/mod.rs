@@ -12,7 +12,7 @@ pub(super) use self::scan::{LastChunk, Scan, Section, Verdict};
 use super::state::{Mode, Scanned, TableState};
 use super::visibility::{Barrier, Unseen};
 use crate::backfill::{Position, TableScan};
-use crate::catalog::{TableId, TableInfo, TableKind};
+use crate::catalog::{ColumnInfo, TableId, TableInfo, TableKind};
 use crate::config::{BackfillMode, Config, Resource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::RowKey;
@@ -194,6 +194,49 @@ impl Table {
         Ok(())
     }
 
+    /// Takes over into a scan under way what is known of the table now, in place of what was known
+    /// before. Returns whether the scan has to begin anew: the server has another order for the keys then,
+    /// and rows behind the position need not have been read.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a scan cannot begin.
+    pub(super) fn renew_scan(
+        &mut self,
+        before: Option<&TableInfo>,
+        config: &Config,
+        types: &TypeRegistry,
+        version: u32,
+    ) -> Result<bool> {
+        let (Some(scan), Some(before), Some(info)) = (&self.scan, before, &self.info) else {
+            return Ok(false);
+        };
+        let mut names = scan.table.key_columns.iter().map(|(name, _)| name);
+        let keeps_order = names.all(|name| match (before.column(name), info.column(name)) {
+            (Some(before), Some(now)) => has_order_of(before, now),
+            // It is missed when the next chunk is read.
+            _ => true,
+        });
+        if keeps_order {
+            let Ok(renewed) = self.open_scan(config, types, version) else {
+                return Ok(false);
+            };
+            if let Some(scan) = &mut self.scan {
+                scan.table = renewed.table;
+                scan.codecs = renewed.codecs;
+                scan.comparable = renewed.comparable;
+            }
+            return Ok(false);
+        }
+        let may_lock = scan.may_lock;
+        self.update_state(|state| state.scanned = Scanned(None));
+        self.scan = Some(Scan {
+            may_lock,
+            ..self.open_scan(config, types, version)?
+        });
+        Ok(true)
+    }
+
     fn open_scan(&self, config: &Config, types: &TypeRegistry, version: u32) -> Result<Scan> {
         let table = self.info()?;
         let keyless = self.state.mode == Mode::KeylessBackfill;
@@ -268,6 +311,16 @@ impl Table {
         })
     }
 }
+
+/// Whether the values of a column are ordered as they were, and can be told by what they were.
+fn has_order_of(before: &ColumnInfo, now: &ColumnInfo) -> bool {
+    let is_integer = |column: &ColumnInfo| INTEGERS.contains(&column.type_oid.as_u32());
+    let same_type = before.type_oid == now.type_oid || is_integer(before) && is_integer(now);
+    same_type && before.bytewise_collation == now.bytewise_collation
+}
+
+/// int8, int2 and int4.
+const INTEGERS: [u32; 3] = [20, 21, 23];
 
 /// Whether the reference takes the order of a table's keys for predictable: it judges the key of the
 /// table, where it has one, not the one that is used.
