@@ -70,18 +70,10 @@ impl TableScan {
     /// Returns the statement for the rows of so many chunks in the order of their keys, behind a key or
     /// from the start.
     pub fn keyed(&self, after: Option<&[Option<String>]>, chunks: u32) -> ChunkQuery {
-        let mut conditions = Vec::new();
-        let mut parameters = Vec::new();
-        if let Some(values) = after {
-            conditions.push(self.behind(values, &mut parameters));
-        }
-        if let Some(filter) = &self.filter {
-            conditions.push(format!("({filter})"));
-        }
+        let (condition, parameters) = self.left(after);
         let order = self.quoted_key();
         let tail = format!(
-            "{} ORDER BY {order} LIMIT {}",
-            condition(&conditions),
+            "{condition} ORDER BY {order} LIMIT {}",
             u64::from(self.chunk_size) * u64::from(chunks)
         );
         let Some(min_xid) = self.min_xid else {
@@ -112,19 +104,11 @@ impl TableScan {
     /// Returns the statement for the key of the last of so many rows behind a key; no row where there
     /// are fewer.
     pub fn last_key(&self, after: Option<&[Option<String>]>, rows: u64) -> ChunkQuery {
-        let mut conditions = Vec::new();
-        let mut parameters = Vec::new();
-        if let Some(values) = after {
-            conditions.push(self.behind(values, &mut parameters));
-        }
-        if let Some(filter) = &self.filter {
-            conditions.push(format!("({filter})"));
-        }
+        let (condition, parameters) = self.left(after);
         let key = self.quoted_key();
         let sql = format!(
-            "SELECT {key} FROM {}{} ORDER BY {key} OFFSET {} LIMIT 1",
+            "SELECT {key} FROM {}{condition} ORDER BY {key} OFFSET {} LIMIT 1",
             self.target,
-            condition(&conditions),
             rows.saturating_sub(1)
         );
         ChunkQuery {
@@ -179,6 +163,19 @@ impl TableScan {
     pub fn lock(&self) -> String {
         let table = self.target.strip_prefix("ONLY ").unwrap_or(&self.target);
         format!("LOCK TABLE ONLY {table} IN ACCESS SHARE MODE")
+    }
+
+    /// The condition for the rows that are left behind a key, with its parameters.
+    fn left(&self, after: Option<&[Option<String>]>) -> (String, Vec<Option<String>>) {
+        let mut conditions = Vec::new();
+        let mut parameters = Vec::new();
+        if let Some(values) = after {
+            conditions.push(self.behind(values, &mut parameters));
+        }
+        if let Some(filter) = &self.filter {
+            conditions.push(format!("({filter})"));
+        }
+        (condition(&conditions), parameters)
     }
 
     fn quoted_key(&self) -> String {

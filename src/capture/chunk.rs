@@ -46,12 +46,10 @@ impl<S: Sink> Engine<S> {
             return Err(unknown());
         };
         let after = self.scan(index)?.position.clone();
-        let table = self.tables.get_mut(index).ok_or_else(unknown)?;
-        if table.state.mode == Mode::Backfill
-            && table.scan.as_ref().is_some_and(|scan| !scan.comparable)
-        {
+        if self.is_judged_by_rows(index)? {
             run.progress.keys = Some(HashSet::new());
         }
+        let table = self.tables.get_mut(index).ok_or_else(unknown)?;
         let context = PlanContext {
             tag: self.config.source_tag.as_deref(),
             types: &self.types,

@@ -30,7 +30,7 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 impl<S: Sink> Engine<S> {
     /// Returns whether changes of a table are judged by the keys that a chunk was found to hold: then
     /// its rows come before them.
-    pub(super) fn is_judged_by_rows(&self, index: usize) -> Result<bool> {
+    pub(in crate::capture) fn is_judged_by_rows(&self, index: usize) -> Result<bool> {
         Ok(self.table(index)?.state.mode == Mode::Backfill && !self.scan(index)?.comparable)
     }
 
