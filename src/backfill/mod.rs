@@ -7,11 +7,11 @@
 mod position;
 mod query;
 mod reader;
+mod request;
 mod view;
 
 pub use position::{Position, Window};
 pub use query::{ChunkQuery, Helpers, KeyColumn, TableScan, row_by_key};
-pub use reader::{
-    ChunkStart, RowStep, SpanReader, SpanRequest, SpanRows, read_view, read_view_behind_own,
-};
+pub use reader::{ChunkStart, RowStep, SpanReader};
+pub use request::{SpanRequest, SpanRows, read_view, read_view_behind_own};
 pub use view::{Snapshot, View};
