@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+use super::chunk_plan::PlanContext;
 use super::engine::{Engine, Following};
 use super::fence::Checkpoints;
 use super::locks::LOCK_SHARE;
-use super::rows::{ChunkEnd, PlanContext, SpanRun, unknown};
+use super::rows::{ChunkEnd, SpanRun, unknown};
 use super::sink::Sink;
 use super::state::{Mode, Scanned};
 use super::table::{LastChunk, Scan, Table};

@@ -18,8 +18,10 @@
 mod acknowledge;
 mod checkpoint;
 mod chunk;
+mod chunk_plan;
 mod columns;
 mod engine;
+mod event;
 mod fence;
 mod follow;
 mod housekeeping;

@@ -1,31 +1,18 @@
-//! The rows of a chunk: how they are written, and what is learnt of them as they pass.
+//! The rows of a span, chunk after chunk, and how far they have come.
 
 use std::collections::{HashSet, VecDeque};
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use protocol::{DataRow, Oid, RowDescription, TupleData};
-
-use super::columns::captured_columns;
+use super::chunk_plan::{ChunkPlan, PlanContext};
 use super::engine::internal;
 use super::sink::Sink;
 use super::state::Mode;
 use super::table::Table;
-use crate::backfill::{ChunkStart, Helpers, Position, RowStep, SpanReader, View, Window};
+use crate::backfill::{ChunkStart, Helpers, Position, RowStep, SpanReader, Window};
 use crate::catalog::{TableInfo, TableKind};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Change, Image, MetaTemplate, Plan, PlanOptions, RecordArena, RowKey, Source};
-use crate::value::{KeyCodec, TypeRegistry};
-
-/// How the rows of a chunk are written, and their keys read.
-#[derive(Debug)]
-pub(super) struct ChunkPlan {
-    plan: Plan,
-    /// The key columns as places in the rows.
-    key: Vec<(usize, KeyCodec)>,
-    helpers: Helpers,
-}
+use crate::record::{RecordArena, RowKey};
 
 /// What is known of a span while its rows arrive.
 #[derive(Debug, Default)]
@@ -45,7 +32,8 @@ pub(super) struct Progress {
     pub(super) has_emitted: bool,
     /// Chunks that are complete.
     pub(super) chunks: u32,
-    key: RowKey,
+    /// The key of a row, kept for its memory.
+    pub(super) key: RowKey,
     /// All keys, where only their equality can be told and changes are judged by it.
     pub(super) keys: Option<HashSet<RowKey>>,
 }
@@ -53,7 +41,7 @@ pub(super) struct Progress {
 impl Progress {
     /// Notes the physical position of a row.
     #[inline]
-    fn come_to(&mut self, place: Position) {
+    pub(super) fn come_to(&mut self, place: Position) {
         self.has_leapt |= self.place.is_some_and(|last| last >= place);
         self.place = Some(place);
     }
@@ -97,13 +85,6 @@ pub(super) struct SpanRun {
     pub(super) deadline: Instant,
     plan: Option<ChunkPlan>,
     arena: RecordArena,
-}
-
-/// What plans are made with.
-pub(super) struct PlanContext<'a> {
-    pub(super) tag: Option<&'a str>,
-    pub(super) types: &'a TypeRegistry,
-    pub(super) options: &'a PlanOptions,
 }
 
 /// Documents of chunks that are asked for ahead.
@@ -258,202 +239,7 @@ impl SpanRun {
     }
 }
 
-impl ChunkPlan {
-    /// Makes the plan for the rows of a chunk.
-    ///
-    /// # Errors
-    ///
-    /// Fails where a key column is not among those of the rows.
-    pub(super) fn new(
-        table: &Table,
-        description: &RowDescription<'_>,
-        helpers: Helpers,
-        context: &PlanContext<'_>,
-    ) -> Result<Self> {
-        let info = table.info.as_ref().ok_or_else(unknown)?;
-        let fields = description.iter().enumerate().skip(helpers.columns());
-        let columns = captured_columns(
-            Some(info),
-            fields.map(|(index, field)| (index, field.name, field.type_oid)),
-        );
-        let meta = MetaTemplate::new(
-            &info.id.schema,
-            &info.id.name,
-            context.tag,
-            table.transaction_ids,
-        );
-        Ok(Self {
-            plan: Plan::new(&columns, meta, context.types, context.options),
-            key: key_places(table, description, helpers.columns())?,
-            helpers,
-        })
-    }
-
-    /// Emits a row, unless it is one that only tells where the chunk ends.
-    ///
-    /// # Errors
-    ///
-    /// Fails where rows do not come in the order of their keys, a value cannot be captured, or the
-    /// output is gone.
-    #[inline]
-    pub(super) fn emit<S: Sink>(
-        &self,
-        row: &DataRow<'_>,
-        table: &Table,
-        arena: &RecordArena,
-        progress: &mut Progress,
-        sink: &mut S,
-        start: &ChunkStart,
-    ) -> Result<()> {
-        let oid = table.info.as_ref().map_or(Oid::from(0), |info| info.oid);
-        let change = Change::from_row(oid, row, arena);
-        let Some(image) = change.new else {
-            return Err(unknown());
-        };
-        let Some(scan) = &table.scan else {
-            return Err(unknown());
-        };
-        progress.scanned += 1;
-        if !self.key.is_empty() {
-            let known = progress.key.read(&image, &self.key).map_err(|error| {
-                error.context(format!("a backfilled row of table \"{}\"", table.id))
-            })?;
-            if !known {
-                return Err(unknown());
-            }
-            let before = if progress.has_last {
-                Some(&progress.last)
-            } else {
-                scan.position.as_ref()
-            };
-            if scan.comparable
-                && table.state.mode == Mode::Backfill
-                && before.is_some_and(|before| progress.key.compare(before).is_lt())
-            {
-                return Err(Error::new(
-                    ErrorKind::Internal,
-                    format!(
-                        "rows of table \"{}\" do not come in the order of their keys: use the \
-                         backfill mode \"Normal\" for its binding",
-                        table.id
-                    ),
-                ));
-            }
-            std::mem::swap(&mut progress.last, &mut progress.key);
-            progress.has_last = true;
-            if let Some(keys) = &mut progress.keys {
-                keys.insert(progress.last.clone());
-            }
-        }
-        match self.helpers {
-            Helpers::None => {}
-            Helpers::Count => {
-                progress.scanned = helper(&image, 0)?;
-                if !is_new_enough(helper(&image, 1)?, scan.table.min_xid, &start.view) {
-                    return Ok(());
-                }
-            }
-            Helpers::Position => progress.come_to(helper(&image, 0)?),
-        }
-        sink.begin_document(table.binding);
-        let source = Source::Backfill {
-            row: table.state.backfilled + progress.emitted,
-        };
-        self.plan
-            .write(&change, source, sink.buffer())
-            .map_err(|error| {
-                error.context(format!("a backfilled row of table \"{}\"", table.id))
-            })?;
-        progress.emitted += 1;
-        sink.end_document()
-    }
-}
-
-/// Reads what the chunk's query has added to the row.
-fn helper<T: FromStr>(image: &Image<'_>, index: usize) -> Result<T> {
-    let text = match image.get(index) {
-        TupleData::Text(text) => std::str::from_utf8(text).ok(),
-        _ => None,
-    };
-    text.and_then(|text| text.parse().ok()).ok_or_else(|| {
-        Error::new(
-            ErrorKind::Protocol,
-            "a helper column of a chunk is not what was asked for",
-        )
-    })
-}
-
-/// Whether a row was written by the transaction that is asked for or a later one. The server has
-/// decided that for all rows but the last of a chunk, which comes in any case.
-fn is_new_enough(xmin: u64, min_xid: Option<u32>, view: &View) -> bool {
-    let Some(min_xid) = min_xid else { return true };
-    let Ok(xmin) = u32::try_from(xmin) else {
-        return false;
-    };
-    let not_before = |a: u32, b: u32| a.wrapping_sub(b) < 1 << 31;
-    let not_future = match view {
-        View::Snapshot(snapshot) => not_before(snapshot.next_xid(), xmin),
-        View::Replayed { .. } => true,
-    };
-    xmin >= 3 && not_before(xmin, min_xid) && not_future
-}
-
-/// Finds the key columns in the rows of a chunk.
-fn key_places(
-    table: &Table,
-    description: &RowDescription<'_>,
-    helper_columns: usize,
-) -> Result<Vec<(usize, KeyCodec)>> {
-    let Some(scan) = &table.scan else {
-        return Err(unknown());
-    };
-    let mut places = Vec::new();
-    for ((name, _), codec) in scan.table.key_columns.iter().zip(&scan.codecs) {
-        let mut fields = description.iter().skip(helper_columns);
-        let place = fields.position(|field| field.name == *name);
-        let place = place.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Prerequisite,
-                format!(
-                    "column \"{name}\" of table \"{}\", by which it is backfilled, is not there any \
-                     more, or the user has no right to read it",
-                    table.id
-                ),
-            )
-        })?;
-        places.push((place + helper_columns, codec.clone()));
-    }
-    Ok(places)
-}
-
 /// A table is scanned that is not known, which the engine never does.
 pub(super) fn unknown() -> Error {
     internal("a table is scanned that is not known")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_new_enough_in_a_circle_up_to_now() {
-        let view = |next: u64| View::Snapshot(format!("{next}:{next}:").parse().unwrap());
-        for (xmin, next, new) in [
-            (100, 200, true),
-            (99, 200, false),
-            (2, 200, false),
-            (199, 200, true),
-            // Of the round before: a row from the future is one from long ago.
-            (300, 200, false),
-            (u64::from(u32::MAX), 200, false),
-        ] {
-            assert_eq!(is_new_enough(xmin, Some(100), &view(next)), new, "{xmin}");
-        }
-        let wrapped = (1 << 32) + 50;
-        for (xmin, new) in [(u64::from(u32::MAX), true), (40, true), (60, false)] {
-            let min = Some(u32::MAX - 10);
-            assert_eq!(is_new_enough(xmin, min, &view(wrapped)), new, "{xmin}");
-        }
-        assert!(is_new_enough(0, None, &view(1)));
-    }
 }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use tracing::debug;
 
 use super::{End, Idle, Span};
+use crate::capture::chunk_plan::PlanContext;
 use crate::capture::engine::{Engine, Following};
-use crate::capture::rows::{ChunkEnd, PlanContext, SpanRun, unknown};
+use crate::capture::rows::{ChunkEnd, SpanRun, unknown};
 use crate::capture::sink::Sink;
 use crate::capture::table::Table;
 use crate::error::Result;
