@@ -15,7 +15,7 @@ use super::locks::{Locked, watched};
 use super::schemas::{SentSchemas, schema_options};
 use super::sink::Sink;
 use super::span::Spans;
-use super::start::{Binding, Groundwork, Task, check, current_position, reconcile, start_position};
+use super::start::{Binding, Groundwork, Task, check, position_behind, reconcile, start_position};
 use super::state::{self, Mode, TableState};
 use super::streaming::in_progress;
 use super::table::Table;
@@ -159,7 +159,7 @@ impl<S: Sink> Engine<S> {
             "connecting"
         );
         let mut client = Client::connect(&connect, Purpose::Query).await?;
-        let replication = Connecting::start(&connect, Purpose::Replication);
+        let replication = Connecting::start(&connect, Purpose::Replication, None);
         let types = types_statement(client.server_version_num());
         let [server, types] = client
             .query_each([Statement::new(SELECT_SERVER, &[]), types])
@@ -244,12 +244,9 @@ impl<S: Sink> Engine<S> {
 
     /// Starts the stream.
     async fn follow(&mut self, groundwork: Groundwork) -> Result<Following> {
-        if self.tables.iter().any(Table::awaits_chunks) {
-            let most = self.config.backfill_connections;
-            self.spans.prepare(&self.connect, most);
-        }
         let (start, replication) = start_position(
             &mut self.client,
+            &self.connect,
             &self.config,
             groundwork,
             self.cursor,
@@ -257,6 +254,11 @@ impl<S: Sink> Engine<S> {
             self.standby,
         )
         .await?;
+        // Behind the stream's: that one comes first where there are few.
+        if self.tables.iter().any(Table::awaits_chunks) {
+            let most = self.config.backfill_connections;
+            self.spans.prepare(&self.connect, most);
+        }
         // Tables whose scan goes on judge changes from the first on.
         let version = self.client.server_version_num();
         for table in self
@@ -285,7 +287,8 @@ impl<S: Sink> Engine<S> {
     /// Reads the stream up to where the log ends now, then activates the tables that wait for that.
     async fn catch_up(&mut self, following: &mut Following) -> Result<()> {
         self.report_status("Catching up on CDC history");
-        let fence = current_position(&mut self.client, self.standby).await?;
+        let start = self.cursor.filter(|_| !self.tables.is_empty());
+        let fence = position_behind(&mut self.client, &self.config, start, self.standby).await?;
         let checkpoints = if self.stop_when_caught_up {
             Checkpoints::None
         } else {

@@ -18,6 +18,8 @@ use crate::net::Purpose;
 const FIRST_CHECK: Duration = Duration::from_secs(1);
 /// How often the server is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// How long its answer is waited for, while spans hold their locks, before that connection is given up.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
 /// How often progress is logged.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// How often chunks of one table are logged.
@@ -212,14 +214,21 @@ impl<S: Sink> Engine<S> {
         self.housekeeping.is_checked = true;
         let slot = self.config.slot_name.clone();
         let seconds = LONG_TRANSACTION.as_secs();
-        let health = match read_health(&mut self.client, &slot, seconds).await {
-            Err(error) if error.is_retryable() => {
-                // A connection that is seldom used may have been ended by the server or on the way.
+        // A connection that is seldom used may have been ended by the server or on the way.
+        let health = read_health(&mut self.client, &slot, seconds);
+        let health = match tokio::time::timeout(HEALTH_PATIENCE, health).await {
+            Ok(Err(error)) if error.is_retryable() => None,
+            Ok(health) => Some(health?),
+            Err(_) => None,
+        };
+        let health = match health {
+            Some(health) => health,
+            None => {
                 debug!("connecting anew for queries");
+                self.end_spans().await?;
                 self.client = Client::connect(&self.connect, Purpose::Query).await?;
                 read_health(&mut self.client, &slot, seconds).await?
             }
-            health => health?,
         };
         match health.next_transaction_id {
             Ok(xid) => info!(xid, "current transaction id"),

@@ -11,12 +11,13 @@ use super::table::Table;
 use super::visibility::{Barrier, Unseen};
 use crate::catalog::{
     BoundTable, Checked, Requirements, SlotInfo, SlotUse, TableId, TableLookup,
-    check_prerequisites, explain_waiting,
+    check_prerequisites, explain_waiting, parse_slot, slot_statement,
 };
-use crate::client::{Client, Connecting};
+use crate::client::{Client, Connecting, Statement};
 use crate::config::{Config, Resource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
+use crate::net::{ConnectConfig, Purpose};
 use crate::replication::{CreatedSlot, SLOT_PATIENCE, create_slot, drop_slot, is_in_use};
 use crate::schema::{is_fallback_key, key_columns};
 
@@ -191,12 +192,22 @@ pub(super) fn reconcile(
 pub(super) struct Groundwork {
     /// The slot, where there was one.
     pub(super) slot: Option<SlotInfo>,
-    /// The connection for the stream.
+    /// The connection for the stream, made ahead.
     pub(super) replication: Connecting,
 }
 
-/// Finds the position to start from, creating the slot where that is due. The connection for the
-/// stream is returned if it has served for that.
+impl Groundwork {
+    /// Returns the connection for the stream.
+    pub(super) async fn replication(self, connect: &ConnectConfig) -> Result<Client> {
+        match self.replication.client().await? {
+            Some(client) => Ok(client),
+            None => Client::connect(connect, Purpose::Replication).await,
+        }
+    }
+}
+
+/// Finds the position to start from, creating the slot where that is due. Returns the connection for
+/// the stream as well.
 ///
 /// # Errors
 ///
@@ -204,34 +215,36 @@ pub(super) struct Groundwork {
 /// server says.
 pub(super) async fn start_position(
     client: &mut Client,
+    connect: &ConnectConfig,
     config: &Config,
     groundwork: Groundwork,
     cursor: Option<Lsn>,
     has_bindings: bool,
     standby: bool,
-) -> Result<(Lsn, Connecting)> {
-    let Groundwork { slot, replication } = groundwork;
+) -> Result<(Lsn, Client)> {
+    let slot = groundwork.slot.as_ref();
     if let Some(position) = config.flags.force_reset_cursor {
         warn!(%position, "the start position is forced by the flag force_reset_cursor");
-        return Ok((position, replication));
+        return Ok((position, groundwork.replication(connect).await?));
     }
     let cursor = cursor.or(config.flags.initial_backfill_cursor);
     if let Some(cursor) = cursor {
-        check_cursor(client, config, cursor, slot.as_ref(), standby).await?;
-        return Ok((cursor, replication));
+        check_cursor(client, config, cursor, slot, standby).await?;
+        return Ok((cursor, groundwork.replication(connect).await?));
     }
-    let confirmed = slot.as_ref().and_then(|slot| slot.confirmed_flush_lsn);
+    let confirmed = slot.and_then(|slot| slot.confirmed_flush_lsn);
     if let (false, Some(confirmed)) = (has_bindings, confirmed) {
         // With nothing to capture there is nothing to start anew.
-        return Ok((confirmed, replication));
+        return Ok((confirmed, groundwork.replication(connect).await?));
     }
     if !config.flags.create_replication_slot {
         let current = current_position(client, standby).await?;
         let start = confirmed.map_or(current, |confirmed| confirmed.max(current));
-        return Ok((start, replication));
+        return Ok((start, groundwork.replication(connect).await?));
     }
-    let mut commands = replication.client().await?;
-    if slot.is_some() {
+    let is_there = slot.is_some();
+    let mut commands = groundwork.replication(connect).await?;
+    if is_there {
         info!(slot = %config.slot_name, "dropping the replication slot, to start anew");
         let started = Instant::now();
         while let Err(error) = drop_slot(&mut commands, &config.slot_name).await {
@@ -244,7 +257,7 @@ pub(super) async fn start_position(
     info!(slot = %config.slot_name,
         "creating the replication slot: the server first waits for every transaction that is running");
     let created = create_watched(client, &mut commands, &config.slot_name, standby).await?;
-    Ok((created.consistent_point, Connecting::done(commands)))
+    Ok((created.consistent_point, commands))
 }
 
 /// How long the creation of a slot may take. Flow starts the capture again after that.
@@ -308,17 +321,62 @@ async fn create_watched(
 }
 
 /// Returns the position up to which the log can be streamed now.
-pub(super) async fn current_position(client: &mut Client, standby: bool) -> Result<Lsn> {
-    let function = if standby {
-        "pg_last_wal_replay_lsn()"
+async fn current_position(client: &mut Client, standby: bool) -> Result<Lsn> {
+    let rows = client.run(&position_statement(standby)).await?;
+    rows.one()?.parse(0)
+}
+
+fn position_statement(standby: bool) -> Statement {
+    let sql = if standby {
+        "SELECT pg_last_wal_replay_lsn()"
     } else {
-        "pg_current_wal_flush_lsn()"
+        "SELECT pg_current_wal_flush_lsn()"
     };
-    client
-        .query(&format!("SELECT {function}"), &[])
-        .await?
-        .one()?
-        .parse(0)
+    Statement::new(sql, &[])
+}
+
+/// Returns the position up to which the log can be streamed now. The stream has begun, so nobody else
+/// moves the slot on any more; if somebody has since it was looked at first, changes are missing, since
+/// the server begins behind what was confirmed without saying so. Without a start nothing can be missing.
+///
+/// # Errors
+///
+/// Fails where changes are missing, and with what the server says.
+pub(super) async fn position_behind(
+    client: &mut Client,
+    config: &Config,
+    start: Option<Lsn>,
+    standby: bool,
+) -> Result<Lsn> {
+    let slot = slot_statement(&config.slot_name, client.server_version_num());
+    let [current, slot] = client
+        .query_each([position_statement(standby), slot])
+        .await?;
+    if let (Some(start), Some(slot)) = (start, parse_slot(&slot?)?)
+        && config.flags.force_reset_cursor.is_none()
+    {
+        check_confirmed(&slot, start)?;
+    }
+    current?.one()?.parse(0)
+}
+
+/// What helps where changes are missing.
+const ANEW: &str = "backfill all bindings anew, which also starts the stream anew";
+
+/// Refuses to go on from a position that the slot is past.
+fn check_confirmed(slot: &SlotInfo, cursor: Lsn) -> Result<()> {
+    match slot.confirmed_flush_lsn {
+        Some(confirmed) if confirmed > cursor => Err(Error::new(
+            ErrorKind::State,
+            format!(
+                "replication slot \"{}\" has moved on to {confirmed}, past the last checkpoint at \
+                 {cursor}: the changes between are lost, because the slot was created anew or \
+                 something else has read it; {ANEW}",
+                slot.name
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses to go on where changes would be missing without anybody noticing.
@@ -330,7 +388,7 @@ async fn check_cursor(
     standby: bool,
 ) -> Result<()> {
     let name = &config.slot_name;
-    let anew = "backfill all bindings anew, which also starts the stream anew";
+    let anew = ANEW;
     let refuse = |text: String| Err(Error::new(ErrorKind::State, text));
     let Some(slot) = slot else {
         return refuse(format!(
@@ -346,15 +404,7 @@ async fn check_cursor(
             protocol::quote_literal(name)
         ));
     }
-    if let Some(confirmed) = slot.confirmed_flush_lsn
-        && confirmed > cursor
-    {
-        return refuse(format!(
-            "replication slot \"{name}\" has moved on to {confirmed}, past the last checkpoint at \
-             {cursor}: the changes between are lost, because the slot was created anew or something \
-             else has read it; {anew}"
-        ));
-    }
+    check_confirmed(slot, cursor)?;
     let current = current_position(client, standby).await?;
     if cursor > current && !standby {
         return refuse(format!(

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::engine::{Engine, Following};
 use super::sink::Sink;
-use crate::client::{Client, Connecting};
+use crate::client::Client;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::net::Purpose;
@@ -30,7 +30,7 @@ impl<S: Sink> Engine<S> {
     /// is gone, and to give its slot free; what is tried again is so over another connection.
     pub(super) async fn start_stream(
         &mut self,
-        replication: Connecting,
+        mut client: Client,
         start: Lsn,
         progress: Arc<Progress>,
     ) -> Result<ReplicationStream> {
@@ -43,7 +43,6 @@ impl<S: Sink> Engine<S> {
             decoding_memory: self.config.logical_decoding_work_mem,
         };
         let started = Instant::now();
-        let mut client = replication.client().await?;
         loop {
             let progress = Arc::clone(&progress);
             match ReplicationStream::start_with(client, &options, progress).await {
@@ -78,8 +77,8 @@ impl<S: Sink> Engine<S> {
         self.in_progress = InProgress::Refused("there was no room for them");
         following.stream.abandon();
         let progress = Arc::clone(following.stream.progress());
-        let replication = Connecting::start(&self.connect, Purpose::Replication);
-        following.stream = self.start_stream(replication, position, progress).await?;
+        let client = Client::connect(&self.connect, Purpose::Replication).await?;
+        following.stream = self.start_stream(client, position, progress).await?;
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ pub use locks::{explain_block, explain_lock};
 pub use prerequisites::{BoundTable, Checked, Requirements, SlotUse, check_prerequisites};
 pub use publication::{Namesake, Publication, find_namesake, note_restrictions, read_publication};
 pub use scan::{PageCount, columns_expression, has_columns, measure_pages};
-pub use slot::{SlotInfo, read_slot};
+pub use slot::{SlotInfo, parse_slot, read_slot, slot_statement};
 pub use table::{
     ColumnInfo, Generated, PartitionInfo, Persistence, TableId, TableInfo, TableKind, UniqueIndex,
 };

@@ -93,7 +93,7 @@ pub async fn read_slot(client: &mut Client, name: &str) -> Result<Option<SlotInf
 }
 
 /// Returns the statement whose result [`parse_slot`] reads.
-pub(super) fn slot_statement(name: &str, version: u32) -> Statement {
+pub fn slot_statement(name: &str, version: u32) -> Statement {
     let since = |first: u32, then: &'static str, before: &'static str| {
         if version >= first * 10_000 {
             then
@@ -115,8 +115,12 @@ pub(super) fn slot_statement(name: &str, version: u32) -> Statement {
     Statement::new(sql, &[Some(name)])
 }
 
-/// Reads the result of [`slot_statement`].
-pub(super) fn parse_slot(rows: &Rows) -> Result<Option<SlotInfo>> {
+/// Reads the result of [`slot_statement`]; `None` if there is no such slot.
+///
+/// # Errors
+///
+/// Fails where the row is none of a slot.
+pub fn parse_slot(rows: &Rows) -> Result<Option<SlotInfo>> {
     let Some(row) = rows.rows.first() else {
         return Ok(None);
     };
@@ -156,11 +160,10 @@ pub(super) struct SlotCapacity {
     pub(super) max_senders: u32,
 }
 
-/// A connection that has not begun to stream can be our own, made ahead.
 const SELECT_CAPACITY: &str = "\
 SELECT (SELECT count(*) FROM pg_catalog.pg_replication_slots),
        current_setting('max_replication_slots'),
-       (SELECT count(*) FROM pg_catalog.pg_stat_replication WHERE state <> 'startup'),
+       (SELECT count(*) FROM pg_catalog.pg_stat_replication),
        current_setting('max_wal_senders'),
        (SELECT string_agg(s.slot_name::text, ', ')
         FROM (SELECT slot_name FROM pg_catalog.pg_replication_slots

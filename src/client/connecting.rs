@@ -3,84 +3,79 @@
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
+use tracing::debug;
 
 use super::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{ConnectConfig, Purpose};
 
-/// A connection that is being made. Dropped before it is asked for, it is closed.
+/// How long a connection may have been idle before its use: one that was for longer may have been cut
+/// on its way, or ended by the server.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// A connection that is made ahead. Dropped before it is asked for, it is closed.
+///
+/// What keeps it from being made, or ends it, may be over when it is needed. So that is not an error:
+/// there is no such connection then, and one is made anew.
 #[derive(Debug)]
 pub struct Connecting {
     started: Instant,
-    attempt: Attempt,
+    attempt: JoinHandle<Result<(Client, Instant)>>,
 }
 
-#[derive(Debug)]
-enum Attempt {
-    Running(Guard),
-    Done(Box<Client>),
-}
-
-/// The task of an attempt, which ends with whom it is for.
-#[derive(Debug)]
-struct Guard(JoinHandle<Result<Client>>);
-
-impl Drop for Guard {
+impl Drop for Connecting {
     fn drop(&mut self) {
-        self.0.abort();
+        self.attempt.abort();
     }
 }
 
 impl Connecting {
-    /// Starts to connect.
-    pub fn start(config: &ConnectConfig, purpose: Purpose) -> Self {
+    /// Starts to connect, and to run a statement that makes the connection ready for its use.
+    pub fn start(
+        config: &ConnectConfig,
+        purpose: Purpose,
+        statement: Option<&'static str>,
+    ) -> Self {
         let config = config.clone();
-        Self::run(async move { Client::connect(&config, purpose).await })
-    }
-
-    /// Starts to connect, and runs a statement that makes the connection ready for its use.
-    pub fn start_with(config: &ConnectConfig, purpose: Purpose, statement: &'static str) -> Self {
-        let config = config.clone();
-        Self::run(async move {
+        // The socket belongs to the runtime of the caller.
+        let attempt = tokio::spawn(async move {
             let mut client = Client::connect(&config, purpose).await?;
-            client.query(statement, &[]).await?;
-            Ok(client)
-        })
-    }
-
-    fn run(attempt: impl Future<Output = Result<Client>> + Send + 'static) -> Self {
+            if let Some(statement) = statement {
+                client.query(statement, &[]).await?;
+            }
+            Ok((client, Instant::now()))
+        });
         Self {
             started: Instant::now(),
-            // The socket belongs to the runtime of the caller.
-            attempt: Attempt::Running(Guard(tokio::spawn(attempt))),
+            attempt,
         }
     }
 
-    /// Wraps a connection that is there.
-    pub fn done(client: Client) -> Self {
-        Self {
-            started: Instant::now(),
-            attempt: Attempt::Done(Box::new(client)),
-        }
+    /// Returns whether it was started too long ago to be of use.
+    pub fn is_stale(&self) -> bool {
+        self.started.elapsed() >= FRESH
     }
 
-    /// Returns how long ago it was started.
-    pub fn age(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    /// Waits for the connection.
+    /// Waits for the connection. There is none if it could not be made for a reason that may be over,
+    /// or if it has been idle for long.
     ///
     /// # Errors
     ///
-    /// Fails as [`Client::connect`] does.
-    pub async fn client(self) -> Result<Client> {
-        match self.attempt {
-            Attempt::Done(client) => Ok(*client),
-            Attempt::Running(mut guard) => (&mut guard.0).await.map_err(|error| {
-                Error::new(ErrorKind::Internal, "an attempt to connect was given up")
-                    .with_source(error)
-            })?,
+    /// Fails as [`Client::connect`] does, where trying again does not help.
+    pub async fn client(mut self) -> Result<Option<Client>> {
+        if self.attempt.is_finished() && self.is_stale() {
+            return Ok(None);
+        }
+        let made = (&mut self.attempt).await.map_err(|error| {
+            Error::new(ErrorKind::Internal, "an attempt to connect was given up").with_source(error)
+        })?;
+        match made {
+            Ok((client, made)) => Ok((made.elapsed() < FRESH).then_some(client)),
+            Err(error) if error.is_retryable() => {
+                debug!(%error, "a connection could not be made ahead");
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
 }

@@ -107,7 +107,8 @@ impl Client {
     }
 
     /// Runs statements that do not depend on each other, for one round trip. Each is a transaction of
-    /// its own, and what the server says of one does not keep it from the others.
+    /// its own, and what the server says of one does not keep it from the others. Who drops the future
+    /// before its end has to drop the connection as well.
     ///
     /// # Errors
     ///

@@ -9,7 +9,6 @@ mod buffer;
 mod coalesce;
 mod connect;
 mod connection;
-mod gather;
 mod stream;
 mod tls;
 mod tunnel;

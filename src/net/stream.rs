@@ -8,7 +8,6 @@ use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::gather::Gathered;
 use super::tunnel::TunnelStream;
 
 /// The way to the server.
@@ -26,7 +25,7 @@ pub(super) enum Stream {
     /// Bytes go as they are.
     Plain(Route),
     /// Bytes go through TLS.
-    Tls(Box<Gathered<TlsStream<BufReader<Route>>>>),
+    Tls(Box<TlsStream<BufReader<Route>>>),
 }
 
 /// How much is read from a socket at once where the bytes are encrypted. By itself, the TLS library
@@ -42,7 +41,7 @@ impl Route {
 
 impl Stream {
     pub(super) fn tls(stream: TlsStream<BufReader<Route>>) -> Self {
-        Self::Tls(Box::new(Gathered::new(stream)))
+        Self::Tls(Box::new(stream))
     }
 
     /// Returns whether the bytes are encrypted all the way to the server.

@@ -138,6 +138,31 @@ fn a_slot_is_read_by_one_capture_only() {
     scene.assert_captured("public.t", &["id"]);
 }
 
+/// The server would begin behind what the other has confirmed, and not say so.
+#[test]
+fn a_slot_that_moves_on_while_it_is_waited_for_stops_the_capture() {
+    let mut scene = Scene::new(ROWS);
+    scene.task.bind(&["public.t"]);
+    let mut late = Task::new(Launch::new(Codec::Proto), scene.task.config.clone());
+    late.bindings = scene.task.bindings.clone();
+    let mut session = scene.task.open();
+    session.until_active();
+    late.state = session.task.state.clone();
+    let cursor = late.state["cursor"].as_str().expect("a position");
+    let moved = format!("select confirmed_flush_lsn > '{cursor}' from pg_replication_slots");
+    let mut waiting = late.open();
+    waiting.until_logged("waiting for the replication slot");
+    execute(&mut scene.client, "insert into t values (11, 11)");
+    session.until_id("public.t", 11);
+    session.until("the slot to move on", |_| {
+        value(&mut scene.client, &moved) == "t"
+    });
+    session.kill();
+    waiting
+        .finish()
+        .assert_failed(&["flow_slot", "past the last checkpoint", "backfill"]);
+}
+
 #[test]
 fn a_checkpoint_ahead_of_the_server_stops_the_capture() {
     let mut scene = backfilled();

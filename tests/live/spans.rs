@@ -12,6 +12,7 @@ use postgres::Client;
 use serde_json::json;
 
 use super::visibility::nothing_twice;
+use crate::support::connector::Line;
 use crate::support::postgres::{Options, Server, Version, query, value};
 use crate::support::scene::{self, Scene, advanced, assert_captured, documents_of, execute, says};
 use crate::support::task::Session;
@@ -384,6 +385,17 @@ fn a_window_that_takes_too_long_is_made_smaller() {
 
 #[test]
 fn without_a_connection_to_spare_chunks_are_read_one_by_one() {
+    limited(1);
+}
+
+/// One of two connections that are made ahead is refused, and the other is of use.
+#[test]
+fn one_connection_to_spare_is_used() {
+    limited(2);
+}
+
+/// Backfills over so many connections, besides the stream's, which counts for itself.
+fn limited(connections: u32) {
     let server = Server::with(Version::MAIN, &Options::default());
     let (mut client, mut task) = scene::set(
         &server,
@@ -406,10 +418,16 @@ fn without_a_connection_to_spare_chunks_are_read_one_by_one() {
     wait::until("its connections to be gone", || {
         (value(&mut client, connected) == "0").then_some(())
     });
-    execute(&mut client, "alter role capture connection limit 1");
+    let limit = format!("alter role capture connection limit {connections}");
+    execute(&mut client, &limit);
     let mut session = task.open();
     session.until_active();
-    session.until_logged("no connection");
+    let is_told = |line: &Line| line.message.contains("chunks are read one by one");
+    if connections == 1 {
+        session.until_logged("chunks are read one by one");
+    } else {
+        assert!(session.log().find(is_told).is_none(), "{}", session.log());
+    }
     execute(&mut client, "update t set n = 0 where k = 1000");
     session.until_document("public.t", |document| document.value["n"] == 0);
     assert_eq!(value(&mut client, connected), "2");

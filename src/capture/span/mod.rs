@@ -55,9 +55,6 @@ const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// The most connections that are made ahead.
 const AHEAD: u32 = 2;
 
-/// How old a connection may be that was made ahead: one that is idle for long can be cut on its way.
-const FRESH: Duration = Duration::from_secs(30);
-
 /// SQLSTATE too_many_connections: of the server, the database or the role.
 const TOO_MANY_CONNECTIONS: &str = "53300";
 
@@ -78,7 +75,7 @@ pub(in crate::capture) struct Spans {
     open: VecDeque<Span>,
     idle: Vec<Idle>,
     /// Those that are being made ahead.
-    connecting: Vec<Connecting>,
+    connecting: VecDeque<Connecting>,
     /// Numbers that were given away.
     numbers: u64,
     /// What the server has refused.
@@ -176,11 +173,14 @@ impl Spans {
         if refusal.is_some_and(|refusal| refusal.holds(connected, Instant::now())) {
             return Ok(None);
         }
-        let connecting = match self.connecting.pop() {
-            Some(connecting) if connecting.age() < FRESH => connecting,
-            _ => Connecting::start_with(connect, Purpose::Query, SETTINGS),
-        };
-        match connecting.client().await {
+        // Those of no use have to give up their places first.
+        self.drop_stale();
+        while let Some(connecting) = self.connecting.pop_front() {
+            if let Some(client) = connecting.client().await? {
+                return Ok(Some(client));
+            }
+        }
+        match connect_for_rows(connect).await {
             Ok(client) => Ok(Some(client)),
             Err(error) if error.sqlstate() == Some(TOO_MANY_CONNECTIONS) => {
                 let again = self.refusal.is_some();
@@ -206,9 +206,14 @@ impl Spans {
     /// a table of more than one section needs.
     pub(in crate::capture) fn prepare(&mut self, connect: &ConnectConfig, most: u32) {
         for _ in 0..most.min(AHEAD) {
-            let connecting = Connecting::start_with(connect, Purpose::Query, SETTINGS);
-            self.connecting.push(connecting);
+            let connecting = Connecting::start(connect, Purpose::Query, Some(SETTINGS));
+            self.connecting.push_back(connecting);
         }
+    }
+
+    /// Gives up connections that were made ahead and were not needed for long.
+    fn drop_stale(&mut self) {
+        self.connecting.retain(|connecting| !connecting.is_stale());
     }
 
     /// Ends the transactions of all spans, so that nobody waits for their locks.
@@ -261,6 +266,12 @@ impl Spans {
     }
 }
 
+async fn connect_for_rows(connect: &ConnectConfig) -> Result<Client> {
+    let mut client = Client::connect(connect, Purpose::Query).await?;
+    client.query(SETTINGS, &[]).await?;
+    Ok(client)
+}
+
 fn give_up(client: Client) {
     debug!("a connection for backfills is given up: it is busy");
     client.give_up();
@@ -274,6 +285,7 @@ impl<S: Sink> Engine<S> {
         index: usize,
     ) -> Result<()> {
         self.report_status("Backfilling Tables");
+        self.spans.drop_stale();
         // What is asked for ahead comes first, whichever tables somebody has locked meanwhile.
         let index = self.spans.open.front().map_or(index, |span| span.table);
         if self.is_judged_by_rows(index)? {

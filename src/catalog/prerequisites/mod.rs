@@ -10,7 +10,6 @@ use std::collections::HashSet;
 
 use crate::catalog::publication::{
     apply_restrictions, note_restrictions, parse_publication, publication_statements,
-    read_publication,
 };
 use crate::catalog::slot::{SlotInfo, parse_slot, read_slot, slot_statement};
 use crate::catalog::table::{TableId, TableInfo};
@@ -120,7 +119,7 @@ pub async fn check_prerequisites(
     let facts = server::parse_facts(&facts?, version)?;
     let slot = parse_slot(&slot?)?;
     let name = requirements.publication;
-    let mut publication = parse_publication(name, &publication?, &members?)?;
+    let publication = parse_publication(name, &publication?, &members?)?;
     server::check_server(&facts, requirements.watermarks.is_some(), &mut report);
     slot::check_slot(client, requirements, slot.as_ref(), &facts, &mut report).await?;
     let writable = requirements.watermarks.filter(|_| !facts.in_recovery);
@@ -128,16 +127,8 @@ pub async fn check_prerequisites(
     let watermarks = match writable {
         Some(table) => {
             let found = tables.pop();
-            let is_there = found.as_ref().is_some_and(|found| found.table().is_some());
             let slot = requirements.slot;
-            let real =
-                watermarks::check_watermarks(client, table, found, slot, &facts, &mut report)
-                    .await?;
-            if !is_there && publication.is_some() {
-                // One for all tables, or for those of a schema, has the new table by now.
-                publication = read_publication(client, name).await?;
-            }
-            real
+            watermarks::check_watermarks(client, table, found, slot, &facts, &mut report).await?
         }
         None => None,
     };

@@ -41,6 +41,14 @@ pub(super) async fn check_publication(
         ));
         return Ok(Vec::new());
     }
+    let mut ids = tables.iter().map(|table| &table.id).chain(watermarks);
+    if let Some(publication) = &mut found
+        && ids.any(|id| !publication.tables.contains(id))
+    {
+        // One for all tables, or for those of a schema, has by now what was created since it was
+        // read, such as the watermarks table.
+        publication.tables = read_members(client, name).await?;
+    }
     if found.is_none() {
         found = create(client, requirements, tables, watermarks, facts, report).await?;
     }
