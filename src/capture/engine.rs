@@ -159,7 +159,10 @@ impl<S: Sink> Engine<S> {
             "connecting"
         );
         let mut client = Client::connect(&connect, Purpose::Query).await?;
-        let replication = Connecting::start(&connect, Purpose::Replication, None);
+        let replication = Connecting::start({
+            let connect = connect.clone();
+            async move { Client::connect(&connect, Purpose::Replication).await }
+        });
         let types = types_statement(client.server_version_num());
         let [server, types] = client
             .query_each([Statement::new(SELECT_SERVER, &[]), types])
@@ -288,7 +291,7 @@ impl<S: Sink> Engine<S> {
     async fn catch_up(&mut self, following: &mut Following) -> Result<()> {
         self.report_status("Catching up on CDC history");
         let start = self.cursor.filter(|_| !self.tables.is_empty());
-        let fence = position_behind(&mut self.client, &self.config, start, self.standby).await?;
+        let fence = position_behind(&mut self.client, &self.config, start).await?;
         let checkpoints = if self.stop_when_caught_up {
             Checkpoints::None
         } else {

@@ -11,9 +11,9 @@ use super::table::Table;
 use super::visibility::{Barrier, Unseen};
 use crate::catalog::{
     BoundTable, Checked, Requirements, SlotInfo, SlotUse, TableId, TableLookup,
-    check_prerequisites, explain_waiting, parse_slot, slot_statement,
+    check_prerequisites, explain_waiting, parse_slot, position_statement, slot_statement,
 };
-use crate::client::{Client, Connecting, Statement};
+use crate::client::{Client, Connecting};
 use crate::config::{Config, Resource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
@@ -238,7 +238,7 @@ pub(super) async fn start_position(
         return Ok((confirmed, groundwork.replication(connect).await?));
     }
     if !config.flags.create_replication_slot {
-        let current = current_position(client, standby).await?;
+        let current = current_position(client).await?;
         let start = confirmed.map_or(current, |confirmed| confirmed.max(current));
         return Ok((start, groundwork.replication(connect).await?));
     }
@@ -321,18 +321,9 @@ async fn create_watched(
 }
 
 /// Returns the position up to which the log can be streamed now.
-async fn current_position(client: &mut Client, standby: bool) -> Result<Lsn> {
-    let rows = client.run(&position_statement(standby)).await?;
+async fn current_position(client: &mut Client) -> Result<Lsn> {
+    let rows = client.run(&position_statement()).await?;
     rows.one()?.parse(0)
-}
-
-fn position_statement(standby: bool) -> Statement {
-    let sql = if standby {
-        "SELECT pg_last_wal_replay_lsn()"
-    } else {
-        "SELECT pg_current_wal_flush_lsn()"
-    };
-    Statement::new(sql, &[])
 }
 
 /// Returns the position up to which the log can be streamed now. The stream has begun, so nobody else
@@ -346,12 +337,9 @@ pub(super) async fn position_behind(
     client: &mut Client,
     config: &Config,
     start: Option<Lsn>,
-    standby: bool,
 ) -> Result<Lsn> {
     let slot = slot_statement(&config.slot_name, client.server_version_num());
-    let [current, slot] = client
-        .query_each([position_statement(standby), slot])
-        .await?;
+    let [current, slot] = client.query_each([position_statement(), slot]).await?;
     if let (Some(start), Some(slot)) = (start, parse_slot(&slot?)?)
         && config.flags.force_reset_cursor.is_none()
     {
@@ -405,7 +393,7 @@ async fn check_cursor(
         ));
     }
     check_confirmed(slot, cursor)?;
-    let current = current_position(client, standby).await?;
+    let current = current_position(client).await?;
     if cursor > current && !standby {
         return refuse(format!(
             "the last checkpoint at {cursor} is ahead of the server, whose log ends at {current}: this \

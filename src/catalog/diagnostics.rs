@@ -32,6 +32,11 @@ const SELECT_POSITION: &str = "\
 SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
             ELSE pg_current_wal_flush_lsn() END";
 
+/// Returns the statement for the position up to which the log can be streamed now.
+pub fn position_statement() -> Statement {
+    Statement::new(SELECT_POSITION, &[])
+}
+
 /// What an operator has to know of the server now and then. What cannot be found out is the server's
 /// error.
 #[derive(Debug)]
@@ -66,7 +71,7 @@ pub async fn read_health(client: &mut Client, slot: &str, seconds: u64) -> Resul
         .query_each([
             Statement::new(SELECT_NEXT_TRANSACTION_ID, &[]),
             slot_statement(slot, client.server_version_num()),
-            Statement::new(SELECT_POSITION, &[]),
+            position_statement(),
             Statement::new(SELECT_STANDBY_NAME, &[Some(slot)]),
             Statement::new(SELECT_LONG_TRANSACTIONS, &[Some(&format!("{seconds} s"))]),
         ])

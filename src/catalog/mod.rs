@@ -17,7 +17,9 @@ mod tables;
 mod watermarks;
 
 pub use data_types::{complete_types, load_types, parse_types, types_statement};
-pub use diagnostics::{Health, LongTransaction, SlotStatus, explain_waiting, read_health};
+pub use diagnostics::{
+    Health, LongTransaction, SlotStatus, explain_waiting, position_statement, read_health,
+};
 pub use identity::replica_identity_warning;
 pub use locks::{explain_block, explain_lock};
 pub use prerequisites::{BoundTable, Checked, Requirements, SlotUse, check_prerequisites};

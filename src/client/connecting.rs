@@ -7,7 +7,6 @@ use tracing::debug;
 
 use super::Client;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{ConnectConfig, Purpose};
 
 /// How long a connection may have been idle before its use: one that was for longer may have been cut
 /// on its way, or ended by the server.
@@ -30,21 +29,10 @@ impl Drop for Connecting {
 }
 
 impl Connecting {
-    /// Starts to connect, and to run a statement that makes the connection ready for its use.
-    pub fn start(
-        config: &ConnectConfig,
-        purpose: Purpose,
-        statement: Option<&'static str>,
-    ) -> Self {
-        let config = config.clone();
+    /// Starts an attempt to connect, with what makes the connection ready for its use.
+    pub fn start(attempt: impl Future<Output = Result<Client>> + Send + 'static) -> Self {
         // The socket belongs to the runtime of the caller.
-        let attempt = tokio::spawn(async move {
-            let mut client = Client::connect(&config, purpose).await?;
-            if let Some(statement) = statement {
-                client.query(statement, &[]).await?;
-            }
-            Ok((client, Instant::now()))
-        });
+        let attempt = tokio::spawn(async move { Ok((attempt.await?, Instant::now())) });
         Self {
             started: Instant::now(),
             attempt,
@@ -61,7 +49,7 @@ impl Connecting {
     ///
     /// # Errors
     ///
-    /// Fails as [`Client::connect`] does, where trying again does not help.
+    /// Fails as the attempt does, where trying again does not help.
     pub async fn client(mut self) -> Result<Option<Client>> {
         if self.attempt.is_finished() && self.is_stale() {
             return Ok(None);

@@ -206,8 +206,9 @@ impl Spans {
     /// a table of more than one section needs.
     pub(in crate::capture) fn prepare(&mut self, connect: &ConnectConfig, most: u32) {
         for _ in 0..most.min(AHEAD) {
-            let connecting = Connecting::start(connect, Purpose::Query, Some(SETTINGS));
-            self.connecting.push_back(connecting);
+            let connect = connect.clone();
+            let attempt = async move { connect_for_rows(&connect).await };
+            self.connecting.push_back(Connecting::start(attempt));
         }
     }
 

@@ -144,8 +144,8 @@ fn check_missing(requirements: &Requirements<'_>, capacity: &SlotCapacity, repor
     }
     // Who is going to create it now connects at the same time, and may be one of them; the server says
     // what is wrong if there is no place.
-    let is_taken = requirements.slot_use != SlotUse::Create;
-    if is_taken && capacity.senders >= capacity.max_senders {
+    let connects_now = requirements.slot_use == SlotUse::Create;
+    if !connects_now && capacity.senders >= capacity.max_senders {
         report.fail(format!(
             "no replication connection can be made, since all {} of max_wal_senders are taken: \
              ALTER SYSTEM SET max_wal_senders = {}; and restart the server",
