@@ -9,14 +9,29 @@ use crate::support::scene::{Scene, advanced, changes, documents_of, execute};
 mod keys {
     use super::*;
 
-    /// Backfills in small chunks with a kill in between, changes rows, and compares.
-    fn captures(scene: &mut Scene, key: &[&str], sql: &str) {
-        advanced(&mut scene.task, &json!({"backfill_chunk_size": 3}));
+    /// Backfills in chunks of so many rows until at least so many were read, and is killed.
+    fn read_a_part(scene: &mut Scene, chunk_size: u64, rows: u64) {
+        advanced(&mut scene.task, &json!({"backfill_chunk_size": chunk_size}));
         let mut session = scene.task.open();
         session.until("a part of it", |session| {
-            session.task.binding_state("public.t")["backfilled"].as_u64() >= Some(6)
+            session.task.binding_state("public.t")["backfilled"].as_u64() >= Some(rows)
         });
         session.kill();
+    }
+
+    /// Backfills the rest, inserts the row 1000, and compares.
+    fn go_on_to_the_end(scene: &mut Scene, insert: &str) {
+        let mut session = scene.task.open();
+        session.until_active();
+        execute(&mut scene.client, insert);
+        session.until_id("public.t", 1000);
+        session.kill();
+        scene.assert_captured("public.t", &["id"]);
+    }
+
+    /// Backfills in small chunks with a kill in between, changes rows, and compares.
+    fn captures(scene: &mut Scene, key: &[&str], sql: &str) {
+        read_a_part(scene, 3, 6);
         assert!(scene.task.is_backfilling());
         scene.execute("update t set n = -n where n % 4 = 0");
         let mut session = scene.task.open();
@@ -72,12 +87,7 @@ mod keys {
                 from generate_series(1, 40) i",
         );
         scene.task.bind(&["public.t"]);
-        advanced(&mut scene.task, &json!({"backfill_chunk_size": 3}));
-        let mut session = scene.task.open();
-        session.until("a part of it", |session| {
-            session.task.binding_state("public.t")["backfilled"].as_u64() >= Some(15)
-        });
-        session.kill();
+        read_a_part(&mut scene, 3, 15);
         assert!(scene.task.is_backfilling());
         for label in [
             "'first' before 'z'",
@@ -93,12 +103,7 @@ mod keys {
              update t set k = 'first' where id % 8 = 0; update t set k = 'last' where id % 8 = 1;
              delete from t where id % 8 = 2",
         );
-        let mut session = scene.task.open();
-        session.until_active();
-        execute(&mut scene.client, "insert into t values ('y', 1000, 1000)");
-        session.until_id("public.t", 1000);
-        session.kill();
-        scene.assert_captured("public.t", &["id"]);
+        go_on_to_the_end(&mut scene, "insert into t values ('y', 1000, 1000)");
     }
 
     /// The position of the scan is a label's text.
@@ -111,12 +116,7 @@ mod keys {
                 from generate_series(1, 40) i",
         );
         scene.task.bind(&["public.t"]);
-        advanced(&mut scene.task, &json!({"backfill_chunk_size": 3}));
-        let mut session = scene.task.open();
-        session.until("a part of it", |session| {
-            session.task.binding_state("public.t")["backfilled"].as_u64() >= Some(6)
-        });
-        session.kill();
+        read_a_part(&mut scene, 3, 6);
         assert!(scene.task.is_backfilling());
         scene.execute(
             "alter type mood rename value 'm' to 'M'; alter type mood rename value 'z' to 'Z'",
@@ -125,12 +125,7 @@ mod keys {
         scene.task.run().assert_failed(&words);
         scene.task.binding_mut("public.t").backfill = 1;
         scene.task.publish();
-        let mut session = scene.task.open();
-        session.until_active();
-        execute(&mut scene.client, "insert into t values ('M', 1000, 1000)");
-        session.until_id("public.t", 1000);
-        session.kill();
-        scene.assert_captured("public.t", &["id"]);
+        go_on_to_the_end(&mut scene, "insert into t values ('M', 1000, 1000)");
     }
 
     /// Keys without overlaps are of a GiST index; under a collation that is not deterministic different
@@ -235,12 +230,7 @@ mod keys {
             );
             scene.task.bind(&["public.t"]);
             scene.task.binding_mut("public.t").resource["mode"] = json!(mode);
-            advanced(&mut scene.task, &json!({"backfill_chunk_size": 1}));
-            let mut session = scene.task.open();
-            session.until("a part of it", |session| {
-                session.task.binding_state("public.t")["backfilled"].as_u64() >= Some(3)
-            });
-            session.kill();
+            read_a_part(&mut scene, 1, 3);
             scene.execute("update t set n = n * 10");
             let mut session = scene.task.open();
             session.until_active();
