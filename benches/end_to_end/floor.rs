@@ -17,7 +17,7 @@ use source_postgres::config::Config;
 use source_postgres::error::Result;
 use source_postgres::net::{ConnectConfig, Purpose};
 use source_postgres::replication::{
-    InProgress, ReplicationStream, SpoolOptions, StreamItem, StreamOptions,
+    self, InProgress, ReplicationStream, SpoolOptions, StreamItem, StreamOptions,
 };
 
 use crate::latency;
@@ -161,7 +161,7 @@ impl Target {
         arguments
     }
 
-    async fn connect(&self, purpose: Purpose) -> Result<Client> {
+    fn config(&self) -> Result<ConnectConfig> {
         let config = json!({
             "address": format!("127.0.0.1:{}", self.port),
             "user": "postgres",
@@ -172,8 +172,7 @@ impl Target {
                 "sslrootcert": self.sslrootcert.as_deref().unwrap_or_default(),
             },
         });
-        let connect = ConnectConfig::new(&Config::parse(&config.to_string())?)?;
-        Client::connect(&connect, purpose).await
+        ConnectConfig::new(&Config::parse(&config.to_string())?)
     }
 }
 
@@ -257,14 +256,13 @@ impl Drain {
 
     /// Starts to stream with what the connector asks for.
     async fn open(&self) -> Result<ReplicationStream> {
-        let client = self.target.connect(Purpose::Replication).await?;
+        let client = replication::connect(&self.target.config()?, None).await?;
         let options = StreamOptions {
             slot: self.slot.clone(),
             publication: "flow_publication".to_owned(),
             start: self.start.parse().expect("a position"),
             status_interval: Duration::from_secs(10),
             in_progress: InProgress::Kept(SpoolOptions::default()),
-            decoding_memory: None,
         };
         ReplicationStream::start(client, &options).await
     }
@@ -272,7 +270,7 @@ impl Drain {
 
 impl Copy {
     async fn run(&self) -> Result<Received> {
-        let client = self.target.connect(Purpose::Query).await?;
+        let client = Client::connect(&self.target.config()?, Purpose::Query).await?;
         let mut connection = client.into_connection();
         let command = format!("COPY {} TO STDOUT", self.table);
         connection.session().query(&command).expect("a short query");

@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
 use crate::net::{ConnectConfig, Purpose};
 use crate::record::{PlanOptions, RecordArena};
-use crate::replication::{InProgress, Progress, ReplicationStream};
+use crate::replication::{self, InProgress, Progress, ReplicationStream};
 use crate::value::TypeRegistry;
 
 /// How long a graceful end waits for the acknowledgement of the last checkpoints, so that the server
@@ -160,8 +160,8 @@ impl<S: Sink> Engine<S> {
         );
         let mut client = Client::connect(&connect, Purpose::Query).await?;
         let replication = Connecting::start({
-            let connect = connect.clone();
-            async move { Client::connect(&connect, Purpose::Replication).await }
+            let (connect, memory) = (connect.clone(), config.logical_decoding_work_mem);
+            async move { replication::connect(&connect, memory).await }
         });
         let types = types_statement(client.server_version_num());
         let [server, types] = client

@@ -17,8 +17,8 @@ use crate::client::{Client, Connecting};
 use crate::config::{Config, Resource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
-use crate::net::{ConnectConfig, Purpose};
-use crate::replication::{CreatedSlot, SLOT_PATIENCE, create_slot, drop_slot, is_in_use};
+use crate::net::ConnectConfig;
+use crate::replication::{self, CreatedSlot, SLOT_PATIENCE, create_slot, drop_slot, is_in_use};
 use crate::schema::{is_fallback_key, key_columns};
 
 /// A capture task.
@@ -198,10 +198,14 @@ pub(super) struct Groundwork {
 
 impl Groundwork {
     /// Returns the connection for the stream.
-    pub(super) async fn replication(self, connect: &ConnectConfig) -> Result<Client> {
+    pub(super) async fn replication(
+        self,
+        connect: &ConnectConfig,
+        config: &Config,
+    ) -> Result<Client> {
         match self.replication.client().await? {
             Some(client) => Ok(client),
-            None => Client::connect(connect, Purpose::Replication).await,
+            None => replication::connect(connect, config.logical_decoding_work_mem).await,
         }
     }
 }
@@ -225,25 +229,25 @@ pub(super) async fn start_position(
     let slot = groundwork.slot.as_ref();
     if let Some(position) = config.flags.force_reset_cursor {
         warn!(%position, "the start position is forced by the flag force_reset_cursor");
-        return Ok((position, groundwork.replication(connect).await?));
+        return Ok((position, groundwork.replication(connect, config).await?));
     }
     let cursor = cursor.or(config.flags.initial_backfill_cursor);
     if let Some(cursor) = cursor {
         check_cursor(client, config, cursor, slot, standby).await?;
-        return Ok((cursor, groundwork.replication(connect).await?));
+        return Ok((cursor, groundwork.replication(connect, config).await?));
     }
     let confirmed = slot.and_then(|slot| slot.confirmed_flush_lsn);
     if let (false, Some(confirmed)) = (has_bindings, confirmed) {
         // With nothing to capture there is nothing to start anew.
-        return Ok((confirmed, groundwork.replication(connect).await?));
+        return Ok((confirmed, groundwork.replication(connect, config).await?));
     }
     if !config.flags.create_replication_slot {
         let current = current_position(client).await?;
         let start = confirmed.map_or(current, |confirmed| confirmed.max(current));
-        return Ok((start, groundwork.replication(connect).await?));
+        return Ok((start, groundwork.replication(connect, config).await?));
     }
     let is_there = slot.is_some();
-    let mut commands = groundwork.replication(connect).await?;
+    let mut commands = groundwork.replication(connect, config).await?;
     if is_there {
         info!(slot = %config.slot_name, "dropping the replication slot, to start anew");
         let started = Instant::now();

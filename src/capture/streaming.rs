@@ -11,9 +11,9 @@ use super::sink::Sink;
 use crate::client::Client;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::net::Purpose;
 use crate::replication::{
-    InProgress, Progress, ReplicationStream, SLOT_PATIENCE, SpoolOptions, StreamOptions, is_in_use,
+    InProgress, Progress, ReplicationStream, SLOT_PATIENCE, SpoolOptions, StreamOptions, connect,
+    is_in_use,
 };
 
 /// Returns whether transactions are taken while they are in progress, if the server can send them.
@@ -40,7 +40,6 @@ impl<S: Sink> Engine<S> {
             start,
             status_interval: status_interval(self.wal_sender_timeout),
             in_progress: self.in_progress.clone(),
-            decoding_memory: self.config.logical_decoding_work_mem,
         };
         let started = Instant::now();
         loop {
@@ -49,11 +48,15 @@ impl<S: Sink> Engine<S> {
                 Err(error) if is_in_use(&error) && started.elapsed() < SLOT_PATIENCE => {
                     info!(slot = %options.slot, "waiting for the replication slot: it is in use");
                     tokio::time::sleep(Duration::from_secs(1)).await;
-                    client = Client::connect(&self.connect, Purpose::Replication).await?;
+                    client = self.connect_for_stream().await?;
                 }
                 other => return other,
             }
         }
+    }
+
+    async fn connect_for_stream(&self) -> Result<Client> {
+        connect(&self.connect, self.config.logical_decoding_work_mem).await
     }
 
     /// Starts the stream anew without transactions in progress, since there is no room for them.
@@ -77,7 +80,7 @@ impl<S: Sink> Engine<S> {
         self.in_progress = InProgress::Refused("there was no room for them");
         following.stream.abandon();
         let progress = Arc::clone(following.stream.progress());
-        let client = Client::connect(&self.connect, Purpose::Replication).await?;
+        let client = self.connect_for_stream().await?;
         following.stream = self.start_stream(client, position, progress).await?;
         Ok(())
     }

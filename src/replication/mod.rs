@@ -8,6 +8,7 @@
 //! ([`Spool`]), so that whoever reads the stream sees whole transactions in the order of their
 //! commits, in either case.
 
+mod connect;
 mod feedback;
 mod in_progress;
 mod options;
@@ -15,6 +16,7 @@ mod progress;
 mod slot;
 mod stream;
 
+pub use connect::connect;
 pub use feedback::Feedback;
 pub use in_progress::{Spool, SpoolOptions};
 pub use options::{InProgress, StreamOptions};

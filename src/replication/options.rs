@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use protocol::Lsn;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
 use super::{Spool, SpoolOptions};
-use crate::client::Client;
-use crate::error::Result;
 
 /// What is asked of the server when streaming starts.
 #[derive(Debug, Clone)]
@@ -22,8 +20,6 @@ pub struct StreamOptions {
     pub status_interval: Duration,
     /// Whether transactions are taken while they are in progress.
     pub in_progress: InProgress,
-    /// Memory that the server may use to decode its log for this stream, in kB; `None` to choose.
-    pub decoding_memory: Option<u32>,
 }
 
 /// Whether transactions are taken while they are in progress, from servers that can send them.
@@ -54,42 +50,6 @@ impl InProgress {
             },
         }
     }
-}
-
-/// Memory of the server's that one stream may take for transactions under way, in kB, unless it is
-/// configured. It is the user's server: enough that most transactions are not written to disk, and
-/// not more.
-const DECODING_MEMORY: u32 = 256 * 1024;
-
-/// Lets the server hold more of a large transaction in memory for this session before it writes it
-/// to disk and reads it again. If it can send it in progress instead, more memory makes nothing
-/// faster, and what the server has for everybody stands.
-pub(super) async fn grant_memory(
-    client: &mut Client,
-    configured: Option<u32>,
-    takes_in_progress: bool,
-) -> Result<()> {
-    let kilobytes = match configured {
-        Some(kilobytes) => kilobytes,
-        None if takes_in_progress => return Ok(()),
-        None => DECODING_MEMORY,
-    };
-    if client.server_version_num() < 130_000 {
-        return Ok(());
-    }
-    let setting = format!("{kilobytes}kB");
-    let sql = format!("SET logical_decoding_work_mem = '{setting}'");
-    match client.execute_script(&sql).await {
-        Ok(_) => info!(
-            logical_decoding_work_mem = setting,
-            "memory for decoding is set for this session"
-        ),
-        Err(error) if error.sqlstate().is_some() => {
-            debug!(error = %error, "logical_decoding_work_mem stays as it is");
-        }
-        Err(error) => return Err(error),
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use protocol::command::start_replication;
 use protocol::{Event, LogicalReplicationMessage, Lsn, ParseContext, ReplicationMessage};
 use tracing::info;
 
-use super::options::{StreamOptions, grant_memory};
+use super::options::StreamOptions;
 use super::slot::{UNDEFINED_OBJECT, is_in_use};
 use super::{Feedback, Progress, Spool};
 use crate::client::{Client, ReplicationReader, log_notice, server_error};
@@ -70,7 +70,7 @@ impl ReplicationStream {
     ///
     /// Fails as [`ReplicationStream::start`] does.
     pub async fn start_with(
-        mut client: Client,
+        client: Client,
         options: &StreamOptions,
         progress: Arc<Progress>,
     ) -> Result<Self> {
@@ -80,10 +80,8 @@ impl ReplicationStream {
             start,
             status_interval,
             in_progress,
-            decoding_memory,
         } = options;
         let (spool, why) = in_progress.spool(client.server_version_num());
-        grant_memory(&mut client, *decoding_memory, spool.is_some()).await?;
         let (proto_version, streaming) = if spool.is_some() {
             ("2", "on")
         } else {

@@ -452,6 +452,31 @@ fn a_server_that_cannot_is_not_asked() {
     assert_eq!(line.field("proto_version").as_deref(), Some("1"));
 }
 
+/// The server decodes in what is configured, else in 256 MB, and in what it has where that is more.
+#[test]
+fn memory_for_decoding() {
+    let mut scene = Scene::new(TABLES);
+    scene.task.bind(&["public.a"]);
+    scene.task.launch = Launch::new(Codec::Proto).until_caught_up();
+    for (of_server, configured, expected) in [
+        ("64MB", "", Some("256MB")),
+        ("255MB", "", Some("256MB")),
+        ("1GB", "", None),
+        ("1GB", "64kB", Some("64kB")),
+    ] {
+        scene.execute(&format!(
+            "alter role postgres set logical_decoding_work_mem = '{of_server}'"
+        ));
+        let setting = json!({"logical_decoding_work_mem": configured});
+        advanced(&mut scene.task, &setting);
+        let run = scene.task.run();
+        assert_succeeded(&run);
+        let set = run.log.find(|line| says(line, "memory for decoding"));
+        let set = set.and_then(|line| line.field("logical_decoding_work_mem"));
+        assert_eq!(set.as_deref(), expected, "{of_server}, {configured:?}");
+    }
+}
+
 /// The part of a transaction that was sent is not acknowledged away by commits behind it.
 #[test]
 fn a_kill_amid_a_transaction_in_progress() {
