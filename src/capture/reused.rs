@@ -13,10 +13,10 @@ use protocol::{LogicalReplicationMessage, Lsn, Oid, TupleData};
 
 use super::engine::Engine;
 use super::follow::Follower;
-use super::relations::Relation;
+use super::relations::{Relation, RelationColumn};
 use super::sink::Sink;
 use crate::backfill::{ChunkQuery, KeyColumn, row_by_key};
-use crate::client::Rows;
+use crate::client::{FieldInfo, Rows};
 use crate::error::Result;
 use crate::record::{Change, Image, Operation, RowKey};
 use crate::replication::StreamItem;
@@ -210,30 +210,47 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Returns the values of the fetched row in the order of a relation's columns, if there is one.
-    /// A column that is gone by now, or of another type, has no value that fits.
+    /// A column that is gone by now, or of another type, has no value that fits, nor has one whose name
+    /// may be that of another column by now.
     pub(super) fn values_of<'r>(
         &self,
         relation: &Relation,
         rows: &'r Rows,
     ) -> Option<Vec<TupleData<'r>>> {
         let row = rows.rows.first()?;
-        let value = |(name, type_oid): (&str, Oid)| {
-            let place = rows.columns.iter().position(|found| {
-                found.name == name && found.type_oid == self.types.ultimate(type_oid)
-            });
-            match place.map(|place| row.get(place)) {
-                Some(Some(text)) => TupleData::Text(text.as_bytes()),
-                Some(None) => TupleData::Null,
-                None => TupleData::UnchangedToast,
-            }
+        let is_same = |column: &RelationColumn, found: &FieldInfo| {
+            found.name == column.name && found.type_oid == self.types.ultimate(column.type_oid)
         };
-        let columns = relation.columns.iter();
-        Some(
-            columns
-                .map(|column| value((&column.name, column.type_oid)))
-                .collect(),
-        )
+        let places: Vec<_> = relation
+            .columns
+            .iter()
+            .map(|column| {
+                let mut found = rows.columns.iter();
+                found.position(|found| is_same(column, found))
+            })
+            .collect();
+        let value = |place: Option<usize>| match place.map(|place| row.get(place)) {
+            Some(Some(text)) => TupleData::Text(text.as_bytes()),
+            Some(None) => TupleData::Null,
+            None => TupleData::UnchangedToast,
+        };
+        Some(in_order(&places).into_iter().map(value).collect())
     }
+}
+
+/// Leaves out of the places at which columns were found again those that are in another order than the
+/// columns. A table's columns stay in their order for good, so there names have changed hands.
+fn in_order(places: &[Option<usize>]) -> Vec<Option<usize>> {
+    let is_certain = |index: usize, place: usize| {
+        let others = places.iter().enumerate();
+        others
+            .filter_map(|(other, found)| Some((other, (*found)?)))
+            .all(|(other, found)| other.cmp(&index) == found.cmp(&place))
+    };
+    let places = places.iter().enumerate();
+    places
+        .map(|(index, place)| place.filter(|place| is_certain(index, *place)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -274,6 +291,20 @@ mod tests {
         keys.taken(table, image(&two), &[1]);
         keys.given(table, image(&two), &[1]);
         assert!(keys.take_doubtful().is_empty());
+    }
+
+    #[test]
+    fn columns_whose_names_have_changed_hands_are_left_out() {
+        let all = [Some(0), Some(1), Some(3)];
+        assert_eq!(in_order(&all), all, "one was dropped, or is not streamed");
+        assert_eq!(
+            in_order(&[Some(0), None, Some(1)]),
+            [Some(0), None, Some(1)]
+        );
+        let swapped = [Some(0), Some(2), Some(1), Some(3)];
+        assert_eq!(in_order(&swapped), [Some(0), None, None, Some(3)]);
+        let turned = [Some(2), Some(0), Some(1), Some(3)];
+        assert_eq!(in_order(&turned), [None, None, None, Some(3)]);
     }
 
     #[test]

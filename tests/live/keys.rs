@@ -61,6 +61,31 @@ fn an_unchanged_wide_value_is_fetched_by_the_new_key() {
     );
 }
 
+/// By the time that the values are fetched, each stands under the other's name: none is better than
+/// the wrong one.
+#[test]
+fn a_wide_value_whose_column_has_given_its_name_away_is_left_out() {
+    let mut scene = scene(&format!("values (1, 1, {BIG})"));
+    scene.execute(
+        "alter table t add other text, add last text;
+         alter table t alter other set storage external, alter last set storage external;
+         update t set other = repeat('other', 3000), last = repeat('last', 3000)",
+    );
+    let mut session = scene.task.open();
+    session.until_active();
+    execute(
+        &mut scene.client,
+        "begin; update t set id = 2 where id = 1;
+         alter table t rename big to third; alter table t rename other to big;
+         alter table t rename third to other; commit",
+    );
+    session.until_document("public.t", |document| document.value["id"] == 2);
+    session.kill();
+    let documents = documents_of(&scene.task, "public.t");
+    let last = json!({"id": 2, "n": 1, "last": "last".repeat(3000)});
+    assert_eq!(changes(documents.into_iter().rev().take(1)), [("u", last)]);
+}
+
 #[test]
 fn an_unchanged_wide_value_comes_from_the_full_before_image() {
     let mut scene = scene(&format!("values (1, 1, {BIG})"));
