@@ -154,7 +154,7 @@ impl<S: Sink> Engine<S> {
         info!(
             address = %connect.addresses(),
             user = %config.user,
-            database = %config.database,
+            database = connect.database(),
             slot = %config.slot_name,
             "connecting"
         );

@@ -144,6 +144,15 @@ impl ConnectConfig {
         addresses.join(",")
     }
 
+    /// Returns the name of the database, for the log.
+    pub fn database(&self) -> &str {
+        if self.database.is_empty() {
+            &self.user
+        } else {
+            &self.database
+        }
+    }
+
     /// Connects to the first address that answers.
     ///
     /// # Errors
