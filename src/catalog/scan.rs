@@ -66,7 +66,8 @@ pub async fn measure_pages(
 }
 
 const COLUMNS: &str = "\
-(SELECT json_agg(json_build_array(a.attname, a.atttypid::bigint, {attgenerated}) ORDER BY a.attnum)
+(SELECT json_agg(json_build_array(a.attname, a.atttypid::bigint, a.attcollation::bigint, {attgenerated})
+                 ORDER BY a.attnum)
 FROM pg_catalog.pg_attribute AS a
 WHERE a.attrelid = {table} AND a.attnum > 0 AND NOT a.attisdropped)";
 
@@ -84,13 +85,13 @@ pub fn columns_expression(table: &TableInfo, version: u32) -> String {
 }
 
 /// Returns whether the columns that the expression gave are those of a table as it was looked up: their
-/// names, their types, and which of them are generated.
+/// names, types and collations, and which of them are generated.
 ///
 /// # Errors
 ///
 /// Fails where that is not what the expression gives.
 pub fn has_columns(table: &TableInfo, told: &str) -> Result<bool> {
-    let told: Vec<(String, u32, String)> = if told.is_empty() {
+    let told: Vec<(String, u32, u32, String)> = if told.is_empty() {
         Vec::new()
     } else {
         serde_json::from_str(told).map_err(|error| {
@@ -98,14 +99,14 @@ pub fn has_columns(table: &TableInfo, told: &str) -> Result<bool> {
                 .with_source(error)
         })?
     };
-    let told = told.iter().map(|(name, type_oid, letter)| {
-        let generated = Generated::of_letter(letter);
-        (name.as_str(), Oid::from(*type_oid), generated)
+    let told = told.iter().map(|(name, type_oid, collation, letter)| {
+        let oids = [*type_oid, *collation].map(Oid::from);
+        (name.as_str(), oids, Generated::of_letter(letter))
     });
-    let known = table
-        .columns
-        .iter()
-        .map(|column| (column.name.as_str(), column.type_oid, column.generated));
+    let known = table.columns.iter().map(|column| {
+        let oids = [column.type_oid, column.collation];
+        (column.name.as_str(), oids, column.generated)
+    });
     Ok(told.eq(known))
 }
 
@@ -114,17 +115,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_the_same_by_name_type_and_origin() {
-        let mut table = TableInfo::sample("shop", "t", &[("id", 23), ("twice", 20)]);
+    fn columns_are_the_same_by_name_type_collation_and_origin() {
+        let mut table = TableInfo::sample("shop", "t", &[("id", 25), ("twice", 20)]);
+        table.columns[0].collation = Oid::from(950);
         table.columns[1].generated = Generated::Stored;
         for (told, same) in [
-            (r#"[["id", 23, ""], ["twice", 20, "s"]]"#, true),
-            (r#"[["id", 23, ""], ["twice", 20, ""]]"#, false),
-            (r#"[["id", 20, ""], ["twice", 20, "s"]]"#, false),
-            (r#"[["id", 23, ""], ["double", 20, "s"]]"#, false),
-            (r#"[["id", 23, ""]]"#, false),
+            (r#"[["id", 25, 950, ""], ["twice", 20, 0, "s"]]"#, true),
+            (r#"[["id", 25, 950, ""], ["twice", 20, 0, ""]]"#, false),
+            (r#"[["id", 25, 100, ""], ["twice", 20, 0, "s"]]"#, false),
+            (r#"[["id", 20, 950, ""], ["twice", 20, 0, "s"]]"#, false),
+            (r#"[["id", 25, 950, ""], ["double", 20, 0, "s"]]"#, false),
+            (r#"[["id", 25, 950, ""]]"#, false),
             (
-                r#"[["id", 23, ""], ["twice", 20, "s"], ["n", 23, ""]]"#,
+                r#"[["id", 25, 950, ""], ["twice", 20, 0, "s"], ["n", 23, 0, ""]]"#,
                 false,
             ),
             // The table is gone.

@@ -88,6 +88,8 @@ pub struct ColumnInfo {
     pub published: bool,
     /// Its comment.
     pub comment: Option<String>,
+    /// Its collation; 0 where its type has none.
+    pub collation: Oid,
     /// Whether its text sorts as the bytes of its UTF-8 form do. True also for types that have no
     /// collation.
     pub bytewise_collation: bool,
@@ -235,6 +237,7 @@ impl TableInfo {
             generated: Generated::No,
             published: true,
             comment: None,
+            collation: Oid::from(0),
             bytewise_collation: true,
         };
         Self {

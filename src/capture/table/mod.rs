@@ -316,7 +316,7 @@ impl Table {
 fn has_order_of(before: &ColumnInfo, now: &ColumnInfo) -> bool {
     let is_integer = |column: &ColumnInfo| INTEGERS.contains(&column.type_oid.as_u32());
     let same_type = before.type_oid == now.type_oid || is_integer(before) && is_integer(now);
-    same_type && before.bytewise_collation == now.bytewise_collation
+    same_type && before.collation == now.collation
 }
 
 /// int8, int2 and int4.

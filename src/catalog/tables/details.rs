@@ -39,7 +39,7 @@ SELECT w.number - 1, c.oid, n.nspname, c.relname, c.relkind, c.relispartition, c
                  'name', a.attname, 'position', a.attnum, 'type_oid', a.atttypid::bigint,
                  'type_modifier', a.atttypmod, 'not_null', {not_null},
                  'generated', {attgenerated}, 'comment', t.description,
-                 'bytewise_collation', CASE
+                 'collation', a.attcollation::bigint, 'bytewise_collation', CASE
                    WHEN a.attcollation = 0 THEN true
                    WHEN o.collprovider = 'd' THEN db.bytewise
                    WHEN NOT {deterministic} THEN false
@@ -155,6 +155,7 @@ struct RawColumn {
     not_null: bool,
     generated: String,
     comment: Option<String>,
+    collation: u32,
     bytewise_collation: bool,
 }
 
@@ -274,6 +275,7 @@ fn column(raw: RawColumn) -> ColumnInfo {
         generated: Generated::of_letter(&raw.generated),
         published: true,
         comment: raw.comment,
+        collation: Oid::from(raw.collation),
         bytewise_collation: raw.bytewise_collation,
     }
 }
