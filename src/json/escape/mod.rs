@@ -163,6 +163,13 @@ pub(crate) trait Kernel: Copy {
         }
         Some(text.len())
     }
+
+    /// Writes a timestamp in UTC, with a space between date and time and without an offset, as a JSON
+    /// string in the spelling of RFC 3339.
+    #[inline(always)]
+    fn timestamp(self, _: &[u8], _: &mut [u8; QUOTED]) -> Option<usize> {
+        None
+    }
 }
 
 /// A loop over values, compiled for each set of instructions, so that what a [`Kernel`] does becomes

@@ -1,19 +1,23 @@
 //! SSE2, AVX2 and AVX-512.
 #![allow(unsafe_code)]
 
+mod timestamp;
+
 use std::arch::x86_64::{
     __m128i, __m256i, __m512i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8,
     _mm_or_si128, _mm_set1_epi8, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8,
     _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8, _mm256_storeu_si256,
     _mm512_castsi512_si256, _mm512_cmpeq_epi8_mask, _mm512_cmple_epu8_mask, _mm512_loadu_si512,
-    _mm512_mask_mov_epi8, _mm512_maskz_loadu_epi8, _mm512_movepi8_mask, _mm512_set1_epi8,
-    _mm512_storeu_si512, _mm512_sub_epi8,
+    _mm512_mask_cmpgt_epi8_mask, _mm512_mask_cmpneq_epi8_mask, _mm512_mask_loadu_epi8,
+    _mm512_maskz_loadu_epi8, _mm512_movepi8_mask, _mm512_set1_epi8, _mm512_storeu_si512,
+    _mm512_sub_epi8,
 };
 
 use super::super::room::Room;
 use super::super::short::padded;
 use super::blocks::{self, Seen};
 use super::{Compiled, Kernel, QUOTED};
+use timestamp::timestamp_avx512;
 
 /// The last of the control characters, all of which are escaped.
 const LAST_CONTROL: i8 = 0x1F;
@@ -136,6 +140,12 @@ impl Kernel for Avx512 {
         // SAFETY: as above.
         unsafe { integer_avx512(text, place) }.then_some(text.len())
     }
+
+    #[inline(always)]
+    fn timestamp(self, text: &[u8], place: &mut [u8; QUOTED]) -> Option<usize> {
+        // SAFETY: as above.
+        unsafe { timestamp_avx512(text, place) }.then_some(text.len() + 3)
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2")]
@@ -200,8 +210,11 @@ fn quote_avx512(text: &[u8], place: &mut [u8; QUOTED]) -> bool {
     }
     let (vector, text_lanes) = load_quoted(text);
     store_short(vector, text.len() + 2, place);
-    let refused = special_of_64(vector) & text_lanes | _mm512_movepi8_mask(vector);
-    refused == 0
+    // As a number with a sign, what is not ASCII is below the control characters.
+    let plain = _mm512_mask_cmpgt_epi8_mask(text_lanes, vector, _mm512_set1_epi8(LAST_CONTROL));
+    let plain = _mm512_mask_cmpneq_epi8_mask(plain, vector, _mm512_set1_epi8(QUOTE));
+    let plain = _mm512_mask_cmpneq_epi8_mask(plain, vector, _mm512_set1_epi8(BACKSLASH));
+    plain == text_lanes
 }
 
 /// An integer of at most 18 digits, as one register. No length makes a branch.
@@ -359,7 +372,8 @@ fn load_part(bytes: &[u8]) -> __m512i {
     unsafe { _mm512_maskz_loadu_epi8(lanes, bytes.as_ptr().cast()) }
 }
 
-/// Loads at most 62 bytes between two quotes. Returns also which lanes hold the bytes.
+/// Loads at most 62 bytes between quotes: one before them, all others behind. Returns also which lanes
+/// hold the bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
 fn load_quoted(text: &[u8]) -> (__m512i, u64) {
@@ -367,12 +381,10 @@ fn load_quoted(text: &[u8]) -> (__m512i, u64) {
     let text_lanes = lanes(text.len()) << 1;
     // The first lane, which is not read, is the byte before the text.
     let before: *const i8 = text.as_ptr().wrapping_sub(1).cast();
+    let quotes = _mm512_set1_epi8(QUOTE);
     // SAFETY: only the lanes whose bit is set are read: from the second, at which the text starts,
     // as many as it is long. So no byte outside of the slice is.
-    let vector = unsafe { _mm512_maskz_loadu_epi8(text_lanes, before) };
-    // The lanes next to those of the text.
-    let quotes = 1 | 2 << text.len();
-    let vector = _mm512_mask_mov_epi8(vector, quotes, _mm512_set1_epi8(QUOTE));
+    let vector = unsafe { _mm512_mask_loadu_epi8(quotes, text_lanes, before) };
     (vector, text_lanes)
 }
 

@@ -95,8 +95,8 @@ impl Transcoder {
         match self.usual {
             Usual::Text => kernel.quote(text, place),
             Usual::Integer => kernel.integer(text, place),
-            Usual::Timestamp => usual::write_microseconds(text, place),
-            Usual::Timestamptz => usual::write_microseconds(text.strip_suffix(b"+00")?, place),
+            Usual::Timestamp => usual::write_short(text, kernel, place),
+            Usual::Timestamptz => usual::write_short(text.strip_suffix(b"+00")?, kernel, place),
             Usual::No => None,
         }
     }

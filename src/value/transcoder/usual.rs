@@ -1,7 +1,7 @@
 //! Dates and timestamps that RFC 3339 spells as the server does: nearly all. They are looked at and
 //! copied in registers, eight characters at once.
 
-use crate::json::{self, Room};
+use crate::json::{self, Kernel, Room};
 
 /// A pattern of characters: `0` stands for any digit, `5` for one that is not above it.
 #[derive(Clone, Copy)]
@@ -146,10 +146,21 @@ impl<'a> Timestamp<'a> {
 const MINUTE_AND_SECOND: Pattern = Pattern::new(*b":50.0000");
 const MICROSECONDS: Pattern = Pattern::new(*b"0.000000");
 
-/// Writes what most timestamps are: one in UTC with all of its six digits behind the point, the last
-/// of which is not a zero. It is given without an offset.
+/// Writes what most timestamps are: one in UTC, given without an offset.
 #[inline(always)]
-pub(super) fn write_microseconds(text: &[u8], place: &mut [u8; json::QUOTED]) -> Option<usize> {
+pub(super) fn write_short<K: Kernel>(
+    text: &[u8],
+    kernel: K,
+    place: &mut [u8; json::QUOTED],
+) -> Option<usize> {
+    kernel
+        .timestamp(text, place)
+        .or_else(|| write_microseconds(text, place))
+}
+
+/// Writes one with all of its six digits behind the point, the last of which is not a zero.
+#[inline(always)]
+fn write_microseconds(text: &[u8], place: &mut [u8; json::QUOTED]) -> Option<usize> {
     const LENGTH: usize = "YYYY-MM-DD hh:mm:ss.ffffff".len();
     let text: &[u8; LENGTH] = text.try_into().ok()?;
     let word = |from: usize| Some(u64::from_le_bytes(*text.get(from..)?.first_chunk()?));
@@ -207,6 +218,20 @@ fn is_fraction(text: &[u8]) -> bool {
 mod tests {
     use super::super::time;
     use super::*;
+    use crate::json::{Compiled, Escaper};
+
+    /// Writes a timestamp with each implementation's kernel alone.
+    struct Alone<'a>(&'a [u8]);
+
+    impl Compiled for Alone<'_> {
+        type Output = Option<Vec<u8>>;
+
+        fn run<K: Kernel>(self, kernel: K) -> Self::Output {
+            let mut place = [0; json::QUOTED];
+            let written = kernel.timestamp(self.0, &mut place)?;
+            Some(place[..written].to_vec())
+        }
+    }
 
     /// Calls `check` with a text, and with all that differ from it by a byte or by their end.
     fn with_variants(text: &str, mut check: impl FnMut(&[u8])) {
@@ -229,6 +254,10 @@ mod tests {
     #[test]
     fn what_is_usual_is_written_as_if_it_were_not() {
         let (mut usual, mut quickest) = (0, 0);
+        let escapers = Escaper::all();
+        // What has a kernel of its own for timestamps writes all that end in no offset.
+        let kernels = escapers.iter().filter(|it| it.name() == "AVX-512").count();
+        let (mut of_kernels, mut due_of_kernels) = (0, 0);
         let texts = [
             "2024-02-29 23:59:59.123456+00",
             "0001-01-01 00:00:00+00",
@@ -249,6 +278,18 @@ mod tests {
                     assert_eq!(place[..length], expected);
                     quickest += 1;
                 }
+                for escaper in &escapers {
+                    if let Some(written) = escaper.run(Alone(text)) {
+                        let mut expected = b"\"".to_vec();
+                        time::write_timestamp(text, false, &mut expected).unwrap();
+                        expected.push(b'"');
+                        assert_eq!(written, expected, "{escaper:?}");
+                        of_kernels += 1;
+                    }
+                }
+                if Timestamp::find(text, false).is_some() {
+                    due_of_kernels += kernels;
+                }
                 for zoned in [true, false] {
                     let Some(timestamp) = Timestamp::find(text, zoned) else {
                         continue;
@@ -268,6 +309,7 @@ mod tests {
                 }
             });
         }
+        assert_eq!(of_kernels, due_of_kernels);
         assert!(usual > 500 && quickest > 50, "{usual}, {quickest}");
         let mut dates = 0;
         for text in ["2024-02-29", "0001-01-01", "9999-12-31"] {
