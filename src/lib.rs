@@ -33,7 +33,7 @@
 //! | [`record`], [`value`], [`json`] | from wire bytes to documents and row keys; no policy |
 //! | [`client`], [`net`] | queries and replication commands; sockets, SSH tunnels and TLS |
 //! | [`flow`], [`config`] | the capture protocol's messages and codecs; configuration |
-//! | [`background`], [`logging`], [`error`] | what every room may use |
+//! | [`background`], [`buffer`], [`logging`], [`error`] | what every room may use |
 //!
 //! Imports run from the top of this table to its bottom. `capture` decides what to do and knows no
 //! bytes; `record`, `value` and `json` know bytes and no policy.
@@ -72,6 +72,7 @@
 
 pub mod backfill;
 pub mod background;
+pub mod buffer;
 pub mod capture;
 pub mod catalog;
 pub mod cli;

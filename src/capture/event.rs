@@ -6,6 +6,7 @@ use super::relations::{Relation, RelationPlan};
 use super::sink::Sink;
 use super::table::{Table, Verdict};
 use super::transaction::{StreamPosition, Transaction};
+use crate::buffer::Buffer;
 use crate::catalog::replica_identity_warning;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Change, Image, RowKey, Source};
@@ -53,7 +54,7 @@ impl Event<'_, '_> {
             keeping,
         } = *verdict
         {
-            let mut document = Vec::new();
+            let mut document = Buffer::new();
             plan.plan
                 .write(change, source, &mut document)
                 .map_err(failed)?;

@@ -1,6 +1,7 @@
 //! Where documents and checkpoints go.
 
 use super::Acknowledgements;
+use crate::buffer::Buffer;
 use crate::error::Result;
 
 /// Takes what a capture emits: a Flow runtime, or a terminal and a file.
@@ -14,7 +15,7 @@ pub trait Sink {
     /// Starts a document; [`Sink::buffer`] takes it.
     fn begin_document(&mut self, binding: u32);
     /// Returns the buffer to append the document to.
-    fn buffer(&mut self) -> &mut Vec<u8>;
+    fn buffer(&mut self) -> &mut Buffer;
     /// Ends the document that was begun last.
     ///
     /// # Errors

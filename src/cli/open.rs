@@ -7,6 +7,7 @@ use tracing::{debug, warn};
 
 use super::validate::bindings_of;
 use crate::background;
+use crate::buffer::Buffer;
 use crate::capture::{self, Acknowledgements, Sink, State, Task};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
@@ -95,7 +96,7 @@ impl Sink for FlowSink {
     }
 
     #[inline]
-    fn buffer(&mut self) -> &mut Vec<u8> {
+    fn buffer(&mut self) -> &mut Buffer {
         self.output.buffer()
     }
 

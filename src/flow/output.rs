@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use super::codec::Codec;
 use super::response::{Checkpoint, ConnectorState, Response, SourcedSchema};
+use crate::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The buffer is written out when it holds this much.
@@ -47,7 +48,7 @@ pub struct Mark {
 pub struct Output<W> {
     writer: W,
     codec: Codec,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     /// What stands before a document of the binding that was written last.
     opening: Opening,
     /// A write that failed may have left half a message behind, so none may follow.
@@ -67,7 +68,7 @@ impl<W: Write> Output<W> {
         Self {
             writer,
             codec,
-            buffer: Vec::new(),
+            buffer: Buffer::new(),
             opening: Opening::new(codec, 0),
             is_broken: false,
         }
@@ -92,9 +93,7 @@ impl<W: Write> Output<W> {
             ..
         } = &self.opening;
         let frame = self.buffer.len();
-        // Writing all of the array costs less than writing just what is used of it.
-        self.buffer.extend_from_slice(bytes);
-        self.buffer.truncate(frame + length);
+        self.buffer.push_part(bytes, *length);
         Mark {
             frame,
             captured: frame + captured,
@@ -104,7 +103,7 @@ impl<W: Write> Output<W> {
 
     /// Returns the buffer, to append a document to: one JSON value without line feeds.
     #[inline]
-    pub fn buffer(&mut self) -> &mut Vec<u8> {
+    pub fn buffer(&mut self) -> &mut Buffer {
         &mut self.buffer
     }
 
@@ -145,7 +144,9 @@ impl<W: Write> Output<W> {
     ///
     /// If the response cannot be encoded, or if writing fails.
     pub fn respond(&mut self, response: &Response) -> Result<()> {
-        response.encode_frame(self.codec, &mut self.buffer)?;
+        let codec = self.codec;
+        self.buffer
+            .append(|buffer| response.encode_frame(codec, buffer))?;
         self.flush()
     }
 

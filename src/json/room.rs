@@ -2,31 +2,35 @@
 
 use super::escape::Escaper;
 use super::number::{eight_digits, short_decimal, write_u64};
+use crate::buffer::Buffer;
 
 /// Room at the end of a buffer, with a position in it.
 ///
-/// A vector keeps its length in memory, so that each piece that is appended waits for the one
-/// before. Here the bytes to come are there already, zeros at first, and only the position moves, in a
-/// register. What was not used is taken back in the end.
+/// A buffer keeps its length in memory, so that each piece that is appended waits for the one
+/// before. Here only the position moves, in a register, and becomes the length in the end.
 ///
 /// Pieces are written as arrays, longer than what is used of them: that costs less than to write
 /// just as much as it takes.
 #[derive(Debug)]
 pub(crate) struct Room<'a> {
-    out: &'a mut Vec<u8>,
+    out: &'a mut Buffer,
     at: usize,
 }
-
-/// The least that a room grows by.
-const GROWTH: usize = 256;
 
 impl<'a> Room<'a> {
     /// Makes room for so many bytes behind what is in the buffer. It grows where that is too little.
     #[inline]
-    pub(crate) fn new(out: &'a mut Vec<u8>, expected: usize) -> Self {
+    pub(crate) fn new(out: &'a mut Buffer, expected: usize) -> Self {
+        out.reserve(expected);
         let at = out.len();
-        out.resize(at + expected, 0);
         Self { out, at }
+    }
+
+    /// Makes room for so many bytes more.
+    #[inline(always)]
+    pub(crate) fn reserve(&mut self, additional: usize) {
+        self.out.end_at(self.at);
+        self.out.reserve(additional);
     }
 
     /// Returns how much of the buffer is written.
@@ -38,14 +42,14 @@ impl<'a> Room<'a> {
     /// Returns a byte that was written.
     #[inline]
     pub(crate) fn byte_mut(&mut self, at: usize) -> Option<&mut u8> {
-        self.out.get_mut(..self.at)?.get_mut(at)
+        self.out.memory().get_mut(..self.at)?.get_mut(at)
     }
 
     /// Returns the place of the next bytes, if there is room for so many, whatever is used of them.
     /// What is written there is appended with [`Room::skip`].
     #[inline(always)]
     pub(crate) fn window<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
-        self.out.get_mut(self.at..)?.first_chunk_mut()
+        self.out.memory().get_mut(self.at..)?.first_chunk_mut()
     }
 
     /// Takes back so many bytes. They stay in place.
@@ -98,7 +102,7 @@ impl<'a> Room<'a> {
     #[inline(always)]
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
         let end = self.at + bytes.len();
-        match self.out.get_mut(self.at..end) {
+        match self.out.memory().get_mut(self.at..end) {
             Some(place) => place.copy_from_slice(bytes),
             None => put(self.out, self.at, bytes),
         }
@@ -130,7 +134,7 @@ impl<'a> Room<'a> {
         {
             self.at += text.len() + 2;
         } else {
-            self.with(|out| escaper.write(text, out));
+            escaper.write_long(text, self);
         }
     }
 
@@ -159,10 +163,10 @@ impl<'a> Room<'a> {
         self.at = at;
     }
 
-    /// Takes back what was not used.
+    /// Makes what was written a part of the buffer.
     #[inline]
     pub(crate) fn finish(self) {
-        self.out.truncate(self.at);
+        self.out.end_at(self.at);
     }
 }
 
@@ -171,28 +175,23 @@ impl<'a> Room<'a> {
 /// Puts bytes at a position, and makes room for more behind them.
 #[cold]
 #[inline(never)]
-fn put(out: &mut Vec<u8>, at: usize, bytes: &[u8]) {
-    out.truncate(at);
+fn put(out: &mut Buffer, at: usize, bytes: &[u8]) {
+    out.end_at(at);
     out.extend_from_slice(bytes);
-    out.resize(out.len() + GROWTH, 0);
 }
 
 /// The same for the bytes of a number, which is not in memory.
 #[cold]
 #[inline(never)]
-fn put_low(out: &mut Vec<u8>, at: usize, bytes: u128) {
+fn put_low(out: &mut Buffer, at: usize, bytes: u128) {
     put(out, at, &bytes.to_le_bytes());
 }
 
 /// Lets something append at a position. Returns also the position behind that.
 #[inline(never)]
-fn with<T>(out: &mut Vec<u8>, at: usize, append: impl FnOnce(&mut Vec<u8>) -> T) -> (T, usize) {
-    let room = out.len();
-    out.truncate(at);
-    let appended = append(out);
-    let at = out.len();
-    out.resize(room.max(at), 0);
-    (appended, at)
+fn with<T>(out: &mut Buffer, at: usize, append: impl FnOnce(&mut Vec<u8>) -> T) -> (T, usize) {
+    out.end_at(at);
+    (out.append(append), out.len())
 }
 
 #[cfg(test)]
@@ -203,7 +202,8 @@ mod tests {
     fn what_is_appended_does_not_depend_on_the_room() {
         let long = "\"long\" ".repeat(100);
         let written = |expected| {
-            let mut out = b"before".to_vec();
+            let mut out = Buffer::new();
+            out.extend_from_slice(b"before");
             let mut room = Room::new(&mut out, expected);
             assert_eq!(room.position(), 6);
             for round in 0..40 {
@@ -225,7 +225,7 @@ mod tests {
             assert!(room.byte_mut(room.position()).is_none());
             room.push(b"}");
             room.finish();
-            out
+            out.to_vec()
         };
         let expected = written(0);
         assert!(expected.starts_with(b"before{a\"long\" "));

@@ -195,14 +195,15 @@ impl MetaTemplate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::buffer::Buffer;
 
     fn written(template: &MetaTemplate, operation: Operation, source: Source) -> String {
-        let mut out = b"before".to_vec();
+        let mut out = Buffer::new();
+        out.extend_from_slice(b"before");
         let mut room = Room::new(&mut out, 10);
         template.write(operation, &source, &mut room);
         room.finish();
-        out.drain(.."before".len());
-        String::from_utf8(out).unwrap()
+        String::from_utf8(out["before".len()..].to_vec()).unwrap()
     }
 
     #[test]

@@ -6,6 +6,7 @@ use protocol::{Oid, TupleData};
 
 use super::label::Label;
 use super::{Change, Image, MetaTemplate, Operation, Source};
+use crate::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::{Compiled, Escaper, Kernel, Room};
 use crate::value::{Transcoder, TypeRegistry, ValueError, ValueOptions};
@@ -94,7 +95,7 @@ impl Plan {
     /// # Errors
     ///
     /// Fails where a value is not of its column's type; nothing is appended then.
-    pub fn write(&self, change: &Change<'_>, source: Source, out: &mut Vec<u8>) -> Result<()> {
+    pub fn write(&self, change: &Change<'_>, source: Source, out: &mut Buffer) -> Result<()> {
         let Some(image) = change.borrow_image() else {
             return Err(without_row(change.operation));
         };

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::info;
 
 use super::state_file::StateFile;
+use crate::buffer::Buffer;
 use crate::capture::{Acknowledgements, Sink};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json;
@@ -67,7 +68,7 @@ pub(super) struct LineSink<W> {
     output: W,
     /// `["collection", ` of each binding.
     prefixes: Vec<Vec<u8>>,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     /// Where the document that was begun last starts.
     document: usize,
     uncommitted: u64,
@@ -89,7 +90,7 @@ impl<W: Output> LineSink<W> {
         Self {
             output,
             prefixes: collections.iter().map(prefix).collect(),
-            buffer: Vec::new(),
+            buffer: Buffer::new(),
             document: 0,
             uncommitted: 0,
             unwritten: 0,
@@ -141,7 +142,7 @@ impl<W: Output> Sink for LineSink<W> {
     }
 
     #[inline]
-    fn buffer(&mut self) -> &mut Vec<u8> {
+    fn buffer(&mut self) -> &mut Buffer {
         &mut self.buffer
     }
 

@@ -6,6 +6,7 @@ use std::arch::aarch64::{
     vreinterpret_u64_u8, vreinterpretq_u16_u8, vshrn_n_u16,
 };
 
+use super::super::room::Room;
 use super::super::short::padded;
 use super::blocks::{self, Seen};
 
@@ -19,19 +20,19 @@ impl Neon {
         std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
     }
 
-    /// Appends a JSON string.
+    /// Writes a JSON string.
     #[inline]
-    pub(super) fn write(self, text: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn write(self, text: &[u8], room: &mut Room<'_>) {
         // SAFETY: `detect` has seen NEON, and nothing else makes a value of this type.
-        unsafe { write(text, out) }
+        unsafe { write(text, room) }
     }
 }
 
 #[target_feature(enable = "neon")]
-fn write(text: &[u8], out: &mut Vec<u8>) {
+fn write(text: &[u8], room: &mut Room<'_>) {
     blocks::write::<16, 4>(
         text,
-        out,
+        room,
         |block| seen(load(block)),
         |rest, room| {
             let bytes = padded(rest).to_le_bytes();

@@ -13,7 +13,7 @@ pub(super) struct Seen {
     pub(super) beyond_ascii: bool,
 }
 
-/// Appends a JSON string.
+/// Writes a JSON string.
 ///
 /// `look` sees to whole blocks, which are copied here. `finish` appends less than a block, and may
 /// count what is behind its end as in need of an escape. `BITS` is how many bits a byte has in
@@ -23,13 +23,14 @@ pub(super) struct Seen {
 #[inline(always)]
 pub(super) fn write<const N: usize, const BITS: u32>(
     text: &[u8],
-    out: &mut Vec<u8>,
+    whole: &mut Room<'_>,
     look: impl Fn(&[u8; N]) -> Seen,
     finish: impl Fn(&[u8], &mut Room<'_>) -> Seen,
 ) {
-    let string = out.len();
     // With some for escapes, and for what is written beyond the end.
-    let mut room = Room::new(out, text.len() + text.len() / 8 + N);
+    whole.reserve(text.len() + text.len() / 8 + N);
+    let mut room = whole.apart();
+    let string = room.position();
     room.push(b"\"");
     let mut beyond_ascii = false;
     let mut rest = text;
@@ -59,9 +60,10 @@ pub(super) fn write<const N: usize, const BITS: u32>(
         };
     }
     room.push(b"\"");
-    room.finish();
+    let end = room.position();
+    whole.go_on(end);
     if beyond_ascii {
-        super::ensure_utf8(text, string, out);
+        super::ensure_utf8(text, string, whole);
     }
 }
 

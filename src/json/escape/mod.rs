@@ -18,7 +18,9 @@ mod x86_64;
 use std::sync::OnceLock;
 
 use super::number::short_integer;
+use super::room::Room;
 use super::short::push_part;
+use crate::buffer::Buffer;
 
 /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD.
 #[inline]
@@ -102,10 +104,23 @@ impl Escaper {
         }
         match self.0 {
             Implementation::Scalar => scalar::write(text, out),
+            _ => Buffer::around(out, |out| {
+                let mut room = Room::new(out, 0);
+                self.write_long(text, &mut room);
+                room.finish();
+            }),
+        }
+    }
+
+    /// Writes a JSON string likewise, without a look whether it is a short one.
+    #[inline(never)]
+    pub(super) fn write_long(self, text: &[u8], room: &mut Room<'_>) {
+        match self.0 {
+            Implementation::Scalar => room.with(|out| scalar::write(text, out)),
             #[cfg(target_arch = "x86_64")]
-            Implementation::X86(level) => level.write(text, out),
+            Implementation::X86(level) => level.write(text, room),
             #[cfg(target_arch = "aarch64")]
-            Implementation::Neon(neon) => neon.write(text, out),
+            Implementation::Neon(neon) => neon.write(text, room),
         }
     }
 
@@ -193,20 +208,12 @@ impl Kernel for Ordinary {
     }
 }
 
-/// Repairs a string that was appended from `start` on, if it is not UTF-8.
+/// Repairs a string that was written from `start` on, if it is not UTF-8.
 #[cold]
 #[inline(never)]
-fn ensure_utf8(text: &[u8], start: usize, out: &mut Vec<u8>) {
-    if simdutf8::basic::from_utf8(text).is_ok() {
-        return;
+fn ensure_utf8(text: &[u8], start: usize, room: &mut Room<'_>) {
+    if simdutf8::basic::from_utf8(text).is_err() {
+        room.go_on(start);
+        room.with(|out| scalar::write_repaired(text, out));
     }
-    out.truncate(start);
-    out.push(b'"');
-    for chunk in text.utf8_chunks() {
-        scalar::write_contents(chunk.valid().as_bytes(), out);
-        for _ in chunk.invalid() {
-            out.extend_from_slice("\u{fffd}".as_bytes());
-        }
-    }
-    out.push(b'"');
 }

@@ -39,9 +39,23 @@ pub(super) fn write(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     write_contents(text, out);
     out.push(b'"');
-    if !text.is_ascii() {
-        super::ensure_utf8(text, start, out);
+    if simdutf8::basic::from_utf8(text).is_err() {
+        out.truncate(start);
+        write_repaired(text, out);
     }
+}
+
+/// Appends a JSON string of a text that is not UTF-8.
+#[cold]
+pub(super) fn write_repaired(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for chunk in text.utf8_chunks() {
+        write_contents(chunk.valid().as_bytes(), out);
+        for _ in chunk.invalid() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+    out.push(b'"');
 }
 
 /// Appends the text with what needs it escaped.

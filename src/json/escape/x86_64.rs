@@ -62,17 +62,17 @@ impl Level {
         }
     }
 
-    /// Appends a JSON string.
+    /// Writes a JSON string.
     #[inline]
-    pub(super) fn write(self, text: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn write(self, text: &[u8], room: &mut Room<'_>) {
         match self.0 {
             // SAFETY: every processor of this architecture has SSE2.
-            Instructions::Sse2 => unsafe { write_sse2(text, out) },
+            Instructions::Sse2 => unsafe { write_sse2(text, room) },
             // SAFETY: `detect` has seen AVX2 and BMI1, and nothing else makes this value.
-            Instructions::Avx2 => unsafe { write_avx2(text, out) },
+            Instructions::Avx2 => unsafe { write_avx2(text, room) },
             // SAFETY: `detect` has seen AVX-512 F and BW, BMI1 and BMI2, and nothing else makes
             // this value.
-            Instructions::Avx512 => unsafe { write_avx512(text, out) },
+            Instructions::Avx512 => unsafe { write_avx512(text, room) },
         }
     }
 
@@ -237,30 +237,30 @@ fn integer_avx512(text: &[u8], place: &mut [u8; QUOTED]) -> bool {
 }
 
 #[target_feature(enable = "sse2")]
-fn write_sse2(text: &[u8], out: &mut Vec<u8>) {
+fn write_sse2(text: &[u8], room: &mut Room<'_>) {
     blocks::write::<16, 1>(
         text,
-        out,
+        room,
         |block| seen_of_16(load_128(block)),
         |rest, room| finish(rest, room),
     );
 }
 
 #[target_feature(enable = "avx2,bmi1")]
-fn write_avx2(text: &[u8], out: &mut Vec<u8>) {
+fn write_avx2(text: &[u8], room: &mut Room<'_>) {
     blocks::write::<32, 1>(
         text,
-        out,
+        room,
         |block| seen_of_32(load_256(block)),
         |rest, room| finish(rest, room),
     );
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2")]
-fn write_avx512(text: &[u8], out: &mut Vec<u8>) {
+fn write_avx512(text: &[u8], room: &mut Room<'_>) {
     blocks::write::<64, 1>(
         text,
-        out,
+        room,
         |block| seen_of_64(load_512(block)),
         |rest, room| {
             let vector = load_part(rest);

@@ -218,6 +218,7 @@ fn is_fraction(text: &[u8]) -> bool {
 mod tests {
     use super::super::time;
     use super::*;
+    use crate::buffer::Buffer;
     use crate::json::{Compiled, Escaper};
 
     /// Writes a timestamp with each implementation's kernel alone.
@@ -294,7 +295,7 @@ mod tests {
                     let Some(timestamp) = Timestamp::find(text, zoned) else {
                         continue;
                     };
-                    let (mut written, mut expected) = (Vec::new(), Vec::new());
+                    let (mut written, mut expected) = (Buffer::new(), Vec::new());
                     let mut room = Room::new(&mut written, 10);
                     timestamp.write(&mut room);
                     room.finish();

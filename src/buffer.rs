@@ -1,0 +1,202 @@
+//! A buffer whose bytes to come are there already.
+
+use std::ops::{Deref, DerefMut};
+
+/// Bytes that grow at their end, with initialised memory behind it.
+///
+/// A vector may only be written to behind its end by appending, which moves its length with each
+/// piece, or after filling that part with zeros. Here the memory is filled when it is got and stays
+/// as it is when the end moves back: what was written there before is overwritten.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    /// The bytes, and behind them what is of no use.
+    memory: Vec<u8>,
+    length: usize,
+    /// Where bytes come together that a writer to vectors appends.
+    apart: Vec<u8>,
+}
+
+/// The least that a buffer grows by.
+const GROWTH: usize = 256;
+
+/// What is kept of the memory beside a buffer.
+const KEPT_APART: usize = 1024 * 1024;
+
+impl Buffer {
+    /// Makes an empty buffer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets something write to a vector as to a buffer.
+    #[inline]
+    pub(crate) fn around<T>(vec: &mut Vec<u8>, write: impl FnOnce(&mut Self) -> T) -> T {
+        let memory = std::mem::take(vec);
+        let length = memory.len();
+        let mut buffer = Self {
+            memory,
+            length,
+            apart: Vec::new(),
+        };
+        let written = write(&mut buffer);
+        buffer.memory.truncate(buffer.length);
+        *vec = buffer.memory;
+        written
+    }
+
+    /// Makes the memory behind the bytes at least so large.
+    #[inline(always)]
+    pub fn reserve(&mut self, additional: usize) {
+        if self.memory.len() - self.length < additional {
+            grow(&mut self.memory, self.length, additional);
+        }
+    }
+
+    /// Appends bytes.
+    #[inline]
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.reserve(bytes.len());
+        let end = self.length + bytes.len();
+        if let Some(place) = self.memory.get_mut(self.length..end) {
+            place.copy_from_slice(bytes);
+            self.length = end;
+        }
+    }
+
+    /// Appends the first `length` of these bytes. All of them are written, which costs less.
+    #[inline(always)]
+    pub fn push_part<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
+        self.reserve(N);
+        let place = self.memory.get_mut(self.length..);
+        if let Some(place) = place.and_then(<[u8]>::first_chunk_mut) {
+            *place = *bytes;
+            self.length += length.min(N);
+        }
+    }
+
+    /// Appends what is appended to a vector.
+    pub fn append<T>(&mut self, append: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let mut apart = std::mem::take(&mut self.apart);
+        let appended = append(&mut apart);
+        self.extend_from_slice(&apart);
+        if apart.capacity() <= KEPT_APART {
+            apart.clear();
+            self.apart = apart;
+        }
+        appended
+    }
+
+    /// Returns all of the memory, which only [`Buffer::reserve`] makes larger.
+    #[inline(always)]
+    pub(crate) fn memory(&mut self) -> &mut [u8] {
+        &mut self.memory
+    }
+
+    /// Takes what the memory has before this place to be the bytes.
+    #[inline(always)]
+    pub(crate) fn end_at(&mut self, end: usize) {
+        self.length = end.min(self.memory.len());
+    }
+
+    /// Takes back the bytes from this place on.
+    #[inline]
+    pub fn truncate(&mut self, length: usize) {
+        self.length = self.length.min(length);
+    }
+
+    /// Takes back all bytes.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.length = 0;
+    }
+
+    /// Returns how large the memory is.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.memory.capacity()
+    }
+
+    /// Gives back memory beyond this size that holds no bytes.
+    pub fn shrink_to(&mut self, size: usize) {
+        self.memory.truncate(size.max(self.length));
+        self.memory.shrink_to_fit();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn grow(memory: &mut Vec<u8>, length: usize, additional: usize) {
+    memory.reserve((length + additional + GROWTH).saturating_sub(memory.len()));
+    // All that the allocator gives.
+    memory.resize(memory.capacity(), 0);
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    #[inline(always)]
+    fn deref(&self) -> &[u8] {
+        self.memory.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl DerefMut for Buffer {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.memory.get_mut(..self.length).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_appended_is_there_and_what_was_taken_back_is_not() {
+        let mut buffer = Buffer::new();
+        let mut due = Vec::new();
+        for round in 0..200_usize {
+            let bytes = vec![u8::try_from(round).unwrap(); round * 7 % 100];
+            buffer.extend_from_slice(&bytes);
+            due.extend_from_slice(&bytes);
+            buffer.push_part(b"12345678", round % 10);
+            due.extend_from_slice(&b"12345678"[..(round % 10).min(8)]);
+            assert_eq!(buffer.append(|out| out.extend_from_slice(b"apart")), ());
+            due.extend_from_slice(b"apart");
+            assert_eq!(*buffer, *due);
+            buffer.truncate(buffer.len() - round % 6);
+            due.truncate(due.len() - round % 6);
+            buffer.truncate(usize::MAX);
+        }
+        assert_eq!(*buffer, *due);
+        buffer.clear();
+        assert!(buffer.is_empty());
+    }
+
+    #[test]
+    fn memory_that_is_given_back_is_without_bytes() {
+        let mut buffer = Buffer::new();
+        buffer.extend_from_slice(&[7; 10_000]);
+        buffer.shrink_to(100);
+        assert_eq!(*buffer, [7; 10_000]);
+        buffer.truncate(50);
+        buffer.shrink_to(100);
+        assert!(buffer.capacity() < 1_000);
+        assert_eq!(*buffer, [7; 50]);
+        buffer.append(|out| out.resize(2 * KEPT_APART, 1));
+        assert_eq!(
+            (buffer.len(), buffer.apart.capacity()),
+            (50 + 2 * KEPT_APART, 0)
+        );
+    }
+
+    #[test]
+    fn a_vector_is_written_to_as_a_buffer_is() {
+        let mut vec = b"before".to_vec();
+        let length = Buffer::around(&mut vec, |buffer| {
+            buffer.extend_from_slice(b", behind");
+            buffer.len()
+        });
+        assert_eq!((vec.as_slice(), length), (&b"before, behind"[..], 14));
+    }
+}
