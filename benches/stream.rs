@@ -6,12 +6,10 @@ use bytes::BytesMut;
 use protocol::{
     BackendMessage, BeginMessage, CommitMessage, Event, Format, LogicalReplicationMessage, Lsn,
     Oid, ParseContext, PgTimestamp, ReplicationMessage, Session, SessionConfig, TransactionStatus,
-    TupleData, XLogData, Xid, testing,
+    TupleArena, TupleData, XLogData, Xid, testing,
 };
 use source_postgres::flow::Output;
-use source_postgres::record::{
-    Change, MetaTemplate, Plan, PlanColumn, PlanOptions, RecordArena, Source,
-};
+use source_postgres::record::{Change, MetaTemplate, Plan, PlanColumn, PlanOptions, Source};
 use source_postgres::value::TypeRegistry;
 
 const RELATION: Oid = Oid(16_402);
@@ -162,7 +160,7 @@ fn values(row: &[Value]) -> impl Iterator<Item = TupleData<'_>> {
 /// What reads a stream.
 pub(crate) struct Reader {
     session: Session,
-    arena: RecordArena,
+    arena: TupleArena,
 }
 
 impl Reader {
@@ -178,7 +176,7 @@ impl Reader {
         feed(&mut session, &stream.opening);
         Self {
             session,
-            arena: RecordArena::default(),
+            arena: TupleArena::default(),
         }
     }
 
@@ -188,13 +186,14 @@ impl Reader {
         let mut rest = &stream.bytes[..];
         while let Some((size, event)) = self.session.handle_input(rest).expect("a message") {
             rest = &rest[size..];
-            rows += usize::from(match message(&event) {
+            rows += usize::from(match message(&event, &self.arena) {
                 Some((_, message)) => !matches!(
                     message,
                     LogicalReplicationMessage::Begin(_) | LogicalReplicationMessage::Commit(_)
                 ),
                 None => true,
             });
+            self.arena.reset();
         }
         rows
     }
@@ -215,8 +214,11 @@ impl Reader {
                     else {
                         continue;
                     };
-                    let message =
-                        &LogicalReplicationMessage::parse(piece.data, ParseContext::new(1));
+                    let message = &LogicalReplicationMessage::parse(
+                        piece.data,
+                        ParseContext::new(1),
+                        &self.arena,
+                    );
                     let Ok(message) = message else {
                         panic!("a message of pgoutput is malformed");
                     };
@@ -264,14 +266,17 @@ fn emit<W: Write>(stream: &Stream, change: &Change<'_>, source: Source, output: 
 
 /// Returns what a CopyData carries, and where it stands.
 #[inline]
-fn message<'a>(event: &Event<'a>) -> Option<(Lsn, LogicalReplicationMessage<'a>)> {
+fn message<'a>(
+    event: &Event<'a>,
+    arena: &'a TupleArena,
+) -> Option<(Lsn, LogicalReplicationMessage<'a>)> {
     let Event::CopyData(data) = event else {
         return None;
     };
     match ReplicationMessage::parse(data).expect("a replication message") {
         ReplicationMessage::XLogData(data) => Some((
             data.wal_start,
-            LogicalReplicationMessage::parse(data.data, ParseContext::new(1))
+            LogicalReplicationMessage::parse(data.data, ParseContext::new(1), arena)
                 .expect("a message of pgoutput"),
         )),
         _ => None,

@@ -18,7 +18,8 @@
 //! more copy, and what comes after it sees only whole transactions in the order of their commits.
 //!
 //! Ownership runs one way: the receive buffer owns the bytes, frames and messages borrow them,
-//! records borrow from messages and live in a [`record::RecordArena`] that is reset behind each row.
+//! records borrow from messages; where their values are is noted in a [`protocol::TupleArena`] that is
+//! reset behind each row.
 //! The borrow checker keeps a record from outliving its bytes.
 //!
 //! # Rooms

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use bytes::BytesMut;
 use protocol::{
     LogicalReplicationMessage, Lsn, Oid, PgTimestamp, StreamCommitMessage, StreamStartMessage,
-    TupleData, Xid, testing,
+    TupleArena, TupleData, Xid, testing,
 };
 use source_postgres::flow::{Codec, Output};
 use source_postgres::replication::{Spool, SpoolOptions};
@@ -240,6 +240,7 @@ fn rows_that_are_kept_allocate_nothing() {
     let values = [TupleData::Text(&[b'v'; 80])];
     testing::insert(&mut row, Some(Xid(7)), Oid(16_400), values).expect("a row");
     let mut spool = Spool::new(&SpoolOptions::default()).expect("a temporary folder");
+    let mut arena = TupleArena::default();
     let mut keep = |rows: usize| {
         let before = COUNT.get();
         let start = StreamStartMessage {
@@ -265,7 +266,8 @@ fn rows_that_are_kept_allocate_nothing() {
             .expect("a commit");
         let mut replayed = 0;
         while spool.is_replaying() {
-            spool.next_message().expect("what was kept");
+            arena.reset();
+            spool.next_message(&arena).expect("what was kept");
             replayed += 1;
         }
         assert_eq!(replayed, rows + 2);

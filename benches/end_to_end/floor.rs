@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use protocol::{Event, LogicalReplicationMessage, Lsn, TupleData};
+use protocol::{Event, LogicalReplicationMessage, Lsn, TupleArena, TupleData};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use source_postgres::background;
@@ -193,8 +193,12 @@ impl Drain {
     async fn time(&self) -> Result<()> {
         let mut stream = self.open().await?;
         let mut times = Vec::new();
+        let mut arena = TupleArena::default();
         loop {
-            while let Some(item) = stream.try_next()? {
+            while let Some(item) = {
+                arena.reset();
+                stream.try_next(&arena)?
+            } {
                 let arrival = latency::now();
                 let StreamItem::Message {
                     message: LogicalReplicationMessage::Insert(insert),
@@ -230,8 +234,12 @@ impl Drain {
         let mut stream = self.open().await?;
         let end: Lsn = self.end.parse().expect("a position");
         let mut received = Received::default();
+        let mut arena = TupleArena::default();
         loop {
-            while let Some(item) = stream.try_next()? {
+            while let Some(item) = {
+                arena.reset();
+                stream.try_next(&arena)?
+            } {
                 let position = match item {
                     StreamItem::Keepalive { wal_end } => wal_end,
                     // Whatever comes behind the end is of others, such as the connector's fences.
@@ -276,6 +284,7 @@ impl Copy {
         connection.session().query(&command).expect("a short query");
         connection.send().await?;
         let mut received = Received::default();
+        let mut arena = TupleArena::default();
         loop {
             while let Some(event) = connection.try_event()? {
                 match event {

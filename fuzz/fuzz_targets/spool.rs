@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use protocol::{LogicalReplicationMessage, Lsn};
+use protocol::{LogicalReplicationMessage, Lsn, TupleArena};
 use source_postgres::replication::{Spool, SpoolOptions};
 
 fuzz_target!(|data: &[u8]| {
@@ -12,6 +12,7 @@ fuzz_target!(|data: &[u8]| {
         ..SpoolOptions::default()
     };
     let mut spool = Spool::new(&options).unwrap();
+    let arena = TupleArena::default();
     let mut rest = data;
     let mut position = 0;
     while let Some((&length, after)) = rest.split_first() {
@@ -21,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
         let sent = if spool.is_receiving() {
             spool.keep(wal_start, message).map(drop)
         } else {
-            let Ok(parsed) = LogicalReplicationMessage::parse(message, Spool::CONTEXT) else {
+            let Ok(parsed) = LogicalReplicationMessage::parse(message, Spool::CONTEXT, &arena) else {
                 return;
             };
             spool.handle(&parsed, wal_start, message).map(drop)
@@ -31,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
         }
         // What was kept came back, or it could not be parsed.
         while spool.is_replaying() {
-            if spool.next_message().is_err() {
+            if spool.next_message(&arena).is_err() {
                 return;
             }
         }

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 use crate::{
     BackendMessage, Format, Limits, LogicalReplicationMessage, ParseContext, ReplicationMessage,
-    Session, SessionConfig, auth, frame,
+    Session, SessionConfig, TupleArena, auth, frame,
     frame::Frame,
     testing::{backend_message as encode, logical_replication_message},
 };
@@ -134,7 +134,8 @@ pub fn pgoutput(data: &[u8]) {
     let Some((context, data)) = context(data) else {
         return;
     };
-    let Ok(message) = LogicalReplicationMessage::parse(data, context) else {
+    let arena = TupleArena::default();
+    let Ok(message) = LogicalReplicationMessage::parse(data, context, &arena) else {
         return;
     };
     let _ = format!("{message:?}");
@@ -159,13 +160,17 @@ pub fn pgoutput_round_trip(data: &[u8]) {
     let Some((context, data)) = context(data) else {
         return;
     };
-    let Ok(message) = LogicalReplicationMessage::parse(data, context) else {
+    let arena = TupleArena::default();
+    let Ok(message) = LogicalReplicationMessage::parse(data, context, &arena) else {
         return;
     };
     let mut out = BytesMut::new();
     logical_replication_message(&mut out, &message, context)
         .unwrap_or_else(|error| unreachable!("{error}"));
-    assert_eq!(LogicalReplicationMessage::parse(&out, context), Ok(message));
+    assert_eq!(
+        LogicalReplicationMessage::parse(&out, context, &arena),
+        Ok(message)
+    );
 }
 
 fn context(data: &[u8]) -> Option<(ParseContext, &[u8])> {

@@ -2,7 +2,7 @@
 //!
 //! What it does not do: open connections, run TLS, read a clock, make random numbers, resolve names,
 //! decode values. Those are the caller's. What arrives is borrowed from the caller's buffer, all the
-//! way down to the values of a row, and nothing is allocated for a row.
+//! way down to the values of a row, whose places are noted in the caller's [`TupleArena`].
 //!
 //! | layer | types |
 //! |---|---|
@@ -21,7 +21,7 @@
 //!
 //! use protocol::{
 //!     Event, LogicalReplicationMessage, Lsn, ParseContext, ReplicationMessage, Session,
-//!     SessionConfig, TupleData, command,
+//!     SessionConfig, TupleArena, TupleData, command,
 //! };
 //!
 //! /// Prints the rows that are inserted into any published table.
@@ -64,7 +64,8 @@
 //!     let ReplicationMessage::XLogData(piece) = ReplicationMessage::parse(data)? else {
 //!         return Ok(());
 //!     };
-//!     let message = LogicalReplicationMessage::parse(piece.data, ParseContext::new(1))?;
+//!     let arena = TupleArena::default();
+//!     let message = LogicalReplicationMessage::parse(piece.data, ParseContext::new(1), &arena)?;
 //!     if let LogicalReplicationMessage::Insert(insert) = message {
 //!         for value in insert.new.iter() {
 //!             match value {
@@ -132,7 +133,7 @@ pub use pgoutput::{
     DeleteMessage, InsertMessage, LogicalDecodingMessage, LogicalReplicationMessage, OldTuple,
     OriginMessage, ParseContext, PrepareMessage, RelationMessage, ReplicaIdentity,
     RollbackPreparedMessage, StreamAbortMessage, StreamCommitMessage, StreamPrepareMessage,
-    StreamStartMessage, Streamed, TruncateMessage, Tuple, TupleData, TupleIter, TypeMessage,
+    StreamStartMessage, Streamed, TruncateMessage, Tuple, TupleArena, TupleData, TypeMessage,
     UpdateMessage,
 };
 pub use replication::{

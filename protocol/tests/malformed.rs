@@ -7,7 +7,8 @@ use std::{collections::HashSet, fs, path::PathBuf};
 
 use bytes::BytesMut;
 use protocol::{
-    BackendMessage, LogicalReplicationMessage as Logical, ParseContext, ReplicationMessage, testing,
+    BackendMessage, LogicalReplicationMessage as Logical, ParseContext, ReplicationMessage,
+    TupleArena, testing,
 };
 
 /// All messages of the recordings, each form of each once.
@@ -44,6 +45,7 @@ fn frames() -> Vec<(u8, Vec<u8>)> {
 fn logical_messages() -> Vec<(ParseContext, Vec<u8>)> {
     let mut messages = Vec::new();
     let mut kinds = HashSet::new();
+    let arena = TupleArena::default();
     for (tag, body) in frames() {
         if tag != b'd' {
             continue;
@@ -58,7 +60,7 @@ fn logical_messages() -> Vec<(ParseContext, Vec<u8>)> {
                     in_stream_block,
                     parallel_streaming,
                 };
-                let Ok(message) = Logical::parse(piece.data, context) else {
+                let Ok(message) = Logical::parse(piece.data, context, &arena) else {
                     continue;
                 };
                 // Enough of each kind in each context.
@@ -168,19 +170,20 @@ fn pieces_of_a_stream_parse_whole_or_not_at_all() {
 #[test]
 fn messages_of_pgoutput_parse_whole_or_not_at_all() {
     for (context, data) in logical_messages() {
+        let arena = TupleArena::default();
         for end in 0..data.len() {
-            let error = Logical::parse(&data[..end], context).expect_err("cut short");
+            let error = Logical::parse(&data[..end], context, &arena).expect_err("cut short");
             assert!(error.offset() <= end);
         }
         let longer = [&data[..], &[0]].concat();
-        assert!(Logical::parse(&longer, context).is_err());
+        assert!(Logical::parse(&longer, context, &arena).is_err());
         for mutated in mutations(&data) {
-            let Ok(message) = Logical::parse(&mutated, context) else {
+            let Ok(message) = Logical::parse(&mutated, context, &arena) else {
                 continue;
             };
             let mut out = BytesMut::new();
             testing::logical_replication_message(&mut out, &message, context).unwrap();
-            assert_eq!(Logical::parse(&out, context), Ok(message));
+            assert_eq!(Logical::parse(&out, context, &arena), Ok(message));
         }
     }
 }
@@ -188,6 +191,7 @@ fn messages_of_pgoutput_parse_whole_or_not_at_all() {
 #[test]
 fn messages_of_later_versions_are_errors_in_earlier_ones() {
     for (mut context, data) in logical_messages() {
+        let arena = TupleArena::default();
         let since = match data[0] {
             b'S' | b'E' | b'c' | b'A' => 2,
             b'b' | b'P' | b'K' | b'r' | b'p' => 3,
@@ -195,7 +199,7 @@ fn messages_of_later_versions_are_errors_in_earlier_ones() {
         };
         for version in 1..=4 {
             context.protocol_version = version;
-            let result = Logical::parse(&data, context);
+            let result = Logical::parse(&data, context, &arena);
             assert_eq!(result.is_ok(), version >= since, "{} in {version}", data[0]);
         }
     }
@@ -204,6 +208,7 @@ fn messages_of_later_versions_are_errors_in_earlier_ones() {
 #[test]
 fn hostile_counts_and_lengths_are_errors() {
     let version = ParseContext::new(4);
+    let arena = TupleArena::default();
     for data in [
         &b"I\0\0\0\x01N\xff\xff"[..],
         b"I\0\0\0\x01N\0\x01t\x7f\xff\xff\xffx",
@@ -230,7 +235,7 @@ fn hostile_counts_and_lengths_are_errors() {
         b"?",
     ] {
         assert!(
-            Logical::parse(data, version).is_err(),
+            Logical::parse(data, version, &arena).is_err(),
             "{}",
             data.escape_ascii()
         );

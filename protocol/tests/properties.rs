@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::BytesMut;
 use protocol::{
     BackendMessage, Column, FieldDescription, Format, LogicalReplicationMessage as Logical, Oid,
-    OldTuple, ParseContext, ReplicaIdentity, TupleData, Xid, testing,
+    OldTuple, ParseContext, ReplicaIdentity, TupleArena, TupleData, Xid, testing,
 };
 
 /// Xorshift: enough randomness for shapes and sizes.
@@ -164,11 +164,12 @@ fn changes_are_what_was_encoded() {
                 && found.tuple().iter().eq(old.iter().copied())
         };
 
+        let arena = TupleArena::default();
         let mut out = BytesMut::new();
         match random.below(3) {
             0 => {
                 testing::insert(&mut out, xid, relation, new.iter().copied()).unwrap();
-                let Ok(Logical::Insert(message)) = Logical::parse(&out, context) else {
+                let Ok(Logical::Insert(message)) = Logical::parse(&out, context, &arena) else {
                     panic!("no insert");
                 };
                 assert_eq!((message.xid, message.relation), (xid, relation));
@@ -177,7 +178,7 @@ fn changes_are_what_was_encoded() {
             1 => {
                 let before = random.flag().then_some((part, &old[..]));
                 testing::update(&mut out, xid, relation, before, new.iter().copied()).unwrap();
-                let Ok(Logical::Update(message)) = Logical::parse(&out, context) else {
+                let Ok(Logical::Update(message)) = Logical::parse(&out, context, &arena) else {
                     panic!("no update");
                 };
                 assert_eq!((message.xid, message.relation), (xid, relation));
@@ -186,7 +187,7 @@ fn changes_are_what_was_encoded() {
             }
             _ => {
                 testing::delete(&mut out, xid, relation, part, old.iter().copied()).unwrap();
-                let Ok(Logical::Delete(message)) = Logical::parse(&out, context) else {
+                let Ok(Logical::Delete(message)) = Logical::parse(&out, context, &arena) else {
                     panic!("no delete");
                 };
                 assert_eq!((message.xid, message.relation), (xid, relation));
@@ -225,7 +226,8 @@ fn relations_are_what_was_encoded() {
             columns.iter().copied(),
         )
         .unwrap();
-        let Ok(Logical::Relation(message)) = Logical::parse(&out, context) else {
+        let arena = TupleArena::default();
+        let Ok(Logical::Relation(message)) = Logical::parse(&out, context, &arena) else {
             panic!("no relation");
         };
         assert_eq!((message.namespace, message.name), full_name);

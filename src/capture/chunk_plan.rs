@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use protocol::{DataRow, Oid, RowDescription, TupleData};
+use protocol::{DataRow, Oid, RowDescription, TupleArena, TupleData};
 
 use super::columns::captured_columns;
 use super::rows::{Progress, unknown};
@@ -11,7 +11,7 @@ use super::state::Mode;
 use super::table::Table;
 use crate::backfill::{ChunkStart, Helpers, View};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Change, Image, MetaTemplate, Plan, PlanOptions, RecordArena, Source};
+use crate::record::{Change, Image, MetaTemplate, Plan, PlanOptions, Source};
 use crate::value::{KeyCodec, TypeRegistry};
 
 /// How the rows of a chunk are written, and their keys read.
@@ -72,7 +72,7 @@ impl ChunkPlan {
         &self,
         row: &DataRow<'_>,
         table: &Table,
-        arena: &RecordArena,
+        arena: &TupleArena,
         progress: &mut Progress,
         sink: &mut S,
         start: &ChunkStart,

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use protocol::Lsn;
+use protocol::{Lsn, TupleArena};
 use tracing::{debug, info};
 
 use super::acknowledge::Acknowledgements;
@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
 use crate::net::{ConnectConfig, Purpose};
-use crate::record::{PlanOptions, RecordArena};
+use crate::record::PlanOptions;
 use crate::replication::{self, InProgress, Progress, ReplicationStream};
 use crate::value::TypeRegistry;
 
@@ -86,7 +86,7 @@ pub(super) struct Engine<S> {
 pub(super) struct Following {
     pub(super) stream: ReplicationStream,
     pub(super) follower: Follower,
-    pub(super) arena: RecordArena,
+    pub(super) arena: TupleArena,
 }
 
 /// Runs a session to its end: that of the capture if it is to stop when it has caught up, else only
@@ -283,7 +283,7 @@ impl<S: Sink> Engine<S> {
         Ok(Following {
             stream,
             follower: Follower::new(start),
-            arena: RecordArena::default(),
+            arena: TupleArena::default(),
         })
     }
 

@@ -135,7 +135,7 @@ impl<S: Sink> Engine<S> {
                 follower,
                 arena,
             } = following;
-            let item = match stream.try_next() {
+            let item = match stream.try_next(arena) {
                 Ok(Some(item)) => item,
                 Ok(None) => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Spool => {

@@ -1,6 +1,6 @@
 //! Following the stream: what each message leads to.
 
-use protocol::{LogicalReplicationMessage, Lsn, Oid, TruncateMessage};
+use protocol::{LogicalReplicationMessage, Lsn, Oid, TruncateMessage, TupleArena};
 use tracing::warn;
 
 use super::event::{Event, judge, require_known_key};
@@ -11,7 +11,7 @@ use super::state::Mode;
 use super::table::{Table, Verdict};
 use super::transaction::StreamPosition;
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Change, Operation, RecordArena, RowKey};
+use crate::record::{Change, Operation, RowKey};
 use crate::replication::StreamItem;
 
 /// What the stream has brought.
@@ -91,7 +91,7 @@ impl Follower {
     pub(super) fn handle<'a, S: Sink>(
         &mut self,
         item: &StreamItem<'a>,
-        arena: &'a RecordArena,
+        arena: &'a TupleArena,
         tables: &mut [Table],
         sink: &mut S,
     ) -> Result<Outcome<'a>> {

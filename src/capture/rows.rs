@@ -3,6 +3,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use protocol::TupleArena;
+
 use super::chunk_plan::{ChunkPlan, PlanContext};
 use super::engine::internal;
 use super::sink::Sink;
@@ -12,7 +14,7 @@ use crate::backfill::{ChunkStart, Helpers, Position, RowStep, SpanReader, Window
 use crate::catalog::{TableInfo, TableKind};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{RecordArena, RowKey};
+use crate::record::RowKey;
 
 /// What is known of a span while its rows arrive.
 #[derive(Debug, Default)]
@@ -84,7 +86,7 @@ pub(super) struct SpanRun {
     /// When no more is asked for.
     pub(super) deadline: Instant,
     plan: Option<ChunkPlan>,
-    arena: RecordArena,
+    arena: TupleArena,
 }
 
 /// Documents of chunks that are asked for ahead.
@@ -124,7 +126,7 @@ impl SpanRun {
             helpers,
             deadline: Instant::now() + time,
             plan: None,
-            arena: RecordArena::default(),
+            arena: TupleArena::default(),
         }
     }
 

@@ -1,8 +1,6 @@
 //! A change of one row, with its values still on the wire.
 
-use protocol::{DataRow, LogicalReplicationMessage, Oid, OldTuple, Tuple, TupleData};
-
-use super::RecordArena;
+use protocol::{DataRow, LogicalReplicationMessage, Oid, OldTuple, Tuple, TupleArena, TupleData};
 
 /// What happened to a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,17 +64,17 @@ impl<'a> Change<'a> {
     #[inline(always)]
     pub fn from_message(
         message: &LogicalReplicationMessage<'a>,
-        arena: &'a RecordArena,
+        arena: &'a TupleArena,
     ) -> Option<Self> {
         match message {
             LogicalReplicationMessage::Insert(insert) => Some(Self {
                 relation: insert.relation,
                 operation: Operation::Create,
                 old: None,
-                new: Some(image(&insert.new, arena)),
+                new: Some(image(&insert.new)),
             }),
             LogicalReplicationMessage::Update(update) => {
-                let old = update.old.as_ref().map(|old| old_image(old, arena));
+                let old = update.old.as_ref().map(|old| old_image(old));
                 Some(Self {
                     relation: update.relation,
                     operation: Operation::Update,
@@ -87,7 +85,7 @@ impl<'a> Change<'a> {
             LogicalReplicationMessage::Delete(delete) => Some(Self {
                 relation: delete.relation,
                 operation: Operation::Delete,
-                old: Some(old_image(&delete.old, arena)),
+                old: Some(old_image(&delete.old)),
                 new: None,
             }),
             _ => None,
@@ -96,8 +94,8 @@ impl<'a> Change<'a> {
 
     /// Makes a record of a row of a backfill.
     #[inline]
-    pub fn from_row(relation: Oid, row: &DataRow<'a>, arena: &'a RecordArena) -> Self {
-        let values = arena.places(row.len(), TupleData::Null);
+    pub fn from_row(relation: Oid, row: &DataRow<'a>, arena: &'a TupleArena) -> Self {
+        let values = arena.places(row.len());
         for (place, value) in values.iter_mut().zip(row.iter()) {
             if let Some(text) = value {
                 *place = TupleData::Text(text);
@@ -130,46 +128,39 @@ impl<'a> Change<'a> {
     }
 }
 
-fn old_image<'a>(old: &OldTuple<'a>, arena: &'a RecordArena) -> Image<'a> {
-    match old {
-        OldTuple::Key(tuple) => Image {
-            values: collect(tuple, arena),
-            key_only: true,
-        },
-        OldTuple::Full(tuple) => Image {
-            values: collect(tuple, arena),
-            key_only: false,
-        },
+fn old_image<'a>(old: &OldTuple<'a>) -> Image<'a> {
+    Image {
+        values: old.tuple().values(),
+        key_only: matches!(old, OldTuple::Key(_)),
     }
 }
 
 /// The image of an updated row.
-fn new_image<'a>(tuple: &Tuple<'a>, old: Option<Image<'a>>, arena: &'a RecordArena) -> Image<'a> {
-    let values = collect(tuple, arena);
-    if let Some(old) = old {
-        for (index, value) in values.iter_mut().enumerate() {
-            if matches!(value, TupleData::UnchangedToast) {
-                *value = old.get(index);
+fn new_image<'a>(tuple: &Tuple<'a>, old: Option<Image<'a>>, arena: &'a TupleArena) -> Image<'a> {
+    let is_toast = |value: &TupleData<'_>| matches!(value, TupleData::UnchangedToast);
+    match old {
+        Some(old) if tuple.values().iter().any(is_toast) => {
+            let values = arena.places(tuple.len());
+            for ((index, place), value) in values.iter_mut().enumerate().zip(tuple.values()) {
+                *place = if is_toast(value) {
+                    old.get(index)
+                } else {
+                    *value
+                };
+            }
+            Image {
+                values,
+                key_only: false,
             }
         }
-    }
-    Image {
-        values,
-        key_only: false,
+        _ => image(tuple),
     }
 }
 
 #[inline]
-fn image<'a>(tuple: &Tuple<'a>, arena: &'a RecordArena) -> Image<'a> {
+fn image<'a>(tuple: &Tuple<'a>) -> Image<'a> {
     Image {
-        values: collect(tuple, arena),
+        values: tuple.values(),
         key_only: false,
     }
-}
-
-#[inline]
-fn collect<'a>(tuple: &Tuple<'a>, arena: &'a RecordArena) -> &'a mut [TupleData<'a>] {
-    let values = arena.places(tuple.len(), TupleData::UnchangedToast);
-    tuple.copy_to(values);
-    values
 }

@@ -1,17 +1,15 @@
 //! Change records and the plan that turns them into documents.
 //!
-//! A record borrows its values from the receive buffer and lives in an arena that is reset when its
-//! documents have been written. A [`Plan`] is made once per relation description, so that a row is
+//! A record borrows its values from the receive buffer and their places from an arena that is reset when
+//! its documents have been written. A [`Plan`] is made once per relation description, so that a row is
 //! a walk over it: no map, no lookup by name.
 
-mod arena;
 mod change;
 mod key;
 mod label;
 mod meta;
 mod plan;
 
-pub use arena::RecordArena;
 pub use change::{Change, Image, Operation};
 pub use key::RowKey;
 pub use meta::{MetaTemplate, Source};

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::command::start_replication;
-use protocol::{Event, LogicalReplicationMessage, Lsn, ParseContext, ReplicationMessage};
+use protocol::{
+    Event, LogicalReplicationMessage, Lsn, ParseContext, ReplicationMessage, TupleArena,
+};
 use tracing::info;
 
 use super::options::StreamOptions;
@@ -231,14 +233,14 @@ impl ReplicationStream {
     /// [`ErrorKind::Spool`] when there is no room for transactions in progress. The stream can be
     /// started anew without them then, from where the reader is: between two transactions.
     #[inline]
-    pub fn try_next(&mut self) -> Result<Option<StreamItem<'_>>> {
+    pub fn try_next<'a>(&'a mut self, arena: &'a TupleArena) -> Result<Option<StreamItem<'a>>> {
         if let Some(spool) = &mut self.spool
             && spool.is_receiving()
         {
             return keep_block(spool, &mut self.reader, &self.feedback);
         }
         if self.is_replaying() {
-            return replayed(self.spool.as_mut());
+            return replayed(self.spool.as_mut(), arena);
         }
         let Some(event) = self.reader.try_event()? else {
             return Ok(None);
@@ -255,7 +257,8 @@ impl ReplicationStream {
             Some(_) => Spool::CONTEXT,
             None => ParseContext::default(),
         };
-        let message = LogicalReplicationMessage::parse(piece.data, context).map_err(undecodable)?;
+        let message =
+            LogicalReplicationMessage::parse(piece.data, context, arena).map_err(undecodable)?;
         if let Some(spool) = &mut self.spool
             && spool.handle(&message, piece.wal_start, piece.data)?
         {
@@ -280,9 +283,12 @@ impl ReplicationStream {
 }
 
 #[inline]
-fn replayed(spool: Option<&mut Spool>) -> Result<Option<StreamItem<'_>>> {
+fn replayed<'a>(
+    spool: Option<&'a mut Spool>,
+    arena: &'a TupleArena,
+) -> Result<Option<StreamItem<'a>>> {
     let Some(spool) = spool else { return Ok(None) };
-    let (wal_start, message) = spool.next_message()?;
+    let (wal_start, message) = spool.next_message(arena)?;
     Ok(Some(StreamItem::Message { wal_start, message }))
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 
 use nom::Parser;
 
-use super::{OldTuple, ParseContext, Tuple};
+use super::{OldTuple, ParseContext, Tuple, TupleArena};
 use crate::{
     codec::{
         Malformed, Parsed, boolean, bytes, c_str, lsn, no_flags, oid, sized, timestamp, uint8,
@@ -163,7 +163,11 @@ impl<'a> InsertMessage<'a> {
     /// Returns the message if it is well-formed. `parse` does the same and says why it is not, with
     /// results that are too large for registers.
     #[inline(always)]
-    pub(super) fn split(input: &'a [u8], context: ParseContext) -> Option<Self> {
+    pub(super) fn split(
+        input: &'a [u8],
+        context: ParseContext,
+        arena: &'a TupleArena,
+    ) -> Option<Self> {
         let (xid, input) = if context.in_stream_block {
             let (xid, input) = input.split_first_chunk()?;
             (Some(Xid(u32::from_be_bytes(*xid))), input)
@@ -174,17 +178,21 @@ impl<'a> InsertMessage<'a> {
         let [part::NEW, input @ ..] = input else {
             return None;
         };
-        let (new, []) = Tuple::split(input)? else {
+        let (new, []) = Tuple::split(input, arena)? else {
             return None;
         };
         let relation = Oid(u32::from_be_bytes(*relation));
         Some(Self { xid, relation, new })
     }
 
-    pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
+    pub(super) fn parse(
+        input: &'a [u8],
+        context: ParseContext,
+        arena: &'a TupleArena,
+    ) -> Parsed<'a, Self> {
         let (input, xid) = stream_xid(input, context)?;
         let (input, relation) = oid(input)?;
-        let (input, new) = new_tuple(input)?;
+        let (input, new) = new_tuple(input, arena)?;
         Ok((input, Self { xid, relation, new }))
     }
 }
@@ -204,14 +212,18 @@ pub struct UpdateMessage<'a> {
 
 impl<'a> UpdateMessage<'a> {
     #[inline]
-    pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
+    pub(super) fn parse(
+        input: &'a [u8],
+        context: ParseContext,
+        arena: &'a TupleArena,
+    ) -> Parsed<'a, Self> {
         let (input, xid) = stream_xid(input, context)?;
         let (input, relation) = oid(input)?;
         let (input, old) = match input.first() {
             Some(&part::NEW) => (input, None),
-            _ => old_tuple(input).map(|(rest, old)| (rest, Some(old)))?,
+            _ => old_tuple(input, arena).map(|(rest, old)| (rest, Some(old)))?,
         };
-        let (input, new) = new_tuple(input)?;
+        let (input, new) = new_tuple(input, arena)?;
         Ok((
             input,
             Self {
@@ -237,26 +249,35 @@ pub struct DeleteMessage<'a> {
 
 impl<'a> DeleteMessage<'a> {
     #[inline]
-    pub(super) fn parse(input: &'a [u8], context: ParseContext) -> Parsed<'a, Self> {
+    pub(super) fn parse(
+        input: &'a [u8],
+        context: ParseContext,
+        arena: &'a TupleArena,
+    ) -> Parsed<'a, Self> {
         let (input, xid) = stream_xid(input, context)?;
-        let (input, (relation, old)) = (oid, old_tuple).parse(input)?;
+        let (input, relation) = oid(input)?;
+        let (input, old) = old_tuple(input, arena)?;
         Ok((input, Self { xid, relation, old }))
     }
 }
 
 #[inline(always)]
-fn new_tuple(input: &[u8]) -> Parsed<'_, Tuple<'_>> {
+fn new_tuple<'a>(input: &'a [u8], arena: &'a TupleArena) -> Parsed<'a, Tuple<'a>> {
     match uint8(input)? {
-        (rest, part::NEW) => Tuple::parse(rest),
+        (rest, part::NEW) => Tuple::parse(rest, arena),
         (_, other) => Err(Malformed::at(input, DecodeErrorKind::UnknownTag(other))),
     }
 }
 
 #[inline(always)]
-fn old_tuple(input: &[u8]) -> Parsed<'_, OldTuple<'_>> {
+fn old_tuple<'a>(input: &'a [u8], arena: &'a TupleArena) -> Parsed<'a, OldTuple<'a>> {
     match uint8(input)? {
-        (rest, part::KEY) => Tuple::parse(rest).map(|(rest, tuple)| (rest, OldTuple::Key(tuple))),
-        (rest, part::OLD) => Tuple::parse(rest).map(|(rest, tuple)| (rest, OldTuple::Full(tuple))),
+        (rest, part::KEY) => {
+            Tuple::parse(rest, arena).map(|(rest, tuple)| (rest, OldTuple::Key(tuple)))
+        }
+        (rest, part::OLD) => {
+            Tuple::parse(rest, arena).map(|(rest, tuple)| (rest, OldTuple::Full(tuple)))
+        }
         (_, other) => Err(Malformed::at(input, DecodeErrorKind::UnknownTag(other))),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! See <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
 
+mod arena;
 mod message;
 mod prepare;
 mod relation;
@@ -13,6 +14,7 @@ use crate::{
     codec::{uint8, whole},
     error::{DecodeError, DecodeErrorKind},
 };
+pub use arena::TupleArena;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use message::part;
 pub use message::{
@@ -28,7 +30,7 @@ pub use stream::{StreamAbortMessage, StreamCommitMessage, StreamStartMessage};
 pub use streamed::Streamed;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use tuple::kind;
-pub use tuple::{OldTuple, Tuple, TupleData, TupleIter};
+pub use tuple::{OldTuple, Tuple, TupleData};
 
 /// The first byte of each message, as the manual writes it.
 pub(crate) mod tag {
@@ -130,37 +132,45 @@ pub enum LogicalReplicationMessage<'a> {
 impl<'a> LogicalReplicationMessage<'a> {
     /// Parses the data of an XLogData.
     ///
-    /// The message borrows from it, and nothing is allocated. All of it is validated here: what the
-    /// message holds iterates without failing.
+    /// The message borrows from it, and from the arena, where the values of rows have their places.
+    /// All of it is validated here: what the message holds iterates without failing.
     ///
     /// # Errors
     ///
     /// If the data is not exactly a message of this protocol version.
     #[inline(always)]
-    pub fn parse(data: &'a [u8], context: ParseContext) -> Result<Self, DecodeError> {
+    pub fn parse(
+        data: &'a [u8],
+        context: ParseContext,
+        arena: &'a TupleArena,
+    ) -> Result<Self, DecodeError> {
         // The offsets of errors count from the tag.
         match data.split_first() {
             Some((&tag::INSERT, body))
-                if let Some(insert) = InsertMessage::split(body, context) =>
+                if let Some(insert) = InsertMessage::split(body, context, arena) =>
             {
                 Ok(Self::Insert(insert))
             }
-            _ => Self::parse_change(data, context),
+            _ => Self::parse_change(data, context, arena),
         }
     }
 
-    fn parse_change(data: &'a [u8], context: ParseContext) -> Result<Self, DecodeError> {
+    fn parse_change(
+        data: &'a [u8],
+        context: ParseContext,
+        arena: &'a TupleArena,
+    ) -> Result<Self, DecodeError> {
         match data.first() {
             Some(&tag::INSERT) => whole("Insert", data, |input| {
-                InsertMessage::parse(uint8(input)?.0, context)
+                InsertMessage::parse(uint8(input)?.0, context, arena)
             })
             .map(Self::Insert),
             Some(&tag::UPDATE) => whole("Update", data, |input| {
-                UpdateMessage::parse(uint8(input)?.0, context)
+                UpdateMessage::parse(uint8(input)?.0, context, arena)
             })
             .map(Self::Update),
             Some(&tag::DELETE) => whole("Delete", data, |input| {
-                DeleteMessage::parse(uint8(input)?.0, context)
+                DeleteMessage::parse(uint8(input)?.0, context, arena)
             })
             .map(Self::Delete),
             _ => Self::parse_other(data, context),

@@ -1,7 +1,8 @@
 //! Rows as pgoutput sends them.
 
-use std::{fmt, iter::FusedIterator};
+use std::{fmt, iter::Copied, slice};
 
+use super::TupleArena;
 use crate::{
     codec::{Malformed, Parsed, sized, uint8, uint16},
     error::DecodeErrorKind,
@@ -20,16 +21,13 @@ pub(crate) mod kind {
 /// See [TupleData](https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html#PROTOCOL-LOGICALREP-MESSAGE-FORMATS-TUPLEDATA).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Tuple<'a> {
-    /// A number of 16 bits. In a smaller type it would leave a gap, and copies of what has a gap are
-    /// made piece by piece.
-    count: usize,
-    values: &'a [u8],
+    values: &'a [TupleData<'a>],
 }
 
 impl<'a> Tuple<'a> {
     #[inline]
-    pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        match Self::split(input) {
+    pub(super) fn parse(input: &'a [u8], arena: &'a TupleArena) -> Parsed<'a, Self> {
+        match Self::split(input, arena) {
             Some((tuple, rest)) => Ok((rest, tuple)),
             None => Err(Self::malformed(input)),
         }
@@ -37,20 +35,16 @@ impl<'a> Tuple<'a> {
 
     /// Splits a tuple off, if it is well-formed.
     #[inline(always)]
-    pub(super) fn split(input: &'a [u8]) -> Option<(Self, &'a [u8])> {
-        let (count, values) = input.split_first_chunk()?;
+    pub(super) fn split(input: &'a [u8], arena: &'a TupleArena) -> Option<(Self, &'a [u8])> {
+        let (count, rest) = input.split_first_chunk()?;
         let count = usize::from(u16::from_be_bytes(*count));
-        let mut rest = values;
-        for _ in 0..count {
-            // Most values are text. Their bytes are not looked at.
-            rest = match split_text(rest) {
-                Some((_, behind)) => behind,
-                None => behind_other(rest)?,
-            };
+        // A value takes a byte at least: for what cannot be there is no memory.
+        if count > rest.len() {
+            return None;
         }
-        // The rest is a part of the values, at their end.
-        let (values, rest) = values.split_at_checked(values.len() - rest.len())?;
-        Some((Self { count, values }, rest))
+        let values = arena.places(count);
+        let rest = fill(values, rest)?;
+        Some((Self { values }, rest))
     }
 
     /// Says what is wrong with a tuple that cannot be split off.
@@ -72,60 +66,34 @@ impl<'a> Tuple<'a> {
     /// Returns the number of columns.
     #[inline]
     pub fn len(&self) -> usize {
-        self.count
+        self.values.len()
     }
 
     /// Returns whether there are no columns.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.values.is_empty()
     }
 
     /// Returns the values in the order of the columns.
     #[inline]
-    pub fn iter(&self) -> TupleIter<'a> {
-        TupleIter {
-            left: self.count,
-            rest: self.values,
-        }
+    pub fn values(&self) -> &'a [TupleData<'a>] {
+        self.values
     }
 
-    /// Copies the values to these places, as many as there are of both.
-    ///
-    /// This is quicker than the iterator where the values are to be kept. It is a function of its own
-    /// because the loop is short, and has the registers for itself there.
-    #[inline(never)]
-    pub fn copy_to(&self, places: &mut [TupleData<'a>]) {
-        let mut rest = self.values;
-        // The tuple was validated, so nothing here ends the loop early. Each kind of value is stored
-        // by itself: joined first, they would take the way over memory.
-        for place in places.iter_mut().take(self.len()) {
-            if let Some((text, behind)) = split_text(rest) {
-                (*place, rest) = (TupleData::Text(text), behind);
-            } else if let [kind::NULL, behind @ ..] = rest {
-                (*place, rest) = (TupleData::Null, behind);
-            } else {
-                match split_other(rest) {
-                    Some((value, behind)) => (*place, rest) = (value, behind),
-                    None => return,
-                }
-            }
-        }
-    }
-
-    /// Returns the number of bytes that the values take, with their prefixes.
+    /// Returns an iterator over them.
     #[inline]
-    pub fn size(&self) -> usize {
-        self.values.len()
+    pub fn iter(&self) -> Copied<slice::Iter<'a, TupleData<'a>>> {
+        self.values.iter().copied()
     }
 }
 
 impl<'a> IntoIterator for Tuple<'a> {
     type Item = TupleData<'a>;
-    type IntoIter = TupleIter<'a>;
+    type IntoIter = Copied<slice::Iter<'a, TupleData<'a>>>;
 
     #[inline]
-    fn into_iter(self) -> TupleIter<'a> {
+    fn into_iter(self) -> Self::IntoIter {
         self.iter()
     }
 }
@@ -133,52 +101,7 @@ impl<'a> IntoIterator for Tuple<'a> {
 impl fmt::Debug for Tuple<'_> {
     /// Shows the shape of the row and none of its values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Tuple({} columns, {} bytes)",
-            self.count,
-            self.values.len()
-        )
-    }
-}
-
-/// The values of a [`Tuple`].
-#[derive(Clone)]
-pub struct TupleIter<'a> {
-    left: usize,
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for TupleIter<'a> {
-    type Item = TupleData<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<TupleData<'a>> {
-        // The tuple was validated: the count is what runs out, the bytes do not.
-        self.left = self.left.checked_sub(1)?;
-        let (value, rest) = split_value(self.rest)?;
-        self.rest = rest;
-        Some(value)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
-}
-
-impl ExactSizeIterator for TupleIter<'_> {}
-
-impl FusedIterator for TupleIter<'_> {}
-
-impl fmt::Debug for TupleIter<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "TupleIter({} columns, {} bytes left)",
-            self.left,
-            self.rest.len()
-        )
+        write!(f, "Tuple({} columns)", self.values.len())
     }
 }
 
@@ -207,8 +130,27 @@ impl fmt::Debug for TupleData<'_> {
     }
 }
 
+/// Puts values in their places, and returns what is behind them.
+///
+/// It is a function of its own because the loop is short, and has the registers for itself there.
+#[inline(never)]
+fn fill<'a>(places: &mut [TupleData<'a>], input: &'a [u8]) -> Option<&'a [u8]> {
+    let mut rest = input;
+    for place in places {
+        // Most values are text. Each kind is stored by itself: joined first, they would take the way
+        // over memory.
+        if let Some((text, behind)) = split_text(rest) {
+            (*place, rest) = (TupleData::Text(text), behind);
+        } else if let [kind::NULL, behind @ ..] = rest {
+            (*place, rest) = (TupleData::Null, behind);
+        } else {
+            (*place, rest) = split_other(rest)?;
+        }
+    }
+    Some(rest)
+}
+
 /// Splits the first value off, if it is well-formed.
-#[inline(always)]
 fn split_value(input: &[u8]) -> Option<(TupleData<'_>, &[u8])> {
     if let Some((text, rest)) = split_text(input) {
         return Some((TupleData::Text(text), rest));
@@ -226,15 +168,6 @@ fn split_text(input: &[u8]) -> Option<(&[u8], &[u8])> {
     match input.split_first_chunk::<5>() {
         Some(([kind::TEXT, length @ ..], rest)) => rest.split_at_checked(size(*length)),
         _ => None,
-    }
-}
-
-/// Returns what is behind a first value that is not text.
-#[inline(always)]
-fn behind_other(input: &[u8]) -> Option<&[u8]> {
-    match input {
-        [kind::NULL, rest @ ..] => Some(rest),
-        _ => split_other(input).map(|(_, rest)| rest),
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use protocol::{
     Event, Format, HotStandbyFeedback, LogicalReplicationMessage as Logical, Lsn, Oid,
     ParseContext, PgTimestamp, ProtocolError, ProtocolVersion, ReplicationMessage, Session,
-    SessionConfig, StandbyStatusUpdate, TlsRequest, Xid, command,
+    SessionConfig, StandbyStatusUpdate, TlsRequest, TupleArena, Xid, command,
 };
 
 use super::transcript::Transcript;
@@ -516,7 +516,8 @@ impl Player {
                 let _ = self.update(keepalive.wal_end, Lsn::INVALID);
             }
             ReplicationMessage::XLogData(piece) => {
-                let message = Logical::parse(piece.data, *context)?;
+                let arena = TupleArena::default();
+                let message = Logical::parse(piece.data, *context, &arena)?;
                 self.transcript.logical(&message);
                 match message {
                     Logical::StreamStart(_) => context.in_stream_block = true,

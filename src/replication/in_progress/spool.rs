@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use protocol::{
     BeginMessage, CommitMessage, LogicalReplicationMessage, Lsn, Oid, ParseContext,
-    StreamAbortMessage, StreamCommitMessage, StreamStartMessage, Streamed,
+    StreamAbortMessage, StreamCommitMessage, StreamStartMessage, Streamed, TupleArena,
 };
 use tracing::info;
 
@@ -320,7 +320,10 @@ impl Spool {
     ///
     /// Fails if what was kept cannot be read, or cannot be parsed; and where nothing is replayed.
     #[inline]
-    pub fn next_message(&mut self) -> Result<(Lsn, LogicalReplicationMessage<'_>)> {
+    pub fn next_message<'a>(
+        &'a mut self,
+        arena: &'a TupleArena,
+    ) -> Result<(Lsn, LogicalReplicationMessage<'a>)> {
         let replay = self.replay.as_mut().ok_or_else(nothing_to_replay)?;
         let (commit, commit_start) = (replay.commit, replay.wal_start);
         let next = replay.advance(&mut self.memory)?;
@@ -346,7 +349,8 @@ impl Spool {
                 return Ok((commit_start, LogicalReplicationMessage::Begin(message)));
             }
         };
-        let message = LogicalReplicationMessage::parse(message, context).map_err(undecodable)?;
+        let message =
+            LogicalReplicationMessage::parse(message, context, arena).map_err(undecodable)?;
         Ok((wal_start, message))
     }
 

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use protocol::{
     BeginMessage, CommitMessage, LogicalReplicationMessage as Message, Lsn, Oid, OriginMessage,
     PgTimestamp, ReplicaIdentity, StreamAbortMessage, StreamCommitMessage, StreamStartMessage,
-    TupleData, Xid, testing,
+    TupleArena, TupleData, Xid, testing,
 };
 
 use super::spool::{Spool, SpoolOptions};
@@ -50,19 +50,20 @@ impl Stream {
     fn send_data(&mut self, data: &[u8]) -> Result<()> {
         self.position += 1;
         let wal_start = Lsn::from(self.position);
+        let arena = TupleArena::default();
         if self.spool.is_receiving() {
             if let Some(reached) = self.spool.keep(wal_start, data)? {
                 self.read.push(format!("reached {reached}"));
             }
         } else {
-            let message = Message::parse(data, Spool::CONTEXT).unwrap();
+            let message = Message::parse(data, Spool::CONTEXT, &arena).unwrap();
             if !self.spool.handle(&message, wal_start, data)? {
                 self.read.push(say(wal_start, &message));
             }
         }
         self.largest = self.largest.max(self.spool.allocated());
         while self.spool.is_replaying() {
-            let (wal_start, message) = self.spool.next_message()?;
+            let (wal_start, message) = self.spool.next_message(&arena)?;
             self.read.push(say(wal_start, &message));
         }
         Ok(())
@@ -417,13 +418,14 @@ fn what_is_beyond_the_memory_goes_to_disk_and_comes_back() {
 fn send_all(mut rest: &[u8]) -> usize {
     let mut stream = Stream::with(2048);
     let mut taken = 0;
+    let arena = TupleArena::default();
     while let Some((&length, after)) = rest.split_first() {
         let (data, after) = after.split_at(after.len().min(usize::from(length)));
         rest = after;
         let refused = if stream.spool.is_receiving() {
             false
         } else {
-            Message::parse(data, Spool::CONTEXT).is_err()
+            Message::parse(data, Spool::CONTEXT, &arena).is_err()
         };
         if refused || stream.send_data(data).is_err() {
             break;
