@@ -24,6 +24,10 @@ const TAG_DOC: u8 = 2 << 3 | 2;
 /// `u32`, and a varint may be longer than it need be.
 const LENGTH_ROOM: usize = 5;
 
+/// Where the `Captured` message begins in a frame: behind the length of the frame, a tag and the
+/// message's own length.
+const CAPTURED: usize = 4 + 1 + LENGTH_ROOM;
+
 const JSON_TAIL: &[u8] = b"}}\n";
 
 /// Where a document under construction begins. See [`Output::begin_captured`].
@@ -32,8 +36,6 @@ const JSON_TAIL: &[u8] = b"}}\n";
 pub struct Mark {
     /// Where the frame begins.
     frame: usize,
-    /// Where the `Captured` message begins, behind its length; in protobuf only.
-    captured: usize,
     /// Where the document begins.
     document: usize,
 }
@@ -86,17 +88,11 @@ impl<W: Write> Output<W> {
         if self.opening.binding != binding {
             self.opening = Opening::new(self.codec, binding);
         }
-        let Opening {
-            bytes,
-            length,
-            captured,
-            ..
-        } = &self.opening;
+        let Opening { bytes, length, .. } = &self.opening;
         let frame = self.buffer.len();
         self.buffer.push_part(bytes, *length);
         Mark {
             frame,
-            captured: frame + captured,
             document: frame + length,
         }
     }
@@ -206,18 +202,26 @@ impl<W: Write> Output<W> {
         let Ok(frame) = u32::try_from(end - mark.frame - 4) else {
             return false;
         };
-        let rest = |start: usize| padded_varint((end - start) as u64);
-        self.patch(mark.frame, frame.to_le_bytes());
-        self.patch(mark.captured - LENGTH_ROOM, rest(mark.captured));
-        self.patch(mark.document - LENGTH_ROOM, rest(mark.document));
-        true
-    }
-
-    #[inline]
-    fn patch<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
-        if let Some(place) = self.buffer.get_mut(at..at + N) {
-            place.copy_from_slice(&bytes);
+        let captured = padded_varint((end - mark.frame - CAPTURED) as u64);
+        let document = padded_varint((end - mark.document) as u64);
+        // The places of the lengths are all within an opening, which was written as a whole.
+        let opening: Option<&mut [u8; OPENING]> = self
+            .buffer
+            .memory()
+            .get_mut(mark.frame..)
+            .and_then(<[u8]>::first_chunk_mut);
+        let Some(opening) = opening else { return false };
+        if let Some(place) = opening.first_chunk_mut() {
+            *place = frame.to_le_bytes();
         }
+        if let Some(place) = opening.get_mut(CAPTURED - LENGTH_ROOM..CAPTURED) {
+            place.copy_from_slice(&captured);
+        }
+        let length = mark.document.saturating_sub(mark.frame);
+        if let Some(place) = opening.get_mut(length.saturating_sub(LENGTH_ROOM)..length) {
+            place.copy_from_slice(&document);
+        }
+        true
     }
 
     #[cold]
@@ -261,8 +265,6 @@ struct Opening {
     bytes: [u8; OPENING],
     /// How many of the bytes are used.
     length: usize,
-    /// Where the `Captured` message begins; in protobuf only.
-    captured: usize,
 }
 
 /// The longest of them is the one in JSON.
@@ -272,13 +274,11 @@ impl Opening {
     #[inline(never)]
     fn new(codec: Codec, binding: u32) -> Self {
         let mut opening = Vec::new();
-        let mut captured = 0;
         match codec {
             Codec::Proto => {
                 opening.extend_from_slice(&[0; 4]);
                 opening.push(TAG_CAPTURED);
                 opening.extend_from_slice(&[0; LENGTH_ROOM]);
-                captured = opening.len();
                 if binding != 0 {
                     opening.push(TAG_BINDING);
                     prost::encoding::encode_varint(u64::from(binding), &mut opening);
@@ -300,7 +300,6 @@ impl Opening {
             binding,
             bytes: opening.first_chunk().copied().unwrap_or([0; OPENING]),
             length,
-            captured,
         }
     }
 }

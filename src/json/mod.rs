@@ -11,7 +11,7 @@ mod short;
 
 pub(crate) use escape::{Compiled, Kernel, QUOTED};
 pub use escape::{Escaper, write_str, write_string};
-pub(crate) use number::{EIGHT_DIGITS, short_integer};
+pub(crate) use number::{EIGHT_DIGITS, eight_digits, short_integer, up_to_eight_digits};
 pub use number::{write_i64, write_u64};
 pub use raw::{MalformedJson, compact, truncate_string};
 pub(crate) use room::Room;

@@ -25,8 +25,15 @@ pub(crate) const EIGHT_DIGITS: u64 = 100_000_000;
 
 /// Returns a number of eight digits or less with zeros before it.
 #[inline]
-pub(super) fn eight_digits(number: u64) -> [u8; 8] {
+pub(crate) fn eight_digits(number: u64) -> [u8; 8] {
     characters(digits(number)).to_le_bytes()
+}
+
+/// Returns a number of eight digits or less as it is written, and how many there are.
+#[inline]
+pub(crate) fn up_to_eight_digits(number: u64) -> ([u8; 8], usize) {
+    let (characters, length) = leading(number);
+    (characters.to_le_bytes(), length)
 }
 
 /// Returns a number of at most 16 digits as it is written, the first digit in the lowest byte, and

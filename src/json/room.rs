@@ -1,7 +1,7 @@
 //! The end of a buffer while a document is written there.
 
 use super::escape::Escaper;
-use super::number::{eight_digits, short_decimal, write_u64};
+use super::number::{short_decimal, write_u64};
 use crate::buffer::Buffer;
 
 /// Room at the end of a buffer, with a position in it.
@@ -50,6 +50,12 @@ impl<'a> Room<'a> {
     #[inline(always)]
     pub(crate) fn window<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
         self.out.memory().get_mut(self.at..)?.first_chunk_mut()
+    }
+
+    /// Returns the place of the next bytes likewise, all that there is.
+    #[inline(always)]
+    pub(crate) fn rest(&mut self) -> &mut [u8] {
+        self.out.memory().get_mut(self.at..).unwrap_or_default()
     }
 
     /// Takes back so many bytes. They stay in place.
@@ -118,10 +124,21 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Appends a number of eight digits or less with zeros before it.
+    /// Writes the first `length` of these bytes over what was written at a position.
     #[inline(always)]
-    pub(crate) fn push_eight_digits(&mut self, number: u64) {
-        self.push(&eight_digits(number));
+    pub(crate) fn overwrite(&mut self, at: usize, bytes: &[u8; 8], length: usize) {
+        let written = self.out.memory().get_mut(..self.at);
+        let Some(place) = written.and_then(|written| written.get_mut(at..)) else {
+            return;
+        };
+        match place.first_chunk_mut() {
+            Some(place) if length == bytes.len() => *place = *bytes,
+            _ => {
+                for (place, byte) in place.iter_mut().zip(bytes).take(length) {
+                    *place = *byte;
+                }
+            }
+        }
     }
 
     /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD.
@@ -222,14 +239,17 @@ mod tests {
                 room.with(|out| out.extend_from_slice(b"with"));
             }
             *room.byte_mut(6).unwrap() = b'{';
+            room.overwrite(7, b"{:A.....", 1);
+            room.overwrite(room.position() - 8, b"together", 8);
+            room.overwrite(room.position(), b"behind..", 8);
             assert!(room.byte_mut(room.position()).is_none());
             room.push(b"}");
             room.finish();
             out.to_vec()
         };
         let expected = written(0);
-        assert!(expected.starts_with(b"before{a\"long\" "));
-        assert!(expected.ends_with(b"\"\xef\xbf\xbd\"with}"));
+        assert!(expected.starts_with(b"before{{\"long\" "));
+        assert!(expected.ends_with(b"together}"));
         for room in [1, 20, 255, 256, 4000, 100_000] {
             assert!(written(room) == expected, "{room}");
         }

@@ -9,6 +9,8 @@ pub(super) struct Label {
     start: [u8; START],
     /// How many bytes of the start are used.
     length: usize,
+    /// The same, and more than a window has where there is a rest.
+    end: usize,
     /// What does not fit there.
     rest: Vec<u8>,
 }
@@ -28,9 +30,11 @@ impl Label {
         let rest = label.split_off(length);
         label.resize(START, 0);
         let start = label.first_chunk().copied().unwrap_or([0; START]);
+        let end = if rest.is_empty() { length } else { WINDOW + 1 };
         Self {
             start,
             length,
+            end,
             rest,
         }
     }
@@ -41,14 +45,11 @@ impl Label {
         &self,
         window: &'w mut [u8; WINDOW],
     ) -> Option<(usize, &'w mut [u8; QUOTED])> {
-        if !self.rest.is_empty() {
-            return None;
-        }
         if let Some(place) = window.first_chunk_mut() {
             *place = self.start;
         }
-        let behind = window.get_mut(self.length..)?.first_chunk_mut()?;
-        Some((self.length, behind))
+        let behind = window.get_mut(self.end..)?.first_chunk_mut()?;
+        Some((self.end, behind))
     }
 
     /// Appends it.

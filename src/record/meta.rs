@@ -44,42 +44,58 @@ pub struct MetaTemplate {
 /// What changes of one transaction have in common, written.
 #[derive(Debug, Clone, Default)]
 struct Transaction {
-    /// What it was written of: time, first and last part of `loc`, id, and the first digits of the
-    /// position.
-    of: Option<(i64, [u64; 2], u32, u64)>,
-    /// From the start, for a creation, to before the last digits of the position.
-    head: Piece,
-    /// From behind the position to the end.
-    tail: Piece,
+    /// What it was written of: time, first and last part of `loc`, id, the first digits of the
+    /// position, and how many follow.
+    of: Option<(i64, [u64; 2], u32, u64, usize)>,
+    /// The member of a creation, with some last digits of the position.
+    member: Piece,
+    /// Where these digits are.
+    digits: usize,
+    /// Memory to write the member in.
+    apart: Vec<u8>,
 }
 
-/// Bytes that are copied in whole chunks, which costs less than to copy just them.
-#[derive(Debug, Clone, Default)]
+/// Bytes that are copied as an array, which costs less than to copy just them.
+#[derive(Debug, Clone)]
 struct Piece {
-    /// They, and zeros up to a whole chunk.
-    bytes: Vec<u8>,
-    zeros: usize,
+    /// Their start: all of them nearly always.
+    start: [u8; START_ROOM],
+    length: usize,
+    rest: Vec<u8>,
 }
 
-const CHUNK: usize = 32;
+const START_ROOM: usize = 192;
+
+impl Default for Piece {
+    fn default() -> Self {
+        Self {
+            start: [0; START_ROOM],
+            length: 0,
+            rest: Vec::new(),
+        }
+    }
+}
 
 impl Piece {
-    /// Takes on what this appends to nothing.
-    fn set(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
-        self.bytes.clear();
-        append(&mut self.bytes);
-        let length = self.bytes.len();
-        self.bytes.resize(length.next_multiple_of(CHUNK), 0);
-        self.zeros = self.bytes.len() - length;
+    /// Takes on these bytes.
+    fn set(&mut self, bytes: &[u8]) {
+        let (start, rest) = bytes.split_at(bytes.len().min(START_ROOM));
+        self.start = [0; START_ROOM];
+        for (place, byte) in self.start.iter_mut().zip(start) {
+            *place = *byte;
+        }
+        self.length = start.len();
+        self.rest.clear();
+        self.rest.extend_from_slice(rest);
     }
 
     /// Appends them.
     #[inline(always)]
     fn write(&self, room: &mut Room<'_>) {
-        for chunk in self.bytes.as_chunks::<CHUNK>().0 {
-            room.push(chunk);
+        room.push_part(&self.start, self.length);
+        if !self.rest.is_empty() {
+            room.extend(&self.rest);
         }
-        room.back(self.zeros);
     }
 }
 
@@ -129,19 +145,19 @@ impl MetaTemplate {
             Source::Stream { ts_ms, loc, xid } => {
                 let [before, change, end] = loc;
                 let first_digits = change / json::EIGHT_DIGITS;
-                let of = Some((ts_ms, [before, end], xid, first_digits));
+                let (last_digits, count) = if first_digits == 0 {
+                    json::up_to_eight_digits(change)
+                } else {
+                    (json::eight_digits(change % json::EIGHT_DIGITS), 8)
+                };
+                let of = Some((ts_ms, [before, end], xid, first_digits, count));
                 let mut transaction = self.transaction.borrow_mut();
                 if transaction.of != of {
-                    self.begin(&mut transaction, source, first_digits);
+                    self.begin(&mut transaction, source, first_digits, count);
                     transaction.of = of;
                 }
-                transaction.head.write(room);
-                if first_digits == 0 {
-                    room.push_u64(change);
-                } else {
-                    room.push_eight_digits(change % json::EIGHT_DIGITS);
-                }
-                transaction.tail.write(room);
+                transaction.member.write(room);
+                room.overwrite(start + transaction.digits, &last_digits, count);
             }
         }
         let letter = match operation {
@@ -155,7 +171,13 @@ impl MetaTemplate {
     }
 
     #[inline(never)]
-    fn begin(&self, transaction: &mut Transaction, source: &Source, first_digits: u64) {
+    fn begin(
+        &self,
+        transaction: &mut Transaction,
+        source: &Source,
+        first_digits: u64,
+        last_digits: usize,
+    ) {
         let Source::Stream {
             ts_ms,
             loc: [before, _, end],
@@ -164,31 +186,32 @@ impl MetaTemplate {
         else {
             return;
         };
-        let Transaction { head, tail, .. } = transaction;
-        head.set(|head| {
-            head.extend_from_slice(START);
-            head.extend_from_slice(b"\"ts_ms\":");
-            json::write_i64(ts_ms, head);
-            head.push(b',');
-            head.extend_from_slice(&self.schema);
-            head.extend_from_slice(&self.table);
-            json::write_u64(before, head);
-            head.push(b',');
-            if first_digits > 0 {
-                json::write_u64(first_digits, head);
-            }
-        });
-        tail.set(|tail| {
-            tail.push(b',');
-            json::write_u64(end, tail);
-            tail.push(b']');
-            if self.transaction_ids {
-                tail.extend_from_slice(b",\"txid\":");
-                json::write_u64(u64::from(xid), tail);
-            }
-            tail.extend_from_slice(&self.tag);
-            tail.push(b'}');
-        });
+        let mut member = std::mem::take(&mut transaction.apart);
+        member.clear();
+        member.extend_from_slice(START);
+        member.extend_from_slice(b"\"ts_ms\":");
+        json::write_i64(ts_ms, &mut member);
+        member.push(b',');
+        member.extend_from_slice(&self.schema);
+        member.extend_from_slice(&self.table);
+        json::write_u64(before, &mut member);
+        member.push(b',');
+        if first_digits > 0 {
+            json::write_u64(first_digits, &mut member);
+        }
+        transaction.digits = member.len();
+        member.resize(member.len() + last_digits, b'0');
+        member.push(b',');
+        json::write_u64(end, &mut member);
+        member.push(b']');
+        if self.transaction_ids {
+            member.extend_from_slice(b",\"txid\":");
+            json::write_u64(u64::from(xid), &mut member);
+        }
+        member.extend_from_slice(&self.tag);
+        member.push(b'}');
+        transaction.member.set(&member);
+        transaction.apart = member;
     }
 }
 

@@ -1,7 +1,5 @@
 //! How the rows of one relation become documents.
 
-use std::cell::Cell;
-
 use protocol::{Oid, TupleData};
 
 use super::label::Label;
@@ -38,8 +36,6 @@ pub struct Plan {
     before_meta: Vec<OutputColumn>,
     after_meta: Vec<OutputColumn>,
     meta: MetaTemplate,
-    /// How much room the next row is given.
-    expected: Cell<usize>,
 }
 
 #[derive(Debug)]
@@ -86,7 +82,6 @@ impl Plan {
             before_meta,
             after_meta,
             meta,
-            expected: Cell::new(SLACK),
         }
     }
 
@@ -99,9 +94,7 @@ impl Plan {
         let Some(image) = change.borrow_image() else {
             return Err(without_row(change.operation));
         };
-        let start = out.len();
-        // A row is often about as long as the one before.
-        let mut room = Room::new(out, self.expected.get());
+        let mut room = Room::new(out, ROW);
         let written = Escaper::best().run(Document {
             plan: self,
             change,
@@ -110,8 +103,6 @@ impl Plan {
             room: &mut room,
         });
         room.finish();
-        let length = out.len() - start;
-        self.expected.set(length + length / 8 + SLACK);
         written
     }
 }
@@ -162,8 +153,8 @@ impl Compiled for Document<'_, '_, '_> {
     }
 }
 
-/// Room for what is written beyond the end of a row.
-const SLACK: usize = 64;
+/// Room for most rows, and for what is written beyond their end.
+const ROW: usize = 4096;
 
 /// Writes members, each behind a comma.
 #[inline(always)]
@@ -220,36 +211,56 @@ fn write_each<K: Kernel>(
     kernel: K,
     room: &mut Room<'_>,
 ) -> Result<()> {
-    for column in columns {
-        // Most values are there.
-        if let Some(TupleData::Text(text)) = image.values.get(column.index) {
-            // And most are short: one look at the room is enough for them.
-            if let Some(window) = room.window()
-                && let Some((length, place)) = column.label.put(window)
-                && let Some(written) = column.transcoder.write_short(text, kernel, place)
-            {
-                room.skip(length + written);
-                continue;
-            }
-            let mut apart = room.apart();
-            let written = column.write(text, &mut apart);
-            let end = apart.position();
-            room.go_on(end);
-            if let Err(error) = written {
-                return Err(column.malformed(error));
-            }
-            continue;
-        }
+    let mut columns = columns;
+    loop {
+        let written;
+        (columns, written) = write_short(columns, image.values, kernel, room.rest());
+        room.skip(written);
+        let [column, behind @ ..] = columns else {
+            return Ok(());
+        };
+        columns = behind;
         match image.get(column.index) {
+            TupleData::Text(text) => {
+                let mut apart = room.apart();
+                let written = column.write(text, &mut apart);
+                let end = apart.position();
+                room.go_on(end);
+                if let Err(error) = written {
+                    return Err(column.malformed(error));
+                }
+            }
             TupleData::Null => {
                 column.label.write(room);
                 room.push(b"null");
             }
-            TupleData::Text(_) | TupleData::UnchangedToast => {}
+            TupleData::UnchangedToast => {}
             TupleData::Binary(_) => return Err(column.in_binary()),
         }
     }
-    Ok(())
+}
+
+/// Writes members up to the first whose value is not a short one, as most are: one look at the room is
+/// enough for them. Returns the columns that are left, and how much was written.
+#[inline(always)]
+fn write_short<'c, K: Kernel>(
+    columns: &'c [OutputColumn],
+    values: &[TupleData<'_>],
+    kernel: K,
+    room: &mut [u8],
+) -> (&'c [OutputColumn], usize) {
+    let size = room.len();
+    let (mut columns, mut rest) = (columns, room);
+    while let [column, behind @ ..] = columns
+        && let Some(TupleData::Text(text)) = values.get(column.index)
+        && let Some(window) = rest.first_chunk_mut()
+        && let Some((length, place)) = column.label.put(window)
+        && let Some(written) = column.transcoder.write_short(text, kernel, place)
+        && let Some((_, room)) = std::mem::take(&mut rest).split_at_mut_checked(length + written)
+    {
+        (columns, rest) = (behind, room);
+    }
+    (columns, size - rest.len())
 }
 
 /// Makes an object of the members from `start` on: the comma before the first becomes its brace.

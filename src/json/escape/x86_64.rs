@@ -4,9 +4,9 @@
 mod timestamp;
 
 use std::arch::x86_64::{
-    __m128i, __m256i, __m512i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8,
-    _mm_or_si128, _mm_set1_epi8, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8,
-    _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8, _mm256_storeu_si256,
+    __m128i, __m256i, __m512i, _bzhi_u64, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8,
+    _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8, _mm256_cmpeq_epi8, _mm256_loadu_si256,
+    _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8, _mm256_storeu_si256,
     _mm512_castsi512_si256, _mm512_cmpeq_epi8_mask, _mm512_cmple_epu8_mask, _mm512_loadu_si512,
     _mm512_mask_cmpgt_epi8_mask, _mm512_mask_cmpneq_epi8_mask, _mm512_mask_loadu_epi8,
     _mm512_maskz_loadu_epi8, _mm512_movepi8_mask, _mm512_set1_epi8, _mm512_storeu_si512,
@@ -378,7 +378,7 @@ fn load_part(bytes: &[u8]) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
 fn load_quoted(text: &[u8]) -> (__m512i, u64) {
     debug_assert!(text.len() <= 62);
-    let text_lanes = lanes(text.len()) << 1;
+    let text_lanes = lanes(text.len() + 1) & !1;
     // The first lane, which is not read, is the byte before the text.
     let before: *const i8 = text.as_ptr().wrapping_sub(1).cast();
     let quotes = _mm512_set1_epi8(QUOTE);
@@ -392,7 +392,7 @@ fn load_quoted(text: &[u8]) -> (__m512i, u64) {
 #[inline]
 #[target_feature(enable = "bmi2")]
 fn lanes(count: usize) -> u64 {
-    (1 << count) - 1
+    _bzhi_u64(u64::MAX, u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// Stores so many bytes, and some behind them. A store of all 64 nearly always lies across two cache
