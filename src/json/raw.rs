@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::escape::plain_run;
+use super::short::push_part;
 
 /// Text that is not one JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,12 +37,7 @@ impl std::error::Error for MalformedJson {}
 /// Fails if the text is not exactly one value; what was appended by then is of no use.
 pub fn compact(text: &[u8], out: &mut Vec<u8>) -> Result<(), MalformedJson> {
     match simdutf8::basic::from_utf8(text) {
-        Ok(text) => Compactor {
-            text: text.as_bytes(),
-            at: 0,
-            out,
-        }
-        .run(),
+        Ok(text) => Compactor::new(text, out).run(),
         Err(_) => compact_repaired(text, out),
     }
 }
@@ -53,32 +49,39 @@ fn compact_repaired(text: &[u8], out: &mut Vec<u8>) -> Result<(), MalformedJson>
         repaired.push_str(chunk.valid());
         repaired.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
     }
-    Compactor {
-        text: repaired.as_bytes(),
-        at: 0,
-        out,
-    }
-    .run()
+    Compactor::new(&repaired, out).run()
 }
 
 struct Compactor<'a> {
     /// Valid UTF-8.
     text: &'a [u8],
     at: usize,
+    /// From here on what was read is yet to be copied: all up to the next white space at once.
+    uncopied: usize,
     out: &'a mut Vec<u8>,
 }
 
-impl Compactor<'_> {
+impl<'a> Compactor<'a> {
+    fn new(text: &'a str, out: &'a mut Vec<u8>) -> Self {
+        Self {
+            text: text.as_bytes(),
+            at: 0,
+            uncopied: 0,
+            out,
+        }
+    }
+
     fn run(mut self) -> Result<(), MalformedJson> {
-        self.out.reserve(self.text.len());
+        // With some for what is written beyond the end.
+        self.out.reserve(self.text.len() + 32);
         let mut nesting = Nesting::default();
         loop {
             // A value starts here. One that opens a container with something in it is not complete.
             match self.peek_token() {
                 Some(b'{') => {
-                    self.copy(1);
+                    self.at += 1;
                     if self.peek_token() == Some(b'}') {
-                        self.copy(1);
+                        self.at += 1;
                     } else {
                         nesting.push(true);
                         self.member_name()?;
@@ -86,9 +89,9 @@ impl Compactor<'_> {
                     }
                 }
                 Some(b'[') => {
-                    self.copy(1);
+                    self.at += 1;
                     if self.peek_token() == Some(b']') {
-                        self.copy(1);
+                        self.at += 1;
                     } else {
                         nesting.push(false);
                         continue;
@@ -104,13 +107,16 @@ impl Compactor<'_> {
             // A value ended here, and perhaps the containers around it.
             loop {
                 match (nesting.top(), self.peek_token()) {
-                    (None, None) => return Ok(()),
+                    (None, None) => {
+                        self.copy();
+                        return Ok(());
+                    }
                     (Some(true), Some(b'}')) | (Some(false), Some(b']')) => {
-                        self.copy(1);
+                        self.at += 1;
                         nesting.pop();
                     }
                     (Some(is_object), Some(b',')) => {
-                        self.copy(1);
+                        self.at += 1;
                         if is_object {
                             self.member_name()?;
                         }
@@ -133,24 +139,41 @@ impl Compactor<'_> {
     /// Skips white space and returns the byte that follows.
     #[inline]
     fn peek_token(&mut self) -> Option<u8> {
-        while let Some(byte) = self.byte(0) {
-            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-                return Some(byte);
-            }
+        match self.byte(0) {
+            // A token cannot start with what is less than white space, either.
+            Some(..=b' ') => self.skip_white_space(),
+            other => other,
+        }
+    }
+
+    #[inline(never)]
+    fn skip_white_space(&mut self) -> Option<u8> {
+        self.copy();
+        let mut next = self.byte(0);
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = next {
             self.at += 1;
+            next = self.byte(0);
         }
-        None
+        self.uncopied = self.at;
+        next
     }
 
-    #[inline]
-    fn copy(&mut self, length: usize) {
-        if let Some(bytes) = self.text.get(self.at..self.at + length) {
-            self.out.extend_from_slice(bytes);
+    /// Takes what was read up to here.
+    #[inline(always)]
+    fn copy(&mut self) {
+        let rest = self.text.get(self.uncopied..).unwrap_or_default();
+        let length = self.at - self.uncopied;
+        match rest.first_chunk::<32>() {
+            // Most pieces are short.
+            Some(start) if length <= start.len() => push_part(start, length, self.out),
+            _ => self
+                .out
+                .extend_from_slice(rest.get(..length).unwrap_or_default()),
         }
-        self.at += length;
+        self.uncopied = self.at;
     }
 
-    /// Copies the name of a member and the colon.
+    /// Passes the name of a member and the colon.
     fn member_name(&mut self) -> Result<(), MalformedJson> {
         if self.peek_token() != Some(b'"') {
             return Err(self.malformed());
@@ -159,7 +182,7 @@ impl Compactor<'_> {
         if self.peek_token() != Some(b':') {
             return Err(self.malformed());
         }
-        self.copy(1);
+        self.at += 1;
         Ok(())
     }
 
@@ -171,7 +194,7 @@ impl Compactor<'_> {
         {
             return Err(self.malformed());
         }
-        self.copy(word.len());
+        self.at += word.len();
         Ok(())
     }
 
@@ -201,18 +224,18 @@ impl Compactor<'_> {
             }
             length += exponent;
         }
-        self.copy(length);
+        self.at += length;
         Ok(())
     }
 
-    /// Copies a string, from its opening to its closing quote.
+    /// Passes a string, from its opening to its closing quote.
     fn string(&mut self) -> Result<(), MalformedJson> {
         let mut length = 1;
         loop {
             length += plain_run(self.text.get(self.at + length..).unwrap_or_default());
             match self.byte(length) {
                 Some(b'"') => {
-                    self.copy(length + 1);
+                    self.at += length + 1;
                     return Ok(());
                 }
                 Some(b'\\') => match self.byte(length + 1) {
@@ -220,9 +243,11 @@ impl Compactor<'_> {
                     Some(b'u') => match (self.unit(length)?, self.unit(length + 6)) {
                         (0xD800..=0xDBFF, Ok(0xDC00..=0xDFFF)) => length += 12,
                         (0xD800..=0xDFFF, _) => {
-                            self.copy(length);
+                            self.at += length;
+                            self.copy();
                             self.out.extend_from_slice(b"\\uFFFD");
                             self.at += 6;
+                            self.uncopied = self.at;
                             length = 0;
                         }
                         _ => length += 6,

@@ -41,7 +41,11 @@ pub(super) fn plain_run(bytes: &[u8]) -> usize {
     let Some((first, rest)) = bytes.split_first_chunk::<16>() else {
         return scalar::plain_run(bytes);
     };
-    match scalar::plain_run(first) {
+    #[cfg(target_arch = "x86_64")]
+    let run = x86_64::plain_run_of_16(first);
+    #[cfg(not(target_arch = "x86_64"))]
+    let run = scalar::plain_run(first);
+    match run {
         16 => 16 + Escaper::best().plain_run(rest),
         run => run,
     }

@@ -112,6 +112,15 @@ impl Level {
     }
 }
 
+/// Returns how many of these bytes from the start stand for themselves.
+#[inline]
+pub(super) fn plain_run_of_16(bytes: &[u8; 16]) -> usize {
+    // SAFETY: every processor of this architecture has SSE2.
+    let special = unsafe { special_of_16(bytes) };
+    // Behind the last there is no other.
+    (special | 1 << 16).trailing_zeros() as usize
+}
+
 /// Every processor of this architecture has SSE2.
 #[derive(Clone, Copy)]
 struct Sse2;
@@ -151,6 +160,12 @@ impl Kernel for Avx512 {
 #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2")]
 fn run_avx512<C: Compiled>(compiled: C) -> C::Output {
     compiled.run(Avx512(()))
+}
+
+#[inline]
+#[target_feature(enable = "sse2")]
+fn special_of_16(bytes: &[u8; 16]) -> u64 {
+    seen_of_16(load_128(bytes)).special
 }
 
 #[target_feature(enable = "sse2")]
