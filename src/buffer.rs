@@ -110,6 +110,19 @@ impl Buffer {
         self.length = 0;
     }
 
+    /// Returns the number of bytes, without a look whether the memory holds as many, as a slice of them
+    /// needs.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Returns whether there are none.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
     /// Returns how large the memory is.
     #[inline]
     pub fn capacity(&self) -> usize {
