@@ -18,8 +18,14 @@ use crate::support::scene::{self, Scene, advanced, assert_captured, documents_of
 use crate::support::task::Session;
 use crate::support::wait;
 
-/// Rows of which one span holds all, and the pipe to a test few.
+/// Rows of which one span holds all, unless its chunks are small, and the pipe to a test few.
 const ROWS: u32 = 3_000;
+
+/// Rows of a chunk with which the table takes more than one span: one has at most 2048 chunks, and 256
+/// where several are read at once.
+fn small_chunks(connections: u32) -> u32 {
+    if connections > 1 { 5 } else { 1 }
+}
 
 /// A table whose wide values are not written again with every update. The key is made of the number
 /// by an expression.
@@ -283,10 +289,10 @@ fn columns_that_change_between_two_spans_are_in_the_rows_of_the_next() {
             "alter table t add double int generated always as (n * 2) stored;
              drop publication flow_publication; create publication flow_publication {publication}"
         ));
-        // A span has 256 chunks.
+        let chunk_size = small_chunks(connections);
         advanced(
             &mut scene.task,
-            &json!({"backfill_chunk_size": 5, "backfill_connections": connections}),
+            &json!({"backfill_chunk_size": chunk_size, "backfill_connections": connections}),
         );
         scene.task.bind(&["public.t"]);
         scene.task.binding_mut("public.t").resource["mode"] = json!(mode);
@@ -481,7 +487,10 @@ fn a_scan_by_a_key_that_gets_another_type_begins_anew() {
     ] {
         for is_streamed in [false, true] {
             let mut scene = Scene::new(&wide_rows("int", "i"));
-            advanced(&mut scene.task, &json!({"backfill_chunk_size": 5}));
+            advanced(
+                &mut scene.task,
+                &json!({"backfill_chunk_size": small_chunks(1)}),
+            );
             scene.task.bind(&["public.t"]);
             let mut other = scene.connect();
             let mut session = scene.task.open();
@@ -526,8 +535,11 @@ fn a_scan_goes_by_the_row_filter_as_it_is() {
         "drop publication flow_publication; alter table t replica identity full;
          create publication flow_publication for table t where (n < 0)",
     );
-    advanced(&mut scene.task, &json!({"backfill_chunk_size": 5}));
-    scene.execute("update t set n = -n where k <= 2000");
+    advanced(
+        &mut scene.task,
+        &json!({"backfill_chunk_size": small_chunks(1)}),
+    );
+    scene.execute("update t set n = -n where k <= 2500");
     scene.task.bind(&["public.t"]);
     let mut other = scene.connect();
     let mut session = scene.task.open();

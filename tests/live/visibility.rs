@@ -95,11 +95,11 @@ held! {
     normal_in_progress_later: Normal, Later, true, InProgress;
 }
 
-/// Rows of the table, ten apart. In chunks of 10 they are more than one span reads from one snapshot,
-/// and far more than the pipe to a test that looks away can hold, so that the backfill stops well
-/// before the last of them.
+/// Rows of the table, ten apart. In chunks of one they are more than one span reads from one snapshot,
+/// which is 2048 chunks, and far more than the pipe to a test that looks away can hold, so that the
+/// backfill stops well before the last of them.
 const ROWS: u32 = 5_000;
-const CHUNK_ROWS: u32 = 10;
+const CHUNK_ROWS: u32 = 1;
 const ROW_BYTES: u32 = 2_000;
 
 /// The changes that are held, each a transaction. Every span has rows of each, so that the one which

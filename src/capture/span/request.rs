@@ -15,15 +15,21 @@ use crate::client::Client;
 use crate::error::Result;
 use crate::record::RowKey;
 
-/// The most rows of a span, and the most chunks.
-const SPAN_ROWS: u32 = 1_000_000;
-const SPAN_CHUNKS: u32 = 256;
-
-/// The most rows of a span where others are read beside it, and what their documents are to come to.
-const SECTION_ROWS: u32 = 65_536;
-const SECTION_BYTES: u64 = 16 * 1024 * 1024;
-/// How long rows are asked for from one snapshot.
+/// How long rows are asked for from one snapshot. For so long the server keeps dead rows, and whoever
+/// wants the table for himself waits.
 const SPAN_TIME: Duration = Duration::from_secs(5);
+/// The most rows of a span, and the most chunks: more than come in that time, since between two spans
+/// there are round trips with nothing under way. Of what is held in memory only the windows of a scan
+/// by position grow with them, a few hundred bytes each. Changes that are kept, and checkpoints that wait
+/// for these, have bounds of their own.
+const SPAN_ROWS: u32 = 8 * 1024 * 1024;
+const SPAN_CHUNKS: u32 = 2048;
+
+/// The most rows and chunks of a span where others are read beside it, and what their documents are to
+/// come to: what is read ahead waits in the sockets.
+const SECTION_ROWS: u32 = 65_536;
+const SECTION_CHUNKS: u32 = 256;
+const SECTION_BYTES: u64 = 16 * 1024 * 1024;
 /// How soon a span behind others is asked for again whose view came too early.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
@@ -112,8 +118,8 @@ impl<S: Sink> Engine<S> {
         let by_bytes = SECTION_BYTES
             .checked_div(scan.chunk_bytes)
             .unwrap_or(by_rows);
-        let chunks = u32::try_from(by_rows.min(by_bytes)).unwrap_or(SPAN_CHUNKS);
-        Ok(Some(chunks.clamp(1, SPAN_CHUNKS)))
+        let chunks = u32::try_from(by_rows.min(by_bytes)).unwrap_or(SECTION_CHUNKS);
+        Ok(Some(chunks.clamp(1, SECTION_CHUNKS)))
     }
 
     /// The most chunks of a span.
