@@ -35,8 +35,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// The timeout in milliseconds.
 const SELECT_SERVER: &str = "\
-SELECT current_setting('server_version'), pg_is_in_recovery(), current_setting('wal_block_size'),
-       current_setting('statement_timeout'),
+SELECT pg_is_in_recovery(), current_setting('wal_block_size'), current_setting('statement_timeout'),
        (SELECT s.setting FROM pg_catalog.pg_settings AS s WHERE s.name = 'wal_sender_timeout')";
 
 /// A session of a capture.
@@ -163,16 +162,10 @@ impl<S: Sink> Engine<S> {
             let (connect, memory) = (connect.clone(), config.logical_decoding_work_mem);
             async move { replication::connect(&connect, memory).await }
         });
-        let types = types_statement(client.server_version_num());
-        let [server, types] = client
-            .query_each([Statement::new(SELECT_SERVER, &[]), types])
-            .await?;
-        let server = server?;
-        let row = server.one()?;
-        info!(version = row.text(0)?, "server version");
-        info!(timeout = row.text(3)?, "effective statement timeout");
-        let (standby, wal_block_size) = (row.bool(1)?, row.parse(2)?);
-        let wal_sender_timeout = Duration::from_millis(row.get(4).map_or(Ok(0), |_| row.parse(4))?);
+        info!(
+            version = client.parameter("server_version").unwrap_or_default(),
+            "server version"
+        );
         logging::status("Verifying capture requirements");
         let starts_anew = state.cursor.is_none()
             && config.flags.force_reset_cursor.is_none()
@@ -189,11 +182,25 @@ impl<S: Sink> Engine<S> {
             .collect();
         let is_established =
             |binding: &Binding| !starts_anew && established.contains(binding.state_key.as_str());
-        let checked = {
+        let (checked, [server, types]) = {
             let process = client.process_id();
-            let checks = check(&mut client, &config, &bindings, is_established, slot_use);
+            let types = types_statement(client.server_version_num());
+            let besides = [Statement::new(SELECT_SERVER, &[]), types];
+            let checks = check(
+                &mut client,
+                &config,
+                &bindings,
+                is_established,
+                slot_use,
+                besides,
+            );
             Box::pin(watched(&connect, process, checks)).await?
         };
+        let server = server?;
+        let row = server.one()?;
+        let (standby, wal_block_size) = (row.bool(0)?, row.parse(1)?);
+        info!(timeout = row.text(2)?, "effective statement timeout");
+        let wal_sender_timeout = Duration::from_millis(row.get(3).map_or(Ok(0), |_| row.parse(3))?);
         let types = parse_types(&types?)?;
         let mut engine = Self {
             housekeeping: Housekeeping::new(config.rediscovery_interval),

@@ -169,6 +169,7 @@ impl<S: Sink> Engine<S> {
             &pending,
             |_| false,
             SlotUse::Resume,
+            [],
         )
         .await?;
         Ok(())

@@ -13,7 +13,7 @@ use crate::catalog::{
     BoundTable, Checked, Requirements, SlotInfo, SlotUse, TableId, TableLookup,
     check_prerequisites, explain_waiting, parse_slot, position_statement, slot_statement,
 };
-use crate::client::{Client, Connecting};
+use crate::client::{Client, Connecting, Rows, Statement};
 use crate::config::{Config, Resource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
@@ -70,18 +70,20 @@ impl Binding {
     }
 }
 
-/// Checks the prerequisites of tables, and creates what is missing where the user may.
+/// Checks the prerequisites of tables, and creates what is missing where the user may. What else is to
+/// be asked is asked in the same round trip, and its answers are returned.
 ///
 /// # Errors
 ///
 /// Fails with everything that is missing.
-pub async fn check(
+pub async fn check<const N: usize>(
     client: &mut Client,
     config: &Config,
     bindings: &[Binding],
     is_established: impl Fn(&Binding) -> bool,
     slot_use: SlotUse,
-) -> Result<Checked> {
+    besides: [Statement; N],
+) -> Result<(Checked, [Result<Rows>; N])> {
     let (schema, name) = &config.watermarks_table;
     let watermarks = TableId::new(schema, name);
     let requirements = Requirements {
@@ -98,12 +100,12 @@ pub async fn check(
         .iter()
         .map(|binding| binding.bound_table(is_established(binding)))
         .collect();
-    let checked = check_prerequisites(client, &requirements, &bound).await?;
+    let (checked, besides) = check_prerequisites(client, &requirements, &bound, besides).await?;
     refuse_twins(&bound, &checked.tables)?;
     for warning in &checked.warnings {
         warn!("{warning}");
     }
-    Ok(checked)
+    Ok((checked, besides))
 }
 
 /// Refuses two bindings of one table, also where their names differ in case only.

@@ -253,13 +253,29 @@ pub(super) async fn read_restrictions(
     name: &str,
     tables: &[&TableInfo],
 ) -> Result<Vec<Restriction>> {
-    if client.server_version_num() < 150_000 || tables.is_empty() {
-        return Ok(Vec::new());
+    let statement = restrictions_statement(name, tables, client.server_version_num());
+    match statement {
+        Some(statement) => parse_restrictions(&client.run(&statement).await?),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Returns the statement whose result [`parse_restrictions`] reads, where there can be any.
+pub(super) fn restrictions_statement(
+    name: &str,
+    tables: &[&TableInfo],
+    version: u32,
+) -> Option<Statement> {
+    if version < 150_000 || tables.is_empty() {
+        return None;
     }
     let names = name_list(&tables.iter().map(|table| &table.id).collect::<Vec<_>>());
-    let rows = client
-        .query(SELECT_RESTRICTIONS, &[Some(name), Some(&names)])
-        .await?;
+    let parameters = [Some(name), Some(&*names)];
+    Some(Statement::new(SELECT_RESTRICTIONS, &parameters))
+}
+
+/// Reads the result of [`restrictions_statement`].
+pub(super) fn parse_restrictions(rows: &Rows) -> Result<Vec<Restriction>> {
     let parse = |text: &str| {
         serde_json::from_str(text).map_err(|error| {
             Error::new(

@@ -169,8 +169,13 @@ SELECT (SELECT count(*) FROM pg_catalog.pg_replication_slots),
         FROM (SELECT slot_name FROM pg_catalog.pg_replication_slots
               WHERE NOT active ORDER BY slot_name LIMIT 10) AS s)";
 
-pub(super) async fn read_capacity(client: &mut Client) -> Result<SlotCapacity> {
-    let rows = client.query(SELECT_CAPACITY, &[]).await?;
+/// Returns the statement whose result [`parse_capacity`] reads.
+pub(super) fn capacity_statement() -> Statement {
+    Statement::new(SELECT_CAPACITY, &[])
+}
+
+/// Reads the result of [`capacity_statement`].
+pub(super) fn parse_capacity(rows: &Rows) -> Result<SlotCapacity> {
     let row = rows.one()?;
     Ok(SlotCapacity {
         slots: row.parse(0)?,

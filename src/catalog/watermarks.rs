@@ -1,7 +1,7 @@
 //! The watermarks table: one row for each slot, written so that the log moves on.
 
 use crate::catalog::table::TableId;
-use crate::client::Client;
+use crate::client::{Client, Statement};
 use crate::error::Result;
 
 /// Writes a watermark.
@@ -15,15 +15,20 @@ pub async fn write_watermark(
     slot: &str,
     watermark: &str,
 ) -> Result<()> {
+    client
+        .run(&watermark_statement(table, slot, watermark))
+        .await
+        .map(drop)
+}
+
+/// Returns the statement that writes a watermark.
+pub(super) fn watermark_statement(table: &TableId, slot: &str, watermark: &str) -> Statement {
     let sql = format!(
         "INSERT INTO {} AS w (slot, watermark) VALUES ($1::text, $2::text) \
          ON CONFLICT (slot) DO UPDATE SET watermark = excluded.watermark",
         table.quoted(),
     );
-    client
-        .query(&sql, &[Some(slot), Some(watermark)])
-        .await
-        .map(drop)
+    Statement::new(sql, &[Some(slot), Some(watermark)])
 }
 
 /// Returns the statement that creates the table if it is not there.

@@ -62,6 +62,7 @@ pub(super) async fn check_all(
         bindings,
         is_established,
         SlotUse::Undecided,
+        [],
     )
     .await;
     let problems = problems.join("\n - ");

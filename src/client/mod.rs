@@ -117,13 +117,26 @@ impl Client {
         &mut self,
         statements: [Statement; N],
     ) -> Result<[Result<Rows>; N]> {
-        for Statement { sql, parameters } in &statements {
+        let mut answers = self.query_all(&statements).await?.into_iter();
+        Ok(std::array::from_fn(|_| {
+            answers.next().unwrap_or_else(|| Ok(Rows::default()))
+        }))
+    }
+
+    /// The same for as many statements as there are. They are sent before the first answer is read, so
+    /// they have to be few, or short.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection is lost.
+    pub async fn query_all(&mut self, statements: &[Statement]) -> Result<Vec<Result<Rows>>> {
+        for Statement { sql, parameters } in statements {
             self.queue(sql, parameters.iter().map(Option::as_deref))?;
         }
-        let mut answers = statements.map(|_| Ok(Rows::default()));
-        for answer in &mut answers {
+        let mut answers = Vec::with_capacity(statements.len());
+        for _ in statements {
             let results = self.collect().await?;
-            *answer = results.map(|mut results| results.pop().unwrap_or_default());
+            answers.push(results.map(|mut results| results.pop().unwrap_or_default()));
         }
         Ok(answers)
     }

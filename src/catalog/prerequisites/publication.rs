@@ -18,7 +18,8 @@ use crate::error::Result;
 /// The first version that publishes partitioned tables, and under their own name.
 const PARTITIONED_TABLES: u32 = 130_000;
 
-/// Checks the publication as it was found. Returns what it leaves out of the tables.
+/// Checks the publication as it was found, with what it leaves out of the tables. Returns what that is
+/// now.
 #[expect(
     clippy::too_many_arguments,
     reason = "what was found, and what it is found for"
@@ -27,6 +28,7 @@ pub(super) async fn check_publication(
     client: &mut Client,
     requirements: &Requirements<'_>,
     mut found: Option<Publication>,
+    mut restrictions: Vec<Restriction>,
     tables: &[&TableInfo],
     established: &HashSet<TableId>,
     watermarks: Option<&TableId>,
@@ -42,8 +44,11 @@ pub(super) async fn check_publication(
         return Ok(Vec::new());
     }
     let mut ids = tables.iter().map(|table| &table.id).chain(watermarks);
+    let lacks = |publication: &Publication| ids.any(|id| !publication.tables.contains(id));
+    // What is found missing has joined since, or is to join.
+    let is_to_change = found.as_ref().is_none_or(lacks);
     if let Some(publication) = &mut found
-        && ids.any(|id| !publication.tables.contains(id))
+        && is_to_change
     {
         // One for all tables, or for those of a schema, has by now what was created since it was
         // read, such as the watermarks table.
@@ -82,7 +87,9 @@ pub(super) async fn check_publication(
         report,
     )
     .await?;
-    let restrictions = read_restrictions(client, name, tables).await?;
+    if is_to_change {
+        restrictions = read_restrictions(client, name, tables).await?;
+    }
     warn_of_restrictions(&restrictions, name, bound, report);
     Ok(restrictions)
 }

@@ -2,28 +2,23 @@
 
 use super::server::Facts;
 use super::{Report, Requirements, SlotUse};
-use crate::catalog::slot::{SlotCapacity, SlotInfo, is_valid_name, read_capacity};
-use crate::client::Client;
-use crate::error::Result;
+use crate::catalog::slot::{SlotCapacity, SlotInfo, is_valid_name};
 
 /// The output plugin that publishes publications.
 const PLUGIN: &str = "pgoutput";
 
-pub(super) async fn check_slot(
-    client: &mut Client,
+/// Checks the slot as it was found, or that there is a place for one.
+pub(super) fn check_slot(
     requirements: &Requirements<'_>,
     slot: Option<&SlotInfo>,
+    capacity: &SlotCapacity,
     facts: &Facts,
     report: &mut Report,
-) -> Result<()> {
+) {
     match slot {
         Some(slot) => check_existing(slot, requirements, facts, report),
-        None => {
-            let capacity = read_capacity(client).await?;
-            check_missing(requirements, &capacity, report);
-        }
+        None => check_missing(requirements, capacity, report),
     }
-    Ok(())
 }
 
 fn check_existing(

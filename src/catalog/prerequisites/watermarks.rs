@@ -1,4 +1,4 @@
-//! Whether watermarks can be written.
+//! The watermarks table, and whether watermarks can be written.
 
 use protocol::quote_identifier;
 
@@ -6,22 +6,30 @@ use super::server::Facts;
 use super::{Report, refusal};
 use crate::catalog::table::TableId;
 use crate::catalog::tables::TableLookup;
-use crate::catalog::watermarks::{EXISTENCE_CHECK, create_statement, write_watermark};
-use crate::client::Client;
+use crate::catalog::watermarks::{EXISTENCE_CHECK, create_statement, watermark_statement};
+use crate::client::{Client, Rows, Statement};
 use crate::error::{Error, Result};
 
-/// Tries to write a watermark, and creates the table for it if there is none. Returns the real name
-/// of the table, or the one that it is to have: it has to be published in any case.
-pub(super) async fn check_watermarks(
+/// The watermarks table.
+#[derive(Debug)]
+pub(super) struct Watermarks {
+    /// Its real name, or the one that it is to have: it has to be published in any case.
+    pub(super) id: TableId,
+    /// Whether it is there.
+    pub(super) exists: bool,
+}
+
+/// Creates the watermarks table if there is none.
+pub(super) async fn provide_watermarks(
     client: &mut Client,
     configured: &TableId,
     found: Option<TableLookup>,
-    slot: &str,
     facts: &Facts,
     report: &mut Report,
-) -> Result<Option<TableId>> {
-    let table = match found {
-        Some(TableLookup::Found(table)) => table.id,
+) -> Result<Option<Watermarks>> {
+    let existing = |id| Some(Watermarks { id, exists: true });
+    Ok(match found {
+        Some(TableLookup::Found(table)) => existing(table.id),
         Some(TableLookup::Ambiguous(candidates)) => {
             let names: Vec<String> = candidates.iter().map(TableId::to_string).collect();
             report.fail(format!(
@@ -29,7 +37,7 @@ pub(super) async fn check_watermarks(
                  it in case only: set advanced.watermarksTable to one of {}",
                 names.join(", "),
             ));
-            return Ok(None);
+            None
         }
         Some(TableLookup::Missing) | None => {
             let sql = create_statement(configured);
@@ -39,16 +47,30 @@ pub(super) async fn check_watermarks(
                      ({error}): {}",
                     remedy(configured, facts),
                 ));
-                return Ok(Some(configured.clone()));
+                let id = configured.clone();
+                return Ok(Some(Watermarks { id, exists: false }));
             }
-            configured.clone()
+            existing(configured.clone())
         }
-    };
-    match refusal(write_watermark(client, &table, slot, EXISTENCE_CHECK).await)? {
-        Ok(()) => {}
-        Err(error) => report.fail(unwritable(&table, &error, facts)),
+    })
+}
+
+/// Returns the statement that tries to write a watermark, whose result [`check_writing`] judges.
+pub(super) fn trial_statement(table: &TableId, slot: &str) -> Statement {
+    watermark_statement(table, slot, EXISTENCE_CHECK)
+}
+
+/// Checks that a watermark could be written.
+pub(super) fn check_writing(
+    table: &TableId,
+    written: Result<Rows>,
+    facts: &Facts,
+    report: &mut Report,
+) -> Result<()> {
+    if let Err(error) = refusal(written)? {
+        report.fail(unwritable(table, &error, facts));
     }
-    Ok(Some(table))
+    Ok(())
 }
 
 fn unwritable(table: &TableId, error: &Error, facts: &Facts) -> String {

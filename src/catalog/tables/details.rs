@@ -8,7 +8,7 @@ use super::name_list;
 use crate::catalog::table::{
     ColumnInfo, Generated, PartitionInfo, Persistence, TableId, TableInfo, TableKind, UniqueIndex,
 };
-use crate::client::{Client, Row};
+use crate::client::{Client, Row, Rows, Statement};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Whether text sorts as its UTF-8 form does byte by byte. That holds where the collation compares
@@ -109,13 +109,23 @@ pub(crate) async fn read_details(
     client: &mut Client,
     ids: &[TableId],
 ) -> Result<Vec<Option<TableInfo>>> {
-    let mut tables = vec![None; ids.len()];
     if ids.is_empty() {
-        return Ok(tables);
+        return Ok(Vec::new());
     }
-    let sql = versioned(client.server_version_num());
+    let statement = details_statement(ids, client.server_version_num());
+    parse_details(&client.run(&statement).await?, ids.len())
+}
+
+/// Returns the statement whose result [`parse_details`] reads.
+pub(super) fn details_statement(ids: &[TableId], version: u32) -> Statement {
     let names = name_list(&ids.iter().collect::<Vec<_>>());
-    for row in &client.query(&sql, &[Some(&names)]).await?.rows {
+    Statement::new(versioned(version), &[Some(&names)])
+}
+
+/// Reads the result of [`details_statement`] for so many names.
+pub(super) fn parse_details(rows: &Rows, names: usize) -> Result<Vec<Option<TableInfo>>> {
+    let mut tables = vec![None; names];
+    for row in &rows.rows {
         if let Some(place) = tables.get_mut(row.parse::<usize>(0)?) {
             *place = Some(parse_table(row)?);
         }

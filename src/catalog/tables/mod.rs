@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use serde_json::json;
 
 pub(super) use details::read_details;
+use details::{details_statement, parse_details};
 
 use crate::catalog::table::{TableId, TableInfo};
-use crate::client::Client;
+use crate::client::{Client, Rows, Statement};
 use crate::error::Result;
 
 /// How many tables one query describes.
@@ -132,17 +133,40 @@ ORDER BY 1, 2, 3";
 ///
 /// Fails with the server's error, or when the connection is lost.
 pub async fn lookup_tables(client: &mut Client, ids: &[TableId]) -> Result<Vec<TableLookup>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let first = client
+        .run(&lookup_statement(ids, client.server_version_num()))
+        .await?;
+    complete_lookup(client, ids, &first).await
+}
+
+/// Returns the statement that a look-up begins with: it describes the first of the relations, as many
+/// as one query does.
+pub(super) fn lookup_statement(ids: &[TableId], version: u32) -> Statement {
+    details_statement(
+        ids.chunks(TABLES_PER_QUERY).next().unwrap_or_default(),
+        version,
+    )
+}
+
+/// Looks relations up behind the result of [`lookup_statement`].
+pub(super) async fn complete_lookup(
+    client: &mut Client,
+    ids: &[TableId],
+    first: &Rows,
+) -> Result<Vec<TableLookup>> {
     let mut found = Vec::with_capacity(ids.len());
-    for ids in ids.chunks(TABLES_PER_QUERY) {
-        found.extend(
-            read_details(client, ids)
-                .await?
-                .into_iter()
-                .map(|table| match table {
-                    Some(table) => TableLookup::Found(Box::new(table)),
-                    None => TableLookup::Missing,
-                }),
-        );
+    for (number, ids) in ids.chunks(TABLES_PER_QUERY).enumerate() {
+        let tables = match number {
+            0 => parse_details(first, ids.len())?,
+            _ => read_details(client, ids).await?,
+        };
+        found.extend(tables.into_iter().map(|table| match table {
+            Some(table) => TableLookup::Found(Box::new(table)),
+            None => TableLookup::Missing,
+        }));
     }
     let missing: Vec<usize> = (0..ids.len())
         .filter(|&index| found[index] == TableLookup::Missing)
