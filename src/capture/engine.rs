@@ -15,7 +15,9 @@ use super::locks::{Locked, watched};
 use super::schemas::{SentSchemas, schema_options};
 use super::sink::Sink;
 use super::span::Spans;
-use super::start::{Binding, Groundwork, Task, check, position_behind, reconcile, start_position};
+use super::start::{
+    Binding, Groundwork, Start, Task, check, create_anew, find_start, position_behind, reconcile,
+};
 use super::state::{self, Mode, TableState};
 use super::streaming::in_progress;
 use super::table::Table;
@@ -254,21 +256,34 @@ impl<S: Sink> Engine<S> {
 
     /// Starts the stream.
     async fn follow(&mut self, groundwork: Groundwork) -> Result<Following> {
-        let (start, replication) = start_position(
+        let start = find_start(
             &mut self.client,
-            &self.connect,
             &self.config,
-            groundwork,
+            groundwork.slot.as_ref(),
             self.cursor,
             !self.tables.is_empty(),
             self.standby,
         )
         .await?;
+        let mut replication = groundwork.replication(&self.connect, &self.config).await?;
         // Behind the stream's: that one comes first where there are few.
         if self.tables.iter().any(Table::awaits_chunks) {
             let most = self.config.backfill_connections;
             self.spans.prepare(&self.connect, most);
         }
+        let start = match start {
+            Start::At(start) => start,
+            Start::NewSlot { is_there } => {
+                create_anew(
+                    &mut self.client,
+                    &mut replication,
+                    &self.config,
+                    is_there,
+                    self.standby,
+                )
+                .await?
+            }
+        };
         // Tables whose scan goes on judge changes from the first on.
         let version = self.client.server_version_num();
         for table in self
@@ -279,11 +294,13 @@ impl<S: Sink> Engine<S> {
             table.activate(&self.task_name, &self.config, &self.types, version)?;
         }
         // With a new slot as well: a commit between the points at which the server has started to
-        // collect changes and at which it streams them may be held back from snapshots still.
-        self.raise_barriers().await?;
-        let stream = self
-            .start_stream(replication, start, Progress::new(start).into())
-            .await?;
+        // collect changes and at which it streams them may be held back from snapshots still. What
+        // commits from here on is streamed, and remembered, whichever of both comes first.
+        let opening = self.opening(start);
+        let (stream, ()) = tokio::try_join!(
+            opening.start_stream(replication, Progress::new(start).into()),
+            self.raise_barriers(),
+        )?;
         self.acknowledgements.report_to(stream.progress());
         self.cursor = Some(start);
         self.is_streaming = true;

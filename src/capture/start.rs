@@ -212,48 +212,71 @@ impl Groundwork {
     }
 }
 
-/// Finds the position to start from, creating the slot where that is due. Returns the connection for
-/// the stream as well.
+/// Where a stream starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// At a position.
+    At(Lsn),
+    /// Where a slot does that is yet to be created.
+    NewSlot {
+        /// Whether there is one of that name, to be dropped first.
+        is_there: bool,
+    },
+}
+
+/// Finds where to start.
 ///
 /// # Errors
 ///
 /// Fails where changes between the cursor and what the slot can give are missing, and with what the
 /// server says.
-pub(super) async fn start_position(
+pub(super) async fn find_start(
     client: &mut Client,
-    connect: &ConnectConfig,
     config: &Config,
-    groundwork: Groundwork,
+    slot: Option<&SlotInfo>,
     cursor: Option<Lsn>,
     has_bindings: bool,
     standby: bool,
-) -> Result<(Lsn, Client)> {
-    let slot = groundwork.slot.as_ref();
+) -> Result<Start> {
     if let Some(position) = config.flags.force_reset_cursor {
         warn!(%position, "the start position is forced by the flag force_reset_cursor");
-        return Ok((position, groundwork.replication(connect, config).await?));
+        return Ok(Start::At(position));
     }
     let cursor = cursor.or(config.flags.initial_backfill_cursor);
     if let Some(cursor) = cursor {
         check_cursor(client, config, cursor, slot, standby).await?;
-        return Ok((cursor, groundwork.replication(connect, config).await?));
+        return Ok(Start::At(cursor));
     }
     let confirmed = slot.and_then(|slot| slot.confirmed_flush_lsn);
     if let (false, Some(confirmed)) = (has_bindings, confirmed) {
         // With nothing to capture there is nothing to start anew.
-        return Ok((confirmed, groundwork.replication(connect, config).await?));
+        return Ok(Start::At(confirmed));
     }
     if !config.flags.create_replication_slot {
         let current = current_position(client).await?;
         let start = confirmed.map_or(current, |confirmed| confirmed.max(current));
-        return Ok((start, groundwork.replication(connect, config).await?));
+        return Ok(Start::At(start));
     }
     let is_there = slot.is_some();
-    let mut commands = groundwork.replication(connect, config).await?;
+    Ok(Start::NewSlot { is_there })
+}
+
+/// Creates the slot, in place of one that is there. Returns the first position that it has.
+///
+/// # Errors
+///
+/// Fails with what the server says.
+pub(super) async fn create_anew(
+    client: &mut Client,
+    commands: &mut Client,
+    config: &Config,
+    is_there: bool,
+    standby: bool,
+) -> Result<Lsn> {
     if is_there {
         info!(slot = %config.slot_name, "dropping the replication slot, to start anew");
         let started = Instant::now();
-        while let Err(error) = drop_slot(&mut commands, &config.slot_name).await {
+        while let Err(error) = drop_slot(commands, &config.slot_name).await {
             if !is_in_use(&error) || started.elapsed() >= SLOT_PATIENCE {
                 return Err(error);
             }
@@ -262,8 +285,8 @@ pub(super) async fn start_position(
     }
     info!(slot = %config.slot_name,
         "creating the replication slot: the server first waits for every transaction that is running");
-    let created = create_watched(client, &mut commands, &config.slot_name, standby).await?;
-    Ok((created.consistent_point, commands))
+    let created = create_watched(client, commands, &config.slot_name, standby).await?;
+    Ok(created.consistent_point)
 }
 
 /// How long the creation of a slot may take. Flow starts the capture again after that.

@@ -11,8 +11,9 @@ use super::sink::Sink;
 use crate::client::Client;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::net::ConnectConfig;
 use crate::replication::{
-    InProgress, Progress, ReplicationStream, SLOT_PATIENCE, SpoolOptions, StreamOptions, connect,
+    self, InProgress, Progress, ReplicationStream, SLOT_PATIENCE, SpoolOptions, StreamOptions,
     is_in_use,
 };
 
@@ -25,38 +26,56 @@ pub(super) fn in_progress(config: &Config) -> InProgress {
     }
 }
 
-impl<S: Sink> Engine<S> {
+/// A stream that is to be started.
+#[derive(Debug)]
+pub(super) struct Opening {
+    options: StreamOptions,
+    connect: ConnectConfig,
+    decoding_memory: Option<u32>,
+}
+
+impl Opening {
     /// Starts to stream. After a crash the server may take a moment to notice that the session before
     /// is gone, and to give its slot free; what is tried again is so over another connection.
     pub(super) async fn start_stream(
-        &mut self,
+        &self,
         mut client: Client,
-        start: Lsn,
         progress: Arc<Progress>,
     ) -> Result<ReplicationStream> {
-        let options = StreamOptions {
-            slot: self.config.slot_name.clone(),
-            publication: self.config.publication_name.clone(),
-            start,
-            status_interval: status_interval(self.wal_sender_timeout),
-            in_progress: self.in_progress.clone(),
-        };
+        let Self {
+            options,
+            connect,
+            decoding_memory,
+        } = self;
         let started = Instant::now();
         loop {
             let progress = Arc::clone(&progress);
-            match ReplicationStream::start_with(client, &options, progress).await {
+            match ReplicationStream::start_with(client, options, progress).await {
                 Err(error) if is_in_use(&error) && started.elapsed() < SLOT_PATIENCE => {
                     info!(slot = %options.slot, "waiting for the replication slot: it is in use");
                     tokio::time::sleep(Duration::from_secs(1)).await;
-                    client = self.connect_for_stream().await?;
+                    client = replication::connect(connect, *decoding_memory).await?;
                 }
                 other => return other,
             }
         }
     }
+}
 
-    async fn connect_for_stream(&self) -> Result<Client> {
-        connect(&self.connect, self.config.logical_decoding_work_mem).await
+impl<S: Sink> Engine<S> {
+    /// What a stream from a position is started with.
+    pub(super) fn opening(&self, start: Lsn) -> Opening {
+        Opening {
+            options: StreamOptions {
+                slot: self.config.slot_name.clone(),
+                publication: self.config.publication_name.clone(),
+                start,
+                status_interval: status_interval(self.wal_sender_timeout),
+                in_progress: self.in_progress.clone(),
+            },
+            connect: self.connect.clone(),
+            decoding_memory: self.config.logical_decoding_work_mem,
+        }
     }
 
     /// Starts the stream anew without transactions in progress, since there is no room for them.
@@ -80,8 +99,9 @@ impl<S: Sink> Engine<S> {
         self.in_progress = InProgress::Refused("there was no room for them");
         following.stream.abandon();
         let progress = Arc::clone(following.stream.progress());
-        let client = self.connect_for_stream().await?;
-        following.stream = self.start_stream(client, position, progress).await?;
+        let opening = self.opening(position);
+        let client = replication::connect(&opening.connect, opening.decoding_memory).await?;
+        following.stream = opening.start_stream(client, progress).await?;
         Ok(())
     }
 }
