@@ -89,16 +89,22 @@ pub async fn read_view(client: &mut Client, standby: bool) -> Result<View> {
 /// can have been streamed up to now: a snapshot lists only those running that began before the last
 /// one to have ended.
 ///
+/// A transaction that has written nothing ends without waiting for the disk. One that is on disk when
+/// it has ended has all before it there as well, so that soon afterwards nothing has to be written for
+/// a fence. The message that it writes for that is none of the transaction's, and is not streamed.
+///
 /// # Errors
 ///
 /// Fails with the server's error, or when the connection is lost.
-pub async fn read_view_behind_own(client: &mut Client) -> Result<View> {
-    let [own, snapshot] = client
-        .query_each([
-            Statement::new("SELECT txid_current()", &[]),
-            Statement::new(view_statement(client, false, ""), &[]),
-        ])
-        .await?;
+pub async fn read_view_behind_own(client: &mut Client, on_disk: bool) -> Result<View> {
+    let own = if on_disk {
+        "SELECT txid_current(), pg_logical_emit_message(false, 'flow', '')"
+    } else {
+        "SELECT txid_current()"
+    };
+    let own = Statement::new(own, &[]);
+    let snapshot = Statement::new(view_statement(client, false, ""), &[]);
+    let [own, snapshot] = client.query_each([own, snapshot]).await?;
     own?;
     view(None, snapshot?.one()?.get(0))
 }

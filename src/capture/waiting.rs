@@ -87,7 +87,8 @@ impl<S: Sink> Engine<S> {
         let view = if self.standby {
             read_view(&mut self.client, self.standby).await?
         } else {
-            read_view_behind_own(&mut self.client).await?
+            let on_disk = self.watermarks.is_some();
+            read_view_behind_own(&mut self.client, on_disk).await?
         };
         let mut unread = Vec::new();
         for table in self.tables.iter_mut().filter(|table| table.awaits_chunks()) {
