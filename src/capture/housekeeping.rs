@@ -14,7 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
 use crate::net::Purpose;
 
-/// When the server is checked first: when it knows who streams, and the first rows are on their way.
+/// When the server is checked first, unless a span was asked for before that: its answer comes with the
+/// first rows then.
 const FIRST_CHECK: Duration = Duration::from_secs(1);
 /// How often the server is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -101,7 +102,8 @@ impl<S: Sink> Engine<S> {
         Ok(())
     }
 
-    /// Checks the server if that was not done in this session: it may be a short one.
+    /// Checks the server if that was not done in this session: it may be a short one. It has been asked
+    /// something since the stream has started, so that it knows who streams.
     pub(super) async fn check_once(&mut self) -> Result<()> {
         if !self.housekeeping.is_checked {
             self.check_server().await?;

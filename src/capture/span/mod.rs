@@ -298,6 +298,7 @@ impl<S: Sink> Engine<S> {
             }
             return self.backfill_chunk(following, index).await;
         }
+        self.check_once().await?;
         self.take_views(following).await?;
         if self.await_view(following).await? {
             self.request_spans(index).await?;
