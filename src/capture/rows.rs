@@ -89,8 +89,9 @@ pub(super) struct SpanRun {
     arena: TupleArena,
 }
 
-/// Documents of chunks that are asked for ahead.
-const AHEAD_BYTES: u64 = 16 * 1024 * 1024;
+/// Documents of chunks that are asked for ahead: what comes in some 20 ms from a server nearby, which
+/// can be as far away as that and have something to send all the time.
+const AHEAD_BYTES: u64 = 32 * 1024 * 1024;
 /// The same of a scan by position: so little that the sockets take it. A statement that waits for
 /// the output meets its timeout, and then there is no saying which rows of its window have come.
 const AHEAD_BYTES_BY_POSITION: u64 = 4 * 1024 * 1024;

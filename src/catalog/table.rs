@@ -179,6 +179,9 @@ pub struct TableInfo {
     /// The number of pages as last counted by the server; of a partitioned table, those of its
     /// largest leaf. Rows may have come since: see [`super::measure_pages`].
     pub pages: u64,
+    /// What a row takes of the disk on average, as last counted by the server; of a partitioned table
+    /// that is not known.
+    pub row_bytes: Option<u64>,
     /// Whether the user may read all of its columns.
     pub selectable: bool,
     /// Whether row-level security hides rows from the user.
@@ -255,6 +258,7 @@ impl TableInfo {
             leaves: Vec::new(),
             row_estimate: None,
             pages: 0,
+            row_bytes: None,
             selectable: true,
             row_security: false,
             row_filter: None,

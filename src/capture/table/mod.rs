@@ -306,10 +306,18 @@ impl Table {
             sections: VecDeque::new(),
             may_lock: true,
             locked: None,
-            chunk_bytes: 0,
+            chunk_bytes: table.row_bytes.map_or(0, |bytes| {
+                document_bytes(bytes).saturating_mul(u64::from(config.backfill_chunk_size))
+            }),
             pages: None,
         })
     }
+}
+
+/// What a document takes of a row that takes so much of the disk, roughly: there are names beside the
+/// values, and these may be compressed.
+fn document_bytes(row_bytes: u64) -> u64 {
+    row_bytes.saturating_mul(2).saturating_add(128)
 }
 
 /// Whether the values of a column are ordered as they were, and can be told by what they were.

@@ -34,7 +34,8 @@ pub(in crate::capture) struct Scan {
     pub(in crate::capture) may_lock: bool,
     /// When the table was found locked by somebody else, if no view has come since.
     pub(in crate::capture) locked: Option<Locked>,
-    /// The size of the documents of a chunk, by the last one.
+    /// The size of the documents of a chunk: by the last one, before that by what the server has counted,
+    /// if it has.
     pub(in crate::capture) chunk_bytes: u64,
     /// The most pages of a window, where the statement timeout has shown that fewer are due.
     pub(in crate::capture) pages: Option<u32>,

@@ -68,7 +68,11 @@ SELECT w.number - 1, c.oid, n.nspname, c.relname, c.relkind, c.relispartition, c
                 ) ORDER BY ln.nspname, l.relname)
          FROM tree
          JOIN pg_catalog.pg_class AS l ON l.oid = tree.oid AND l.relkind = 'r'
-         JOIN pg_catalog.pg_namespace AS ln ON ln.oid = l.relnamespace) END
+         JOIN pg_catalog.pg_namespace AS ln ON ln.oid = l.relnamespace) END,
+       CASE WHEN c.relkind = 'r' AND c.reltuples > 0 THEN (
+         (c.relpages + COALESCE((SELECT o.relpages FROM pg_catalog.pg_class AS o
+                                 WHERE o.oid = c.reltoastrelid), 0))
+           * current_setting('block_size')::float8 / c.reltuples)::bigint END
 FROM wanted AS w
 CROSS JOIN database AS db
 JOIN pg_catalog.pg_namespace AS n ON n.nspname = w.schema::name AND n.nspname::text = w.schema
@@ -267,6 +271,7 @@ fn parse_table(row: &Row) -> Result<TableInfo> {
             .collect::<Result<_>>()?,
         row_estimate: u64::try_from(tuples).ok().filter(|&tuples| tuples > 0),
         pages: u64::try_from(pages).unwrap_or(0),
+        row_bytes: row.get(15).map(|_| row.parse(15)).transpose()?,
         selectable: row.bool(10)?,
         row_security: row.bool(11)?,
         row_filter: None,
