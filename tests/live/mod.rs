@@ -16,6 +16,7 @@ mod matrix;
 mod mishaps;
 mod modes;
 mod requests;
+mod round_trips;
 mod servers;
 mod slow;
 mod spans;

@@ -1,0 +1,91 @@
+//! How often a capture asks and waits before its rows come. Over a long way that is most of what a
+//! small table takes.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::json;
+
+use crate::support::scene::Scene;
+
+/// Who has spoken last on a connection, and how often the client has when the server had answered.
+#[derive(Debug, Default)]
+struct Turns {
+    client_was_last: bool,
+    count: u32,
+}
+
+type Connection = Arc<Mutex<Turns>>;
+
+/// Listens for a server, for as long as the test process lives. Returns the port, and what was counted
+/// of each connection, in the order in which they were made.
+fn relay(server: u16) -> (u16, Arc<Mutex<Vec<Connection>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let connections = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&connections);
+    thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let server = TcpStream::connect(("127.0.0.1", server)).expect("the server is there");
+            let turns = Connection::default();
+            all.lock().expect("nobody panics").push(Arc::clone(&turns));
+            for (from, to, is_client) in [(&client, &server, true), (&server, &client, false)] {
+                let from = from.try_clone().expect("a socket can be shared");
+                let to = to.try_clone().expect("a socket can be shared");
+                let turns = Arc::clone(&turns);
+                thread::spawn(move || carry(from, to, is_client, &turns));
+            }
+        }
+    });
+    (port, connections)
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, is_client: bool, turns: &Mutex<Turns>) {
+    let mut buffer = vec![0; 1 << 20];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        {
+            let mut turns = turns.lock().expect("nobody panics");
+            turns.count += u32::from(is_client && !turns.client_was_last);
+            turns.client_was_last = is_client;
+        }
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+/// Encryption, login, all that the checks need, what they write, the barrier, the position behind the
+/// start, and a look at the server, which nobody waits for: rows come at the same time.
+#[test]
+fn a_new_capture_asks_seven_times_over_the_connection_for_queries() {
+    let mut scene = Scene::new(
+        "create table t(id int primary key, n int);
+         insert into t select i, i from generate_series(1, 10) i",
+    );
+    scene.task.bind(&["public.t"]);
+    // What is missing is created, which takes more.
+    let mut session = scene.task.open();
+    session.until_active();
+    session.kill();
+    let count = |connections: &Mutex<Vec<Connection>>, number: usize| {
+        let connections = connections.lock().expect("nobody panics");
+        let turns = connections[number].lock().expect("nobody panics");
+        turns.count
+    };
+
+    let direct = scene.task.config["address"].clone();
+    let (port, connections) = relay(scene.server.port());
+    scene.task.config["address"] = json!(format!("127.0.0.1:{port}"));
+    scene.task.state = json!({});
+    let mut session = scene.task.open();
+    session.until_active();
+    let turns = count(&connections, 0);
+    // Once more where somebody else has written and not flushed what the rows contain.
+    assert!((7..=8).contains(&turns), "{turns}");
+    session.kill();
+    scene.task.config["address"] = direct;
+    scene.assert_captured("public.t", &["id"]);
+}
