@@ -8,7 +8,7 @@ use protocol::{Format, Session};
 use super::reader::{parse_lsn, view};
 use super::{ChunkQuery, SpanReader, View};
 use crate::client::{Client, Statement, unsendable};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The rows that a span asks for.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub struct SpanRequest<'a> {
 const PORTAL: &str = "span";
 
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// SQLSTATE insufficient_privilege.
+const NO_PRIVILEGE: &str = "42501";
 const REPLAY_POSITION: &str = "SELECT pg_last_wal_replay_lsn()";
 
 /// The statement that takes the view, and whatever else in the same snapshot. A statement's snapshot is
@@ -91,22 +93,25 @@ pub async fn read_view(client: &mut Client, standby: bool) -> Result<View> {
 ///
 /// A transaction that has written nothing ends without waiting for the disk. One that is on disk when
 /// it has ended has all before it there as well, so that soon afterwards nothing has to be written for
-/// a fence. The message that it writes for that is none of the transaction's, and is not streamed.
+/// a fence. The message that it writes for that is none of the transaction's, and is not streamed; who
+/// may not write messages does without.
 ///
 /// # Errors
 ///
 /// Fails with the server's error, or when the connection is lost.
 pub async fn read_view_behind_own(client: &mut Client, on_disk: bool) -> Result<View> {
-    let own = if on_disk {
-        "SELECT txid_current(), pg_logical_emit_message(false, 'flow', '')"
-    } else {
-        "SELECT txid_current()"
-    };
-    let own = Statement::new(own, &[]);
+    const ON_DISK: &str = "SELECT txid_current(), pg_logical_emit_message(false, 'flow', '')";
+    const PLAIN: &str = "SELECT txid_current()";
     let snapshot = Statement::new(view_statement(client, false, ""), &[]);
-    let [own, snapshot] = client.query_each([own, snapshot]).await?;
-    own?;
-    view(None, snapshot?.one()?.get(0))
+    let own = Statement::new(if on_disk { ON_DISK } else { PLAIN }, &[]);
+    let [mut written, mut seen] = client.query_each([own, snapshot.clone()]).await?;
+    let may_not = |error: &Error| error.sqlstate() == Some(NO_PRIVILEGE);
+    if on_disk && written.as_ref().is_err_and(may_not) {
+        let own = Statement::new(PLAIN, &[]);
+        [written, seen] = client.query_each([own, snapshot]).await?;
+    }
+    written?;
+    view(None, seen?.one()?.get(0))
 }
 
 impl SpanReader {

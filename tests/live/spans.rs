@@ -411,7 +411,8 @@ fn limited(connections: u32) {
          insert into t select i, i from generate_series(1, 1000) i;
          create role capture login replication;
          grant pg_read_all_data, pg_read_all_stats to capture;
-         grant all on flow_watermarks to capture",
+         grant all on flow_watermarks to capture;
+         revoke execute on function pg_logical_emit_message(boolean, text, text) from public",
     );
     task.config["user"] = json!("capture");
     advanced(&mut task, &json!({"backfill_chunk_size": 100}));
@@ -480,16 +481,23 @@ fn large_transactions_without_end_leave_room_for_chunks() {
     scene.assert_captured("public.t", &["k"]);
 }
 
-/// The server reads on in the order of the new type, in which keys that are not read yet can be before
-/// the last one.
+/// The server reads on in the order of the new type or collation, in which keys that are not read yet
+/// can be before the last one.
 #[test]
-fn a_scan_by_a_key_that_gets_another_type_begins_anew() {
-    for (change, begins_anew) in [
-        ("alter table t alter k type text using k::text", true),
-        ("alter table t alter k type bigint", false),
+fn a_scan_by_a_key_that_gets_another_order_begins_anew() {
+    let number = ("int", "i");
+    let text = (
+        "text collate \"C\"",
+        "case i % 2 when 0 then 'a' else 'B' end || lpad(i::text, 5, '0')",
+    );
+    for ((key, expression), new_type, begins_anew) in [
+        (number, "text using k::text", true),
+        (number, "bigint", false),
+        (text, "text collate \"en-x-icu\"", true),
     ] {
+        let change = format!("alter table t alter k type {new_type}");
         for is_streamed in [false, true] {
-            let mut scene = Scene::new(&wide_rows("int", "i"));
+            let mut scene = Scene::new(&wide_rows(key, expression));
             advanced(
                 &mut scene.task,
                 &json!({"backfill_chunk_size": small_chunks(1)}),
