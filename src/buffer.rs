@@ -140,8 +140,10 @@ impl Buffer {
 #[inline(never)]
 fn grow(memory: &mut Vec<u8>, length: usize, additional: usize) {
     memory.reserve((length + additional + GROWTH).saturating_sub(memory.len()));
-    // All that the allocator gives.
-    memory.resize(memory.capacity(), 0);
+    // With some for what comes next, and not all that there is: where many strings are appended to one
+    // vector, each would fill the rest of it anew.
+    let some = (length + GROWTH).saturating_add(additional.saturating_mul(2));
+    memory.resize(some.min(memory.capacity()), 0);
 }
 
 impl Deref for Buffer {
@@ -211,5 +213,19 @@ mod tests {
             buffer.len()
         });
         assert_eq!((vec.as_slice(), length), (&b"before, behind"[..], 14));
+    }
+
+    #[test]
+    fn a_large_vector_is_not_filled_for_the_sake_of_a_short_piece() {
+        let mut vec = Vec::with_capacity(100 * GROWTH);
+        for round in 1..=20 {
+            let filled = Buffer::around(&mut vec, |buffer| {
+                buffer.reserve(10);
+                buffer.extend_from_slice(b"0123456789");
+                buffer.memory().len()
+            });
+            assert!((10 * round..10 * round + 2 * GROWTH).contains(&filled));
+        }
+        assert_eq!(vec, b"0123456789".repeat(20));
     }
 }
