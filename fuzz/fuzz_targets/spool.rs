@@ -22,7 +22,8 @@ fuzz_target!(|data: &[u8]| {
         let sent = if spool.is_receiving() {
             spool.keep(wal_start, message).map(drop)
         } else {
-            let Ok(parsed) = LogicalReplicationMessage::parse(message, Spool::CONTEXT, &arena) else {
+            let Ok(parsed) = LogicalReplicationMessage::parse(message, Spool::CONTEXT, &arena)
+            else {
                 return;
             };
             spool.handle(&parsed, wal_start, message).map(drop)
