@@ -232,6 +232,25 @@ fn deletions_allocate_nothing() {
     check(&stream);
 }
 
+#[test]
+fn documents_of_two_bindings_in_turns_allocate_nothing() {
+    for codec in [Codec::Proto, Codec::Json] {
+        let mut output = Output::new(Counter::default(), codec);
+        let mut pass = || {
+            let before = COUNT.get();
+            for number in 0..ROWS {
+                let mark = output.begin_captured(if number.is_multiple_of(2) { 7 } else { 300 });
+                output.buffer().extend_from_slice(b"{}");
+                output.end_captured(mark).unwrap();
+            }
+            output.flush().unwrap();
+            COUNT.get() - before
+        };
+        assert!(pass() > 0);
+        assert_eq!(pass(), 0, "allocations in {ROWS} documents, {codec:?}");
+    }
+}
+
 /// What a transaction in progress takes to be kept is a few allocations, however many rows it has.
 #[test]
 fn rows_that_are_kept_allocate_nothing() {

@@ -86,7 +86,7 @@ impl<W: Write> Output<W> {
     #[inline]
     pub fn begin_captured(&mut self, binding: u32) -> Mark {
         if self.opening.binding != binding {
-            self.opening = Opening::new(self.codec, binding);
+            self.opening.begin(self.codec, binding);
         }
         let Opening { bytes, length, .. } = &self.opening;
         let frame = self.buffer.len();
@@ -265,15 +265,30 @@ struct Opening {
     bytes: [u8; OPENING],
     /// How many of the bytes are used.
     length: usize,
+    /// Memory to write them in: rows of two tables may come in turns.
+    apart: Vec<u8>,
 }
 
 /// The longest of them is the one in JSON.
 const OPENING: usize = r#"{"captured":{"binding":4294967295,"doc":"#.len();
 
 impl Opening {
-    #[inline(never)]
     fn new(codec: Codec, binding: u32) -> Self {
-        let mut opening = Vec::new();
+        let mut opening = Self {
+            binding,
+            bytes: [0; OPENING],
+            length: 0,
+            apart: Vec::with_capacity(OPENING),
+        };
+        opening.begin(codec, binding);
+        opening
+    }
+
+    /// Becomes that of another binding.
+    #[inline(never)]
+    fn begin(&mut self, codec: Codec, binding: u32) {
+        let opening = &mut self.apart;
+        opening.clear();
         match codec {
             Codec::Proto => {
                 opening.extend_from_slice(&[0; 4]);
@@ -281,7 +296,7 @@ impl Opening {
                 opening.extend_from_slice(&[0; LENGTH_ROOM]);
                 if binding != 0 {
                     opening.push(TAG_BINDING);
-                    prost::encoding::encode_varint(u64::from(binding), &mut opening);
+                    prost::encoding::encode_varint(u64::from(binding), opening);
                 }
                 opening.push(TAG_DOC);
                 opening.extend_from_slice(&[0; LENGTH_ROOM]);
@@ -289,18 +304,16 @@ impl Opening {
             Codec::Json => {
                 opening.extend_from_slice(b"{\"captured\":{");
                 if binding != 0 {
-                    opening.extend_from_slice(format!("\"binding\":{binding},").as_bytes());
+                    // A vector takes all that is written to it.
+                    let _ = write!(opening, "\"binding\":{binding},");
                 }
                 opening.extend_from_slice(b"\"doc\":");
             }
         }
-        let length = opening.len();
+        self.binding = binding;
+        self.length = opening.len();
         opening.resize(OPENING, 0);
-        Self {
-            binding,
-            bytes: opening.first_chunk().copied().unwrap_or([0; OPENING]),
-            length,
-        }
+        self.bytes = opening.first_chunk().copied().unwrap_or([0; OPENING]);
     }
 }
 
