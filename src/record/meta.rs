@@ -256,7 +256,15 @@ mod tests {
 
     #[test]
     fn changes_of_another_transaction_have_its_numbers() {
-        let template = MetaTemplate::new("s", "t", None, true);
+        for length in 1..=63 {
+            check_numbers(&"s".repeat(length), &"t".repeat(length));
+        }
+    }
+
+    /// Checks the numbers of several transactions. With long names they are behind the start of the
+    /// member, or on both sides of its end.
+    fn check_numbers(schema: &str, table: &str) {
+        let template = MetaTemplate::new(schema, table, None, true);
         let mut seen = std::collections::HashSet::new();
         for (ts_ms, before, change, end, xid) in [
             (1, 2, 3, 4, 5),
@@ -274,7 +282,7 @@ mod tests {
             let loc = [before, change, end];
             let source = Source::Stream { ts_ms, loc, xid };
             let expected = format!(
-                r#","_meta":{{"op":"c","source":{{"ts_ms":{ts_ms},"schema":"s","table":"t","loc":[{before},{change},{end}],"txid":{xid}}}"#
+                r#","_meta":{{"op":"c","source":{{"ts_ms":{ts_ms},"schema":"{schema}","table":"{table}","loc":[{before},{change},{end}],"txid":{xid}}}"#
             );
             assert_eq!(written(&template, Operation::Create, source), expected);
             assert!(seen.insert(expected));
