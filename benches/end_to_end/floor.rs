@@ -284,7 +284,6 @@ impl Copy {
         connection.session().query(&command).expect("a short query");
         connection.send().await?;
         let mut received = Received::default();
-        let mut arena = TupleArena::default();
         loop {
             while let Some(event) = connection.try_event()? {
                 match event {
