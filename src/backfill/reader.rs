@@ -131,7 +131,16 @@ impl SpanReader {
     ///
     /// Fails when the connection is lost.
     pub async fn fill(&self, client: &mut Client) -> Result<()> {
-        client.connection().fill_with_rows().await
+        client.connection().fill_with_rows(false).await
+    }
+
+    /// The same for a thread that waits for nothing else.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection is lost.
+    pub async fn fill_alone(&self, client: &mut Client) -> Result<()> {
+        client.connection().fill_with_rows(true).await
     }
 
     /// Returns the next step, if it is there already.

@@ -156,7 +156,7 @@ impl SpanRun {
         let depth = depth(table);
         loop {
             let Some(step) = self.reader.try_step(client)? else {
-                let fill = self.reader.fill(client);
+                let fill = self.reader.fill_alone(client);
                 let Some(patience) = patience else {
                     fill.await?;
                     continue;

@@ -95,18 +95,19 @@ impl Connection {
         fill(&self.session, &mut self.input, &mut self.stream).await
     }
 
-    /// The same where many rows are on their way: they are left to collect for a moment.
+    /// The same where many rows are on their way: they are left to collect for a moment. A thread that is
+    /// `alone`, which waits for nothing else, sleeps meanwhile: that takes less of the processor.
     ///
     /// # Errors
     ///
     /// Fails when the connection ends, or the server sends what is no message.
-    pub async fn fill_with_rows(&mut self) -> Result<()> {
+    pub async fn fill_with_rows(&mut self, alone: bool) -> Result<()> {
         if self.session.is_closed() {
             return Err(closed());
         }
         fill_at(
             &mut self.pace,
-            false,
+            alone,
             &self.session,
             &mut self.input,
             &mut self.stream,
