@@ -237,6 +237,13 @@ impl<S: Sink> Engine<S> {
                 if let (Some(value), Some(fetched)) = (values.get_mut(index), fetched.get(index)) {
                     *value = *fetched;
                 }
+                if let (Some(TupleData::UnchangedToast), Some(column)) =
+                    (values.get(index), relation.columns.get(index))
+                {
+                    warn!(%stream, column = column.name, lsn = %wal_start,
+                        "a value of a row under a new key is left out: its column has been dropped, \
+                         renamed or given another type since");
+                }
             }
         } else {
             // The row is gone, or has another key by now: a later change says so.

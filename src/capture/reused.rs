@@ -11,12 +11,14 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use protocol::{LogicalReplicationMessage, Lsn, Oid, TupleData};
 
+use super::columns::find_again;
 use super::engine::Engine;
 use super::follow::Follower;
-use super::relations::{Relation, RelationColumn};
+use super::relations::Relation;
 use super::sink::Sink;
 use crate::backfill::{ChunkQuery, KeyColumn, row_by_key};
-use crate::client::{FieldInfo, Rows};
+use crate::catalog::Generated;
+use crate::client::Rows;
 use crate::error::Result;
 use crate::record::{Change, Image, Operation, RowKey};
 use crate::replication::StreamItem;
@@ -218,39 +220,30 @@ impl<S: Sink> Engine<S> {
         rows: &'r Rows,
     ) -> Option<Vec<TupleData<'r>>> {
         let row = rows.rows.first()?;
-        let is_same = |column: &RelationColumn, found: &FieldInfo| {
-            found.name == column.name && found.type_oid == self.types.ultimate(column.type_oid)
-        };
-        let places: Vec<_> = relation
+        let columns: Vec<_> = relation
             .columns
             .iter()
-            .map(|column| {
-                let mut found = rows.columns.iter();
-                found.position(|found| is_same(column, found))
-            })
+            .map(|column| (column.name.as_str(), self.types.ultimate(column.type_oid)))
             .collect();
+        let found: Vec<_> = rows
+            .columns
+            .iter()
+            .map(|column| (column.name.as_str(), column.type_oid))
+            .collect();
+        let table = relation.table.and_then(|index| self.tables.get(index));
+        let info = table.and_then(|table| table.info.as_ref());
+        let is_streamed = |name: &str| {
+            let column = info.and_then(|info| info.column(name));
+            column.is_none_or(|column| column.generated == Generated::No && column.published)
+        };
+        let places = find_again(&columns, &found, is_streamed);
         let value = |place: Option<usize>| match place.map(|place| row.get(place)) {
             Some(Some(text)) => TupleData::Text(text.as_bytes()),
             Some(None) => TupleData::Null,
             None => TupleData::UnchangedToast,
         };
-        Some(in_order(&places).into_iter().map(value).collect())
+        Some(places.into_iter().map(value).collect())
     }
-}
-
-/// Leaves out of the places at which columns were found again those that are in another order than the
-/// columns. A table's columns stay in their order for good, so there names have changed hands.
-fn in_order(places: &[Option<usize>]) -> Vec<Option<usize>> {
-    let is_certain = |index: usize, place: usize| {
-        let others = places.iter().enumerate();
-        others
-            .filter_map(|(other, found)| Some((other, (*found)?)))
-            .all(|(other, found)| other.cmp(&index) == found.cmp(&place))
-    };
-    let places = places.iter().enumerate();
-    places
-        .map(|(index, place)| place.filter(|place| is_certain(index, *place)))
-        .collect()
 }
 
 #[cfg(test)]
@@ -291,20 +284,6 @@ mod tests {
         keys.taken(table, image(&two), &[1]);
         keys.given(table, image(&two), &[1]);
         assert!(keys.take_doubtful().is_empty());
-    }
-
-    #[test]
-    fn columns_whose_names_have_changed_hands_are_left_out() {
-        let all = [Some(0), Some(1), Some(3)];
-        assert_eq!(in_order(&all), all, "one was dropped, or is not streamed");
-        assert_eq!(
-            in_order(&[Some(0), None, Some(1)]),
-            [Some(0), None, Some(1)]
-        );
-        let swapped = [Some(0), Some(2), Some(1), Some(3)];
-        assert_eq!(in_order(&swapped), [Some(0), None, None, Some(3)]);
-        let turned = [Some(2), Some(0), Some(1), Some(3)];
-        assert_eq!(in_order(&turned), [None, None, None, Some(3)]);
     }
 
     #[test]
