@@ -15,9 +15,8 @@ use super::locks::{Locked, watched};
 use super::schemas::{SentSchemas, schema_options};
 use super::sink::Sink;
 use super::span::Spans;
-use super::start::{
-    Binding, Groundwork, Start, Task, check, create_anew, find_start, position_behind, reconcile,
-};
+use super::start::{Binding, Task, check, reconcile};
+use super::start_position::{Groundwork, Start, create_anew, find_start, position_behind};
 use super::state::{self, Mode, TableState};
 use super::streaming::in_progress;
 use super::table::Table;

@@ -35,6 +35,7 @@ mod schemas;
 mod sink;
 mod span;
 mod start;
+mod start_position;
 mod state;
 mod streaming;
 mod table;
