@@ -1,7 +1,9 @@
 //! The loop that the implementations with special instructions share.
 
 use super::super::room::Room;
-use super::scalar::{self, escape_of};
+#[cfg(target_arch = "x86_64")]
+use super::scalar;
+use super::scalar::escape_of;
 
 /// What an implementation has seen in a block of bytes.
 #[derive(Clone, Copy)]
@@ -88,6 +90,7 @@ fn escape_all<const N: usize, const BITS: u32>(text: &[u8], special: u64, room: 
 }
 
 /// Returns how many bytes from the start stand for themselves.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(super) fn plain_run<const N: usize, const BITS: u32>(
     bytes: &[u8],

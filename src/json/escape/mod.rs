@@ -151,6 +151,10 @@ impl Escaper {
     /// in it needs an escape: then it is two bytes longer than the text. Otherwise returns false, and
     /// what the place holds is of no use.
     #[inline]
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(unused_variables, reason = "nothing is short there")
+    )]
     pub(super) fn quote(self, text: &[u8], place: &mut [u8; QUOTED]) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
