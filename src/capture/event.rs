@@ -7,7 +7,7 @@ use super::sink::Sink;
 use super::table::{Table, Verdict};
 use super::transaction::{StreamPosition, Transaction};
 use crate::buffer::Buffer;
-use crate::catalog::replica_identity_warning;
+use crate::catalog::{identity_remedy, replica_identity_warning};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Change, Image, RowKey, Source};
 
@@ -138,18 +138,19 @@ pub(super) fn require_known_key(
     if plan.identity_has_key {
         return Ok(());
     }
-    let remedy = table
-        .info
-        .as_deref()
-        .and_then(|info| {
-            replica_identity_warning(info, table.collection_key.as_deref().unwrap_or_default())
-        })
+    let key = table.collection_key.as_deref().unwrap_or_default();
+    let info = table.info.as_deref();
+    // What the stream tells of may not be visible yet, or not be so any more.
+    let remedy = info
+        .and_then(|info| replica_identity_warning(info, key))
         .unwrap_or_else(|| {
+            let statement = match info {
+                Some(info) => identity_remedy(info, key),
+                None => format!("ALTER TABLE {} REPLICA IDENTITY FULL", relation.id.quoted()),
+            };
             format!(
-                "the replica identity of table \"{}\" does not hold the collection's key: ALTER \
-                 TABLE {} REPLICA IDENTITY FULL",
-                relation.id,
-                relation.id.quoted()
+                "the replica identity of table \"{}\" does not hold the collection's key: {statement}",
+                relation.id
             )
         });
     Err(Error::new(

@@ -35,7 +35,7 @@ pub fn replica_identity_warning(table: &TableInfo, key_columns: &[String]) -> Op
     };
     Some(format!(
         "{problem}; to mend it: {}",
-        remedy(table, key_columns)
+        identity_remedy(table, key_columns)
     ))
 }
 
@@ -111,8 +111,8 @@ fn refused(name: &str) -> String {
     )
 }
 
-/// The statement that makes the log carry the key at the least cost.
-fn remedy(table: &TableInfo, key: &[String]) -> String {
+/// Returns the statement that makes the log carry the key at the least cost.
+pub fn identity_remedy(table: &TableInfo, key: &[String]) -> String {
     let primary = table.primary_key.as_ref();
     if primary.is_some_and(|columns| is_immediate(table, columns) && holds(columns, key)) {
         return alter(&table.id, "DEFAULT");

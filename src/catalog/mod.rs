@@ -20,7 +20,7 @@ pub use data_types::{complete_types, load_types, parse_types, types_statement};
 pub use diagnostics::{
     Health, LongTransaction, SlotStatus, explain_waiting, position_statement, read_health,
 };
-pub use identity::replica_identity_warning;
+pub use identity::{identity_remedy, replica_identity_warning};
 pub use locks::{explain_block, explain_lock};
 pub use prerequisites::{BoundTable, Checked, Requirements, SlotUse, check_prerequisites};
 pub use publication::{Namesake, Publication, find_namesake, note_restrictions, read_publication};
