@@ -56,8 +56,8 @@ impl<S: Sink> Engine<S> {
         let begins_anew = table.renew_scan(before, &self.config, &self.types, version)?;
         if begins_anew {
             warn!(stream = %table.id,
-                "a key column has another type or collation now, so that keys have another order: the table is \
-                 backfilled from its start");
+                "a key column has another type or collation now, so that keys have another order: the \
+                 table is backfilled from its start");
         }
         Ok(begins_anew)
     }

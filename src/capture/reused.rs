@@ -17,7 +17,7 @@ use super::follow::Follower;
 use super::relations::Relation;
 use super::sink::Sink;
 use crate::backfill::{ChunkQuery, KeyColumn, row_by_key};
-use crate::catalog::Generated;
+use crate::catalog::TableInfo;
 use crate::client::Rows;
 use crate::error::Result;
 use crate::record::{Change, Image, Operation, RowKey};
@@ -205,10 +205,14 @@ impl<S: Sink> Engine<S> {
 
     /// Returns what a row of a table is read from.
     fn scan_target(&self, relation: &Relation) -> String {
+        self.info_of(relation)
+            .map_or_else(|| relation.id.quoted(), TableInfo::scan_target)
+    }
+
+    /// Returns what is known of the table that a relation is.
+    fn info_of(&self, relation: &Relation) -> Option<&TableInfo> {
         let table = relation.table.and_then(|index| self.tables.get(index));
-        table
-            .and_then(|table| table.info.as_ref())
-            .map_or_else(|| relation.id.quoted(), |info| info.scan_target())
+        table.and_then(|table| table.info.as_deref())
     }
 
     /// Returns the values of the fetched row in the order of a relation's columns, if there is one.
@@ -230,13 +234,7 @@ impl<S: Sink> Engine<S> {
             .iter()
             .map(|column| (column.name.as_str(), column.type_oid))
             .collect();
-        let table = relation.table.and_then(|index| self.tables.get(index));
-        let info = table.and_then(|table| table.info.as_ref());
-        let is_streamed = |name: &str| {
-            let column = info.and_then(|info| info.column(name));
-            column.is_none_or(|column| column.generated == Generated::No && column.published)
-        };
-        let places = find_again(&columns, &found, is_streamed);
+        let places = find_again(&columns, &found, self.info_of(relation));
         let value = |place: Option<usize>| match place.map(|place| row.get(place)) {
             Some(Some(text)) => TupleData::Text(text.as_bytes()),
             Some(None) => TupleData::Null,

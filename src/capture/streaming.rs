@@ -35,6 +35,11 @@ pub(super) struct Opening {
 }
 
 impl Opening {
+    /// Connects to stream.
+    async fn connect(&self) -> Result<Client> {
+        replication::connect(&self.connect, self.decoding_memory).await
+    }
+
     /// Starts to stream. After a crash the server may take a moment to notice that the session before
     /// is gone, and to give its slot free; what is tried again is so over another connection.
     pub(super) async fn start_stream(
@@ -42,11 +47,7 @@ impl Opening {
         mut client: Client,
         progress: Arc<Progress>,
     ) -> Result<ReplicationStream> {
-        let Self {
-            options,
-            connect,
-            decoding_memory,
-        } = self;
+        let options = &self.options;
         let started = Instant::now();
         loop {
             let progress = Arc::clone(&progress);
@@ -54,7 +55,7 @@ impl Opening {
                 Err(error) if is_in_use(&error) && started.elapsed() < SLOT_PATIENCE => {
                     info!(slot = %options.slot, "waiting for the replication slot: it is in use");
                     tokio::time::sleep(Duration::from_secs(1)).await;
-                    client = replication::connect(connect, *decoding_memory).await?;
+                    client = self.connect().await?;
                 }
                 other => return other,
             }
@@ -100,7 +101,7 @@ impl<S: Sink> Engine<S> {
         following.stream.abandon();
         let progress = Arc::clone(following.stream.progress());
         let opening = self.opening(position);
-        let client = replication::connect(&opening.connect, opening.decoding_memory).await?;
+        let client = opening.connect().await?;
         following.stream = opening.start_stream(client, progress).await?;
         Ok(())
     }
