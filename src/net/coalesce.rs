@@ -14,20 +14,33 @@ const WINDOW: Duration = Duration::from_millis(2);
 const CHANGES: Duration = Duration::from_millis(3);
 /// How long rows are, which come faster: no more than fits into a socket.
 const ROWS: Duration = Duration::from_millis(1);
-/// Room that a piece of a backlog has at least. A read that fills it is followed by the next at once.
+/// Room that a piece of a backlog has at least.
 pub(super) const PIECE: usize = 128 * 1024;
-/// A read after a pause that has brought less than this ends the backlog.
+/// A pause that has brought less than this ends the backlog, and a read that has is followed by a pause.
 const TRICKLE: usize = 16 * 1024;
+
+/// How many times as long as a short pause a long one is.
+const LONGER: u32 = 3;
+/// What a short pause must bring for long ones: less is hardly a backlog, and better read soon.
+const WORTH: u64 = 64 * 1024;
+/// What a long pause may bring: about what the sockets of both sides hold.
+const FULL: u64 = 2 * 1024 * 1024;
+/// After how many pauses of a kind the other is tried.
+const AGAIN: u32 = 64;
 
 /// Decides by the pace of reads whether to pause before the next.
 #[derive(Debug)]
 pub(super) struct Pace {
-    pause: Duration,
     window: Instant,
     reads: u32,
     backlog: bool,
-    /// The last read has left more behind.
+    /// The last read may have left more behind.
     more: bool,
+    /// What was read since the last pause.
+    collected: u64,
+    /// That was next to nothing.
+    doubt: bool,
+    pauses: Pauses,
 }
 
 impl Pace {
@@ -41,26 +54,45 @@ impl Pace {
         Self::new(ROWS)
     }
 
-    fn new(pause: Duration) -> Self {
+    fn new(short: Duration) -> Self {
+        let now = Instant::now();
         Self {
-            pause,
-            window: Instant::now(),
+            window: now,
             reads: 0,
             backlog: false,
             more: false,
+            collected: 0,
+            doubt: false,
+            pauses: Pauses::new(short, now),
         }
     }
 
     /// Returns how long to wait before the next read; `None` where it is due at once.
-    pub(super) fn pause(&self) -> Option<Duration> {
-        (self.backlog && !self.more).then_some(self.pause)
+    pub(super) fn pause(&mut self, now: Instant) -> Option<Duration> {
+        if !self.backlog || self.more {
+            return None;
+        }
+        // Nothing was read if the last pause was cut short.
+        if self.collected > 0 {
+            self.pauses.choose(self.collected, now);
+            self.collected = 0;
+        }
+        Some(self.pauses.duration())
     }
 
     /// Notes a read.
     pub(super) fn read(&mut self, bytes: usize, now: Instant) {
-        self.more = bytes >= PIECE;
         if self.backlog {
-            self.backlog = bytes >= TRICKLE;
+            // What was read has made room for what the sender may be waiting with.
+            self.more = bytes >= TRICKLE;
+            self.collected += bytes as u64;
+            if self.collected >= TRICKLE as u64 {
+                self.doubt = false;
+            } else {
+                self.backlog = !self.doubt;
+                self.doubt = !self.doubt;
+                self.more = self.doubt;
+            }
             (self.window, self.reads) = (now, 0);
             return;
         }
@@ -68,13 +100,109 @@ impl Pace {
             (self.window, self.reads) = (now, 0);
         }
         self.reads += 1;
-        self.backlog = self.reads >= READS;
+        if self.reads >= READS {
+            self.backlog = true;
+            self.collected = 0;
+            self.more = bytes >= PIECE;
+        }
     }
+}
+
+/// Chooses how long the pauses of a backlog are.
+///
+/// What a sender writes while nobody reads collects in its own socket, and leaves it in large
+/// segments: that costs the server a third less than a segment a row. So pauses are long where
+/// bytes come no more slowly then; where the sockets are full, the server would wait.
+#[derive(Debug)]
+struct Pauses {
+    short: Duration,
+    kind: Kind,
+    /// How many there were since the kind was chosen.
+    count: u32,
+    /// When the last began.
+    since: Instant,
+}
+
+/// Which pause is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Short,
+    /// A long one, on trial: with a short one so many bytes came in a second.
+    Trial(u64),
+    Long,
+}
+
+impl Pauses {
+    fn new(short: Duration, now: Instant) -> Self {
+        Self {
+            short,
+            kind: Kind::Short,
+            count: AGAIN,
+            since: now,
+        }
+    }
+
+    fn duration(&self) -> Duration {
+        match self.kind {
+            Kind::Short => self.short,
+            Kind::Trial(_) | Kind::Long => self.short * LONGER,
+        }
+    }
+
+    /// Chooses the next pause by what has come since the last began.
+    fn choose(&mut self, collected: u64, now: Instant) {
+        let rate = per_second(collected, now.saturating_duration_since(self.since));
+        self.since = now;
+        self.count = self.count.saturating_add(1);
+        let due = self.count > AGAIN;
+        let fits =
+            rate >= per_second(WORTH, self.short) && rate < per_second(FULL, self.short * LONGER);
+        (self.kind, self.count) = match self.kind {
+            Kind::Short if due && fits => (Kind::Trial(rate), 0),
+            Kind::Short => (Kind::Short, self.count),
+            Kind::Trial(before) if fits && rate >= before / 4 * 3 => (Kind::Long, 0),
+            Kind::Long if fits && !due => (Kind::Long, self.count),
+            // The rate of one short pause is what the next long ones are compared with.
+            Kind::Long if fits => (Kind::Short, AGAIN),
+            Kind::Trial(_) | Kind::Long => (Kind::Short, 0),
+        };
+    }
+}
+
+fn per_second(bytes: u64, elapsed: Duration) -> u64 {
+    let microseconds = u64::try_from(elapsed.as_micros())
+        .unwrap_or(u64::MAX)
+        .max(1);
+    bytes.saturating_mul(1_000_000) / microseconds
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A pace that is in a backlog since `now`.
+    fn backlog(now: Instant) -> Pace {
+        let mut pace = Pace::of_changes();
+        for _ in 0..READS {
+            assert_eq!(pace.pause(now), None);
+            pace.read(200, now);
+        }
+        pace
+    }
+
+    /// Lets so many pauses pass of which each brings what `brings` says. Returns how many were long.
+    fn long_pauses(pace: &mut Pace, mut now: Instant, brings: impl Fn(Duration) -> usize) -> u32 {
+        let mut long = 0;
+        for _ in 0..1000 {
+            let pause = pace.pause(now).expect("the backlog goes on");
+            now += pause;
+            long += u32::from(pause == CHANGES * LONGER);
+            pace.read(brings(pause), now);
+            // The rest of it.
+            pace.read(0, now);
+        }
+        long
+    }
 
     #[test]
     fn a_lone_commit_is_never_waited_with() {
@@ -82,23 +210,64 @@ mod tests {
         let start = Instant::now();
         // Four messages each millisecond: a busy stream, and no backlog.
         for read in 0..4000 {
-            pace.read(200, start + Duration::from_micros(250 * read));
-            assert_eq!(pace.pause(), None);
+            let now = start + Duration::from_micros(250 * read);
+            pace.read(200, now);
+            assert_eq!(pace.pause(now), None);
         }
     }
 
     #[test]
     fn a_backlog_is_read_in_pieces_until_it_is_over() {
-        let mut pace = Pace::of_changes();
+        let now = Instant::now();
+        let mut pace = backlog(now);
+        assert_eq!(pace.pause(now), Some(CHANGES));
+        pace.read(TRICKLE, now);
+        assert_eq!(pace.pause(now), None, "there may be more");
+        pace.read(1, now);
+        assert_eq!(pace.pause(now), Some(CHANGES));
+        // The sender may have been waiting for room.
+        pace.read(TRICKLE - 2, now);
+        assert_eq!(pace.pause(now), None);
+        pace.read(2, now);
+        assert!(pace.pause(now).is_some(), "there was more");
+        pace.read(TRICKLE - 2, now);
+        pace.read(1, now);
+        assert!(!pace.backlog);
+    }
+
+    #[test]
+    fn pauses_are_long_where_that_makes_nobody_wait() {
         let start = Instant::now();
-        for read in 0..u64::from(READS) {
-            assert_eq!(pace.pause(), None);
-            pace.read(200, start + Duration::from_micros(5 * read));
+        let rate =
+            |rate: u128| move |pause: Duration| usize::try_from(pause.as_micros() * rate).unwrap();
+        // 100 MB a second: all but one in `AGAIN`, and the first.
+        let long = long_pauses(&mut backlog(start), start, rate(100));
+        assert!((980..1000).contains(&long), "{long} of 1000");
+        // 10 MB a second is better read soon; 500 MB do not fit into the sockets.
+        for other in [10, 500] {
+            let long = long_pauses(&mut backlog(start), start, rate(other));
+            assert_eq!(long, 0, "at {other} bytes a microsecond");
         }
-        assert_eq!(pace.pause(), Some(CHANGES));
-        pace.read(TRICKLE, start);
-        assert_eq!(pace.pause(), Some(CHANGES));
-        pace.read(TRICKLE - 1, start);
-        assert_eq!(pace.pause(), None);
+    }
+
+    #[test]
+    fn pauses_are_short_where_the_sockets_are_full() {
+        let start = Instant::now();
+        // Whatever the time, no more than 300 KB.
+        let long = long_pauses(&mut backlog(start), start, |_| 300_000);
+        assert!((1..20).contains(&long), "{long} trials of 1000");
+    }
+
+    #[test]
+    fn long_pauses_end_when_less_comes() {
+        let start = Instant::now();
+        let mut pace = backlog(start);
+        long_pauses(&mut pace, start, |pause| {
+            usize::try_from(pause.as_micros() * 100).unwrap()
+        });
+        assert_eq!(pace.pauses.kind, Kind::Long);
+        let later = start + Duration::from_secs(60);
+        pace.pauses.choose(WORTH, later);
+        assert_eq!(pace.pauses.kind, Kind::Short);
     }
 }

@@ -361,7 +361,7 @@ async fn fill_at(
         if needed == 0 {
             return Ok(());
         }
-        let room = match pace.pause() {
+        let room = match pace.pause(Instant::now()) {
             Some(pause) => {
                 if alone {
                     std::thread::sleep(pause);
