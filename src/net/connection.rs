@@ -1,18 +1,16 @@
 //! A connection: socket, session and receive buffer together.
 
-use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use protocol::{Event, Session};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tracing::debug;
 
-use super::coalesce::{PIECE, Pace};
+use super::coalesce::Pace;
 use super::connect::Canceller;
-use super::{ReceiveBuffer, Route, Stream};
+use super::halves::{BoxedRead, BoxedWrite, ReplicationReader, ReplicationWriter};
+use super::incoming::Incoming;
+use super::{Route, Stream};
 use crate::background;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -20,9 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
-    session: Session,
-    input: ReceiveBuffer,
-    pace: Pace,
+    incoming: Incoming,
     canceller: Option<Box<Canceller>>,
 }
 
@@ -33,9 +29,7 @@ impl Connection {
     pub(super) fn new(stream: Stream, session: Session) -> Self {
         Self {
             stream,
-            session,
-            input: ReceiveBuffer::default(),
-            pace: Pace::of_rows(),
+            incoming: Incoming::new(session, Pace::of_rows()),
             canceller: None,
         }
     }
@@ -48,7 +42,7 @@ impl Connection {
     /// until it has something to send, and keep its locks as long: so it is told to cancel that, by the
     /// way, as far as it can be told.
     pub fn give_up(self) {
-        let key = self.session.cancel_key();
+        let key = self.incoming.session.cancel_key();
         let (Some(canceller), Some(request)) =
             (self.canceller, key.map(protocol::CancelKey::cancel_request))
         else {
@@ -69,12 +63,12 @@ impl Connection {
 
     /// Returns the session, to queue requests with; [`Connection::send`] sends them.
     pub fn session(&mut self) -> &mut Session {
-        &mut self.session
+        &mut self.incoming.session
     }
 
     /// Returns the session's facts: parameters, transaction status, version.
     pub fn facts(&self) -> &Session {
-        &self.session
+        &self.incoming.session
     }
 
     /// Sends what the session has queued.
@@ -83,7 +77,7 @@ impl Connection {
     ///
     /// Fails when the connection is gone.
     pub async fn send(&mut self) -> Result<()> {
-        send(&mut self.session, &mut self.stream).await
+        send(&mut self.incoming.session, &mut self.stream).await
     }
 
     /// Waits until [`Connection::try_event`] has an event.
@@ -92,7 +86,7 @@ impl Connection {
     ///
     /// Fails when the connection ends, or the server sends what is no message.
     pub async fn fill(&mut self) -> Result<()> {
-        fill(&self.session, &mut self.input, &mut self.stream).await
+        self.incoming.fill(&mut self.stream).await
     }
 
     /// The same where many rows are on their way: they are left to collect for a moment. A thread that is
@@ -102,17 +96,10 @@ impl Connection {
     ///
     /// Fails when the connection ends, or the server sends what is no message.
     pub async fn fill_with_rows(&mut self, alone: bool) -> Result<()> {
-        if self.session.is_closed() {
+        if self.incoming.session.is_closed() {
             return Err(closed());
         }
-        fill_at(
-            &mut self.pace,
-            alone,
-            &self.session,
-            &mut self.input,
-            &mut self.stream,
-        )
-        .await
+        self.incoming.fill_at_pace(alone, &mut self.stream).await
     }
 
     /// Reads what has arrived by now, unless [`Connection::try_event`] has an event already.
@@ -121,16 +108,16 @@ impl Connection {
     ///
     /// Fails when the connection ends.
     pub async fn fill_now(&mut self) -> Result<()> {
-        let needed = self.session.needed(self.input.unread());
+        let needed = self.incoming.needed();
         if needed > 0 {
-            fill_now(needed, &mut self.input, &mut self.stream).await?;
+            self.incoming.fill_now(needed, &mut self.stream).await?;
         }
         Ok(())
     }
 
     /// Returns whether a whole message waits in the buffer.
     pub fn has_event(&self) -> bool {
-        self.session.needed(self.input.unread()) == 0
+        self.incoming.needed() == 0
     }
 
     /// Returns the next event, if it is there already.
@@ -140,7 +127,7 @@ impl Connection {
     /// Fails when the server breaks the protocol.
     #[inline]
     pub fn try_event(&mut self) -> Result<Option<Event<'_>>> {
-        next(&mut self.session, &mut self.input)
+        self.incoming.try_event()
     }
 
     /// Waits for the next event, sending first what earlier ones have queued.
@@ -160,11 +147,11 @@ impl Connection {
     }
 
     pub(super) fn unread(&self) -> &[u8] {
-        self.input.unread()
+        self.incoming.unread()
     }
 
     pub(super) fn into_parts(self) -> (Stream, Session) {
-        (self.stream, self.session)
+        (self.stream, self.incoming.session)
     }
 
     /// Takes the connection apart for streaming, so that positions can be reported while a reader
@@ -184,122 +171,11 @@ impl Connection {
                 (Box::new(read), Box::new(write))
             }
         };
-        let reader = ReplicationReader {
-            stream: read,
-            session: self.session,
-            input: self.input,
-            pace: Pace::of_changes(),
-        };
-        (reader, ReplicationWriter { stream: write })
-    }
-}
-
-type BoxedRead = Box<dyn AsyncRead + Send + Unpin>;
-type BoxedWrite = Box<dyn AsyncWrite + Send + Unpin>;
-
-/// The receiving half of a connection in CopyBoth mode.
-pub struct ReplicationReader {
-    stream: BoxedRead,
-    session: Session,
-    input: ReceiveBuffer,
-    pace: Pace,
-}
-
-impl fmt::Debug for ReplicationReader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplicationReader")
-            .field("input", &self.input)
-            .finish_non_exhaustive()
-    }
-}
-
-impl ReplicationReader {
-    /// Waits until [`ReplicationReader::try_event`] has an event.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the connection ends, or the server sends what is no message.
-    pub async fn fill(&mut self) -> Result<()> {
-        self.fill_at_pace(false).await
-    }
-
-    /// The same for a thread that waits for nothing else. While bytes are left to collect it sleeps,
-    /// so that what arrives meanwhile wakes nobody.
-    ///
-    /// # Errors
-    ///
-    /// Fails as [`ReplicationReader::fill`] does.
-    pub async fn fill_alone(&mut self) -> Result<()> {
-        self.fill_at_pace(true).await
-    }
-
-    async fn fill_at_pace(&mut self, alone: bool) -> Result<()> {
-        fill_at(
-            &mut self.pace,
-            alone,
-            &self.session,
-            &mut self.input,
-            &mut self.stream,
+        let incoming = self.incoming.at_pace(Pace::of_changes());
+        (
+            ReplicationReader::new(read, incoming),
+            ReplicationWriter::new(write),
         )
-        .await
-    }
-
-    /// Reads what has arrived by now, neither waiting nor letting more collect. Returns whether
-    /// there was something.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the connection ends.
-    pub async fn fill_now(&mut self) -> Result<bool> {
-        let needed = self.session.needed(self.input.unread()).max(PIECE);
-        let count = fill_now(needed, &mut self.input, &mut self.stream).await?;
-        if count > 0 {
-            self.pace.read(count, Instant::now());
-        }
-        Ok(count > 0)
-    }
-
-    /// Returns the next event, if it is there already.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the server breaks the protocol.
-    #[inline]
-    pub fn try_event(&mut self) -> Result<Option<Event<'_>>> {
-        next(&mut self.session, &mut self.input)
-    }
-
-    /// Ends this half of the connection.
-    pub fn close(&mut self) {
-        self.stream = Box::new(tokio::io::empty());
-    }
-
-    /// Returns whether a whole message waits in the buffer.
-    pub fn has_event(&self) -> bool {
-        self.session.needed(self.input.unread()) == 0
-    }
-}
-
-/// The sending half of a connection in CopyBoth mode.
-pub struct ReplicationWriter {
-    stream: BoxedWrite,
-}
-
-impl fmt::Debug for ReplicationWriter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReplicationWriter").finish_non_exhaustive()
-    }
-}
-
-impl ReplicationWriter {
-    /// Sends bytes that are whole frontend messages.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the connection is gone.
-    pub async fn send(&mut self, messages: &[u8]) -> Result<()> {
-        self.stream.write_all(messages).await.map_err(lost)?;
-        self.stream.flush().await.map_err(lost)
     }
 }
 
@@ -310,90 +186,7 @@ async fn send(session: &mut Session, stream: &mut Stream) -> Result<()> {
     stream.flush().await.map_err(lost)
 }
 
-async fn fill(
-    session: &Session,
-    input: &mut ReceiveBuffer,
-    stream: &mut (impl AsyncRead + Unpin),
-) -> Result<()> {
-    loop {
-        let needed = session.needed(input.unread());
-        if session.is_closed() {
-            return Err(closed());
-        }
-        if needed == 0 {
-            return Ok(());
-        }
-        if input.fill(stream, needed).await.map_err(lost)? == 0 {
-            return Err(closed());
-        }
-    }
-}
-
-/// Reads what has arrived by now, and returns how much that was.
-async fn fill_now(
-    needed: usize,
-    input: &mut ReceiveBuffer,
-    stream: &mut (impl AsyncRead + Unpin),
-) -> Result<usize> {
-    // What has arrived is known when the runtime has asked the system; a thread that was busy since
-    // has not let it.
-    tokio::task::yield_now().await;
-    // A timer would be late by up to a millisecond.
-    let mut filled = pin!(input.fill(stream, needed));
-    let polled = poll_fn(|context| Poll::Ready(filled.as_mut().poll(context))).await;
-    match polled {
-        Poll::Ready(Ok(0)) => Err(closed()),
-        Poll::Ready(count) => count.map_err(lost),
-        Poll::Pending => Ok(0),
-    }
-}
-
-/// Fills at the pace at which bytes come.
-async fn fill_at(
-    pace: &mut Pace,
-    alone: bool,
-    session: &Session,
-    input: &mut ReceiveBuffer,
-    stream: &mut (impl AsyncRead + Unpin),
-) -> Result<()> {
-    loop {
-        let needed = session.needed(input.unread());
-        if needed == 0 {
-            return Ok(());
-        }
-        let room = match pace.pause(Instant::now()) {
-            Some(pause) => {
-                if alone {
-                    std::thread::sleep(pause);
-                } else {
-                    tokio::time::sleep(pause).await;
-                }
-                needed.max(PIECE)
-            }
-            None => needed,
-        };
-        let count = input.fill(stream, room).await.map_err(lost)?;
-        if count == 0 {
-            return Err(closed());
-        }
-        pace.read(count, Instant::now());
-    }
-}
-
-#[inline]
-fn next<'a>(session: &mut Session, input: &'a mut ReceiveBuffer) -> Result<Option<Event<'a>>> {
-    let (unread, consumed) = input.split();
-    match session.handle_input(unread) {
-        Ok(Some((count, event))) => {
-            *consumed += count;
-            Ok(Some(event))
-        }
-        Ok(None) => Ok(None),
-        Err(error) => Err(broken(error)),
-    }
-}
-
-fn closed() -> Error {
+pub(super) fn closed() -> Error {
     Error::new(
         ErrorKind::Connection,
         "the server closed the connection unexpectedly",

@@ -9,11 +9,14 @@ mod buffer;
 mod coalesce;
 mod connect;
 mod connection;
+mod halves;
+mod incoming;
 mod stream;
 mod tls;
 mod tunnel;
 
 pub use buffer::ReceiveBuffer;
 pub use connect::{ConnectConfig, Purpose};
-pub use connection::{Connection, ReplicationReader, ReplicationWriter};
+pub use connection::Connection;
+pub use halves::{ReplicationReader, ReplicationWriter};
 use stream::{Route, Stream};

@@ -1,0 +1,116 @@
+//! The halves of a connection in CopyBoth mode, so that positions can be reported while changes are
+//! read elsewhere.
+
+use std::fmt;
+
+use protocol::Event;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::coalesce::PIECE;
+use super::connection::lost;
+use super::incoming::Incoming;
+use crate::error::Result;
+
+pub(super) type BoxedRead = Box<dyn AsyncRead + Send + Unpin>;
+pub(super) type BoxedWrite = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// The receiving half of a connection in CopyBoth mode.
+pub struct ReplicationReader {
+    stream: BoxedRead,
+    incoming: Incoming,
+}
+
+impl fmt::Debug for ReplicationReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplicationReader")
+            .field("incoming", &self.incoming)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ReplicationReader {
+    pub(super) fn new(stream: BoxedRead, incoming: Incoming) -> Self {
+        Self { stream, incoming }
+    }
+
+    /// Waits until [`ReplicationReader::try_event`] has an event.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection ends, or the server sends what is no message.
+    pub async fn fill(&mut self) -> Result<()> {
+        self.incoming.fill_at_pace(false, &mut self.stream).await
+    }
+
+    /// The same for a thread that waits for nothing else. While bytes are left to collect it sleeps,
+    /// so that what arrives meanwhile wakes nobody.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`ReplicationReader::fill`] does.
+    pub async fn fill_alone(&mut self) -> Result<()> {
+        self.incoming.fill_at_pace(true, &mut self.stream).await
+    }
+
+    /// Reads what has arrived by now, neither waiting nor letting more collect. Returns whether
+    /// there was something.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection ends.
+    pub async fn fill_now(&mut self) -> Result<bool> {
+        let needed = self.incoming.needed().max(PIECE);
+        let count = self.incoming.fill_now(needed, &mut self.stream).await?;
+        if count > 0 {
+            self.incoming.note_read(count);
+        }
+        Ok(count > 0)
+    }
+
+    /// Returns the next event, if it is there already.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the server breaks the protocol.
+    #[inline]
+    pub fn try_event(&mut self) -> Result<Option<Event<'_>>> {
+        self.incoming.try_event()
+    }
+
+    /// Ends this half of the connection.
+    pub fn close(&mut self) {
+        self.stream = Box::new(tokio::io::empty());
+    }
+
+    /// Returns whether a whole message waits in the buffer.
+    pub fn has_event(&self) -> bool {
+        self.incoming.needed() == 0
+    }
+}
+
+/// The sending half of a connection in CopyBoth mode.
+pub struct ReplicationWriter {
+    stream: BoxedWrite,
+}
+
+impl fmt::Debug for ReplicationWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplicationWriter").finish_non_exhaustive()
+    }
+}
+
+impl ReplicationWriter {
+    pub(super) fn new(stream: BoxedWrite) -> Self {
+        Self { stream }
+    }
+
+    /// Sends bytes that are whole frontend messages.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection is gone.
+    pub async fn send(&mut self, messages: &[u8]) -> Result<()> {
+        self.stream.write_all(messages).await.map_err(lost)?;
+        self.stream.flush().await.map_err(lost)
+    }
+}
