@@ -88,10 +88,10 @@ impl Pace {
             self.collected += bytes as u64;
             if self.collected >= TRICKLE as u64 {
                 self.doubt = false;
+            } else if self.doubt {
+                (self.doubt, self.backlog) = (false, false);
             } else {
-                self.backlog = !self.doubt;
-                self.doubt = !self.doubt;
-                self.more = self.doubt;
+                (self.doubt, self.more) = (true, true);
             }
             (self.window, self.reads) = (now, 0);
             return;
@@ -104,6 +104,7 @@ impl Pace {
             self.backlog = true;
             self.collected = 0;
             self.more = bytes >= PIECE;
+            self.pauses = Pauses::new(self.pauses.short, now);
         }
     }
 }
@@ -111,8 +112,8 @@ impl Pace {
 /// Chooses how long the pauses of a backlog are.
 ///
 /// What a sender writes while nobody reads collects in its own socket, and leaves it in large
-/// segments: that costs the server a third less than a segment a row. So pauses are long where
-/// bytes come no more slowly then; where the sockets are full, the server would wait.
+/// segments, which costs both sides less than a segment a row. So pauses are long where bytes come
+/// no more slowly then; where the sockets are full, the server would wait.
 #[derive(Debug)]
 struct Pauses {
     short: Duration,
@@ -256,6 +257,23 @@ mod tests {
         // Whatever the time, no more than 300 KB.
         let long = long_pauses(&mut backlog(start), start, |_| 300_000);
         assert!((1..20).contains(&long), "{long} trials of 1000");
+    }
+
+    #[test]
+    fn each_backlog_begins_with_short_pauses() {
+        let start = Instant::now();
+        let mut pace = backlog(start);
+        let brings = |pause: Duration| usize::try_from(pause.as_micros() * 100).unwrap();
+        long_pauses(&mut pace, start, brings);
+        assert_eq!(pace.pauses.kind, Kind::Long);
+        pace.backlog = false;
+        let later = start + Duration::from_secs(60);
+        for _ in 0..READS {
+            pace.read(200, later);
+        }
+        assert_eq!(pace.pause(later), Some(CHANGES));
+        let long = long_pauses(&mut pace, later, brings);
+        assert!((980..1000).contains(&long), "{long} of 1000");
     }
 
     #[test]
