@@ -3,18 +3,25 @@
 use crate::stream::{ColumnSpec, Stream, Value};
 
 const BOOL: u32 = 16;
+const BYTEA: u32 = 17;
 const INT8: u32 = 20;
+const INT2: u32 = 21;
 const INT4: u32 = 23;
 const TEXT: u32 = 25;
 const JSON: u32 = 114;
+const FLOAT4: u32 = 700;
 const FLOAT8: u32 = 701;
+const INET: u32 = 869;
+const INT4_ARRAY: u32 = 1007;
 const TEXT_ARRAY: u32 = 1009;
 const DATE: u32 = 1082;
+const TIME: u32 = 1083;
+const TIMESTAMP: u32 = 1114;
 const TIMESTAMPTZ: u32 = 1184;
+const INTERVAL: u32 = 1186;
 const NUMERIC: u32 = 1700;
 const UUID: u32 = 2950;
 const JSONB: u32 = 3802;
-const BYTEA: u32 = 17;
 
 /// Six columns and about 75 bytes a row.
 pub(crate) const NARROW: [ColumnSpec; 6] = [
@@ -57,6 +64,40 @@ pub(crate) const WIDE: [ColumnSpec; 30] = [
     ("c24", TEXT),
     ("c25", TEXT),
     ("c26", TEXT),
+    ("updated_at", TIMESTAMPTZ),
+];
+
+/// Thirty columns of yet more types: those of the end-to-end benchmark's wide table.
+pub(crate) const VARIED: [ColumnSpec; 30] = [
+    ("id", INT8),
+    ("active", BOOL),
+    ("born_on", DATE),
+    ("c01", INT4),
+    ("c02", INT4),
+    ("c03", INT2),
+    ("c04", INT8),
+    ("c05", INT8),
+    ("c06", TEXT),
+    ("c07", TEXT),
+    ("c08", TEXT),
+    ("c09", TEXT),
+    ("c10", NUMERIC),
+    ("c11", NUMERIC),
+    ("c12", FLOAT8),
+    ("c13", FLOAT4),
+    ("c14", TIMESTAMPTZ),
+    ("c15", TIMESTAMP),
+    ("c16", UUID),
+    ("c17", INET),
+    ("c18", JSONB),
+    ("c19", JSON),
+    ("c20", TEXT_ARRAY),
+    ("c21", BYTEA),
+    ("c22", BOOL),
+    ("c23", INT4_ARRAY),
+    ("c24", TEXT),
+    ("c25", TIME),
+    ("c26", INTERVAL),
     ("updated_at", TIMESTAMPTZ),
 ];
 
@@ -203,6 +244,71 @@ pub(crate) fn wide_row(id: usize, random: &mut Random) -> Vec<Value> {
             }
         })
         .collect()
+}
+
+/// Returns a row of the table of yet more types, with values like those of the end-to-end benchmark.
+pub(crate) fn varied_row(id: usize, random: &mut Random) -> Vec<Value> {
+    let clock = |seconds: usize| {
+        let (minutes, second) = (seconds / 60, seconds % 60);
+        format!("{:02}:{:02}:{second:02}", minutes / 60, minutes % 60)
+    };
+    let number = 1 + random.below(300_000);
+    // Shortest digits, as the server's.
+    let float =
+        |divisor: u32| f64::from(u32::try_from(number).expect("small")) / f64::from(divisor);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the nearest number is meant"
+    )]
+    let single = float(3) as f32;
+    let hash = format!(
+        "{:016x}{:016x}",
+        random.below(1 << 53),
+        random.below(1 << 53)
+    );
+    let (head, tail) = hash.split_at(20);
+    let uuid = [&head[..8], &head[8..12], &head[12..16], &head[16..], tail].join("-");
+    let moment = |seconds| format!("2024-01-{:02} {}", 1 + id % 28, clock(seconds % 86_400));
+    [
+        (1_000_000 + id).to_string(),
+        ["f", "t"][id % 2].to_owned(),
+        format!("{}-{:02}-{:02}", 1970 + id % 41, 1 + id % 12, 1 + id % 28),
+        (number % 1_000).to_string(),
+        format!("-{number}"),
+        (number % 30_000).to_string(),
+        (number * 7_919).to_string(),
+        format!("-{}", number * 104_729),
+        hash.clone(),
+        format!("text of row {number}"),
+        format!("name {}", number % 5_000),
+        format!("{:8}", number % 99_999),
+        format!("{}.{:02}", number / 100, number % 100),
+        format!("{number}.{number:06}"),
+        float(7).to_string(),
+        single.to_string(),
+        format!("{}.5+00", moment(number)),
+        moment(2 * number),
+        uuid,
+        format!("10.{}.{}.1", number % 250, number % 240),
+        format!("{{\"list\": [1, 2, 3], \"name\": \"n{number}\", \"number\": {number}}}"),
+        format!(
+            "{{\"kind\": \"k{}\", \"weight\": {}}}",
+            number % 9,
+            float(10)
+        ),
+        format!("{{a{},\"b c\",\"d\\\"e\"}}", number % 10),
+        format!("\\x{hash}"),
+        String::new(),
+        format!("{{{},2,3}}", number % 5),
+        format!("another text, a little longer, of row {number}"),
+        clock(number % 86_400),
+        clock(60 * number),
+        format!("{}+00", moment(number)),
+    ]
+    .into_iter()
+    // The second of the truth values is NULL.
+    .map(|value| Some(value).filter(|value| !value.is_empty()))
+    .collect()
 }
 
 /// Returns a row of the table of documents.
