@@ -1,4 +1,4 @@
-//! Raw JSON: checked and stripped of white space in one pass.
+//! Raw JSON: checked and stripped of white space in one pass, copied as it is read.
 //!
 //! What the server accepted as `json` may hold escapes of surrogates without a partner, which no
 //! string of Unicode characters has; each becomes the escape of U+FFFD. All else stays as it is
@@ -6,8 +6,10 @@
 
 use std::fmt;
 
-use super::escape::plain_run;
-use super::short::push_part;
+use super::escape::{Escaper, QUOTED, plain_of_16};
+use super::number::short_number;
+use super::room::Room;
+use super::short::padded;
 
 /// Text that is not one JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,53 +37,55 @@ impl std::error::Error for MalformedJson {}
 /// # Errors
 ///
 /// Fails if the text is not exactly one value; what was appended by then is of no use.
-pub fn compact(text: &[u8], out: &mut Vec<u8>) -> Result<(), MalformedJson> {
-    match simdutf8::basic::from_utf8(text) {
-        Ok(text) => Compactor::new(text, out).run(),
-        Err(_) => compact_repaired(text, out),
+pub(crate) fn compact(text: &[u8], room: &mut Room<'_>) -> Result<(), MalformedJson> {
+    let start = room.position();
+    // With some for what is written beyond the end.
+    room.reserve(text.len() + QUOTED);
+    let mut compactor = Compactor {
+        text,
+        at: 0,
+        beyond_ascii: false,
+        room: room.apart(),
+    };
+    compactor.run()?;
+    let (end, beyond_ascii) = (compactor.room.position(), compactor.beyond_ascii);
+    room.go_on(end);
+    if beyond_ascii && simdutf8::basic::from_utf8(text).is_err() {
+        room.go_on(start);
+        return compact_repaired(text, room);
     }
+    Ok(())
 }
 
 #[cold]
-fn compact_repaired(text: &[u8], out: &mut Vec<u8>) -> Result<(), MalformedJson> {
+fn compact_repaired(text: &[u8], room: &mut Room<'_>) -> Result<(), MalformedJson> {
     let mut repaired = String::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
         repaired.push_str(chunk.valid());
         repaired.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
     }
-    Compactor::new(&repaired, out).run()
+    compact(repaired.as_bytes(), room)
 }
 
-struct Compactor<'a> {
-    /// Valid UTF-8.
+/// What is read is written at once: in blocks, of which as much counts as belongs to the token.
+struct Compactor<'a, 'r> {
     text: &'a [u8],
     at: usize,
-    /// From here on what was read is yet to be copied: all up to the next white space at once.
-    uncopied: usize,
-    out: &'a mut Vec<u8>,
+    /// Whether a string had bytes that are not ASCII; elsewhere they are malformed.
+    beyond_ascii: bool,
+    room: Room<'r>,
 }
 
-impl<'a> Compactor<'a> {
-    fn new(text: &'a str, out: &'a mut Vec<u8>) -> Self {
-        Self {
-            text: text.as_bytes(),
-            at: 0,
-            uncopied: 0,
-            out,
-        }
-    }
-
-    fn run(mut self) -> Result<(), MalformedJson> {
-        // With some for what is written beyond the end.
-        self.out.reserve(self.text.len() + 32);
+impl Compactor<'_, '_> {
+    fn run(&mut self) -> Result<(), MalformedJson> {
         let mut nesting = Nesting::default();
         loop {
             // A value starts here. One that opens a container with something in it is not complete.
             match self.peek_token() {
                 Some(b'{') => {
-                    self.at += 1;
+                    self.take(b'{');
                     if self.peek_token() == Some(b'}') {
-                        self.at += 1;
+                        self.take(b'}');
                     } else {
                         nesting.push(true);
                         self.member_name()?;
@@ -89,9 +93,9 @@ impl<'a> Compactor<'a> {
                     }
                 }
                 Some(b'[') => {
-                    self.at += 1;
+                    self.take(b'[');
                     if self.peek_token() == Some(b']') {
-                        self.at += 1;
+                        self.take(b']');
                     } else {
                         nesting.push(false);
                         continue;
@@ -107,16 +111,13 @@ impl<'a> Compactor<'a> {
             // A value ended here, and perhaps the containers around it.
             loop {
                 match (nesting.top(), self.peek_token()) {
-                    (None, None) => {
-                        self.copy();
-                        return Ok(());
-                    }
-                    (Some(true), Some(b'}')) | (Some(false), Some(b']')) => {
-                        self.at += 1;
+                    (None, None) => return Ok(()),
+                    (Some(true), Some(end @ b'}')) | (Some(false), Some(end @ b']')) => {
+                        self.take(end);
                         nesting.pop();
                     }
                     (Some(is_object), Some(b',')) => {
-                        self.at += 1;
+                        self.take(b',');
                         if is_object {
                             self.member_name()?;
                         }
@@ -132,14 +133,35 @@ impl<'a> Compactor<'a> {
         MalformedJson { offset: self.at }
     }
 
+    #[inline(always)]
+    fn rest(&self) -> &[u8] {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    #[inline(always)]
     fn byte(&self, offset: usize) -> Option<u8> {
         self.text.get(self.at + offset).copied()
     }
 
+    /// Returns the next bytes, and zeros behind the last.
+    #[inline(always)]
+    fn block(&self) -> [u8; 16] {
+        let rest = self.rest();
+        match rest.first_chunk() {
+            Some(block) => *block,
+            None => padded(rest).to_le_bytes(),
+        }
+    }
+
     /// Skips white space and returns the byte that follows.
-    #[inline]
+    #[inline(always)]
     fn peek_token(&mut self) -> Option<u8> {
         match self.byte(0) {
+            // What the server has taken apart it writes with single spaces.
+            Some(b' ') if self.byte(1) > Some(b' ') => {
+                self.at += 1;
+                self.byte(0)
+            }
             // A token cannot start with what is less than white space, either.
             Some(..=b' ') => self.skip_white_space(),
             other => other,
@@ -148,32 +170,30 @@ impl<'a> Compactor<'a> {
 
     #[inline(never)]
     fn skip_white_space(&mut self) -> Option<u8> {
-        self.copy();
         let mut next = self.byte(0);
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = next {
             self.at += 1;
             next = self.byte(0);
         }
-        self.uncopied = self.at;
         next
     }
 
-    /// Takes what was read up to here.
+    /// Takes the next byte, which is this one.
     #[inline(always)]
-    fn copy(&mut self) {
-        let rest = self.text.get(self.uncopied..).unwrap_or_default();
-        let length = self.at - self.uncopied;
-        match rest.first_chunk::<32>() {
-            // Most pieces are short.
-            Some(start) if length <= start.len() => push_part(start, length, self.out),
-            _ => self
-                .out
-                .extend_from_slice(rest.get(..length).unwrap_or_default()),
-        }
-        self.uncopied = self.at;
+    fn take(&mut self, byte: u8) {
+        self.room.push(&[byte]);
+        self.at += 1;
     }
 
-    /// Passes the name of a member and the colon.
+    /// Takes so many bytes.
+    fn copy(&mut self, length: usize) {
+        let bytes = self.text.get(self.at..self.at + length);
+        self.room.extend(bytes.unwrap_or_default());
+        self.at += length;
+    }
+
+    /// Takes the name of a member and the colon.
+    #[inline(always)]
     fn member_name(&mut self) -> Result<(), MalformedJson> {
         if self.peek_token() != Some(b'"') {
             return Err(self.malformed());
@@ -182,23 +202,32 @@ impl<'a> Compactor<'a> {
         if self.peek_token() != Some(b':') {
             return Err(self.malformed());
         }
-        self.at += 1;
+        self.take(b':');
         Ok(())
     }
 
-    fn literal(&mut self, word: &[u8]) -> Result<(), MalformedJson> {
-        if !self
-            .text
-            .get(self.at..)
-            .is_some_and(|rest| rest.starts_with(word))
-        {
+    fn literal<const N: usize>(&mut self, word: &[u8; N]) -> Result<(), MalformedJson> {
+        if self.rest().first_chunk() != Some(word) {
             return Err(self.malformed());
         }
-        self.at += word.len();
+        self.room.push(word);
+        self.at += N;
         Ok(())
     }
 
+    #[inline(always)]
     fn number(&mut self) -> Result<(), MalformedJson> {
+        let characters = u128::from_le_bytes(self.block());
+        let Some(length) = short_number(characters) else {
+            return self.long_number();
+        };
+        self.room.push_low(characters, length);
+        self.at += length;
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn long_number(&mut self) -> Result<(), MalformedJson> {
         let digits = |from: usize| {
             let rest = self.text.get(self.at + from..).unwrap_or_default();
             rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
@@ -224,39 +253,59 @@ impl<'a> Compactor<'a> {
             }
             length += exponent;
         }
-        self.at += length;
+        self.copy(length);
         Ok(())
     }
 
-    /// Passes a string, from its opening to its closing quote.
+    /// Takes a string, from its opening to its closing quote.
+    #[inline(always)]
     fn string(&mut self) -> Result<(), MalformedJson> {
-        let mut length = 1;
+        self.take(b'"');
         loop {
-            length += plain_run(self.text.get(self.at + length..).unwrap_or_default());
-            match self.byte(length) {
-                Some(b'"') => {
-                    self.at += length + 1;
-                    return Ok(());
-                }
-                Some(b'\\') => match self.byte(length + 1) {
-                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => length += 2,
-                    Some(b'u') => match (self.unit(length)?, self.unit(length + 6)) {
-                        (0xD800..=0xDBFF, Ok(0xDC00..=0xDFFF)) => length += 12,
-                        (0xD800..=0xDFFF, _) => {
-                            self.at += length;
-                            self.copy();
-                            self.out.extend_from_slice(b"\\uFFFD");
-                            self.at += 6;
-                            self.uncopied = self.at;
-                            length = 0;
-                        }
-                        _ => length += 6,
-                    },
+            let block = self.block();
+            let plain = plain_of_16(&block);
+            self.beyond_ascii |= plain.beyond_ascii;
+            self.room.push_part(&block, plain.length);
+            self.at += plain.length;
+            if plain.length < block.len() {
+                match self.byte(0) {
+                    Some(b'"') => {
+                        self.take(b'"');
+                        return Ok(());
+                    }
+                    Some(b'\\') => self.escape()?,
                     _ => return Err(self.malformed()),
-                },
-                _ => return Err(self.malformed()),
+                }
+            } else {
+                self.copy_blocks();
             }
         }
+    }
+
+    /// Takes what stands for itself in a string, as far as it is whole blocks.
+    #[inline(never)]
+    fn copy_blocks(&mut self) {
+        let plain = Escaper::best()
+            .copy_plain(self.text.get(self.at..).unwrap_or_default(), &mut self.room);
+        self.at += plain.length;
+        self.beyond_ascii |= plain.beyond_ascii;
+    }
+
+    #[inline(never)]
+    fn escape(&mut self) -> Result<(), MalformedJson> {
+        match self.byte(1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.copy(2),
+            Some(b'u') => match (self.unit(0)?, self.unit(6)) {
+                (0xD800..=0xDBFF, Ok(0xDC00..=0xDFFF)) => self.copy(12),
+                (0xD800..=0xDFFF, _) => {
+                    self.room.push(b"\\uFFFD");
+                    self.at += 6;
+                }
+                _ => self.copy(6),
+            },
+            _ => return Err(self.malformed()),
+        }
+        Ok(())
     }
 
     /// Reads the UTF-16 code unit of a `\u` escape.
@@ -281,53 +330,50 @@ impl<'a> Compactor<'a> {
 #[derive(Default)]
 struct Nesting {
     depth: usize,
-    inline: [u64; 4],
-    spilled: Vec<u64>,
+    /// The innermost containers, the last of them in the lowest bit.
+    innermost: u64,
+    /// What is around them, 64 in each.
+    around: Vec<u64>,
 }
 
 impl Nesting {
-    fn word(&mut self, index: usize) -> Option<&mut u64> {
-        let inline = self.inline.len();
-        if index < inline {
-            self.inline.get_mut(index)
-        } else {
-            self.spilled.get_mut(index - inline)
-        }
-    }
-
+    #[inline(always)]
     fn push(&mut self, is_object: bool) {
-        let (index, bit) = (self.depth / 64, self.depth % 64);
-        if index >= self.inline.len() + self.spilled.len() {
-            self.spilled.push(0);
+        if self.depth > 0 && self.depth.is_multiple_of(64) {
+            self.around.push(self.innermost);
         }
-        if let Some(word) = self.word(index) {
-            *word = *word & !(1 << bit) | u64::from(is_object) << bit;
-        }
+        self.innermost = self.innermost << 1 | u64::from(is_object);
         self.depth += 1;
     }
 
+    #[inline(always)]
     fn pop(&mut self) {
         self.depth = self.depth.saturating_sub(1);
+        self.innermost >>= 1;
+        if self.depth.is_multiple_of(64)
+            && let Some(around) = self.around.pop()
+        {
+            self.innermost = around;
+        }
     }
 
-    fn top(&mut self) -> Option<bool> {
-        let last = self.depth.checked_sub(1)?;
-        self.word(last / 64)
-            .map(|word| *word >> (last % 64) & 1 == 1)
+    #[inline(always)]
+    fn top(&self) -> Option<bool> {
+        (self.depth > 0).then_some(self.innermost & 1 == 1)
     }
 }
 
 /// Shortens the JSON string that starts at `start` and ends the buffer so that its characters take
 /// at most `limit` bytes as UTF-8. A value of another kind stays.
-pub fn truncate_string(out: &mut Vec<u8>, start: usize, limit: usize) {
-    if out.get(start) != Some(&b'"') {
+pub(crate) fn truncate_string(room: &mut Room<'_>, start: usize, limit: usize) {
+    if room.written(start).first() != Some(&b'"') {
         return;
     }
     let (mut at, mut decoded) = (start + 1, 0);
-    while let Some((spelled, bytes)) = character(out.get(at..).unwrap_or_default()) {
+    while let Some((spelled, bytes)) = character(room.written(at)) {
         if decoded + bytes > limit {
-            out.truncate(at);
-            out.push(b'"');
+            room.go_on(at);
+            room.push(b"\"");
             return;
         }
         at += spelled;

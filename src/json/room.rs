@@ -39,6 +39,12 @@ impl<'a> Room<'a> {
         self.at
     }
 
+    /// Returns what was written from a position on.
+    #[inline]
+    pub(crate) fn written(&mut self, from: usize) -> &[u8] {
+        self.out.memory().get(from..self.at).unwrap_or_default()
+    }
+
     /// Returns a byte that was written.
     #[inline]
     pub(crate) fn byte_mut(&mut self, at: usize) -> Option<&mut u8> {

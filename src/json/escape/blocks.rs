@@ -1,8 +1,7 @@
 //! The loop that the implementations with special instructions share.
 
 use super::super::room::Room;
-#[cfg(target_arch = "x86_64")]
-use super::scalar;
+use super::Plain;
 use super::scalar::escape_of;
 
 /// What an implementation has seen in a block of bytes.
@@ -89,22 +88,30 @@ fn escape_all<const N: usize, const BITS: u32>(text: &[u8], special: u64, room: 
     room.skip(N - from);
 }
 
-/// Returns how many bytes from the start stand for themselves.
-#[cfg(target_arch = "x86_64")]
+/// Appends what stands for itself, up to the end of the last whole block.
 #[inline(always)]
-pub(super) fn plain_run<const N: usize, const BITS: u32>(
-    bytes: &[u8],
-    special: impl Fn(&[u8; N]) -> u64,
-) -> usize {
-    let mut at = 0;
-    while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk::<N>) {
-        let special = special(block);
-        if special != 0 {
-            return at + (special.trailing_zeros() / BITS) as usize;
+pub(super) fn copy_plain<const N: usize>(
+    text: &[u8],
+    whole: &mut Room<'_>,
+    plain: impl Fn(&[u8; N]) -> Plain,
+) -> Plain {
+    let mut room = whole.apart();
+    let mut copied = Plain {
+        length: 0,
+        beyond_ascii: false,
+    };
+    for block in text.as_chunks::<N>().0 {
+        let plain = plain(block);
+        room.push_part(block, plain.length);
+        copied.length += plain.length;
+        copied.beyond_ascii |= plain.beyond_ascii;
+        if plain.length < N {
+            break;
         }
-        at += N;
     }
-    at + scalar::plain_run(bytes.get(at..).unwrap_or_default())
+    let end = room.position();
+    whole.go_on(end);
+    copied
 }
 
 /// Appends the escape of a byte of the text.

@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 
 use super::number::short_integer;
 use super::room::Room;
-use super::short::push_part;
+use super::short::{padded, push_part};
 use crate::buffer::Buffer;
 
 /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD.
@@ -34,21 +34,40 @@ pub fn write_str(text: &str, out: &mut Vec<u8>) {
     write_string(text, out);
 }
 
+/// The start of a text that stands for itself in a JSON string.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plain {
+    pub(super) length: usize,
+    /// Whether a byte is not ASCII. It may lie behind the end.
+    pub(super) beyond_ascii: bool,
+}
+
+/// Returns the start of 16 bytes that stands for itself.
+#[inline(always)]
+pub(super) fn plain_of_16(bytes: &[u8; 16]) -> Plain {
+    #[cfg(target_arch = "x86_64")]
+    let plain = x86_64::plain_of_16(bytes);
+    #[cfg(not(target_arch = "x86_64"))]
+    let plain = Plain {
+        length: scalar::plain_run(bytes),
+        beyond_ascii: !bytes.is_ascii(),
+    };
+    plain
+}
+
 /// Returns how many bytes from the start stand for themselves in a JSON string.
 #[inline]
-pub(super) fn plain_run(bytes: &[u8]) -> usize {
-    // Most runs end soon: by a quote.
-    let Some((first, rest)) = bytes.split_first_chunk::<16>() else {
-        return scalar::plain_run(bytes);
-    };
-    #[cfg(target_arch = "x86_64")]
-    let run = x86_64::plain_run_of_16(first);
-    #[cfg(not(target_arch = "x86_64"))]
-    let run = scalar::plain_run(first);
-    match run {
-        16 => 16 + Escaper::best().plain_run(rest),
-        run => run,
+pub(crate) fn plain_run(bytes: &[u8]) -> usize {
+    let (blocks, rest) = bytes.as_chunks();
+    for (index, block) in blocks.iter().enumerate() {
+        let length = plain_of_16(block).length;
+        if length < block.len() {
+            return index * block.len() + length;
+        }
     }
+    // The zeros behind the last byte are not plain.
+    let rest = plain_of_16(&padded(rest).to_le_bytes()).length;
+    bytes.len() - bytes.len() % 16 + rest
 }
 
 /// One implementation of the writing of strings.
@@ -138,12 +157,14 @@ impl Escaper {
         }
     }
 
+    /// Appends the start of a text that stands for itself, as it is, except for what is less than a
+    /// block at the end of the text.
     #[inline]
-    fn plain_run(self, bytes: &[u8]) -> usize {
+    pub(super) fn copy_plain(self, text: &[u8], room: &mut Room<'_>) -> Plain {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Implementation::X86(level) => level.plain_run(bytes),
-            _ => scalar::plain_run(bytes),
+            Implementation::X86(level) => level.copy_plain(text, room),
+            _ => blocks::copy_plain::<16>(text, room, plain_of_16),
         }
     }
 

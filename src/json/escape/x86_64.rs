@@ -16,7 +16,7 @@ use std::arch::x86_64::{
 use super::super::room::Room;
 use super::super::short::padded;
 use super::blocks::{self, Seen};
-use super::{Compiled, Kernel, QUOTED};
+use super::{Compiled, Kernel, Plain, QUOTED};
 use timestamp::timestamp_avx512;
 
 /// The last of the control characters, all of which are escaped.
@@ -99,26 +99,28 @@ impl Level {
         }
     }
 
-    /// Returns how many bytes from the start stand for themselves.
+    /// Appends whole blocks of what stands for itself.
     #[inline]
-    pub(super) fn plain_run(self, bytes: &[u8]) -> usize {
+    pub(super) fn copy_plain(self, text: &[u8], room: &mut Room<'_>) -> Plain {
         match self.0 {
-            // SAFETY: `detect` has seen AVX-512 F and BW, BMI1 and BMI2, and nothing else makes
-            // this value.
-            Instructions::Avx512 => unsafe { plain_run_avx512(bytes) },
-            // SAFETY: every processor of this architecture has SSE2.
-            Instructions::Sse2 | Instructions::Avx2 => unsafe { plain_run_sse2(bytes) },
+            // SAFETY: `detect` has seen AVX-512 F and BW, AVX2, BMI1 and BMI2, and nothing else
+            // makes this value.
+            Instructions::Avx512 => unsafe { copy_plain_avx512(text, room) },
+            Instructions::Sse2 | Instructions::Avx2 => blocks::copy_plain(text, room, plain_of_16),
         }
     }
 }
 
-/// Returns how many of these bytes from the start stand for themselves.
-#[inline]
-pub(super) fn plain_run_of_16(bytes: &[u8; 16]) -> usize {
+/// Returns the start of these bytes that stands for itself.
+#[inline(always)]
+pub(super) fn plain_of_16(bytes: &[u8; 16]) -> Plain {
     // SAFETY: every processor of this architecture has SSE2.
-    let special = unsafe { special_of_16(bytes) };
-    // Behind the last there is no other.
-    (special | 1 << 16).trailing_zeros() as usize
+    let seen = unsafe { seen_of_block(bytes) };
+    Plain {
+        // Behind the last there is no other.
+        length: (seen.special | 1 << 16).trailing_zeros() as usize,
+        beyond_ascii: seen.beyond_ascii,
+    }
 }
 
 /// Every processor of this architecture has SSE2.
@@ -164,18 +166,19 @@ fn run_avx512<C: Compiled>(compiled: C) -> C::Output {
 
 #[inline]
 #[target_feature(enable = "sse2")]
-fn special_of_16(bytes: &[u8; 16]) -> u64 {
-    seen_of_16(load_128(bytes)).special
-}
-
-#[target_feature(enable = "sse2")]
-fn plain_run_sse2(bytes: &[u8]) -> usize {
-    blocks::plain_run::<16, 1>(bytes, |block| seen_of_16(load_128(block)).special)
+fn seen_of_block(block: &[u8; 16]) -> Seen {
+    seen_of_16(load_128(block))
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2")]
-fn plain_run_avx512(bytes: &[u8]) -> usize {
-    blocks::plain_run::<64, 1>(bytes, |block| special_of_64(load_512(block)))
+fn copy_plain_avx512(text: &[u8], room: &mut Room<'_>) -> Plain {
+    blocks::copy_plain::<64>(text, room, |block| {
+        let seen = seen_of_64(load_512(block));
+        Plain {
+            length: seen.special.trailing_zeros() as usize,
+            beyond_ascii: seen.beyond_ascii,
+        }
+    })
 }
 
 /// A string of at most 32 bytes: one register, or two that overlap.

@@ -1,9 +1,12 @@
 use super::*;
+use crate::buffer::Buffer;
 
 fn compacted(text: &[u8]) -> Result<String, MalformedJson> {
-    let mut out = Vec::new();
-    compact(text, &mut out)?;
-    Ok(String::from_utf8(out).unwrap())
+    let mut out = Buffer::new();
+    let mut room = Room::new(&mut out, 0);
+    compact(text, &mut room)?;
+    room.finish();
+    Ok(String::from_utf8(out.to_vec()).unwrap())
 }
 
 #[test]
@@ -121,9 +124,12 @@ fn strings_are_cut_between_characters() {
         ("[12345]", 3, "[12345]"),
     ];
     for (text, limit, expected) in rows {
-        let mut out = b"[".to_vec();
-        out.extend_from_slice(text.as_bytes());
-        truncate_string(&mut out, 1, limit);
+        let mut out = Buffer::new();
+        let mut room = Room::new(&mut out, 0);
+        room.push(b"[");
+        room.extend(text.as_bytes());
+        truncate_string(&mut room, 1, limit);
+        room.finish();
         assert_eq!(std::str::from_utf8(&out[1..]).unwrap(), expected);
     }
 }

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 
 use super::{Transcoder, ValueError, ValueOptions, Written};
-use crate::json;
+use crate::json::{self, Room};
 
 /// How an array is written.
 #[derive(Debug, Clone)]
@@ -26,25 +26,28 @@ const MAX_DIMENSIONS: usize = 6;
 const ARRAY: ValueError = ValueError::new("array", "elements in braces");
 
 impl Array {
-    pub(super) fn write(&self, text: &[u8], out: &mut Vec<u8>) -> Written {
+    pub(super) fn write(&self, text: &[u8], room: &mut Room<'_>) -> Written {
         let text = strip_bounds(text)?;
         let mut dimensions = Dimensions::default();
         if self.options.multidimensional_arrays {
-            return self.write_elements(text, true, &mut dimensions, out);
+            return self.write_elements(text, true, &mut dimensions, room);
         }
         let object = !self.options.flatten_arrays;
-        out.extend_from_slice(if object { b"{\"elements\":[" } else { b"[" });
-        self.write_elements(text, false, &mut dimensions, out)?;
-        out.push(b']');
         if object {
-            out.extend_from_slice(b",\"dimensions\":[");
+            room.push(b"{\"elements\":");
+        }
+        room.push(b"[");
+        self.write_elements(text, false, &mut dimensions, room)?;
+        room.push(b"]");
+        if object {
+            room.push(b",\"dimensions\":[");
             for (index, length) in dimensions.known().enumerate() {
                 if index > 0 {
-                    out.push(b',');
+                    room.push(b",");
                 }
-                json::write_u64(length, out);
+                room.push_u64(length);
             }
-            out.extend_from_slice(b"]}");
+            room.push(b"]}");
         }
         Ok(())
     }
@@ -56,10 +59,10 @@ impl Array {
         text: &[u8],
         nested: bool,
         dimensions: &mut Dimensions,
-        out: &mut Vec<u8>,
+        room: &mut Room<'_>,
     ) -> Written {
         let mut scratch = self.scratch.take();
-        let written = self.write_with(&mut scratch, text, nested, dimensions, out);
+        let written = self.write_with(&mut scratch, text, nested, dimensions, room);
         if scratch.capacity() <= KEPT {
             self.scratch.replace(scratch);
         }
@@ -72,7 +75,7 @@ impl Array {
         text: &[u8],
         nested: bool,
         dimensions: &mut Dimensions,
-        out: &mut Vec<u8>,
+        room: &mut Room<'_>,
     ) -> Written {
         let mut rest = text;
         let mut is_first = true;
@@ -81,7 +84,7 @@ impl Array {
                 dimensions.open()?;
                 rest = after;
                 if nested {
-                    out.push(b'[');
+                    room.push(b"[");
                 }
                 // Only an array without dimensions has nothing between its braces.
                 if dimensions.depth > 1 || rest.first() != Some(&b'}') {
@@ -93,10 +96,10 @@ impl Array {
                     return Err(ARRAY);
                 }
                 if !nested && !is_first {
-                    out.push(b',');
+                    room.push(b",");
                 }
                 is_first = false;
-                rest = self.write_element(rest, scratch, out)?;
+                rest = self.write_element(rest, scratch, room)?;
                 dimensions.count();
             }
             // An element ended, or an empty array is about to, and perhaps the levels around it.
@@ -105,7 +108,7 @@ impl Array {
                     [b'}', after @ ..] => {
                         rest = after;
                         if nested {
-                            out.push(b']');
+                            room.push(b"]");
                         }
                         if dimensions.close() {
                             return if rest.is_empty() { Ok(()) } else { Err(ARRAY) };
@@ -114,7 +117,7 @@ impl Array {
                     [byte, after @ ..] if *byte == self.delimiter => {
                         rest = after;
                         if nested {
-                            out.push(b',');
+                            room.push(b",");
                         }
                         break;
                     }
@@ -129,13 +132,20 @@ impl Array {
         &self,
         text: &'a [u8],
         scratch: &mut Vec<u8>,
-        out: &mut Vec<u8>,
+        room: &mut Room<'_>,
     ) -> Result<&'a [u8], ValueError> {
         if let [b'"', quoted @ ..] = text {
             let special = |from: usize| {
-                let tail = quoted.get(from..).unwrap_or_default();
-                let found = tail.iter().position(|byte| matches!(byte, b'"' | b'\\'));
-                found.map(|offset| from + offset).ok_or(ARRAY)
+                let mut at = from;
+                loop {
+                    at += json::plain_run(quoted.get(at..).unwrap_or_default());
+                    match quoted.get(at) {
+                        Some(b'"' | b'\\') => return Ok(at),
+                        // What has to be escaped in JSON stands for itself here.
+                        Some(_) => at += 1,
+                        None => return Err(ARRAY),
+                    }
+                }
             };
             scratch.clear();
             let (mut from, mut at) = (0, special(0)?);
@@ -147,10 +157,10 @@ impl Array {
             }
             let last = quoted.get(from..at).unwrap_or_default();
             if from == 0 {
-                self.element.write(last, out)?;
+                self.element.write_to(last, room)?;
             } else {
                 scratch.extend_from_slice(last);
-                self.element.write(scratch, out)?;
+                self.element.write_to(scratch, room)?;
             }
             return Ok(quoted.get(at + 1..).unwrap_or_default());
         }
@@ -158,8 +168,8 @@ impl Array {
         let (element, rest) = text.split_at(text.iter().position(is_end).ok_or(ARRAY)?);
         match element {
             b"" => return Err(ARRAY),
-            b"NULL" => out.extend_from_slice(b"null"),
-            element => self.element.write(element, out)?,
+            b"NULL" => room.push(b"null"),
+            element => self.element.write_to(element, room)?,
         }
         Ok(rest)
     }

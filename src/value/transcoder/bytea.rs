@@ -2,6 +2,7 @@
 
 use super::super::LARGE_VALUE;
 use super::{ValueError, Written};
+use crate::json::Room;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -17,32 +18,37 @@ static NIBBLES: [u8; 256] = {
     table
 };
 
-/// Appends the base64 of a binary string in the server's hex format.
-pub(super) fn write(text: &[u8], out: &mut Vec<u8>) -> Written {
+/// Appends the base64 of a binary string in the server's hex format, as a JSON string.
+pub(super) fn write(text: &[u8], whole: &mut Room<'_>) -> Written {
     let error = ValueError::new("bytea", "\\x and pairs of hexadecimal digits");
     let hex = text
         .strip_prefix(b"\\x")
         .filter(|hex| hex.len() % 2 == 0)
         .ok_or(error)?;
     let hex = hex.get(..2 * LARGE_VALUE).unwrap_or(hex);
-    out.reserve(hex.len() / 6 * 4 + 4);
+    whole.reserve(hex.len() / 6 * 4 + "\"abcd\"".len());
+    let mut room = whole.apart();
+    room.push(b"\"");
     let (groups, rest) = hex.as_chunks::<6>();
     // Not a digit is seen by a bit above the low four; looking once for all is enough.
     let mut seen = 0;
     for group in groups {
         let nibbles = group.map(|byte| NIBBLES[usize::from(byte)]);
         seen |= nibbles.iter().fold(0, |seen, nibble| seen | nibble);
-        out.extend_from_slice(&encode(nibbles));
+        room.push(&encode(nibbles));
     }
     let mut last = [b'0'; 6];
     last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
     let nibbles = last.map(|byte| NIBBLES[usize::from(byte)]);
     seen |= nibbles.iter().fold(0, |seen, nibble| seen | nibble);
     match (rest.len(), encode(nibbles)) {
-        (2, [a, b, ..]) => out.extend_from_slice(&[a, b, b'=', b'=']),
-        (4, [a, b, c, _]) => out.extend_from_slice(&[a, b, c, b'=']),
+        (2, [a, b, ..]) => room.push(&[a, b, b'=', b'=']),
+        (4, [a, b, c, _]) => room.push(&[a, b, c, b'=']),
         _ => {}
     }
+    room.push(b"\"");
+    let end = room.position();
+    whole.go_on(end);
     if seen > 0xF { Err(error) } else { Ok(()) }
 }
 
@@ -73,6 +79,17 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
+    use super::{Room, ValueError};
+    use crate::buffer::Buffer;
+
+    fn write(text: &str) -> Result<String, ValueError> {
+        let mut out = Buffer::new();
+        let mut room = Room::new(&mut out, 0);
+        super::write(text.as_bytes(), &mut room)?;
+        room.finish();
+        Ok(String::from_utf8(out.to_vec()).unwrap())
+    }
+
     #[test]
     fn every_length_is_what_an_independent_encoder_makes_of_it() {
         let bytes: Vec<u8> = (0..=255).collect();
@@ -82,12 +99,8 @@ mod tests {
                 .map(|byte| format!("{byte:02x}"))
                 .collect();
             let text = format!("\\x{hex}");
-            let mut out = Vec::new();
-            super::write(text.as_bytes(), &mut out).unwrap();
-            assert_eq!(
-                String::from_utf8(out).unwrap(),
-                STANDARD.encode(&bytes[..length])
-            );
+            let expected = format!("\"{}\"", STANDARD.encode(&bytes[..length]));
+            assert_eq!(write(&text).unwrap(), expected);
             assert_eq!(super::parse(text.as_bytes()).unwrap(), &bytes[..length]);
         }
     }
@@ -104,10 +117,7 @@ mod tests {
             "\\x 1",
             "\\000",
         ] {
-            assert!(
-                super::write(text.as_bytes(), &mut Vec::new()).is_err(),
-                "{text}"
-            );
+            assert!(write(text).is_err(), "{text}");
             assert!(super::parse(text.as_bytes()).is_err(), "{text}");
         }
     }

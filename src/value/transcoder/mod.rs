@@ -14,6 +14,7 @@ use std::cell::RefCell;
 use super::builtin::Traits;
 use super::registry::{TypeKind, TypeRegistry};
 use super::{LARGE_VALUE, Oid, ValueError, ValueOptions};
+use crate::buffer::Buffer;
 use crate::json::{self, Kernel, QUOTED, Room};
 use array::Array;
 pub(super) use bytea::parse as parse_bytea;
@@ -101,11 +102,12 @@ impl Transcoder {
         }
     }
 
-    /// Appends the JSON of a value, as [`Transcoder::write`] does.
+    /// Appends the JSON of a value.
     ///
     /// # Errors
     ///
-    /// Likewise.
+    /// Fails if the text is not what the server writes for the type; what was appended by then is of
+    /// no use.
     #[inline(always)]
     pub(crate) fn write_to(&self, text: &[u8], room: &mut Room<'_>) -> Result<(), ValueError> {
         match self.usual {
@@ -128,7 +130,10 @@ impl Transcoder {
             }
             _ => {}
         }
-        room.with(|out| self.write(text, out))
+        match &self.shape {
+            Shape::Scalar(scalar) => scalar.write(text, room),
+            Shape::Array(array) => array.write(text, room),
+        }
     }
 
     /// Appends the JSON of a value.
@@ -136,17 +141,17 @@ impl Transcoder {
     /// # Errors
     ///
     /// Fails if the text is not what the server writes for the type; nothing is appended then.
-    #[inline]
     pub fn write(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
-        let start = out.len();
-        let written = match &self.shape {
-            Shape::Scalar(scalar) => scalar.write(text, out),
-            Shape::Array(array) => array.write(text, out),
-        };
-        if written.is_err() {
-            out.truncate(start);
-        }
-        written
+        Buffer::around(out, |out| {
+            let start = out.len();
+            let mut room = Room::new(out, text.len());
+            let written = self.write_to(text, &mut room);
+            if written.is_err() {
+                room.go_on(start);
+            }
+            room.finish();
+            written
+        })
     }
 }
 
@@ -167,10 +172,10 @@ type Written = Result<(), ValueError>;
 
 /// Appends a JSON string around what `contents` appends; the contents need no escapes.
 #[inline]
-fn quoted(out: &mut Vec<u8>, contents: impl FnOnce(&mut Vec<u8>) -> Written) -> Written {
-    out.push(b'"');
-    contents(out)?;
-    out.push(b'"');
+fn quoted(room: &mut Room<'_>, contents: impl FnOnce(&mut Vec<u8>) -> Written) -> Written {
+    room.push(b"\"");
+    room.with(contents)?;
+    room.push(b"\"");
     Ok(())
 }
 

@@ -5,8 +5,9 @@ use super::super::builtin::TextForm;
 use super::super::float::{Digits, Float, Width};
 use super::{
     Usual, ValueError, ValueOptions, Written, bytea, due, geometry, network, quoted, range, time,
+    usual,
 };
-use crate::json;
+use crate::json::{self, Room};
 
 /// How one value is written.
 #[derive(Debug, Clone, Copy)]
@@ -30,84 +31,83 @@ impl Scalar {
     }
 
     #[inline]
-    pub(super) fn write(&self, text: &[u8], out: &mut Vec<u8>) -> Written {
+    pub(super) fn write(&self, text: &[u8], room: &mut Room<'_>) -> Written {
         match self.text {
-            TextForm::Text => json::write_string(shortened(text), out),
-            TextForm::Verbatim => json::write_string(text, out),
-            TextForm::Integer => return write_integer(text, out),
-            TextForm::Bool => return write_bool(text, out),
-            TextForm::Float4 => return self.write_float(text, Width::Single, out),
-            TextForm::Float8 => return self.write_float(text, Width::Double, out),
-            TextForm::Char => json::write_u64(u64::from(parse_char(text)?), out),
-            TextForm::Bytea => return quoted(out, |out| bytea::write(text, out)),
-            TextForm::Date if self.options.date_as_date => {
-                return quoted(out, |out| time::write_date(text, out));
-            }
-            TextForm::Date => return quoted(out, |out| time::write_midnight(text, out)),
+            TextForm::Text => room.push_string(shortened(text)),
+            TextForm::Verbatim => room.push_string(text),
+            TextForm::Integer => return write_integer(text, room),
+            TextForm::Bool => return write_bool(text, room),
+            TextForm::Float4 => return self.write_float(text, Width::Single, room),
+            TextForm::Float8 => return self.write_float(text, Width::Double, room),
+            TextForm::Char => room.push_u64(u64::from(parse_char(text)?)),
+            TextForm::Bytea => return bytea::write(text, room),
+            TextForm::Date if self.options.date_as_date => return write_date(text, room),
+            TextForm::Date => return quoted(room, |out| time::write_midnight(text, out)),
             TextForm::Time if self.options.time_as_time => {
-                return quoted(out, |out| time::write_time(text, out));
+                return quoted(room, |out| time::write_time(text, out));
             }
-            TextForm::Time => return time::write_time_number(text, out),
-            TextForm::Timetz => return quoted(out, |out| time::write_timetz(text, out)),
+            TextForm::Time => return room.with(|out| time::write_time_number(text, out)),
+            TextForm::Timetz => return quoted(room, |out| time::write_timetz(text, out)),
             TextForm::Timestamp => {
-                return quoted(out, |out| time::write_timestamp(text, false, out));
+                return quoted(room, |out| time::write_timestamp(text, false, out));
             }
             TextForm::Timestamptz => {
-                return quoted(out, |out| time::write_timestamp(text, true, out));
+                return quoted(room, |out| time::write_timestamp(text, true, out));
             }
-            TextForm::Interval => return quoted(out, |out| time::write_interval(text, out)),
-            TextForm::Inet => return quoted(out, |out| network::write(text, out)),
+            TextForm::Interval => return quoted(room, |out| time::write_interval(text, out)),
+            TextForm::Inet => return quoted(room, |out| network::write(text, out)),
             TextForm::Point => {
-                return quoted(out, |out| geometry::write(text, Digits::write_point, out));
+                return quoted(room, |out| geometry::write(text, Digits::write_point, out));
             }
             TextForm::Geometry => {
-                return quoted(out, |out| geometry::write(text, Digits::write_plain, out));
+                return quoted(room, |out| geometry::write(text, Digits::write_plain, out));
             }
-            TextForm::Json => return self.write_json(text, out),
+            TextForm::Json => return self.write_json(text, room),
             TextForm::Range(endpoint) => {
-                return quoted(out, |out| range::write(text, endpoint, out));
+                return quoted(room, |out| range::write(text, endpoint, out));
             }
             TextForm::Multirange(endpoint) => {
-                return quoted(out, |out| range::write_multirange(text, endpoint, out));
+                return quoted(room, |out| range::write_multirange(text, endpoint, out));
             }
-            TextForm::Tid => return write_tid(text, out),
+            TextForm::Tid => return write_tid(text, room),
         }
         Ok(())
     }
 
-    fn write_float(&self, text: &[u8], width: Width, out: &mut Vec<u8>) -> Written {
+    fn write_float(&self, text: &[u8], width: Width, room: &mut Room<'_>) -> Written {
         let float = due(
             Float::parse(text, width),
             "float",
             "a number, NaN or Infinity",
         )?;
         match float {
-            Float::Nan => out.extend_from_slice(b"\"NaN\""),
-            Float::Infinity => out.extend_from_slice(b"\"Infinity\""),
-            Float::NegativeInfinity => out.extend_from_slice(b"\"-Infinity\""),
+            Float::Nan => room.push(b"\"NaN\""),
+            Float::Infinity => room.push(b"\"Infinity\""),
+            Float::NegativeInfinity => room.push(b"\"-Infinity\""),
             Float::Finite(digits) if self.is_key => {
-                out.push(b'"');
-                digits.write_plain(out);
-                out.push(b'"');
+                return quoted(room, |out| {
+                    digits.write_plain(out);
+                    Ok(())
+                });
             }
-            Float::Finite(digits) => digits.write_json(out),
+            Float::Finite(digits) => room.with(|out| digits.write_json(out)),
         }
         Ok(())
     }
 
-    fn write_json(&self, text: &[u8], out: &mut Vec<u8>) -> Written {
-        let start = out.len();
+    fn write_json(&self, text: &[u8], room: &mut Room<'_>) -> Written {
         if text.len() > LARGE_VALUE && !self.is_element {
-            out.extend_from_slice(b"{\"flow_truncated\":true,\"original_size\":");
-            json::write_u64(u64::try_from(text.len()).unwrap_or(u64::MAX), out);
-            out.push(b'}');
+            room.push(b"{\"flow_truncated\":true,\"original_size\":");
+            room.push_u64(u64::try_from(text.len()).unwrap_or(u64::MAX));
+            room.push(b"}");
             return Ok(());
         }
-        let compacted = json::compact(text, out);
+        let start = room.position();
+        let compacted = json::compact(text, room);
         compacted.map_err(|_| ValueError::new("json", "one JSON value"))?;
         // Of the elements of an array only strings are cut.
-        if out.len() - start > LARGE_VALUE && self.is_element {
-            json::truncate_string(out, start, LARGE_VALUE);
+        if room.position() - start > LARGE_VALUE && self.is_element {
+            json::truncate_string(room, start, LARGE_VALUE);
         }
         Ok(())
     }
@@ -126,18 +126,18 @@ fn shortened(text: &[u8]) -> &[u8] {
     text.get(..end.unwrap_or(LARGE_VALUE)).unwrap_or(text)
 }
 
-fn write_integer(text: &[u8], out: &mut Vec<u8>) -> Written {
+fn write_integer(text: &[u8], room: &mut Room<'_>) -> Written {
     match json::short_integer(text) {
         Some(characters) => {
-            json::push_part(&characters.to_le_bytes(), text.len(), out);
+            room.push_low(characters, text.len());
             Ok(())
         }
-        None => write_long_integer(text, out),
+        None => write_long_integer(text, room),
     }
 }
 
 #[cold]
-fn write_long_integer(text: &[u8], out: &mut Vec<u8>) -> Written {
+fn write_long_integer(text: &[u8], room: &mut Room<'_>) -> Written {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     // Longer than any of 64 bits is not an integer; a leading zero is not JSON.
     let valid = (1..=20).contains(&digits.len())
@@ -146,17 +146,26 @@ fn write_long_integer(text: &[u8], out: &mut Vec<u8>) -> Written {
     if !valid {
         return Err(ValueError::new("integer", "a decimal number"));
     }
-    out.extend_from_slice(text);
+    room.extend(text);
     Ok(())
 }
 
-fn write_bool(text: &[u8], out: &mut Vec<u8>) -> Written {
-    let word: &[u8] = match text {
-        b"t" => b"true",
-        b"f" => b"false",
+fn write_bool(text: &[u8], room: &mut Room<'_>) -> Written {
+    match text {
+        b"t" => room.push(b"true"),
+        b"f" => room.push(b"false"),
         _ => return Err(ValueError::new("bool", "t or f")),
-    };
-    out.extend_from_slice(word);
+    }
+    Ok(())
+}
+
+fn write_date(text: &[u8], room: &mut Room<'_>) -> Written {
+    if !usual::is_date(text) {
+        return quoted(room, |out| time::write_date(text, out));
+    }
+    room.push(b"\"");
+    room.push_low(json::padded(text), text.len());
+    room.push(b"\"");
     Ok(())
 }
 
@@ -172,7 +181,7 @@ pub(in crate::value) fn parse_char(text: &[u8]) -> Result<u8, ValueError> {
     }
 }
 
-fn write_tid(text: &[u8], out: &mut Vec<u8>) -> Written {
+fn write_tid(text: &[u8], room: &mut Room<'_>) -> Written {
     let error = ValueError::new("tid", "(block,offset)");
     let inner = text
         .strip_prefix(b"(")
@@ -180,10 +189,10 @@ fn write_tid(text: &[u8], out: &mut Vec<u8>) -> Written {
         .ok_or(error)?;
     let comma = inner.iter().position(|&byte| byte == b',').ok_or(error)?;
     let (block, offset) = inner.split_at(comma);
-    out.extend_from_slice(b"{\"BlockNumber\":");
-    write_integer(block, out)?;
-    out.extend_from_slice(b",\"OffsetNumber\":");
-    write_integer(offset.get(1..).unwrap_or_default(), out)?;
-    out.extend_from_slice(b",\"Valid\":true}");
+    room.push(b"{\"BlockNumber\":");
+    write_integer(block, room)?;
+    room.push(b",\"OffsetNumber\":");
+    write_integer(offset.get(1..).unwrap_or_default(), room)?;
+    room.push(b",\"Valid\":true}");
     Ok(())
 }

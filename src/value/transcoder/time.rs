@@ -5,7 +5,7 @@
 
 use super::super::datetime::{self, DAY, Date, Reading, SECOND, Timestamp};
 use super::super::interval::Interval;
-use super::{ValueError, Written, due, usual};
+use super::{ValueError, Written, due};
 use crate::json;
 
 const SMALLEST_DATE: &[u8] = b"0000-01-01";
@@ -15,18 +15,7 @@ const GREATEST_TIMESTAMP: &[u8] = b"9999-12-31T23:59:59Z";
 
 const DATE: ValueError = ValueError::new("date", "an ISO date");
 
-#[inline]
 pub(super) fn write_date(text: &[u8], out: &mut Vec<u8>) -> Written {
-    if usual::is_date(text) {
-        out.extend_from_slice(text);
-        return Ok(());
-    }
-    write_other_date(text, out)
-}
-
-/// Appends a date that RFC 3339 spells otherwise than the server.
-#[inline(never)]
-pub(super) fn write_other_date(text: &[u8], out: &mut Vec<u8>) -> Written {
     match datetime::parse_date(text).ok_or(DATE)? {
         Reading::Finite(date) if has_four_digits(date) => datetime::write_date(date, out),
         Reading::Infinity => out.extend_from_slice(GREATEST_DATE),

@@ -317,7 +317,7 @@ mod tests {
             with_variants(text, |text| {
                 if is_date(text) {
                     let mut expected = Vec::new();
-                    time::write_other_date(text, &mut expected).unwrap();
+                    time::write_date(text, &mut expected).unwrap();
                     assert_eq!(text, expected);
                     dates += 1;
                 }
