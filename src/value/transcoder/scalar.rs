@@ -2,7 +2,7 @@
 
 use super::super::LARGE_VALUE;
 use super::super::builtin::TextForm;
-use super::super::float::{Digits, Float, Width};
+use super::super::float::{self, Digits, Float, Width};
 use super::{
     Usual, ValueError, ValueOptions, Written, bytea, due, geometry, network, quoted, range, time,
     usual,
@@ -75,6 +75,10 @@ impl Scalar {
     }
 
     fn write_float(&self, text: &[u8], width: Width, room: &mut Room<'_>) -> Written {
+        if !self.is_key && float::is_verbatim(text, width) {
+            room.extend(text);
+            return Ok(());
+        }
         let float = due(
             Float::parse(text, width),
             "float",
