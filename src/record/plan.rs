@@ -222,8 +222,9 @@ fn write_each<K: Kernel>(
         columns = behind;
         match image.get(column.index) {
             TupleData::Text(text) => {
+                column.label.write(room);
                 let mut apart = room.apart();
-                let written = column.write(text, &mut apart);
+                let written = column.transcoder.write_to(text, &mut apart);
                 let end = apart.position();
                 room.go_on(end);
                 if let Err(error) = written {
@@ -274,13 +275,6 @@ fn close(start: usize, room: &mut Room<'_>) {
 }
 
 impl OutputColumn {
-    /// Writes a value that is not one of the short ones.
-    #[inline(never)]
-    fn write(&self, text: &[u8], room: &mut Room<'_>) -> std::result::Result<(), ValueError> {
-        self.label.write(room);
-        self.transcoder.write_to(text, room)
-    }
-
     #[cold]
     fn malformed(&self, error: ValueError) -> Error {
         Error::new(

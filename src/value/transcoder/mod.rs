@@ -108,7 +108,7 @@ impl Transcoder {
     ///
     /// Fails if the text is not what the server writes for the type; what was appended by then is of
     /// no use.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn write_to(&self, text: &[u8], room: &mut Room<'_>) -> Result<(), ValueError> {
         match self.usual {
             Usual::Text if text.len() <= LARGE_VALUE => {

@@ -5,6 +5,19 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{ValueError, Written};
 
+/// Returns whether a text is an IPv4 address without a prefix length.
+pub(super) fn is_ipv4(text: &[u8]) -> bool {
+    let mut octets = 0;
+    text.split(|&byte| byte == b'.').all(|octet| {
+        octets += 1;
+        match octet {
+            [b'0'..=b'9'] | [b'1'..=b'9', b'0'..=b'9'] | [b'1', b'0'..=b'9', b'0'..=b'9'] => true,
+            [b'2', tens @ b'0'..=b'5', ones @ b'0'..=b'9'] => *tens < b'5' || *ones <= b'5',
+            _ => false,
+        }
+    }) && octets == 4
+}
+
 /// Appends an address with its prefix length, which the server leaves out for a single host.
 ///
 /// The server and RFC 5952 differ in when the end of an IPv6 address has the form of an IPv4 one.
@@ -33,4 +46,39 @@ pub(super) fn write(text: &[u8], out: &mut Vec<u8>) -> Written {
     out.push(b'/');
     out.extend_from_slice(prefix.as_bytes());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_one_that_the_standard_library_reads() {
+        let octets = [
+            "0", "9", "10", "99", "100", "199", "249", "250", "255", "256", "300", "00", "01", "",
+            "1a", "1000",
+        ];
+        for (at, octet) in (0..4).flat_map(|at| octets.map(|octet| (at, octet))) {
+            let mut address = ["10", "20", "30", "40"];
+            address[at] = octet;
+            let text = address.join(".");
+            assert_eq!(
+                is_ipv4(text.as_bytes()),
+                text.parse::<Ipv4Addr>().is_ok(),
+                "{text}"
+            );
+        }
+        for text in [
+            "",
+            "1.2.3",
+            "1.2.3.4.5",
+            "1.2.3.4/24",
+            "1.2.3.4 ",
+            "::1",
+            "...",
+            "1.2.3.4.",
+        ] {
+            assert!(!is_ipv4(text.as_bytes()), "{text}");
+        }
+    }
 }

@@ -41,8 +41,16 @@ impl Scalar {
             TextForm::Float8 => return self.write_float(text, Width::Double, room),
             TextForm::Char => room.push_u64(u64::from(parse_char(text)?)),
             TextForm::Bytea => return bytea::write(text, room),
-            TextForm::Date if self.options.date_as_date => return write_date(text, room),
+            TextForm::Date if self.options.date_as_date && usual::is_date(text) => {
+                copy_short(b"\"", text, b"\"", room);
+            }
+            TextForm::Date if self.options.date_as_date => {
+                return quoted(room, |out| time::write_date(text, out));
+            }
             TextForm::Date => return quoted(room, |out| time::write_midnight(text, out)),
+            TextForm::Time if self.options.time_as_time && usual::is_time(text) => {
+                copy_short(b"\"", text, b"Z\"", room);
+            }
             TextForm::Time if self.options.time_as_time => {
                 return quoted(room, |out| time::write_time(text, out));
             }
@@ -54,7 +62,9 @@ impl Scalar {
             TextForm::Timestamptz => {
                 return quoted(room, |out| time::write_timestamp(text, true, out));
             }
+            TextForm::Interval if usual::is_clock(text) => copy_short(b"\" ", text, b"\"", room),
             TextForm::Interval => return quoted(room, |out| time::write_interval(text, out)),
+            TextForm::Inet if network::is_ipv4(text) => copy_short(b"\"", text, b"/32\"", room),
             TextForm::Inet => return quoted(room, |out| network::write(text, out)),
             TextForm::Point => {
                 return quoted(room, |out| geometry::write(text, Digits::write_point, out));
@@ -163,14 +173,17 @@ fn write_bool(text: &[u8], room: &mut Room<'_>) -> Written {
     Ok(())
 }
 
-fn write_date(text: &[u8], room: &mut Room<'_>) -> Written {
-    if !usual::is_date(text) {
-        return quoted(room, |out| time::write_date(text, out));
-    }
-    room.push(b"\"");
+/// Appends at most 16 characters as they are, between others.
+#[inline(always)]
+fn copy_short<const N: usize, const M: usize>(
+    before: &[u8; N],
+    text: &[u8],
+    behind: &[u8; M],
+    room: &mut Room<'_>,
+) {
+    room.push(before);
     room.push_low(json::padded(text), text.len());
-    room.push(b"\"");
-    Ok(())
+    room.push(behind);
 }
 
 /// Reads a `"char"`: a byte; its octal escape if it is not ASCII; nothing for zero.
