@@ -108,28 +108,6 @@ pub(crate) fn short_integer(text: &[u8]) -> Option<u128> {
     valid.then_some(characters)
 }
 
-/// Returns how long the JSON number at the start of these characters is, if it has no exponent and a
-/// character that ends it is there as well.
-#[inline(always)]
-pub(super) fn short_number(characters: u128) -> Option<usize> {
-    let from = |place: usize| characters >> (8 * place.min(15));
-    let byte = |place: usize| from(place) & 0xFF;
-    let sign = usize::from(byte(0) == u128::from(b'-'));
-    let integer = leading_digits(from(sign));
-    let leads_with_zero = byte(sign) == u128::from(b'0') && integer > 1;
-    let mut length = sign + integer;
-    if byte(length) == u128::from(b'.') {
-        let fraction = leading_digits(from(length + 1));
-        if fraction == 0 {
-            return None;
-        }
-        length += 1 + fraction;
-    }
-    let exponent = byte(length) | 0x20 == u128::from(b'e');
-    let ends = length < 16 && !exponent;
-    (integer > 0 && !leads_with_zero && ends).then_some(length)
-}
-
 /// Returns how many of the bytes in a number, from its lowest, are decimal digits.
 #[inline(always)]
 fn leading_digits(characters: u128) -> usize {
@@ -137,6 +115,15 @@ fn leading_digits(characters: u128) -> usize {
     // A digit becomes its value. What is above 9 reaches the highest bit of its byte when 0x76 is
     // added, or had that set; a carry disturbs only bytes behind the first such one.
     let values = characters ^ (ONES * b'0' as u128);
+    let others = (values | values.wrapping_add(ONES * 0x76)) & (ONES * 0x80);
+    (others.trailing_zeros() / 8) as usize
+}
+
+/// Returns the same of a word.
+#[inline(always)]
+pub(super) fn leading_digits_of_word(characters: u64) -> usize {
+    const ONES: u64 = u64::MAX / 0xFF;
+    let values = characters ^ (ONES * b'0' as u64);
     let others = (values | values.wrapping_add(ONES * 0x76)) & (ONES * 0x80);
     (others.trailing_zeros() / 8) as usize
 }

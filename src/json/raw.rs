@@ -7,9 +7,9 @@
 use std::fmt;
 
 use super::escape::{Escaper, QUOTED, plain_of_16};
-use super::number::short_number;
+use super::number::leading_digits_of_word;
 use super::room::Room;
-use super::short::padded;
+use super::short::{padded, padded_word};
 
 /// Text that is not one JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +44,13 @@ pub(crate) fn compact(text: &[u8], room: &mut Room<'_>) -> Result<(), MalformedJ
     let mut compactor = Compactor {
         text,
         at: 0,
+        place: room.rest(),
+        written: 0,
         beyond_ascii: false,
-        room: room.apart(),
     };
     compactor.run()?;
-    let (end, beyond_ascii) = (compactor.room.position(), compactor.beyond_ascii);
-    room.go_on(end);
+    let (written, beyond_ascii) = (compactor.written, compactor.beyond_ascii);
+    room.skip(written);
     if beyond_ascii && simdutf8::basic::from_utf8(text).is_err() {
         room.go_on(start);
         return compact_repaired(text, room);
@@ -71,9 +72,11 @@ fn compact_repaired(text: &[u8], room: &mut Room<'_>) -> Result<(), MalformedJso
 struct Compactor<'a, 'r> {
     text: &'a [u8],
     at: usize,
+    /// Longer than the text by a block and more; and nothing becomes longer than it was.
+    place: &'r mut [u8],
+    written: usize,
     /// Whether a string had bytes that are not ASCII; elsewhere they are malformed.
     beyond_ascii: bool,
-    room: Room<'r>,
 }
 
 impl Compactor<'_, '_> {
@@ -157,13 +160,15 @@ impl Compactor<'_, '_> {
     #[inline(always)]
     fn peek_token(&mut self) -> Option<u8> {
         match self.byte(0) {
-            // What the server has taken apart it writes with single spaces.
-            Some(b' ') if self.byte(1) > Some(b' ') => {
-                self.at += 1;
-                self.byte(0)
-            }
             // A token cannot start with what is less than white space, either.
-            Some(..=b' ') => self.skip_white_space(),
+            Some(..=b' ') => {
+                // Where the server writes white space itself it is a single space.
+                self.at += usize::from(self.byte(0) == Some(b' '));
+                match self.byte(0) {
+                    Some(..=b' ') => self.skip_white_space(),
+                    other => other,
+                }
+            }
             other => other,
         }
     }
@@ -178,18 +183,34 @@ impl Compactor<'_, '_> {
         next
     }
 
+    /// Writes the first `length` of these bytes in the place of as many that were read.
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
+        let place = self.place.get_mut(self.written..);
+        let place = place.and_then(<[u8]>::first_chunk_mut);
+        debug_assert!(place.is_some() && length <= N);
+        if let Some(place) = place {
+            *place = *bytes;
+        }
+        self.written += length;
+        self.at += length;
+    }
+
     /// Takes the next byte, which is this one.
     #[inline(always)]
     fn take(&mut self, byte: u8) {
-        self.room.push(&[byte]);
-        self.at += 1;
+        self.put(&[byte], 1);
     }
 
     /// Takes so many bytes.
+    #[inline(always)]
     fn copy(&mut self, length: usize) {
-        let bytes = self.text.get(self.at..self.at + length);
-        self.room.extend(bytes.unwrap_or_default());
-        self.at += length;
+        let mut left = length;
+        while left > 16 {
+            self.put(&self.block(), 16);
+            left -= 16;
+        }
+        self.put(&self.block(), left);
     }
 
     /// Takes the name of a member and the colon.
@@ -210,36 +231,38 @@ impl Compactor<'_, '_> {
         if self.rest().first_chunk() != Some(word) {
             return Err(self.malformed());
         }
-        self.room.push(word);
-        self.at += N;
+        self.put(word, N);
         Ok(())
+    }
+
+    /// Returns how many digits there are from this place on.
+    #[inline(always)]
+    fn digits(&self, from: usize) -> usize {
+        let mut count = 0;
+        loop {
+            let rest = self.text.get(self.at + from + count..).unwrap_or_default();
+            let word = match rest.first_chunk() {
+                Some(word) => u64::from_le_bytes(*word),
+                None => padded_word(rest),
+            };
+            let digits = leading_digits_of_word(word);
+            count += digits;
+            if digits < 8 {
+                return count;
+            }
+        }
     }
 
     #[inline(always)]
     fn number(&mut self) -> Result<(), MalformedJson> {
-        let characters = u128::from_le_bytes(self.block());
-        let Some(length) = short_number(characters) else {
-            return self.long_number();
-        };
-        self.room.push_low(characters, length);
-        self.at += length;
-        Ok(())
-    }
-
-    #[inline(never)]
-    fn long_number(&mut self) -> Result<(), MalformedJson> {
-        let digits = |from: usize| {
-            let rest = self.text.get(self.at + from..).unwrap_or_default();
-            rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
-        };
         let mut length = usize::from(self.byte(0) == Some(b'-'));
-        let integer = digits(length);
+        let integer = self.digits(length);
         if integer == 0 || integer > 1 && self.byte(length) == Some(b'0') {
             return Err(self.malformed());
         }
         length += integer;
         if self.byte(length) == Some(b'.') {
-            let fraction = digits(length + 1);
+            let fraction = self.digits(length + 1);
             if fraction == 0 {
                 return Err(self.malformed());
             }
@@ -247,7 +270,7 @@ impl Compactor<'_, '_> {
         }
         if let Some(b'e' | b'E') = self.byte(length) {
             length += 1 + usize::from(matches!(self.byte(length + 1), Some(b'+' | b'-')));
-            let exponent = digits(length);
+            let exponent = self.digits(length);
             if exponent == 0 {
                 return Err(self.malformed());
             }
@@ -260,34 +283,35 @@ impl Compactor<'_, '_> {
     /// Takes a string, from its opening to its closing quote.
     #[inline(always)]
     fn string(&mut self) -> Result<(), MalformedJson> {
-        self.take(b'"');
+        let (block, quote) = (self.block(), 1);
+        let mut plain = plain_of_16(&block, quote);
+        self.put(&block, plain.length);
         loop {
-            let block = self.block();
-            let plain = plain_of_16(&block);
             self.beyond_ascii |= plain.beyond_ascii;
-            self.room.push_part(&block, plain.length);
-            self.at += plain.length;
-            if plain.length < block.len() {
-                match self.byte(0) {
-                    Some(b'"') => {
-                        self.take(b'"');
-                        return Ok(());
-                    }
-                    Some(b'\\') => self.escape()?,
-                    _ => return Err(self.malformed()),
+            match self.byte(0) {
+                Some(b'"') => {
+                    self.take(b'"');
+                    return Ok(());
                 }
-            } else {
-                self.copy_blocks();
+                Some(b'\\') => self.escape()?,
+                // A whole block was plain, or the text ends.
+                Some(b' '..) => self.copy_blocks(),
+                _ => return Err(self.malformed()),
             }
+            let block = self.block();
+            plain = plain_of_16(&block, 0);
+            self.put(&block, plain.length);
         }
     }
 
     /// Takes what stands for itself in a string, as far as it is whole blocks.
     #[inline(never)]
     fn copy_blocks(&mut self) {
-        let plain = Escaper::best()
-            .copy_plain(self.text.get(self.at..).unwrap_or_default(), &mut self.room);
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let place = self.place.get_mut(self.written..).unwrap_or_default();
+        let plain = Escaper::best().copy_plain(rest, place);
         self.at += plain.length;
+        self.written += plain.length;
         self.beyond_ascii |= plain.beyond_ascii;
     }
 
@@ -298,8 +322,7 @@ impl Compactor<'_, '_> {
             Some(b'u') => match (self.unit(0)?, self.unit(6)) {
                 (0xD800..=0xDBFF, Ok(0xDC00..=0xDFFF)) => self.copy(12),
                 (0xD800..=0xDFFF, _) => {
-                    self.room.push(b"\\uFFFD");
-                    self.at += 6;
+                    self.put(b"\\uFFFD", 6);
                 }
                 _ => self.copy(6),
             },

@@ -88,29 +88,26 @@ fn escape_all<const N: usize, const BITS: u32>(text: &[u8], special: u64, room: 
     room.skip(N - from);
 }
 
-/// Appends what stands for itself, up to the end of the last whole block.
+/// Copies what stands for itself, up to the end of the last whole block.
 #[inline(always)]
 pub(super) fn copy_plain<const N: usize>(
     text: &[u8],
-    whole: &mut Room<'_>,
+    place: &mut [u8],
     plain: impl Fn(&[u8; N]) -> Plain,
 ) -> Plain {
-    let mut room = whole.apart();
     let mut copied = Plain {
         length: 0,
         beyond_ascii: false,
     };
-    for block in text.as_chunks::<N>().0 {
+    for (block, place) in text.as_chunks().0.iter().zip(place.as_chunks_mut().0) {
         let plain = plain(block);
-        room.push_part(block, plain.length);
+        *place = *block;
         copied.length += plain.length;
         copied.beyond_ascii |= plain.beyond_ascii;
         if plain.length < N {
             break;
         }
     }
-    let end = room.position();
-    whole.go_on(end);
     copied
 }
 

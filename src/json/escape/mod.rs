@@ -42,14 +42,14 @@ pub(super) struct Plain {
     pub(super) beyond_ascii: bool,
 }
 
-/// Returns the start of 16 bytes that stands for itself.
+/// Returns the start of 16 bytes that stands for itself, whatever its first byte is if `any` is 1.
 #[inline(always)]
-pub(super) fn plain_of_16(bytes: &[u8; 16]) -> Plain {
+pub(super) fn plain_of_16(bytes: &[u8; 16], any: usize) -> Plain {
     #[cfg(target_arch = "x86_64")]
-    let plain = x86_64::plain_of_16(bytes);
+    let plain = x86_64::plain_of_16(bytes, any);
     #[cfg(not(target_arch = "x86_64"))]
     let plain = Plain {
-        length: scalar::plain_run(bytes),
+        length: any + scalar::plain_run(bytes.get(any..).unwrap_or_default()),
         beyond_ascii: !bytes.is_ascii(),
     };
     plain
@@ -60,13 +60,13 @@ pub(super) fn plain_of_16(bytes: &[u8; 16]) -> Plain {
 pub(crate) fn plain_run(bytes: &[u8]) -> usize {
     let (blocks, rest) = bytes.as_chunks();
     for (index, block) in blocks.iter().enumerate() {
-        let length = plain_of_16(block).length;
+        let length = plain_of_16(block, 0).length;
         if length < block.len() {
             return index * block.len() + length;
         }
     }
     // The zeros behind the last byte are not plain.
-    let rest = plain_of_16(&padded(rest).to_le_bytes()).length;
+    let rest = plain_of_16(&padded(rest).to_le_bytes(), 0).length;
     bytes.len() - bytes.len() % 16 + rest
 }
 
@@ -157,14 +157,14 @@ impl Escaper {
         }
     }
 
-    /// Appends the start of a text that stands for itself, as it is, except for what is less than a
-    /// block at the end of the text.
+    /// Copies the start of a text that stands for itself, except for what is less than a block at the
+    /// end of the text. The place is at least as long.
     #[inline]
-    pub(super) fn copy_plain(self, text: &[u8], room: &mut Room<'_>) -> Plain {
+    pub(super) fn copy_plain(self, text: &[u8], place: &mut [u8]) -> Plain {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Implementation::X86(level) => level.copy_plain(text, room),
-            _ => blocks::copy_plain::<16>(text, room, plain_of_16),
+            Implementation::X86(level) => level.copy_plain(text, place),
+            _ => blocks::copy_plain(text, place, |block| plain_of_16(block, 0)),
         }
     }
 

@@ -99,26 +99,28 @@ impl Level {
         }
     }
 
-    /// Appends whole blocks of what stands for itself.
+    /// Copies whole blocks of what stands for itself.
     #[inline]
-    pub(super) fn copy_plain(self, text: &[u8], room: &mut Room<'_>) -> Plain {
+    pub(super) fn copy_plain(self, text: &[u8], place: &mut [u8]) -> Plain {
         match self.0 {
             // SAFETY: `detect` has seen AVX-512 F and BW, AVX2, BMI1 and BMI2, and nothing else
             // makes this value.
-            Instructions::Avx512 => unsafe { copy_plain_avx512(text, room) },
-            Instructions::Sse2 | Instructions::Avx2 => blocks::copy_plain(text, room, plain_of_16),
+            Instructions::Avx512 => unsafe { copy_plain_avx512(text, place) },
+            Instructions::Sse2 | Instructions::Avx2 => {
+                blocks::copy_plain(text, place, |block| plain_of_16(block, 0))
+            }
         }
     }
 }
 
-/// Returns the start of these bytes that stands for itself.
+/// Returns the start of these bytes that stands for itself; so do the first as many as `any` says.
 #[inline(always)]
-pub(super) fn plain_of_16(bytes: &[u8; 16]) -> Plain {
+pub(super) fn plain_of_16(bytes: &[u8; 16], any: usize) -> Plain {
     // SAFETY: every processor of this architecture has SSE2.
     let seen = unsafe { seen_of_block(bytes) };
     Plain {
         // Behind the last there is no other.
-        length: (seen.special | 1 << 16).trailing_zeros() as usize,
+        length: ((seen.special >> any << any) | 1 << 16).trailing_zeros() as usize,
         beyond_ascii: seen.beyond_ascii,
     }
 }
@@ -171,8 +173,8 @@ fn seen_of_block(block: &[u8; 16]) -> Seen {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2")]
-fn copy_plain_avx512(text: &[u8], room: &mut Room<'_>) -> Plain {
-    blocks::copy_plain::<64>(text, room, |block| {
+fn copy_plain_avx512(text: &[u8], place: &mut [u8]) -> Plain {
+    blocks::copy_plain::<64>(text, place, |block| {
         let seen = seen_of_64(load_512(block));
         Plain {
             length: seen.special.trailing_zeros() as usize,

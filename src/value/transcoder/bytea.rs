@@ -19,6 +19,7 @@ static NIBBLES: [u8; 256] = {
 };
 
 /// Appends the base64 of a binary string in the server's hex format, as a JSON string.
+#[inline(never)]
 pub(super) fn write(text: &[u8], whole: &mut Room<'_>) -> Written {
     let error = ValueError::new("bytea", "\\x and pairs of hexadecimal digits");
     let hex = text

@@ -122,9 +122,7 @@ impl Transcoder {
                 }
             }
             Usual::Timestamp | Usual::Timestamptz => {
-                let zoned = self.usual == Usual::Timestamptz;
-                if let Some(timestamp) = usual::Timestamp::find(text, zoned) {
-                    timestamp.write(room);
+                if usual::write(text, self.usual == Usual::Timestamptz, room) {
                     return Ok(());
                 }
             }

@@ -108,7 +108,7 @@ pub(super) fn is_clock(text: &[u8]) -> bool {
 }
 
 /// A timestamp of the years 1 to 9999.
-pub(super) struct Timestamp<'a> {
+struct Timestamp<'a> {
     /// Date and minute, with the space between date and time of day.
     minute: &'a [u8; 16],
     /// The seconds with the colon before them, and a fraction without trailing zeros.
@@ -166,6 +166,16 @@ impl<'a> Timestamp<'a> {
             }
         }
     }
+}
+
+/// Appends a timestamp of the years 1 to 9999, or returns false.
+#[inline(never)]
+pub(super) fn write(text: &[u8], zoned: bool, room: &mut Room<'_>) -> bool {
+    let found = Timestamp::find(text, zoned);
+    if let Some(timestamp) = &found {
+        timestamp.write(room);
+    }
+    found.is_some()
 }
 
 const MINUTE_AND_SECOND: Pattern = Pattern::new(*b":50.0000");
