@@ -96,9 +96,11 @@ impl Transcoder {
         match self.usual {
             Usual::Text => kernel.quote(text, place),
             Usual::Integer => kernel.integer(text, place),
+            Usual::Bool => usual::write_bool(text, place),
+            Usual::Date if usual::is_date(text) => kernel.quote(text, place),
             Usual::Timestamp => usual::write_short(text, kernel, place),
             Usual::Timestamptz => usual::write_short(text.strip_suffix(b"+00")?, kernel, place),
-            Usual::No => None,
+            Usual::Date | Usual::No => None,
         }
     }
 
@@ -159,6 +161,9 @@ enum Usual {
     /// A string as it is, unless it is too large.
     Text,
     Integer,
+    Bool,
+    /// A date as one, not as a timestamp.
+    Date,
     Timestamp,
     Timestamptz,
     /// None of these.

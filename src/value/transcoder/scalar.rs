@@ -24,6 +24,8 @@ impl Scalar {
         match self.text {
             TextForm::Text | TextForm::Verbatim => Usual::Text,
             TextForm::Integer => Usual::Integer,
+            TextForm::Bool => Usual::Bool,
+            TextForm::Date if self.options.date_as_date => Usual::Date,
             TextForm::Timestamp => Usual::Timestamp,
             TextForm::Timestamptz => Usual::Timestamptz,
             _ => Usual::No,

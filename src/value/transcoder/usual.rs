@@ -54,6 +54,18 @@ const FRACTION: Pattern = Pattern::new(*b".0000000");
 /// Behind the sign; what is not there is `:00`.
 const OFFSET: Pattern = Pattern::new(*b"00:50\0\0\0");
 
+/// Writes a truth value.
+#[inline(always)]
+pub(super) fn write_bool(text: &[u8], place: &mut [u8; json::QUOTED]) -> Option<usize> {
+    let (word, length) = match text {
+        b"t" => (b"true ", 4),
+        b"f" => (b"false", 5),
+        _ => return None,
+    };
+    *place.first_chunk_mut()? = *word;
+    Some(length)
+}
+
 /// Returns the number that two digits make, at this place of the values.
 #[inline]
 fn pair(values: u64, place: u32) -> u64 {
