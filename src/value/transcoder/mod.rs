@@ -13,9 +13,9 @@ use std::cell::RefCell;
 
 use super::builtin::Traits;
 use super::registry::{TypeKind, TypeRegistry};
-use super::{LARGE_VALUE, Oid, ValueError, ValueOptions};
+use super::{Oid, ValueError, ValueOptions};
 use crate::buffer::Buffer;
-use crate::json::{self, Kernel, QUOTED, Room};
+use crate::json::{Kernel, QUOTED, Room};
 use array::Array;
 pub(super) use bytea::parse as parse_bytea;
 use scalar::Scalar;
@@ -112,24 +112,6 @@ impl Transcoder {
     /// no use.
     #[inline(never)]
     pub(crate) fn write_to(&self, text: &[u8], room: &mut Room<'_>) -> Result<(), ValueError> {
-        match self.usual {
-            Usual::Text if text.len() <= LARGE_VALUE => {
-                room.push_string(text);
-                return Ok(());
-            }
-            Usual::Integer => {
-                if let Some(characters) = json::short_integer(text) {
-                    room.push_low(characters, text.len());
-                    return Ok(());
-                }
-            }
-            Usual::Timestamp | Usual::Timestamptz => {
-                if usual::write(text, self.usual == Usual::Timestamptz, room) {
-                    return Ok(());
-                }
-            }
-            _ => {}
-        }
         match &self.shape {
             Shape::Scalar(scalar) => scalar.write(text, room),
             Shape::Array(array) => array.write(text, room),
@@ -155,7 +137,7 @@ impl Transcoder {
     }
 }
 
-/// The forms that most values have: they are written to a [`Room`], without a way over the others.
+/// The forms that most values have: short ones are written without a way over the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Usual {
     /// A string as it is, unless it is too large.

@@ -58,9 +58,11 @@ impl Scalar {
             }
             TextForm::Time => return room.with(|out| time::write_time_number(text, out)),
             TextForm::Timetz => return quoted(room, |out| time::write_timetz(text, out)),
+            TextForm::Timestamp if usual::write(text, false, room) => {}
             TextForm::Timestamp => {
                 return quoted(room, |out| time::write_timestamp(text, false, out));
             }
+            TextForm::Timestamptz if usual::write(text, true, room) => {}
             TextForm::Timestamptz => {
                 return quoted(room, |out| time::write_timestamp(text, true, out));
             }
