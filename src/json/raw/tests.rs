@@ -62,6 +62,12 @@ fn bytes_that_are_not_utf8_are_repaired_in_strings_and_refused_elsewhere() {
         "[\"\u{fffd}\u{fffd}\"]"
     );
     assert!(compacted(b"[\xe9]").is_err());
+    for length in 0..200 {
+        let mut text = format!("[\"{}", "x".repeat(length)).into_bytes();
+        text.extend_from_slice(b"\xff\"]");
+        let expected = format!("[\"{}\u{fffd}\"]", "x".repeat(length));
+        assert_eq!(compacted(&text).unwrap(), expected);
+    }
 }
 
 #[test]
@@ -100,6 +106,68 @@ fn prefixes_extensions_and_other_malformed_text_fail() {
         assert!(compacted(text.as_bytes()).is_err(), "{text}");
     }
     assert_eq!(compacted(b"[1,x").unwrap_err().offset(), 3);
+}
+
+#[test]
+fn strings_and_numbers_of_every_length_are_copied_up_to_their_end() {
+    for length in 0..150 {
+        let plain = "x".repeat(length);
+        for special in [
+            "",
+            "\\\"",
+            "\\\\",
+            "\\u00e9",
+            "\u{e9}",
+            "\\ud83d\\ude00",
+            "\u{1F600}",
+            " , ",
+        ] {
+            for behind in [0, 1, 15, 16, 17, 70] {
+                let text = format!("\"{plain}{special}{}\"", "y".repeat(behind));
+                assert_eq!(compacted(text.as_bytes()).unwrap(), text);
+                let member = format!("{{ {text} : [{text}]}}");
+                let expected = format!("{{{text}:[{text}]}}");
+                assert_eq!(compacted(member.as_bytes()).unwrap(), expected);
+            }
+        }
+        for control in 0..b' ' {
+            let text = format!("\"{plain}{}\"", char::from(control));
+            assert!(compacted(text.as_bytes()).is_err(), "{text:?}");
+        }
+        assert!(compacted(format!("\"{plain}").as_bytes()).is_err());
+        let digits = "7".repeat(length + 1);
+        for number in ["", "-", "0.", "-7.", "1e", "1E+", "0.5e-"] {
+            let number = format!("{number}{digits}");
+            assert_eq!(compacted(number.as_bytes()).unwrap(), number);
+            for end in ["x", ".", "e", "-", "e+", " 1"] {
+                assert!(compacted(format!("{number}{end}").as_bytes()).is_err());
+            }
+        }
+    }
+}
+
+#[test]
+fn containers_of_any_order_are_closed_by_their_own_bracket() {
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    for depth in (0..140).chain([300]) {
+        let (mut text, mut ends) = (String::new(), String::new());
+        for _ in 0..depth {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let (start, end) = [("[", ']'), ("{\"a\":", '}')][usize::from(random >> 40 & 1 == 1)];
+            text += start;
+            ends.insert(0, end);
+        }
+        let whole = format!("{text}1{ends}");
+        assert_eq!(compacted(whole.as_bytes()).unwrap(), whole);
+        for at in 0..depth {
+            let other = if &ends[at..=at] == "]" { "}" } else { "]" };
+            let wrong = format!("{text}1{}{other}{}", &ends[..at], &ends[at + 1..]);
+            assert!(compacted(wrong.as_bytes()).is_err());
+        }
+        assert!(compacted(format!("{whole}]").as_bytes()).is_err());
+    }
 }
 
 #[test]

@@ -1,0 +1,44 @@
+//! The cutting of strings that are JSON already.
+
+use super::Room;
+
+/// Shortens the JSON string that starts at `start` and ends the buffer so that its characters take
+/// at most `limit` bytes as UTF-8. A value of another kind stays.
+pub(crate) fn truncate_string(room: &mut Room<'_>, start: usize, limit: usize) {
+    if room.written(start).first() != Some(&b'"') {
+        return;
+    }
+    let (mut at, mut decoded) = (start + 1, 0);
+    while let Some((spelled, bytes)) = character(room.written(at)) {
+        if decoded + bytes > limit {
+            room.go_on(at);
+            room.push(b"\"");
+            return;
+        }
+        at += spelled;
+        decoded += bytes;
+    }
+}
+
+/// Returns how many bytes the first character of a string's contents takes as spelled, and as
+/// UTF-8; `None` at the closing quote.
+fn character(contents: &[u8]) -> Option<(usize, usize)> {
+    let is_high = |hex: &[u8]| {
+        matches!(
+            hex,
+            [b'd' | b'D', b'8' | b'9' | b'a'..=b'b' | b'A'..=b'B', ..]
+        )
+    };
+    match contents {
+        [] | [b'"', ..] => None,
+        [b'\\', b'u', hex @ ..] if is_high(hex) => Some((12, 4)),
+        [b'\\', b'u', b'0', b'0', b'0'..=b'7', ..] => Some((6, 1)),
+        [b'\\', b'u', b'0', b'0'..=b'7', ..] => Some((6, 2)),
+        [b'\\', b'u', ..] => Some((6, 3)),
+        [b'\\', ..] => Some((2, 1)),
+        [0xC0..=0xDF, ..] => Some((2, 2)),
+        [0xE0..=0xEF, ..] => Some((3, 3)),
+        [0xF0..=0xFF, ..] => Some((4, 4)),
+        _ => Some((1, 1)),
+    }
+}
