@@ -466,6 +466,12 @@ fn arrays_of_each_kind() {
             r#"{a,NULL,"NULL",x<y,"","b,c","q\"q","back\\slash"," {x} "}"#,
             r#"["a",null,"NULL","x<y","","b,c","q\"q","back\\slash"," {x} "]"#,
         ),
+        // What JSON escapes stands for itself in an array.
+        (
+            1009,
+            "{\"a line\nand another of more than sixteen\t\",\"\u{1}\\\\\u{2}\"}",
+            r#"["a line\nand another of more than sixteen\t","\u0001\\\u0002"]"#,
+        ),
         (1000, "{t,f}", "[true,false]"),
         (1001, r#"{"\\xdeadbeef",NULL}"#, r#"["3q2+7w==",null]"#),
         (
