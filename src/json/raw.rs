@@ -287,30 +287,36 @@ impl Compactor<'_, '_> {
     /// Takes a string, from its opening to its closing quote.
     #[inline(always)]
     fn string(&mut self) -> Result<(), MalformedJson> {
-        let (block, quote) = (self.block(), 1);
-        let mut plain = plain_of_16(&block, quote);
-        self.put(&block, plain.length);
+        self.copy_block(1);
         loop {
-            self.beyond_ascii |= plain.beyond_ascii;
             match self.byte(0) {
                 Some(b'"') => {
                     self.take(b'"');
                     return Ok(());
                 }
-                Some(b'\\') => self.escape()?,
-                // A whole block was plain, or the text ends.
-                Some(b' '..) => self.copy_blocks(),
+                Some(b'\\') => {
+                    self.escape()?;
+                    self.copy_block(0);
+                }
+                // A whole block stood for itself.
+                Some(b' '..) => self.copy_plain(),
                 _ => return Err(self.malformed()),
             }
-            let block = self.block();
-            plain = plain_of_16(&block, 0);
-            self.put(&block, plain.length);
         }
     }
 
-    /// Takes what stands for itself in a string, as far as it is whole blocks.
+    /// Takes what of a block stands for itself in a string, and the first byte if `any` is 1.
+    #[inline(always)]
+    fn copy_block(&mut self, any: usize) {
+        let block = self.block();
+        let plain = plain_of_16(&block, any);
+        self.beyond_ascii |= plain.beyond_ascii;
+        self.put(&block, plain.length);
+    }
+
+    /// Takes what stands for itself in a string.
     #[inline(never)]
-    fn copy_blocks(&mut self) {
+    fn copy_plain(&mut self) {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let place = self.place.get_mut(self.written..).unwrap_or_default();
         let plain = Escaper::best().copy_plain(rest, place);

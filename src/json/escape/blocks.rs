@@ -1,8 +1,9 @@
 //! The loop that the implementations with special instructions share.
 
 use super::super::room::Room;
-use super::Plain;
+use super::super::short::padded;
 use super::scalar::escape_of;
+use super::{Plain, plain_of_16};
 
 /// What an implementation has seen in a block of bytes.
 #[derive(Clone, Copy)]
@@ -88,20 +89,31 @@ fn escape_all<const N: usize, const BITS: u32>(text: &[u8], special: u64, room: 
     room.skip(N - from);
 }
 
-/// Copies what stands for itself, up to the end of the last whole block.
+/// Copies what stands for itself. `look` copies whole blocks, `finish` less than one, behind which
+/// nothing is plain.
 #[inline(always)]
 pub(super) fn copy_plain<const N: usize>(
     text: &[u8],
     place: &mut [u8],
-    plain: impl Fn(&[u8; N]) -> Plain,
+    look: impl Fn(&[u8; N], &mut [u8; N]) -> Plain,
+    finish: impl Fn(&[u8], &mut [u8; N]) -> Plain,
 ) -> Plain {
     let mut copied = Plain {
         length: 0,
         beyond_ascii: false,
     };
-    for (block, place) in text.as_chunks().0.iter().zip(place.as_chunks_mut().0) {
-        let plain = plain(block);
-        *place = *block;
+    let mut rest = text;
+    while let Some(place) = place
+        .get_mut(copied.length..)
+        .and_then(<[u8]>::first_chunk_mut)
+    {
+        let plain = match rest.split_first_chunk() {
+            Some((block, behind)) => {
+                rest = behind;
+                look(block, place)
+            }
+            None => finish(std::mem::take(&mut rest), place),
+        };
         copied.length += plain.length;
         copied.beyond_ascii |= plain.beyond_ascii;
         if plain.length < N {
@@ -109,6 +121,17 @@ pub(super) fn copy_plain<const N: usize>(
         }
     }
     copied
+}
+
+/// The same for blocks of 16 bytes.
+pub(super) fn copy_plain_16(text: &[u8], place: &mut [u8]) -> Plain {
+    let look = |block: &[u8; 16], place: &mut [u8; 16]| {
+        *place = *block;
+        plain_of_16(block, 0)
+    };
+    copy_plain(text, place, look, |rest, place| {
+        look(&padded(rest).to_le_bytes(), place)
+    })
 }
 
 /// Appends the escape of a byte of the text.

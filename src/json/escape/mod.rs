@@ -157,14 +157,14 @@ impl Escaper {
         }
     }
 
-    /// Copies the start of a text that stands for itself, except for what is less than a block at the
-    /// end of the text. The place is at least as long.
+    /// Copies the start of a text that stands for itself. The place is longer by [`QUOTED`]: blocks are
+    /// written there.
     #[inline]
     pub(super) fn copy_plain(self, text: &[u8], place: &mut [u8]) -> Plain {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Implementation::X86(level) => level.copy_plain(text, place),
-            _ => blocks::copy_plain(text, place, |block| plain_of_16(block, 0)),
+            _ => blocks::copy_plain_16(text, place),
         }
     }
 

@@ -78,11 +78,10 @@ fn check(text: &[u8]) {
     let run = scalar::plain_run(text);
     assert_eq!(plain_run(text), run);
     for escaper in Escaper::all() {
-        let mut copied = vec![0; text.len()];
+        let mut copied = vec![0; text.len() + QUOTED];
         let plain = escaper.copy_plain(text, &mut copied);
         copied.truncate(plain.length);
-        let block = if escaper.name() == "AVX-512" { 64 } else { 16 };
-        assert_eq!(plain.length, run.min(text.len() / block * block));
+        assert_eq!(plain.length, run);
         assert_eq!(copied[..], text[..plain.length]);
         assert!(plain.beyond_ascii || copied.is_ascii());
         let mut place = [0; QUOTED];

@@ -106,9 +106,7 @@ impl Level {
             // SAFETY: `detect` has seen AVX-512 F and BW, AVX2, BMI1 and BMI2, and nothing else
             // makes this value.
             Instructions::Avx512 => unsafe { copy_plain_avx512(text, place) },
-            Instructions::Sse2 | Instructions::Avx2 => {
-                blocks::copy_plain(text, place, |block| plain_of_16(block, 0))
-            }
+            Instructions::Sse2 | Instructions::Avx2 => blocks::copy_plain_16(text, place),
         }
     }
 }
@@ -174,13 +172,20 @@ fn seen_of_block(block: &[u8; 16]) -> Seen {
 
 #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2")]
 fn copy_plain_avx512(text: &[u8], place: &mut [u8]) -> Plain {
-    blocks::copy_plain::<64>(text, place, |block| {
-        let seen = seen_of_64(load_512(block));
+    let put = |vector, place: &mut [u8; 64]| {
+        store_512(vector, place);
+        let seen = seen_of_64(vector);
         Plain {
             length: seen.special.trailing_zeros() as usize,
             beyond_ascii: seen.beyond_ascii,
         }
-    })
+    };
+    blocks::copy_plain(
+        text,
+        place,
+        |block, place| put(load_512(block), place),
+        |rest, place| put(load_part(rest), place),
+    )
 }
 
 /// A string of at most 32 bytes: one register, or two that overlap.
