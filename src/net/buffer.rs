@@ -1,11 +1,6 @@
 //! The receive buffer: bytes from the socket until the session has consumed them.
 
-use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
-use std::task::Poll;
-
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Size that the buffer has when nothing larger than this is in flight.
 const USUAL_SIZE: usize = 256 * 1024;
@@ -19,8 +14,6 @@ pub struct ReceiveBuffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
-    /// Met behind the last bytes.
-    failure: Option<io::Error>,
 }
 
 impl Default for ReceiveBuffer {
@@ -29,7 +22,6 @@ impl Default for ReceiveBuffer {
             bytes: vec![0; USUAL_SIZE],
             start: 0,
             end: 0,
-            failure: None,
         }
     }
 }
@@ -52,11 +44,8 @@ impl ReceiveBuffer {
         )
     }
 
-    /// Reads what has arrived, as far as there is room, or else waits for something, making room for at
-    /// least `needed` more bytes first. Returns the number of bytes read: zero means that the peer has
-    /// closed the connection.
-    ///
-    /// A stream that decrypts gives a few rows at a time, however many have arrived.
+    /// Reads once, making room for at least `needed` more bytes first. Returns the number of bytes
+    /// read: zero means that the peer has closed the connection.
     ///
     /// # Errors
     ///
@@ -65,32 +54,10 @@ impl ReceiveBuffer {
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
         needed: usize,
-    ) -> io::Result<usize> {
-        if let Some(failure) = self.failure.take() {
-            return Err(failure);
-        }
+    ) -> std::io::Result<usize> {
         self.make_room(needed.max(1));
-        let failure = &mut self.failure;
-        let mut room = ReadBuf::new(self.bytes.get_mut(self.end..).unwrap_or_default());
-        poll_fn(|context| {
-            loop {
-                let before = room.filled().len();
-                match Pin::new(&mut *stream).poll_read(context, &mut room) {
-                    Poll::Ready(Ok(())) if room.filled().len() == before => break,
-                    Poll::Ready(Ok(())) if room.remaining() == 0 => break,
-                    Poll::Ready(Ok(())) => (),
-                    Poll::Ready(Err(error)) if before > 0 => {
-                        *failure = Some(error);
-                        break;
-                    }
-                    Poll::Pending if before > 0 => break,
-                    other => return other,
-                }
-            }
-            Poll::Ready(Ok(()))
-        })
-        .await?;
-        let count = room.filled().len();
+        let room = self.bytes.get_mut(self.end..).unwrap_or_default();
+        let count = stream.read(room).await?;
         self.end += count;
         Ok(count)
     }
@@ -137,50 +104,6 @@ mod tests {
         *buffer.split().1 += data.len();
         assert_eq!(buffer.fill(&mut stream, 1).await.unwrap(), 0);
         assert_eq!(buffer.bytes.len(), USUAL_SIZE);
-    }
-
-    /// Gives a few bytes at a time, as decryption does, and fails at the end.
-    struct Trickle {
-        left: usize,
-        wakes: bool,
-    }
-
-    impl AsyncRead for Trickle {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            context: &mut std::task::Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            if std::mem::take(&mut self.wakes) {
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            if self.left == 0 {
-                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-            }
-            let count = self.left.min(100).min(buffer.remaining());
-            buffer.put_slice(&[7; 100][..count]);
-            self.left -= count;
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    #[tokio::test]
-    async fn takes_what_comes_in_small_pieces_at_once_and_then_what_it_ended_with() {
-        let mut stream = Trickle {
-            left: 2 * USUAL_SIZE - 50,
-            wakes: true,
-        };
-        let mut buffer = ReceiveBuffer::default();
-        assert_eq!(buffer.fill(&mut stream, 1).await.unwrap(), USUAL_SIZE);
-        *buffer.split().1 += USUAL_SIZE;
-        stream.wakes = true;
-        assert_eq!(buffer.fill(&mut stream, 1).await.unwrap(), USUAL_SIZE - 50);
-        *buffer.split().1 += USUAL_SIZE - 50;
-        for _ in 0..2 {
-            let error = buffer.fill(&mut stream, 1).await.unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-        }
     }
 
     #[tokio::test]
