@@ -67,17 +67,19 @@ impl Pace {
         }
     }
 
-    /// Returns how long to wait before the next read; `None` where it is due at once.
+    /// Returns how long to wait, from now on, before the next read; `None` where it is due at once.
     pub(super) fn pause(&mut self, now: Instant) -> Option<Duration> {
         if !self.backlog || self.more {
             return None;
         }
-        // Nothing was read if the last pause was cut short.
+        // Nothing was read if the last pause was cut short, by something else to do: it goes on. One that
+        // began anew each time would keep what has come waiting for as long as there is something else.
         if self.collected > 0 {
             self.pauses.choose(self.collected, now);
             self.collected = 0;
         }
-        Some(self.pauses.duration())
+        let left = self.pauses.left(now);
+        (!left.is_zero()).then_some(left)
     }
 
     /// Notes a read.
@@ -150,7 +152,13 @@ impl Pauses {
         }
     }
 
-    /// Chooses the next pause by what has come since the last began.
+    /// Returns how long the pause that has begun goes on.
+    fn left(&self, now: Instant) -> Duration {
+        self.duration()
+            .saturating_sub(now.saturating_duration_since(self.since))
+    }
+
+    /// Begins the next pause, of a length that is chosen by what has come since the last began.
     fn choose(&mut self, collected: u64, now: Instant) {
         let rate = per_second(collected, now.saturating_duration_since(self.since));
         self.since = now;
@@ -206,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_commit_is_never_waited_with() {
+    fn what_comes_slowly_is_read_at_once() {
         let mut pace = Pace::of_changes();
         let start = Instant::now();
         // Four messages each millisecond: a busy stream, and no backlog.
@@ -257,6 +265,19 @@ mod tests {
         // Whatever the time, no more than 300 KB.
         let long = long_pauses(&mut backlog(start), start, |_| 300_000);
         assert!((1..20).contains(&long), "{long} trials of 1000");
+    }
+
+    #[test]
+    fn a_pause_that_is_cut_short_goes_on() {
+        let start = Instant::now();
+        let mut pace = backlog(start);
+        assert_eq!(pace.pause(start), Some(CHANGES));
+        assert_eq!(pace.pause(start + CHANGES / 3), Some(CHANGES * 2 / 3));
+        let end = start + CHANGES;
+        assert_eq!(pace.pause(end), None, "whatever else there was to do");
+        pace.read(TRICKLE, end);
+        pace.read(1, end);
+        assert_eq!(pace.pause(end), Some(CHANGES));
     }
 
     #[test]

@@ -157,7 +157,6 @@ mod tests {
             });
             check(&(bits as f64 / 1e3).to_string(), Width::Double);
         }
-        println!("{doubles} and {singles} of {rounds}");
         assert!(doubles > rounds / 2 && singles > rounds / 2);
     }
 
