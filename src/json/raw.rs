@@ -6,8 +6,6 @@
 
 mod truncate;
 
-use std::fmt;
-
 pub(crate) use truncate::truncate_string;
 
 use super::escape::{Escaper, QUOTED, plain_of_16};
@@ -17,24 +15,7 @@ use super::short::{padded, padded_word};
 
 /// Text that is not one JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MalformedJson {
-    offset: usize,
-}
-
-impl MalformedJson {
-    /// Returns the number of bytes that were well-formed.
-    pub fn offset(&self) -> usize {
-        self.offset
-    }
-}
-
-impl fmt::Display for MalformedJson {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "malformed JSON at byte {}", self.offset)
-    }
-}
-
-impl std::error::Error for MalformedJson {}
+pub(crate) struct MalformedJson;
 
 /// Appends a JSON value without white space between its tokens. Nesting has no limit.
 ///
@@ -113,7 +94,7 @@ impl Compactor<'_, '_> {
                 Some(b't') => self.literal(b"true")?,
                 Some(b'f') => self.literal(b"false")?,
                 Some(b'n') => self.literal(b"null")?,
-                _ => return Err(self.malformed()),
+                _ => return Err(MalformedJson),
             }
             // A value ended here, and perhaps the containers around it.
             loop {
@@ -130,14 +111,10 @@ impl Compactor<'_, '_> {
                         }
                         break;
                     }
-                    _ => return Err(self.malformed()),
+                    _ => return Err(MalformedJson),
                 }
             }
         }
-    }
-
-    fn malformed(&self) -> MalformedJson {
-        MalformedJson { offset: self.at }
     }
 
     #[inline(always)]
@@ -221,11 +198,11 @@ impl Compactor<'_, '_> {
     #[inline(always)]
     fn member_name(&mut self) -> Result<(), MalformedJson> {
         if self.peek_token() != Some(b'"') {
-            return Err(self.malformed());
+            return Err(MalformedJson);
         }
         self.string()?;
         if self.peek_token() != Some(b':') {
-            return Err(self.malformed());
+            return Err(MalformedJson);
         }
         self.take(b':');
         Ok(())
@@ -233,7 +210,7 @@ impl Compactor<'_, '_> {
 
     fn literal<const N: usize>(&mut self, word: &[u8; N]) -> Result<(), MalformedJson> {
         if self.rest().first_chunk() != Some(word) {
-            return Err(self.malformed());
+            return Err(MalformedJson);
         }
         self.put(word, N);
         Ok(())
@@ -262,13 +239,13 @@ impl Compactor<'_, '_> {
         let mut length = usize::from(self.byte(0) == Some(b'-'));
         let integer = self.digits(length);
         if integer == 0 || integer > 1 && self.byte(length) == Some(b'0') {
-            return Err(self.malformed());
+            return Err(MalformedJson);
         }
         length += integer;
         if self.byte(length) == Some(b'.') {
             let fraction = self.digits(length + 1);
             if fraction == 0 {
-                return Err(self.malformed());
+                return Err(MalformedJson);
             }
             length += 1 + fraction;
         }
@@ -276,7 +253,7 @@ impl Compactor<'_, '_> {
             length += 1 + usize::from(matches!(self.byte(length + 1), Some(b'+' | b'-')));
             let exponent = self.digits(length);
             if exponent == 0 {
-                return Err(self.malformed());
+                return Err(MalformedJson);
             }
             length += exponent;
         }
@@ -300,7 +277,7 @@ impl Compactor<'_, '_> {
                 }
                 // A whole block stood for itself.
                 Some(b' '..) => self.copy_plain(),
-                _ => return Err(self.malformed()),
+                _ => return Err(MalformedJson),
             }
         }
     }
@@ -336,7 +313,7 @@ impl Compactor<'_, '_> {
                 }
                 _ => self.copy(6),
             },
-            _ => return Err(self.malformed()),
+            _ => return Err(MalformedJson),
         }
         Ok(())
     }
@@ -349,11 +326,9 @@ impl Compactor<'_, '_> {
                 let digit = char::from(byte)
                     .to_digit(16)
                     .and_then(|d| u16::try_from(d).ok());
-                digit
-                    .map(|digit| unit << 4 | digit)
-                    .ok_or_else(|| self.malformed())
+                digit.map(|digit| unit << 4 | digit).ok_or(MalformedJson)
             }),
-            _ => Err(self.malformed()),
+            _ => Err(MalformedJson),
         }
     }
 }
