@@ -583,14 +583,14 @@ fn rows_of_no_checkpoint(lines: usize, mode: &str) {
     client
         .batch_execute(
             "create table public.t(id int primary key, v text);
-             insert into public.t select i, repeat('x', 5000) from generate_series(1, 400) i",
+             insert into public.t select i, repeat('x', 50000) from generate_series(1, 400) i",
         )
         .expect("a table");
     let mut place = Place::new();
     let config = place.write("config.yaml", &configuration(&server));
     let state = place.state_path();
     let arguments = ["--config", &config, "--state", &state];
-    // A chunk is more than the pipe holds, so it waits for its reader.
+    // A chunk of 5 MB is more than the pipe and the output's buffer hold, so it waits for its reader.
     let mut child = command(&arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
