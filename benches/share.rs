@@ -25,7 +25,7 @@ const PIECE: usize = 1024 * 1024;
 
 /// Goes through a thousand rows as many times as `PROFILE_PASSES` in the environment says, for a
 /// profiler: what counts is below `Reader::write`. Returns whether it was asked for. The rows are
-/// narrow ones unless `PROFILE_TABLE` says `wide`, `varied` or `documents`.
+/// narrow ones unless `PROFILE_TABLE` says `wide` or `documents`.
 pub(crate) fn profile() -> bool {
     let Some(passes) = std::env::var_os("PROFILE_PASSES") else {
         return false;
@@ -33,7 +33,6 @@ pub(crate) fn profile() -> bool {
     let passes: usize = passes.to_string_lossy().parse().expect("a number");
     let stream = match std::env::var("PROFILE_TABLE").as_deref() {
         Ok("wide") => tables::inserts(&tables::WIDE, 1_000, tables::wide_row),
-        Ok("varied") => tables::inserts(&tables::VARIED, 1_000, tables::varied_row),
         Ok("documents") => tables::inserts(&tables::DOCUMENTS, 1_000, tables::document_row),
         _ => tables::inserts(&tables::NARROW, 1_000, tables::narrow_row),
     };
