@@ -89,27 +89,25 @@ pub(super) struct SpanRun {
     arena: TupleArena,
 }
 
-/// Documents of chunks that are asked for ahead: what comes in some 20 ms from a server nearby, which
-/// can be as far away as that and have something to send all the time.
+/// Documents of chunks that are asked for behind the one under way: more than comes in some 20 ms from a
+/// server nearby, which can be as far away as that and have something to send all the time.
 const AHEAD_BYTES: u64 = 32 * 1024 * 1024;
-/// The same of a scan by position: so little that the sockets take it. A statement that waits for
-/// the output meets its timeout, and then there is no saying which rows of its window have come.
+/// The same of a scan by position, with the one under way: so little that the sockets take it. A
+/// statement that waits for the output meets its timeout, and then there is no saying which rows of its
+/// window have come.
 const AHEAD_BYTES_BY_POSITION: u64 = 4 * 1024 * 1024;
-/// The most chunks that are asked for ahead.
+/// The most chunks that are asked for at once.
 const MOST_AHEAD: u64 = 64;
 
-/// Returns how many chunks of a table are asked for ahead, by the size of its last.
+/// Returns how many chunks of a table are asked for at once, by the size of its last.
 pub(super) fn depth(table: &Table) -> u32 {
-    let ahead = if table.state.mode == Mode::KeylessBackfill {
-        AHEAD_BYTES_BY_POSITION
-    } else {
-        AHEAD_BYTES
-    };
+    let by_position = table.state.mode == Mode::KeylessBackfill;
     let chunks = match table.scan.as_ref().map_or(0, |scan| scan.chunk_bytes) {
         0 => 2,
-        bytes => (ahead / bytes).clamp(2, MOST_AHEAD),
+        bytes if by_position => AHEAD_BYTES_BY_POSITION / bytes,
+        bytes => 1 + AHEAD_BYTES.div_ceil(bytes),
     };
-    u32::try_from(chunks).unwrap_or(2)
+    u32::try_from(chunks.clamp(2, MOST_AHEAD)).unwrap_or(2)
 }
 
 impl SpanRun {
