@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use protocol::{Lsn, TupleArena};
+use tokio::sync::watch;
 use tracing::{debug, info};
 
 use super::acknowledge::Acknowledgements;
@@ -87,6 +88,8 @@ pub(super) struct Following {
     pub(super) stream: ReplicationStream,
     pub(super) follower: Follower,
     pub(super) arena: TupleArena,
+    /// The slot was created for it: there is no history.
+    is_new: bool,
 }
 
 /// Runs a session to its end: that of the capture if it is to stop when it has caught up, else only
@@ -108,7 +111,7 @@ pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgement
         if let Some(table) = engine.next_backfill(&[]) {
             engine.backfill(&mut following, table).await?;
         } else if engine.stop_when_caught_up {
-            engine.check_once().await?;
+            engine.check_once(&following).await?;
             engine.owed = true;
             engine.settle().await?;
             break;
@@ -159,10 +162,20 @@ impl<S: Sink> Engine<S> {
             "connecting"
         );
         let mut client = Client::connect(&connect, Purpose::Query).await?;
+        let (first, behind) = watch::channel(());
         let replication = Connecting::start({
             let (connect, memory) = (connect.clone(), config.logical_decoding_work_mem);
-            async move { replication::connect(&connect, memory).await }
+            async move {
+                let tell = || {
+                    first.send_replace(());
+                };
+                replication::connect_and_tell(&connect, memory, tell).await
+            }
         });
+        let mut spans = Spans::default();
+        if tables.iter().any(Table::awaits_chunks) {
+            spans.prepare(&connect, config.backfill_connections, &behind);
+        }
         info!(
             version = client.parameter("server_version").unwrap_or_default(),
             "server version"
@@ -229,7 +242,7 @@ impl<S: Sink> Engine<S> {
             is_streaming: false,
             view_taken: Instant::now(),
             view_interval: Duration::ZERO,
-            spans: Spans::default(),
+            spans,
             last_checkpoint: Instant::now(),
         };
         engine.learn(checked.tables);
@@ -265,22 +278,18 @@ impl<S: Sink> Engine<S> {
         )
         .await?;
         let mut replication = groundwork.replication(&self.connect, &self.config).await?;
-        // Behind the stream's: that one comes first where there are few.
-        if self.tables.iter().any(Table::awaits_chunks) {
-            let most = self.config.backfill_connections;
-            self.spans.prepare(&self.connect, most);
-        }
-        let start = match start {
-            Start::At(start) => start,
+        let (start, is_new) = match start {
+            Start::At(start) => (start, false),
             Start::NewSlot { is_there } => {
-                create_anew(
+                let start = create_anew(
                     &mut self.client,
                     &mut replication,
                     &self.config,
                     is_there,
                     self.standby,
                 )
-                .await?
+                .await?;
+                (start, true)
             }
         };
         // Tables whose scan goes on judge changes from the first on.
@@ -307,20 +316,21 @@ impl<S: Sink> Engine<S> {
             stream,
             follower: Follower::new(start),
             arena: TupleArena::default(),
+            is_new,
         })
     }
 
-    /// Reads the stream up to where the log ends now, then activates the tables that wait for that.
+    /// Reads the stream up to where the log ends now, then activates the tables that wait for that. With
+    /// a new slot they need not wait: whatever is streamed has committed since. Whether somebody has
+    /// moved that slot on is asked with the first check of the server, in no round trip of its own.
     async fn catch_up(&mut self, following: &mut Following) -> Result<()> {
         self.report_status("Catching up on CDC history");
-        let start = self.cursor.filter(|_| !self.tables.is_empty());
-        let fence = position_behind(&mut self.client, &self.config, start).await?;
-        let checkpoints = if self.stop_when_caught_up {
-            Checkpoints::None
-        } else {
-            Checkpoints::AtCommits
-        };
-        self.stream_to(following, fence, checkpoints).await?;
+        if !following.is_new {
+            let start = self.cursor.filter(|_| !self.tables.is_empty());
+            let fence = position_behind(&mut self.client, &self.config, start).await?;
+            let checkpoints = self.stream_checkpoints();
+            self.stream_to(following, fence, checkpoints).await?;
+        }
         self.owed = true;
         self.try_settle().await?;
         self.activate(following).await?;

@@ -134,6 +134,7 @@ impl<S: Sink> Engine<S> {
                 stream,
                 follower,
                 arena,
+                ..
             } = following;
             let item = match stream.try_next(arena) {
                 Ok(Some(item)) => item,

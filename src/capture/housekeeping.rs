@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 use super::engine::{Engine, Following};
 use super::sink::Sink;
 use super::start::check;
+use super::start_position::check_confirmed;
 use super::state::Mode;
 use crate::catalog::{SlotUse, read_health, read_publication};
 use crate::client::Client;
@@ -90,7 +91,7 @@ impl<S: Sink> Engine<S> {
     pub(super) async fn keep_house(&mut self, following: &mut Following) -> Result<()> {
         let now = Instant::now();
         if now >= self.housekeeping.check {
-            self.check_server().await?;
+            self.check_server(following).await?;
         }
         if now >= self.housekeeping.rediscovery {
             self.housekeeping.rediscovery = now + jittered(self.housekeeping.interval);
@@ -104,9 +105,9 @@ impl<S: Sink> Engine<S> {
 
     /// Checks the server if that was not done in this session: it may be a short one. It has been asked
     /// something since the stream has started, so that it knows who streams.
-    pub(super) async fn check_once(&mut self) -> Result<()> {
+    pub(super) async fn check_once(&mut self, following: &Following) -> Result<()> {
         if !self.housekeeping.is_checked {
-            self.check_server().await?;
+            self.check_server(following).await?;
         }
         Ok(())
     }
@@ -210,9 +211,9 @@ impl<S: Sink> Engine<S> {
         Ok(())
     }
 
-    /// Logs what an operator has to know of the server. What cannot be found out is no reason to
-    /// stop; a lost connection is.
-    async fn check_server(&mut self) -> Result<()> {
+    /// Logs what an operator has to know of the server, and stops where somebody else has moved the slot
+    /// on. What cannot be found out is no reason to stop; a lost connection is.
+    async fn check_server(&mut self, following: &Following) -> Result<()> {
         self.housekeeping.check = Instant::now() + CHECK_INTERVAL;
         self.housekeeping.is_checked = true;
         let slot = self.config.slot_name.clone();
@@ -239,6 +240,13 @@ impl<S: Sink> Engine<S> {
         }
         match health.slot {
             Ok(status) => {
+                // What the server was told by then is no more than what it may be told by now.
+                let durable = following.stream.progress().durable();
+                let is_checked =
+                    !self.tables.is_empty() && self.config.flags.force_reset_cursor.is_none();
+                if let (Some(slot), true) = (&status.slot, is_checked) {
+                    check_confirmed(slot, durable)?;
+                }
                 if let Some(warning) = status.warning() {
                     warn!(%slot, "{warning}");
                 }

@@ -18,7 +18,21 @@ const DECODING_MEMORY: u32 = 256 * 1024;
 ///
 /// Fails as [`Client::connect`] does, or when the connection is lost.
 pub async fn connect(config: &ConnectConfig, decoding_memory: Option<u32>) -> Result<Client> {
+    connect_and_tell(config, decoding_memory, || ()).await
+}
+
+/// The same, and tells as soon as the server has given the connection.
+///
+/// # Errors
+///
+/// Fails as [`connect`] does.
+pub async fn connect_and_tell(
+    config: &ConnectConfig,
+    decoding_memory: Option<u32>,
+    tell: impl FnOnce(),
+) -> Result<Client> {
     let mut client = Client::connect(config, Purpose::Replication).await?;
+    tell();
     grant_memory(&mut client, decoding_memory).await?;
     Ok(client)
 }

@@ -28,6 +28,7 @@ mod view;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::engine::{Engine, Following};
@@ -37,7 +38,7 @@ use super::sink::Sink;
 use super::visibility::Unseen;
 use crate::backfill::{Helpers, SpanReader};
 use crate::client::{Client, Connecting};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::net::{ConnectConfig, Purpose};
 use crate::record::RowKey;
 
@@ -203,11 +204,23 @@ impl Spans {
     }
 
     /// Makes connections ahead, while other things are done: as many as there may be, but no more than
-    /// a table of more than one section needs.
-    pub(in crate::capture) fn prepare(&mut self, connect: &ConnectConfig, most: u32) {
+    /// a table of more than one section needs. They are made when `behind` has changed, which says that
+    /// the stream has its connection: that one comes first where there are few.
+    pub(in crate::capture) fn prepare(
+        &mut self,
+        connect: &ConnectConfig,
+        most: u32,
+        behind: &watch::Receiver<()>,
+    ) {
         for _ in 0..most.min(AHEAD) {
-            let connect = connect.clone();
-            let attempt = async move { connect_for_rows(&connect).await };
+            let (connect, mut behind) = (connect.clone(), behind.clone());
+            let attempt = async move {
+                if behind.changed().await.is_err() {
+                    let text = "the stream has not got its connection yet";
+                    return Err(Error::new(ErrorKind::Connection, text));
+                }
+                connect_for_rows(&connect).await
+            };
             self.connecting.push_back(Connecting::start(attempt));
         }
     }
@@ -298,7 +311,12 @@ impl<S: Sink> Engine<S> {
             }
             return self.backfill_chunk(following, index).await;
         }
-        self.check_once().await?;
+        let is_asked = |span: &Span| span.run.start.is_none();
+        if self.spans.open.front().is_some_and(is_asked) {
+            // The answer comes about when the view does, and is past it where little is written.
+            following.stream.feedback().ask_position();
+        }
+        self.check_once(following).await?;
         self.take_views(following).await?;
         if self.await_view(following).await? {
             self.request_spans(index).await?;
