@@ -3,10 +3,10 @@
 //!
 //! [`run`] is one session of a capture. It goes through these steps: state and tables are matched and
 //! two checkpoints say so; the stream is read from the cursor up to where the log ended when it
-//! started (catching up); then, as long as a table has rows to be read, spans of many chunks are read,
-//! each from one snapshot: the stream is followed past everything that the snapshot contains, then the
-//! rows are emitted chunk by chunk, with a checkpoint behind each, and in between what the stream has
-//! brought; then the stream is followed for good.
+//! started (catching up), which with a new slot is where it begins; then, as long as a table has rows
+//! to be read, spans of many chunks are read, each from one snapshot: the stream is followed past
+//! everything that the snapshot contains, then the rows are emitted chunk by chunk, with a checkpoint
+//! behind each, and in between what the stream has brought; then the stream is followed for good.
 //!
 //! What must hold: the documents of a key are the row of the chunk that covered it, then every change
 //! whose transaction that chunk's snapshot did not contain, in commit order. `table` judges each
