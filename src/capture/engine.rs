@@ -35,6 +35,9 @@ use crate::value::TypeRegistry;
 /// can be told of them.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// A slot is new if its creation took less. Where it has to wait it takes seconds.
+const QUICK_CREATION: Duration = Duration::from_secs(1);
+
 /// The timeout in milliseconds.
 const SELECT_SERVER: &str = "\
 SELECT pg_is_in_recovery(), current_setting('wal_block_size'), current_setting('statement_timeout'),
@@ -88,7 +91,7 @@ pub(super) struct Following {
     pub(super) stream: ReplicationStream,
     pub(super) follower: Follower,
     pub(super) arena: TupleArena,
-    /// The slot was created for it: there is no history.
+    /// The slot was created for it, just now: there is no history.
     is_new: bool,
 }
 
@@ -277,10 +280,20 @@ impl<S: Sink> Engine<S> {
             self.standby,
         )
         .await?;
-        let mut replication = groundwork.replication(&self.connect, &self.config).await?;
+        let mut replication = match groundwork.replication.client().await? {
+            Some(client) => client,
+            None => {
+                // What was made ahead for rows gives way: the stream's comes first where there are few.
+                self.spans.disconnect().await;
+                let memory = self.config.logical_decoding_work_mem;
+                replication::connect(&self.connect, memory).await?
+            }
+        };
+        let version = self.client.server_version_num();
         let (start, is_new) = match start {
             Start::At(start) => (start, false),
             Start::NewSlot { is_there } => {
+                let began = Instant::now();
                 let start = create_anew(
                     &mut self.client,
                     &mut replication,
@@ -289,11 +302,14 @@ impl<S: Sink> Engine<S> {
                     self.standby,
                 )
                 .await?;
-                (start, true)
+                // Where the creation had to wait, the server reads its log once more before it streams,
+                // and no span is to hold its locks meanwhile. Before 13 the first status update would
+                // move a slot that somebody has moved on back to the start.
+                let is_new = began.elapsed() < QUICK_CREATION && version >= 130_000;
+                (start, is_new)
             }
         };
         // Tables whose scan goes on judge changes from the first on.
-        let version = self.client.server_version_num();
         for table in self
             .tables
             .iter_mut()
@@ -320,17 +336,16 @@ impl<S: Sink> Engine<S> {
         })
     }
 
-    /// Reads the stream up to where the log ends now, then activates the tables that wait for that. With
-    /// a new slot they need not wait: whatever is streamed has committed since. Whether somebody has
-    /// moved that slot on is asked with the first check of the server, in no round trip of its own.
+    /// Reads the stream up to where the log ends now, then activates the tables that wait for that.
     async fn catch_up(&mut self, following: &mut Following) -> Result<()> {
         self.report_status("Catching up on CDC history");
-        if !following.is_new {
-            let start = self.cursor.filter(|_| !self.tables.is_empty());
-            let fence = position_behind(&mut self.client, &self.config, start).await?;
-            let checkpoints = self.stream_checkpoints();
-            self.stream_to(following, fence, checkpoints).await?;
+        if following.is_new {
+            return self.begin(following).await;
         }
+        let start = self.cursor.filter(|_| !self.tables.is_empty());
+        let fence = position_behind(&mut self.client, &self.config, start).await?;
+        let checkpoints = self.stream_checkpoints();
+        self.stream_to(following, fence, checkpoints).await?;
         self.owed = true;
         self.try_settle().await?;
         self.activate(following).await?;
@@ -339,6 +354,20 @@ impl<S: Sink> Engine<S> {
             self.checkpoint()?;
         }
         Ok(())
+    }
+
+    /// Activates the tables at once, where the slot is new: whatever is streamed has committed since.
+    /// That nobody has moved the slot on meanwhile is known with the first check of the server. Nothing
+    /// is emitted before that, so that a capture which stops for it starts anew.
+    async fn begin(&mut self, following: &mut Following) -> Result<()> {
+        self.activate(following).await?;
+        self.owed = true;
+        if self.backfilling() > 0 {
+            // The check comes with the first rows, in no round trip of its own.
+            return Ok(());
+        }
+        self.check_once(following).await?;
+        self.try_settle().await
     }
 
     /// Activates tables that are pending, and ends scans that are to be skipped.

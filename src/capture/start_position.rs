@@ -11,8 +11,7 @@ use crate::client::{Client, Connecting};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
-use crate::net::ConnectConfig;
-use crate::replication::{self, CreatedSlot, SLOT_PATIENCE, create_slot, drop_slot, is_in_use};
+use crate::replication::{CreatedSlot, SLOT_PATIENCE, create_slot, drop_slot, is_in_use};
 
 /// What was found and begun before the stream can start.
 #[derive(Debug)]
@@ -21,20 +20,6 @@ pub(super) struct Groundwork {
     pub(super) slot: Option<SlotInfo>,
     /// The connection for the stream, made ahead.
     pub(super) replication: Connecting,
-}
-
-impl Groundwork {
-    /// Returns the connection for the stream.
-    pub(super) async fn replication(
-        self,
-        connect: &ConnectConfig,
-        config: &Config,
-    ) -> Result<Client> {
-        match self.replication.client().await? {
-            Some(client) => Ok(client),
-            None => replication::connect(connect, config.logical_decoding_work_mem).await,
-        }
-    }
 }
 
 /// Where a stream starts.

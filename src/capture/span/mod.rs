@@ -303,9 +303,11 @@ impl<S: Sink> Engine<S> {
         // What is asked for ahead comes first, whichever tables somebody has locked meanwhile.
         let index = self.spans.open.front().map_or(index, |span| span.table);
         if self.is_judged_by_rows(index)? {
+            self.check_once(following).await?;
             return self.backfill_chunk(following, index).await;
         }
         if !self.request_spans(index).await? {
+            self.check_once(following).await?;
             if self.is_locked(index)? {
                 return self.follow_for(following, LOCK_SHARE).await;
             }
