@@ -17,7 +17,7 @@ use super::schemas::{SentSchemas, schema_options};
 use super::sink::Sink;
 use super::span::Spans;
 use super::start::{Binding, Task, check, reconcile};
-use super::start_position::{Groundwork, Start, create_anew, find_start, position_behind};
+use super::start_position::Groundwork;
 use super::state::{self, Mode, TableState};
 use super::streaming::in_progress;
 use super::table::Table;
@@ -28,15 +28,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
 use crate::net::{ConnectConfig, Purpose};
 use crate::record::PlanOptions;
-use crate::replication::{self, InProgress, Progress, ReplicationStream};
+use crate::replication::{self, InProgress, ReplicationStream};
 use crate::value::TypeRegistry;
 
 /// How long a graceful end waits for the acknowledgement of the last checkpoints, so that the server
 /// can be told of them.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-/// A slot is new if its creation took less. Where it has to wait it takes seconds.
-const QUICK_CREATION: Duration = Duration::from_secs(1);
 
 /// The timeout in milliseconds.
 const SELECT_SERVER: &str = "\
@@ -92,7 +89,7 @@ pub(super) struct Following {
     pub(super) follower: Follower,
     pub(super) arena: TupleArena,
     /// The slot was created for it, just now: there is no history.
-    is_new: bool,
+    pub(super) is_new: bool,
 }
 
 /// Runs a session to its end: that of the capture if it is to stop when it has caught up, else only
@@ -267,107 +264,6 @@ impl<S: Sink> Engine<S> {
         // The schemas come with a checkpoint of their own, before that of the bindings.
         self.emit_checkpoint(&state::patch(self.cursor, std::iter::empty())?)?;
         self.checkpoint()
-    }
-
-    /// Starts the stream.
-    async fn follow(&mut self, groundwork: Groundwork) -> Result<Following> {
-        let start = find_start(
-            &mut self.client,
-            &self.config,
-            groundwork.slot.as_ref(),
-            self.cursor,
-            !self.tables.is_empty(),
-            self.standby,
-        )
-        .await?;
-        let mut replication = match groundwork.replication.client().await? {
-            Some(client) => client,
-            None => {
-                // What was made ahead for rows gives way: the stream's comes first where there are few.
-                self.spans.disconnect().await;
-                let memory = self.config.logical_decoding_work_mem;
-                replication::connect(&self.connect, memory).await?
-            }
-        };
-        let version = self.client.server_version_num();
-        let (start, is_new) = match start {
-            Start::At(start) => (start, false),
-            Start::NewSlot { is_there } => {
-                let began = Instant::now();
-                let start = create_anew(
-                    &mut self.client,
-                    &mut replication,
-                    &self.config,
-                    is_there,
-                    self.standby,
-                )
-                .await?;
-                // Where the creation had to wait, the server reads its log once more before it streams,
-                // and no span is to hold its locks meanwhile. Before 13 the first status update would
-                // move a slot that somebody has moved on back to the start.
-                let is_new = began.elapsed() < QUICK_CREATION && version >= 130_000;
-                (start, is_new)
-            }
-        };
-        // Tables whose scan goes on judge changes from the first on.
-        for table in self
-            .tables
-            .iter_mut()
-            .filter(|table| table.state.mode.is_backfill())
-        {
-            table.activate(&self.task_name, &self.config, &self.types, version)?;
-        }
-        // With a new slot as well: a commit between the points at which the server has started to
-        // collect changes and at which it streams them may be held back from snapshots still. What
-        // commits from here on is streamed, and remembered, whichever of both comes first.
-        let opening = self.opening(start);
-        let (stream, ()) = tokio::try_join!(
-            opening.start_stream(replication, Progress::new(start).into()),
-            self.raise_barriers(),
-        )?;
-        self.acknowledgements.report_to(stream.progress());
-        self.cursor = Some(start);
-        self.is_streaming = true;
-        Ok(Following {
-            stream,
-            follower: Follower::new(start),
-            arena: TupleArena::default(),
-            is_new,
-        })
-    }
-
-    /// Reads the stream up to where the log ends now, then activates the tables that wait for that.
-    async fn catch_up(&mut self, following: &mut Following) -> Result<()> {
-        self.report_status("Catching up on CDC history");
-        if following.is_new {
-            return self.begin(following).await;
-        }
-        let start = self.cursor.filter(|_| !self.tables.is_empty());
-        let fence = position_behind(&mut self.client, &self.config, start).await?;
-        let checkpoints = self.stream_checkpoints();
-        self.stream_to(following, fence, checkpoints).await?;
-        self.owed = true;
-        self.try_settle().await?;
-        self.activate(following).await?;
-        if self.owed && !self.awaits_commits() {
-            // What it was held back for is of tables that are not scanned after all.
-            self.checkpoint()?;
-        }
-        Ok(())
-    }
-
-    /// Activates the tables at once, where the slot is new: whatever is streamed has committed since.
-    /// That nobody has moved the slot on meanwhile is known with the first check of the server. Nothing
-    /// is emitted before that, so that a capture which stops for it starts anew.
-    async fn begin(&mut self, following: &mut Following) -> Result<()> {
-        self.activate(following).await?;
-        self.owed = true;
-        if self.backfilling() > 0 {
-            // The check comes with the first rows, in no round trip of its own.
-            return Ok(());
-        }
-        self.check_once(following).await?;
-        self.try_settle().await
     }
 
     /// Activates tables that are pending, and ends scans that are to be skipped.
