@@ -88,7 +88,7 @@ pub(super) struct Following {
     pub(super) stream: ReplicationStream,
     pub(super) follower: Follower,
     pub(super) arena: TupleArena,
-    /// The slot was created for it, just now: there is no history.
+    /// The slot was created for it, just now, and was not looked at since: there is no history.
     pub(super) is_new: bool,
 }
 
@@ -111,7 +111,7 @@ pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgement
         if let Some(table) = engine.next_backfill(&[]) {
             engine.backfill(&mut following, table).await?;
         } else if engine.stop_when_caught_up {
-            engine.check_once(&following).await?;
+            engine.check_once(&mut following).await?;
             engine.owed = true;
             engine.settle().await?;
             break;

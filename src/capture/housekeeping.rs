@@ -8,7 +8,7 @@ use super::engine::{Engine, Following};
 use super::sink::Sink;
 use super::start::check;
 use super::start_position::check_confirmed;
-use super::state::Mode;
+use super::state::{self, Mode};
 use crate::catalog::{SlotUse, read_health, read_publication};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
@@ -105,9 +105,13 @@ impl<S: Sink> Engine<S> {
 
     /// Checks the server if that was not done in this session: it may be a short one. It has been asked
     /// something since the stream has started, so that it knows who streams.
-    pub(super) async fn check_once(&mut self, following: &Following) -> Result<()> {
+    pub(super) async fn check_once(&mut self, following: &mut Following) -> Result<()> {
         if !self.housekeeping.is_checked {
             self.check_server(following).await?;
+        }
+        if std::mem::take(&mut following.is_new) {
+            // That the stream has begun. The states of the tables come with their first rows.
+            self.emit_checkpoint(&state::patch(self.cursor, std::iter::empty())?)?;
         }
         Ok(())
     }

@@ -157,17 +157,15 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Activates the tables at once, where the slot is new: whatever is streamed has committed since.
-    /// That nobody has moved the slot on meanwhile is known with the first check of the server. Nothing
-    /// is emitted before that, so that a capture which stops for it starts anew.
+    /// Nothing is emitted before the slot was looked at, so that a capture which stops because somebody
+    /// has moved it on starts anew. With rows to be read that comes with the first of them, in no round
+    /// trip of its own.
     async fn begin(&mut self, following: &mut Following) -> Result<()> {
         self.activate(following).await?;
-        self.owed = true;
-        if self.backfilling() > 0 {
-            // The check comes with the first rows, in no round trip of its own.
-            return Ok(());
+        if self.backfilling() == 0 {
+            self.check_once(following).await?;
         }
-        self.check_once(following).await?;
-        self.try_settle().await
+        Ok(())
     }
 
     /// What a stream from a position is started with.
