@@ -166,10 +166,10 @@ impl<S: Sink> Engine<S> {
         let replication = Connecting::start({
             let (connect, memory) = (connect.clone(), config.logical_decoding_work_mem);
             async move {
-                let tell = || {
-                    first.send_replace(());
-                };
-                replication::connect_and_tell(&connect, memory, tell).await
+                let mut client = Client::connect(&connect, Purpose::Replication).await?;
+                first.send_replace(());
+                replication::grant_memory(&mut client, memory).await?;
+                Ok(client)
             }
         });
         let mut spans = Spans::default();

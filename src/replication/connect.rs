@@ -18,29 +18,20 @@ const DECODING_MEMORY: u32 = 256 * 1024;
 ///
 /// Fails as [`Client::connect`] does, or when the connection is lost.
 pub async fn connect(config: &ConnectConfig, decoding_memory: Option<u32>) -> Result<Client> {
-    connect_and_tell(config, decoding_memory, || ()).await
-}
-
-/// The same, and tells as soon as the server has given the connection.
-///
-/// # Errors
-///
-/// Fails as [`connect`] does.
-pub async fn connect_and_tell(
-    config: &ConnectConfig,
-    decoding_memory: Option<u32>,
-    tell: impl FnOnce(),
-) -> Result<Client> {
     let mut client = Client::connect(config, Purpose::Replication).await?;
-    tell();
     grant_memory(&mut client, decoding_memory).await?;
     Ok(client)
 }
 
 /// Lets the server hold more of a large transaction in memory for this session. Beyond that it writes
 /// the transaction to disk and reads it again, or sends it while it is in progress, to be kept here
-/// until it commits. What the server has for everybody stands where that is more.
-async fn grant_memory(client: &mut Client, configured: Option<u32>) -> Result<()> {
+/// until it commits. What the server has for everybody stands where that is more. Without a configured
+/// number of kB one is chosen.
+///
+/// # Errors
+///
+/// Fails when the connection is lost.
+pub async fn grant_memory(client: &mut Client, configured: Option<u32>) -> Result<()> {
     const SETTING: &str = "logical_decoding_work_mem";
     if client.server_version_num() < 130_000 {
         return Ok(());

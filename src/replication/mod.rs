@@ -16,7 +16,7 @@ mod progress;
 mod slot;
 mod stream;
 
-pub use connect::{connect, connect_and_tell};
+pub use connect::{connect, grant_memory};
 pub use feedback::Feedback;
 pub use in_progress::{Spool, SpoolOptions};
 pub use options::{InProgress, StreamOptions};
