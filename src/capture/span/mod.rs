@@ -302,23 +302,20 @@ impl<S: Sink> Engine<S> {
         self.spans.drop_stale();
         // What is asked for ahead comes first, whichever tables somebody has locked meanwhile.
         let index = self.spans.open.front().map_or(index, |span| span.table);
-        if self.is_judged_by_rows(index)? {
-            self.check_once(following).await?;
-            return self.backfill_chunk(following, index).await;
-        }
-        if !self.request_spans(index).await? {
-            self.check_once(following).await?;
-            if self.is_locked(index)? {
-                return self.follow_for(following, LOCK_SHARE).await;
-            }
-            return self.backfill_chunk(following, index).await;
-        }
+        let by_rows = self.is_judged_by_rows(index)?;
+        let has_spans = !by_rows && self.request_spans(index).await?;
         let is_asked = |span: &Span| span.run.start.is_none();
         if self.spans.open.front().is_some_and(is_asked) {
             // The answer comes about when the view does, and is past it where little is written.
             following.stream.feedback().ask_position();
         }
         self.check_once(following).await?;
+        if !has_spans {
+            if !by_rows && self.is_locked(index)? {
+                return self.follow_for(following, LOCK_SHARE).await;
+            }
+            return self.backfill_chunk(following, index).await;
+        }
         self.take_views(following).await?;
         if self.await_view(following).await? {
             self.request_spans(index).await?;
