@@ -246,9 +246,7 @@ impl<S: Sink> Engine<S> {
             Ok(status) => {
                 // What the server was told by then is no more than what it may be told by now.
                 let durable = following.stream.progress().durable();
-                let is_checked =
-                    !self.tables.is_empty() && self.config.flags.force_reset_cursor.is_none();
-                if let (Some(slot), true) = (&status.slot, is_checked) {
+                if let (Some(slot), true) = (&status.slot, self.needs_whole_stream()) {
                     check_confirmed(slot, durable)?;
                 }
                 if let Some(warning) = status.warning() {

@@ -142,7 +142,7 @@ impl<S: Sink> Engine<S> {
         if following.is_new {
             return self.begin(following).await;
         }
-        let start = self.cursor.filter(|_| !self.tables.is_empty());
+        let start = self.cursor.filter(|_| self.needs_whole_stream());
         let fence = position_behind(&mut self.client, &self.config, start).await?;
         let checkpoints = self.stream_checkpoints();
         self.stream_to(following, fence, checkpoints).await?;
@@ -166,6 +166,12 @@ impl<S: Sink> Engine<S> {
             self.check_once(following).await?;
         }
         Ok(())
+    }
+
+    /// Returns whether changes would be missing if somebody else had moved the slot on: there is something
+    /// to capture, and the start was not forced.
+    pub(super) fn needs_whole_stream(&self) -> bool {
+        !self.tables.is_empty() && self.config.flags.force_reset_cursor.is_none()
     }
 
     /// What a stream from a position is started with.
