@@ -179,7 +179,9 @@ pub(super) async fn position_behind(
 ) -> Result<Lsn> {
     let slot = slot_statement(&config.slot_name, client.server_version_num());
     let [current, slot] = client.query_each([position_statement(), slot]).await?;
-    if let (Some(start), Some(slot)) = (start, parse_slot(&slot?)?) {
+    if let (Some(start), Some(slot)) = (start, parse_slot(&slot?)?)
+        && config.flags.force_reset_cursor.is_none()
+    {
         check_confirmed(&slot, start)?;
     }
     current?.one()?.parse(0)
