@@ -111,7 +111,7 @@ pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgement
         if let Some(table) = engine.next_backfill(&[]) {
             engine.backfill(&mut following, table).await?;
         } else if engine.stop_when_caught_up {
-            engine.check_once(&mut following).await?;
+            engine.check_once().await?;
             engine.owed = true;
             engine.settle().await?;
             break;

@@ -7,16 +7,14 @@ use tracing::{debug, info, warn};
 use super::engine::{Engine, Following};
 use super::sink::Sink;
 use super::start::check;
-use super::start_position::check_confirmed;
-use super::state::{self, Mode};
+use super::state::Mode;
 use crate::catalog::{SlotUse, read_health, read_publication};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
 use crate::logging;
 use crate::net::Purpose;
 
-/// When the server is checked first, unless a span was asked for before that: its answer comes with the
-/// first rows then.
+/// When the server is checked first, unless rows are read before that: its answer comes beside them then.
 const FIRST_CHECK: Duration = Duration::from_secs(1);
 /// How often the server is checked.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -91,7 +89,7 @@ impl<S: Sink> Engine<S> {
     pub(super) async fn keep_house(&mut self, following: &mut Following) -> Result<()> {
         let now = Instant::now();
         if now >= self.housekeeping.check {
-            self.check_server(following).await?;
+            self.check_server().await?;
         }
         if now >= self.housekeeping.rediscovery {
             self.housekeeping.rediscovery = now + jittered(self.housekeeping.interval);
@@ -105,13 +103,9 @@ impl<S: Sink> Engine<S> {
 
     /// Checks the server if that was not done in this session: it may be a short one. It has been asked
     /// something since the stream has started, so that it knows who streams.
-    pub(super) async fn check_once(&mut self, following: &mut Following) -> Result<()> {
+    pub(super) async fn check_once(&mut self) -> Result<()> {
         if !self.housekeeping.is_checked {
-            self.check_server(following).await?;
-        }
-        if std::mem::take(&mut following.is_new) {
-            // That the stream has begun. The states of the tables come with their first rows.
-            self.emit_checkpoint(&state::patch(self.cursor, std::iter::empty())?)?;
+            self.check_server().await?;
         }
         Ok(())
     }
@@ -215,9 +209,9 @@ impl<S: Sink> Engine<S> {
         Ok(())
     }
 
-    /// Logs what an operator has to know of the server, and stops where somebody else has moved the slot
-    /// on. What cannot be found out is no reason to stop; a lost connection is.
-    async fn check_server(&mut self, following: &Following) -> Result<()> {
+    /// Logs what an operator has to know of the server. What cannot be found out is no reason to
+    /// stop; a lost connection is.
+    async fn check_server(&mut self) -> Result<()> {
         self.housekeeping.check = Instant::now() + CHECK_INTERVAL;
         self.housekeeping.is_checked = true;
         let slot = self.config.slot_name.clone();
@@ -244,11 +238,6 @@ impl<S: Sink> Engine<S> {
         }
         match health.slot {
             Ok(status) => {
-                // What the server was told by then is no more than what it may be told by now.
-                let durable = following.stream.progress().durable();
-                if let (Some(slot), true) = (&status.slot, self.needs_whole_stream()) {
-                    check_confirmed(slot, durable)?;
-                }
                 if let Some(warning) = status.warning() {
                     warn!(%slot, "{warning}");
                 }

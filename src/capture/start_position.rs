@@ -191,7 +191,7 @@ pub(super) async fn position_behind(
 const ANEW: &str = "backfill all bindings anew, which also starts the stream anew";
 
 /// Refuses to go on from a position that the slot is past.
-pub(super) fn check_confirmed(slot: &SlotInfo, cursor: Lsn) -> Result<()> {
+fn check_confirmed(slot: &SlotInfo, cursor: Lsn) -> Result<()> {
     match slot.confirmed_flush_lsn {
         Some(confirmed) if confirmed > cursor => Err(Error::new(
             ErrorKind::State,

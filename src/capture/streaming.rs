@@ -10,6 +10,7 @@ use super::engine::{Engine, Following};
 use super::follow::Follower;
 use super::sink::Sink;
 use super::start_position::{Groundwork, Start, create_anew, find_start, position_behind};
+use super::state;
 use crate::client::Client;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -142,8 +143,7 @@ impl<S: Sink> Engine<S> {
         if following.is_new {
             return self.begin(following).await;
         }
-        let start = self.cursor.filter(|_| self.needs_whole_stream());
-        let fence = position_behind(&mut self.client, &self.config, start).await?;
+        let fence = self.position_behind_start().await?;
         let checkpoints = self.stream_checkpoints();
         self.stream_to(following, fence, checkpoints).await?;
         self.owed = true;
@@ -156,22 +156,29 @@ impl<S: Sink> Engine<S> {
         Ok(())
     }
 
+    /// Returns the position up to which the log can be streamed now, if nobody has moved the slot on.
+    async fn position_behind_start(&mut self) -> Result<Lsn> {
+        let start = self.cursor.filter(|_| !self.tables.is_empty());
+        position_behind(&mut self.client, &self.config, start).await
+    }
+
     /// Activates the tables at once, where the slot is new: whatever is streamed has committed since.
-    /// Nothing is emitted before the slot was looked at, so that a capture which stops because somebody
-    /// has moved it on starts anew. With rows to be read that comes with the first of them, in no round
-    /// trip of its own.
+    /// With rows to be read the start is confirmed while the first of them are awaited.
     async fn begin(&mut self, following: &mut Following) -> Result<()> {
         self.activate(following).await?;
         if self.backfilling() == 0 {
-            self.check_once(following).await?;
+            self.confirm_start(following).await?;
         }
         Ok(())
     }
 
-    /// Returns whether changes would be missing if somebody else had moved the slot on: there is something
-    /// to capture, and the start was not forced.
-    pub(super) fn needs_whole_stream(&self) -> bool {
-        !self.tables.is_empty() && self.config.flags.force_reset_cursor.is_none()
+    /// Makes sure that nobody has moved a new slot on, and says where its stream begins. Nothing is
+    /// emitted before that, so that a capture which stops here starts anew. The states of the tables come
+    /// with their first rows.
+    pub(super) async fn confirm_start(&mut self, following: &mut Following) -> Result<()> {
+        self.position_behind_start().await?;
+        following.is_new = false;
+        self.emit_checkpoint(&state::patch(self.cursor, std::iter::empty())?)
     }
 
     /// What a stream from a position is started with.

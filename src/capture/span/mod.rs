@@ -309,7 +309,11 @@ impl<S: Sink> Engine<S> {
             // The answer comes about when the view does, and is past it where little is written.
             following.stream.feedback().ask_position();
         }
-        self.check_once(following).await?;
+        if following.is_new {
+            self.confirm_start(following).await?;
+        } else {
+            self.check_once().await?;
+        }
         if !has_spans {
             if !by_rows && self.is_locked(index)? {
                 return self.follow_for(following, LOCK_SHARE).await;
