@@ -2,20 +2,22 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::Write;
 use std::path::Path;
+use std::thread;
 
+use super::read_back::ReadBack;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Blocks of a transaction on disk, in the order in which they were written.
 ///
 /// The file has no name, so that its space is free again once it is closed, whatever happens. It is
-/// written and read while nothing else is done on this thread. That costs little: blocks are large
-/// and go to the system's cache, and a disk that cannot keep up holds back the server, as it should.
+/// written while nothing else is done on this thread. That costs little: blocks are large and go to
+/// the system's cache, and a disk that cannot keep up holds back the server, as it should.
 #[derive(Debug)]
 pub(super) struct Overflow {
     file: File,
-    /// The sizes of the blocks that were not read back yet.
+    /// The sizes of the blocks.
     sizes: VecDeque<usize>,
 }
 
@@ -54,70 +56,34 @@ impl Overflow {
         Ok(())
     }
 
-    /// Goes back to the first block, to read them all.
-    pub(super) fn rewind(&mut self) -> Result<()> {
-        self.file.rewind().map_err(unreadable)
+    /// Reads all blocks, from the first.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Spool`], before anything was read.
+    pub(super) fn read_back(self) -> Result<ReadBack> {
+        ReadBack::start(self.file, self.sizes)
     }
 
-    /// Returns the size of the next block to be read.
-    pub(super) fn next_size(&self) -> Option<usize> {
-        self.sizes.front().copied()
+    /// Loses what is behind so many bytes.
+    #[cfg(test)]
+    pub(super) fn cut(&mut self, bytes: u64) {
+        self.file.set_len(bytes).unwrap();
     }
 
-    /// Reads the next block in place of what `block` holds.
-    pub(super) fn read(&mut self, block: &mut Vec<u8>) -> Result<()> {
-        block.clear();
-        let Some(size) = self.sizes.pop_front() else {
-            return Ok(());
-        };
-        let limit = u64::try_from(size).unwrap_or(u64::MAX);
-        let read = (&self.file).take(limit).read_to_end(block);
-        if read.map_err(unreadable)? < size {
-            return Err(unreadable(std::io::ErrorKind::UnexpectedEof.into()));
-        }
-        Ok(())
+    /// Closes the file by the way: to free what it took on disk may take a second for 10 GB.
+    pub(super) fn discard(self) {
+        let file = self.file;
+        // Where there is no thread to be had, it is closed at once.
+        let _ = thread::Builder::new()
+            .name("discard".to_owned())
+            .spawn(move || drop(file));
     }
-}
-
-/// In the middle of a transaction there is no going on without what cannot be read: the capture
-/// starts again from its last checkpoint, and gets the transaction anew.
-fn unreadable(error: std::io::Error) -> Error {
-    Error::new(
-        ErrorKind::Io,
-        "a transaction cannot be read back from its temporary file",
-    )
-    .with_source(error)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn blocks_are_read_as_they_were_written() {
-        let mut file = Overflow::create(&std::env::temp_dir()).unwrap();
-        file.append(&[b"first"]).unwrap();
-        file.append(&[b"in ", b"parts"]).unwrap();
-        file.append(&[]).unwrap();
-        file.rewind().unwrap();
-        let mut block = b"old".to_vec();
-        for due in [&b"first"[..], b"in parts", b""] {
-            assert_eq!(file.next_size(), Some(due.len()));
-            file.read(&mut block).unwrap();
-            assert_eq!(block, due);
-        }
-        assert_eq!(file.next_size(), None);
-    }
-
-    #[test]
-    fn a_file_that_has_lost_its_end_is_an_error() {
-        let mut file = Overflow::create(&std::env::temp_dir()).unwrap();
-        file.append(&[b"first"]).unwrap();
-        file.file.set_len(3).unwrap();
-        file.rewind().unwrap();
-        let error = file.read(&mut Vec::new()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Io);
-    }
 
     #[test]
     fn a_folder_that_is_not_there_is_named() {

@@ -43,6 +43,11 @@ impl Memory {
         size > self.budget / 8
     }
 
+    /// Whether something fits into a block of the usual size.
+    pub(super) fn is_usual(&self, size: usize) -> bool {
+        size <= self.block
+    }
+
     /// Returns an empty block with room for `size` bytes, if the budget allows.
     pub(super) fn take(&mut self, size: usize) -> Option<Vec<u8>> {
         if size == self.block

@@ -11,6 +11,7 @@
 
 mod file;
 mod memory;
+mod read_back;
 mod replay;
 mod spool;
 #[cfg(test)]

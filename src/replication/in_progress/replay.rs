@@ -6,13 +6,17 @@ use std::ops::Range;
 
 use protocol::{Lsn, StreamCommitMessage, Streamed, Xid};
 
+use super::file::Overflow;
 use super::memory::Memory;
+use super::read_back::ReadBack;
 use super::transaction::{HEADER, Transaction};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A transaction that is being replayed.
 pub(super) struct Replay {
     transaction: Transaction,
+    /// The blocks on disk, which come first.
+    file: Option<ReadBack>,
     pub(super) commit: StreamCommitMessage,
     /// The position of the message that says that it has committed.
     pub(super) wal_start: Lsn,
@@ -45,11 +49,10 @@ impl Replay {
         newer: VecDeque<Vec<u8>>,
     ) -> Result<Self> {
         transaction.complete();
-        if let Some(file) = &mut transaction.overflow {
-            file.rewind()?;
-        }
+        let file = transaction.overflow.take().map(Overflow::read_back);
         Ok(Self {
             transaction,
+            file: file.transpose()?,
             commit,
             wal_start,
             begun: false,
@@ -123,17 +126,13 @@ impl Replay {
     /// Takes up the next block that is not empty. Returns whether there was one.
     fn next_block(&mut self, memory: &mut Memory) -> Result<bool> {
         self.read = 0;
-        while let Some(file) = &mut self.transaction.overflow {
-            let Some(size) = file.next_size() else {
+        while let Some(file) = &mut self.file {
+            let Some(block) = file.next(std::mem::take(&mut self.block), memory)? else {
                 // What the file took on disk is free from here on.
-                self.transaction.overflow = None;
+                self.file = None;
                 break;
             };
-            if self.block.capacity() < size {
-                memory.give(std::mem::take(&mut self.block));
-                self.block = memory.take_anyway(size);
-            }
-            file.read(&mut self.block)?;
+            self.block = block;
             if !self.block.is_empty() {
                 return Ok(true);
             }

@@ -166,6 +166,9 @@ impl Transaction {
         for block in self.blocks {
             memory.give(block);
         }
+        if let Some(file) = self.overflow {
+            file.discard();
+        }
     }
 }
 
