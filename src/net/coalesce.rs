@@ -10,23 +10,37 @@ use std::time::{Duration, Instant};
 const READS: u32 = 24;
 /// Within which time.
 const WINDOW: Duration = Duration::from_millis(2);
-/// How long changes are left to collect: some 200 KB of what a walsender decodes.
-const CHANGES: Duration = Duration::from_millis(3);
+/// How long changes are left to collect: some 200 KB of what a walsender decodes, and in a long pause
+/// so much more that what it does for each segment hardly counts.
+const CHANGES: Lengths = Lengths {
+    short: Duration::from_millis(3),
+    long: Duration::from_millis(18),
+    full: 4 * 1024 * 1024,
+};
 /// How long rows are, which come faster: no more than fits into a socket.
-const ROWS: Duration = Duration::from_millis(1);
+const ROWS: Lengths = Lengths {
+    short: Duration::from_millis(1),
+    long: Duration::from_millis(3),
+    full: 2 * 1024 * 1024,
+};
 /// Room that a piece of a backlog has at least.
 pub(super) const PIECE: usize = 128 * 1024;
 /// A pause that has brought less than this ends the backlog, and a read that has is followed by a pause.
 const TRICKLE: usize = 16 * 1024;
 
-/// How many times as long as a short pause a long one is.
-const LONGER: u32 = 3;
 /// What a short pause must bring for long ones: less is hardly a backlog, and better read soon.
 const WORTH: u64 = 64 * 1024;
-/// What a long pause may bring: about what the sockets of both sides hold.
-const FULL: u64 = 2 * 1024 * 1024;
 /// After how many pauses of a kind the other is tried.
 const AGAIN: u32 = 64;
+
+/// How long to pause.
+#[derive(Debug, Clone, Copy)]
+struct Lengths {
+    short: Duration,
+    long: Duration,
+    /// What a long pause may bring: no more than the sockets of both sides hold.
+    full: u64,
+}
 
 /// Decides by the pace of reads whether to pause before the next.
 #[derive(Debug)]
@@ -54,7 +68,7 @@ impl Pace {
         Self::new(ROWS)
     }
 
-    fn new(short: Duration) -> Self {
+    fn new(lengths: Lengths) -> Self {
         let now = Instant::now();
         Self {
             window: now,
@@ -63,7 +77,7 @@ impl Pace {
             more: false,
             collected: 0,
             doubt: false,
-            pauses: Pauses::new(short, now),
+            pauses: Pauses::new(lengths, now),
         }
     }
 
@@ -106,7 +120,7 @@ impl Pace {
             self.backlog = true;
             self.collected = 0;
             self.more = bytes >= PIECE;
-            self.pauses = Pauses::new(self.pauses.short, now);
+            self.pauses = Pauses::new(self.pauses.lengths, now);
         }
     }
 }
@@ -118,7 +132,7 @@ impl Pace {
 /// no more slowly then; where the sockets are full, the server would wait.
 #[derive(Debug)]
 struct Pauses {
-    short: Duration,
+    lengths: Lengths,
     kind: Kind,
     /// How many there were since the kind was chosen.
     count: u32,
@@ -136,9 +150,9 @@ enum Kind {
 }
 
 impl Pauses {
-    fn new(short: Duration, now: Instant) -> Self {
+    fn new(lengths: Lengths, now: Instant) -> Self {
         Self {
-            short,
+            lengths,
             kind: Kind::Short,
             count: AGAIN,
             since: now,
@@ -147,8 +161,8 @@ impl Pauses {
 
     fn duration(&self) -> Duration {
         match self.kind {
-            Kind::Short => self.short,
-            Kind::Trial(_) | Kind::Long => self.short * LONGER,
+            Kind::Short => self.lengths.short,
+            Kind::Trial(_) | Kind::Long => self.lengths.long,
         }
     }
 
@@ -164,8 +178,8 @@ impl Pauses {
         self.since = now;
         self.count = self.count.saturating_add(1);
         let due = self.count > AGAIN;
-        let fits =
-            rate >= per_second(WORTH, self.short) && rate < per_second(FULL, self.short * LONGER);
+        let Lengths { short, long, full } = self.lengths;
+        let fits = rate >= per_second(WORTH, short) && rate < per_second(full, long);
         (self.kind, self.count) = match self.kind {
             Kind::Short if due && fits => (Kind::Trial(rate), 0),
             Kind::Short => (Kind::Short, self.count),
@@ -205,7 +219,7 @@ mod tests {
         for _ in 0..1000 {
             let pause = pace.pause(now).expect("the backlog goes on");
             now += pause;
-            long += u32::from(pause == CHANGES * LONGER);
+            long += u32::from(pause == CHANGES.long);
             pace.read(brings(pause), now);
             // The rest of it.
             pace.read(0, now);
@@ -229,11 +243,11 @@ mod tests {
     fn a_backlog_is_read_in_pieces_until_it_is_over() {
         let now = Instant::now();
         let mut pace = backlog(now);
-        assert_eq!(pace.pause(now), Some(CHANGES));
+        assert_eq!(pace.pause(now), Some(CHANGES.short));
         pace.read(TRICKLE, now);
         assert_eq!(pace.pause(now), None, "there may be more");
         pace.read(1, now);
-        assert_eq!(pace.pause(now), Some(CHANGES));
+        assert_eq!(pace.pause(now), Some(CHANGES.short));
         // The sender may have been waiting for room.
         pace.read(TRICKLE - 2, now);
         assert_eq!(pace.pause(now), None);
@@ -271,13 +285,16 @@ mod tests {
     fn a_pause_that_is_cut_short_goes_on() {
         let start = Instant::now();
         let mut pace = backlog(start);
-        assert_eq!(pace.pause(start), Some(CHANGES));
-        assert_eq!(pace.pause(start + CHANGES / 3), Some(CHANGES * 2 / 3));
-        let end = start + CHANGES;
+        assert_eq!(pace.pause(start), Some(CHANGES.short));
+        assert_eq!(
+            pace.pause(start + CHANGES.short / 3),
+            Some(CHANGES.short * 2 / 3)
+        );
+        let end = start + CHANGES.short;
         assert_eq!(pace.pause(end), None, "whatever else there was to do");
         pace.read(TRICKLE, end);
         pace.read(1, end);
-        assert_eq!(pace.pause(end), Some(CHANGES));
+        assert_eq!(pace.pause(end), Some(CHANGES.short));
     }
 
     #[test]
@@ -292,7 +309,7 @@ mod tests {
         for _ in 0..READS {
             pace.read(200, later);
         }
-        assert_eq!(pace.pause(later), Some(CHANGES));
+        assert_eq!(pace.pause(later), Some(CHANGES.short));
         let long = long_pauses(&mut pace, later, brings);
         assert!((980..1000).contains(&long), "{long} of 1000");
     }
