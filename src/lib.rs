@@ -46,7 +46,8 @@
 //! by its own socket. So it is with the temporary files of large transactions, and while bytes of a
 //! backlog are left to collect. Beside it a thread ([`background`]) sends status updates
 //! ([`replication::Feedback`]), so that the server does not end the connection meanwhile, and reads
-//! acknowledgements ([`capture::Acknowledgements`]).
+//! acknowledgements ([`capture::Acknowledgements`]). The temporary file of a large transaction that has
+//! committed is read back and freed by a thread of its own.
 //!
 //! # Invariants
 //!
