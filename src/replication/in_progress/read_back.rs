@@ -26,7 +26,7 @@ pub(super) struct ReadBack {
 }
 
 impl ReadBack {
-    /// Begins with the first block of a file.
+    /// Gets ready to read the blocks of a file, from the first.
     ///
     /// # Errors
     ///
@@ -48,7 +48,9 @@ impl ReadBack {
             .spawn(move || {
                 for mut block in asked {
                     let result = file.read_exact(&mut block).map(|()| block);
-                    if read.send(result).is_err() {
+                    // What comes behind a part that cannot be read would be taken for it.
+                    let failed = result.is_err();
+                    if read.send(result).is_err() || failed {
                         break;
                     }
                 }
@@ -88,7 +90,9 @@ impl ReadBack {
 
     fn ask(&mut self, used: Vec<u8>, size: usize, memory: &mut Memory) -> Result<()> {
         let mut block = used;
-        if block.capacity() < size {
+        // The memory of a single large row is not for what is small.
+        let is_too_large = memory.is_usual(size) && !memory.is_usual(block.capacity());
+        if block.capacity() < size || is_too_large {
             memory.give(block);
             block = memory.take_anyway(size);
         }
@@ -143,6 +147,10 @@ mod tests {
         for due in blocks {
             block = reading.next(block, &mut memory).unwrap().unwrap();
             assert_eq!(block, due.concat());
+            assert!(
+                memory.allocated() <= 5000 + 1024,
+                "one large block at a time"
+            );
         }
         assert!(reading.next(block, &mut memory).unwrap().is_none());
         assert!(memory.allocated() <= 1024, "memory is given back");
@@ -156,11 +164,11 @@ mod tests {
         let blocks: [&[&[u8]]; 9] = [&parts; 9];
         let mut reading = file(&blocks).read_back().unwrap();
         let mut block = Vec::new();
-        for _ in 0..9 {
+        for read in 1..=9 {
             block = reading.next(block, &mut memory).unwrap().unwrap();
+            assert_eq!(reading.asked, read < 9, "the next one");
             assert!(memory.allocated() <= 2 * usual.len());
         }
-        assert!(!reading.asked);
     }
 
     #[test]
@@ -169,7 +177,9 @@ mod tests {
         cut.cut(3);
         let mut reading = cut.read_back().unwrap();
         let mut memory = Memory::new(1024);
-        let error = reading.next(Vec::new(), &mut memory).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Io);
+        for _ in 0..2 {
+            let error = reading.next(Vec::new(), &mut memory).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Io);
+        }
     }
 }

@@ -128,7 +128,7 @@ impl Replay {
         self.read = 0;
         while let Some(file) = &mut self.file {
             let Some(block) = file.next(std::mem::take(&mut self.block), memory)? else {
-                // What the file took on disk is free from here on.
+                // What the file took on disk is free soon.
                 self.file = None;
                 break;
             };

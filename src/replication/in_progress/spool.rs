@@ -185,7 +185,8 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// Fails where the stream contradicts itself.
+    /// Fails where the stream contradicts itself, and with [`ErrorKind::Spool`] if a transaction that has
+    /// committed cannot be read back, of which nothing was returned yet.
     pub fn handle(
         &mut self,
         message: &LogicalReplicationMessage<'_>,
