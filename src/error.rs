@@ -22,7 +22,8 @@ pub enum ErrorKind {
     Value,
     /// Reading requests or writing responses failed.
     Io,
-    /// There is no room for transactions in progress. The stream can go on without them.
+    /// Transactions in progress cannot be kept: no room on disk, or a file or thread that fails. The
+    /// stream can go on without them.
     Spool,
     /// The capture was asked to stop.
     Shutdown,

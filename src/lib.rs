@@ -43,11 +43,11 @@
 //!
 //! A session runs on the main thread and waits there for its sockets, so that what arrives wakes one
 //! thread. It blocks when its output is not taken: nothing is read then, and the server is held back
-//! by its own socket. So it is with the temporary files of large transactions, and while bytes of a
-//! backlog are left to collect. Beside it a thread ([`background`]) sends status updates
+//! by its own socket. So it is while a temporary file of a large transaction is written, and while
+//! bytes of a backlog are left to collect. Beside it a thread ([`background`]) sends status updates
 //! ([`replication::Feedback`]), so that the server does not end the connection meanwhile, and reads
-//! acknowledgements ([`capture::Acknowledgements`]). The temporary file of a large transaction that has
-//! committed is read back and freed by a thread of its own.
+//! acknowledgements ([`capture::Acknowledgements`]). The temporary file of a large transaction is
+//! read back, if that has committed, and freed by a thread of its own.
 //!
 //! # Invariants
 //!

@@ -196,7 +196,7 @@ impl<S: Sink> Engine<S> {
         }
     }
 
-    /// Starts the stream anew without transactions in progress, since there is no room for them.
+    /// Starts the stream anew without transactions in progress, since they cannot be kept.
     ///
     /// It goes on behind the last commit that was handled, between two transactions: what comes
     /// from the server then is what has not been handled yet, whole. What is acknowledged stays what
@@ -214,7 +214,7 @@ impl<S: Sink> Engine<S> {
             "transactions in progress cannot be kept; the stream is started anew without them, and \
              the server keeps them until they commit"
         );
-        self.in_progress = InProgress::Refused("there was no room for them");
+        self.in_progress = InProgress::Refused("they could not be kept");
         following.stream.abandon();
         let progress = Arc::clone(following.stream.progress());
         let opening = self.opening(position);

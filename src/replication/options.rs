@@ -45,7 +45,7 @@ impl InProgress {
                     warn!(error = %error, causes = error.causes(),
                         "transactions cannot be taken while they are in progress; the server keeps \
                          them until they commit");
-                    (None, "there is no room for temporary files")
+                    (None, "temporary files cannot be made")
                 }
             },
         }

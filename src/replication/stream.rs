@@ -230,8 +230,8 @@ impl ReplicationStream {
     /// # Errors
     ///
     /// Fails when the server ends the stream, reports an error, or sends what cannot be parsed; with
-    /// [`ErrorKind::Spool`] when there is no room for transactions in progress. The stream can be
-    /// started anew without them then, from where the reader is: between two transactions.
+    /// [`ErrorKind::Spool`] when transactions in progress cannot be kept. The stream can be started
+    /// anew without them then, from where the reader is: between two transactions.
     #[inline]
     pub fn try_next<'a>(&'a mut self, arena: &'a TupleArena) -> Result<Option<StreamItem<'a>>> {
         if let Some(spool) = &mut self.spool

@@ -107,8 +107,8 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::Spool`] if there is no room on disk, and with a message that has no
-    /// place in a block.
+    /// Fails with [`ErrorKind::Spool`] if a temporary file cannot be written, and with a message that
+    /// has no place in a block.
     #[inline]
     pub fn keep(&mut self, wal_start: Lsn, data: &[u8]) -> Result<Option<Lsn>> {
         let Some(transaction) = &mut self.receiving else {
