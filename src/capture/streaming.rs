@@ -214,7 +214,7 @@ impl<S: Sink> Engine<S> {
             "transactions in progress cannot be kept; the stream is started anew without them, and \
              the server keeps them until they commit"
         );
-        self.in_progress = InProgress::Refused("they could not be kept");
+        self.in_progress = InProgress::Refused("transactions in progress could not be kept");
         following.stream.abandon();
         let progress = Arc::clone(following.stream.progress());
         let opening = self.opening(position);

@@ -96,7 +96,7 @@ fn a_full_disk() {
             .log()
             .find(|line| line.field("streaming").as_deref() == Some("off"))
             .expect("it starts anew"),
-        "they could not be kept"
+        "transactions in progress could not be kept"
     ));
     let run = session.kill();
     let mut of_a = 0;
