@@ -51,10 +51,10 @@
 //!
 //! # Invariants
 //!
-//! - The position that the server is told ([`replication::Progress`]) never passes what Flow has
+//! - The position that the server is told ([`replication::DurablePosition`]) never passes what Flow has
 //!   acknowledged. There is no other way to report one.
 //! - The documents of a key are the row of the chunk that covered it, then every change whose
-//!   transaction that chunk's snapshot did not contain, in commit order ([`backfill::View`], and
+//!   transaction that chunk's snapshot did not contain, in commit order ([`backfill::Snapshot`], and
 //!   `capture`'s documentation).
 //! - A checkpoint covers everything before it, is never in the middle of a source transaction, and
 //!   never passes a commit that a later chunk has to contain and might not.

@@ -1,17 +1,17 @@
 //! Reading the rows that a table has: chunk queries, their snapshots, the position of the scan.
 //!
 //! Chunks are read in spans, each a transaction at REPEATABLE READ: its first statement tells which
-//! transactions the rows contain ([`View`]) and where the log's end was, and the rows of many chunks
+//! transactions the rows contain ([`Snapshot`]) and where the log's end was, and the rows of many chunks
 //! follow, asked for ahead ([`SpanReader`]). What is made of that is decided by `capture`.
 
 mod position;
 mod query;
 mod reader;
 mod request;
-mod view;
+mod snapshot;
 
 pub use position::{Position, Window};
-pub use query::{ChunkQuery, Helpers, KeyColumn, TableScan, row_by_key};
+pub use query::{ChunkQuery, ExtraColumns, KeyColumn, TableScan, row_by_key};
 pub use reader::{ChunkStart, RowStep, SpanReader};
-pub use request::{SpanRequest, SpanRows, read_view, read_view_behind_own};
-pub use view::{Snapshot, View};
+pub use request::{SpanRequest, SpanRows, read_snapshot, read_snapshot_after_own_commit};
+pub use snapshot::{PgSnapshot, Snapshot};

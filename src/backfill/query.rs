@@ -37,12 +37,12 @@ pub struct ChunkQuery {
     /// Its parameters in text form.
     pub parameters: Vec<Option<String>>,
     /// The leading columns that are not the table's.
-    pub helpers: Helpers,
+    pub extra_columns: ExtraColumns,
 }
 
 /// Leading columns of rows that are not the table's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Helpers {
+pub enum ExtraColumns {
     /// None.
     None,
     /// The number of the row among those of the table that the scan has come past, also those that are
@@ -52,7 +52,7 @@ pub enum Helpers {
     Position,
 }
 
-impl Helpers {
+impl ExtraColumns {
     /// Returns how many columns they are.
     pub fn columns(self) -> usize {
         match self {
@@ -81,7 +81,7 @@ impl TableScan {
             return ChunkQuery {
                 sql,
                 parameters,
-                helpers: Helpers::None,
+                extra_columns: ExtraColumns::None,
             };
         };
         // A chunk is so many rows of the table whether or not they are old; the old ones stay on the
@@ -97,7 +97,7 @@ impl TableScan {
         ChunkQuery {
             sql,
             parameters,
-            helpers: Helpers::Count,
+            extra_columns: ExtraColumns::Count,
         }
     }
 
@@ -114,7 +114,7 @@ impl TableScan {
         ChunkQuery {
             sql,
             parameters,
-            helpers: Helpers::None,
+            extra_columns: ExtraColumns::None,
         }
     }
 
@@ -153,7 +153,7 @@ impl TableScan {
         ChunkQuery {
             sql,
             parameters,
-            helpers: Helpers::Position,
+            extra_columns: ExtraColumns::Position,
         }
     }
 
@@ -281,7 +281,7 @@ pub fn row_by_key(target: &str, key: &[KeyColumn<'_>]) -> ChunkQuery {
     ChunkQuery {
         sql,
         parameters,
-        helpers: Helpers::None,
+        extra_columns: ExtraColumns::None,
     }
 }
 

@@ -1,8 +1,8 @@
-//! Reading a span: its view, then its rows as they come.
+//! Reading a span: its snapshot, then its rows as they come.
 
 use protocol::{DataRow, Event, Lsn, RowDescription, ServerError, TransactionStatus};
 
-use super::View;
+use super::Snapshot;
 use super::request::SpanRows;
 use crate::client::{Client, log_notice, server_error};
 use crate::error::{Error, ErrorKind, Result};
@@ -11,8 +11,8 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkStart {
     /// Which transactions the rows contain.
-    pub view: View,
-    /// The end of the log when the view was taken: what the rows contain was committed before it,
+    pub snapshot: Snapshot,
+    /// The end of the log when the snapshot was taken: what the rows contain was committed before it,
     /// so when the stream has passed it, every later change is not contained.
     pub fence: Lsn,
     /// The position up to which the log was on disk then. The stream does not get further.
@@ -46,10 +46,10 @@ pub struct SpanReader {
     pub(super) standby: bool,
     /// The replay position, where that decides what the rows contain.
     pub(super) until: Option<Lsn>,
-    /// What the view's statement has told.
+    /// What the snapshot's statement has told.
     pub(super) viewed: Option<ChunkStart>,
-    /// Statements behind the view's and before the rows' that are yet to be answered, with the
-    /// view's own.
+    /// Statements behind the snapshot's and before the rows' that are yet to be answered, with the
+    /// snapshot's own.
     pub(super) leading: u32,
     /// The last key, where it was asked for and there is one.
     pub(super) last_key: Option<Vec<Option<String>>>,
@@ -74,7 +74,7 @@ impl SpanReader {
         self.failure.is_some() || (self.closed && self.outstanding == 0)
     }
 
-    /// Returns what the view's statement tells, if it is there already.
+    /// Returns what the snapshot's statement tells, if it is there already.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl SpanReader {
                     } else if self.viewed.is_none() {
                         let mut next = || texts.next().flatten();
                         self.viewed = Some(ChunkStart {
-                            view: view(self.until, next())?,
+                            snapshot: parse_snapshot(self.until, next())?,
                             fence: parse_lsn(next())?,
                             flushed: parse_lsn(next())?,
                             columns: next().unwrap_or_default().to_owned(),
@@ -119,7 +119,7 @@ impl SpanReader {
         Ok(None)
     }
 
-    /// Takes the texts of the last key, once the view is there; `None` where there are fewer rows.
+    /// Takes the texts of the last key, once the snapshot is there; `None` where there are fewer rows.
     pub fn take_last_key(&mut self) -> Option<Vec<Option<String>>> {
         self.last_key.take()
     }
@@ -230,10 +230,10 @@ async fn roll_back(client: &mut Client, status: TransactionStatus) -> Result<()>
     Ok(())
 }
 
-pub(super) fn view(until: Option<Lsn>, snapshot: Option<&str>) -> Result<View> {
+pub(super) fn parse_snapshot(until: Option<Lsn>, snapshot: Option<&str>) -> Result<Snapshot> {
     Ok(match until {
-        Some(until) => View::Replayed { until },
-        None => View::Snapshot(snapshot.unwrap_or_default().parse()?),
+        Some(until) => Snapshot::Standby { until },
+        None => Snapshot::Primary(snapshot.unwrap_or_default().parse()?),
     })
 }
 

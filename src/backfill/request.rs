@@ -1,12 +1,12 @@
-//! Asking for a span: its view and its first rows in one round trip, then more of them.
+//! Asking for a span: its snapshot and its first rows in one round trip, then more of them.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use protocol::{Format, Session};
 
-use super::reader::{parse_lsn, view};
-use super::{ChunkQuery, SpanReader, View};
+use super::reader::{parse_lsn, parse_snapshot};
+use super::{ChunkQuery, Snapshot, SpanReader};
 use crate::client::{Client, Statement, unsendable};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -53,10 +53,10 @@ const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY
 const NO_PRIVILEGE: &str = "42501";
 const REPLAY_POSITION: &str = "SELECT pg_last_wal_replay_lsn()";
 
-/// The statement that takes the view, and whatever else in the same snapshot. A statement's snapshot is
+/// The statement that takes the snapshot, and whatever else in the same snapshot. A statement's snapshot is
 /// taken before its functions are evaluated, so the position is never before what the snapshot
 /// contains.
-fn view_statement(client: &Client, standby: bool, more: &str) -> String {
+fn snapshot_statement(client: &Client, standby: bool, more: &str) -> String {
     if standby {
         return format!("SELECT NULL, pg_last_wal_replay_lsn(), pg_last_wal_replay_lsn(){more}");
     }
@@ -70,12 +70,12 @@ fn view_statement(client: &Client, standby: bool, more: &str) -> String {
     )
 }
 
-/// Takes a view without reading rows.
+/// Takes a snapshot without reading rows.
 ///
 /// # Errors
 ///
 /// Fails with the server's error, or when the connection is lost.
-pub async fn read_view(client: &mut Client, standby: bool) -> Result<View> {
+pub async fn read_snapshot(client: &mut Client, standby: bool) -> Result<Snapshot> {
     let until = if standby {
         Some(parse_lsn(
             client.query(REPLAY_POSITION, &[]).await?.one()?.get(0),
@@ -83,11 +83,11 @@ pub async fn read_view(client: &mut Client, standby: bool) -> Result<View> {
     } else {
         None
     };
-    let statement = view_statement(client, standby, "");
-    view(until, client.query(&statement, &[]).await?.one()?.get(0))
+    let statement = snapshot_statement(client, standby, "");
+    parse_snapshot(until, client.query(&statement, &[]).await?.one()?.get(0))
 }
 
-/// Takes a view of a primary behind the end of a transaction of our own, which began after all that
+/// Takes a snapshot of a primary behind the end of a transaction of our own, which began after all that
 /// can have been streamed up to now: a snapshot lists only those running that began before the last
 /// one to have ended.
 ///
@@ -99,10 +99,13 @@ pub async fn read_view(client: &mut Client, standby: bool) -> Result<View> {
 /// # Errors
 ///
 /// Fails with the server's error, or when the connection is lost.
-pub async fn read_view_behind_own(client: &mut Client, on_disk: bool) -> Result<View> {
+pub async fn read_snapshot_after_own_commit(
+    client: &mut Client,
+    on_disk: bool,
+) -> Result<Snapshot> {
     const ON_DISK: &str = "SELECT txid_current(), pg_logical_emit_message(false, 'flow', '')";
     const PLAIN: &str = "SELECT txid_current()";
-    let snapshot = Statement::new(view_statement(client, false, ""), &[]);
+    let snapshot = Statement::new(snapshot_statement(client, false, ""), &[]);
     let own = Statement::new(if on_disk { ON_DISK } else { PLAIN }, &[]);
     let [mut written, mut seen] = client.query_each([own, snapshot.clone()]).await?;
     let may_not = |error: &Error| error.sqlstate() == Some(NO_PRIVILEGE);
@@ -111,11 +114,11 @@ pub async fn read_view_behind_own(client: &mut Client, on_disk: bool) -> Result<
         [written, seen] = client.query_each([own, snapshot]).await?;
     }
     written?;
-    view(None, seen?.one()?.get(0))
+    parse_snapshot(None, seen?.one()?.get(0))
 }
 
 impl SpanReader {
-    /// Asks for a span: the view, the table's columns, the key of its last row if that is wanted, and
+    /// Asks for a span: the snapshot, the table's columns, the key of its last row if that is wanted, and
     /// the first batches or statements.
     ///
     /// # Errors
@@ -131,7 +134,7 @@ impl SpanReader {
             standby,
             depth,
         } = request;
-        let view = view_statement(client, standby, &format!(", {columns}"));
+        let snapshot = snapshot_statement(client, standby, &format!(", {columns}"));
         let mut reader = Self {
             rows,
             standby,
@@ -160,7 +163,7 @@ impl SpanReader {
         if let Some(lock) = lock {
             queue(session, lock)?;
         }
-        queue(session, &view)?;
+        queue(session, &snapshot)?;
         if let Some(query) = last_key {
             bind(session, query, "", false)?;
             session.execute("", 0).map_err(unsendable)?;

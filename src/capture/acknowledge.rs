@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use protocol::Lsn;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::replication::Progress;
+use crate::replication::DurablePosition;
 
 /// Checkpoints that were emitted, in order, until they are acknowledged.
 #[derive(Debug, Clone, Default)]
@@ -21,13 +21,13 @@ struct Queue {
     /// No more acknowledgements will come.
     closed: bool,
     /// Known from when the stream has started; a null cursor is all that is sent before.
-    progress: Option<Arc<Progress>>,
+    durable_position: Option<Arc<DurablePosition>>,
 }
 
 impl Acknowledgements {
     /// Sets where acknowledged positions go.
-    pub fn report_to(&self, progress: &Arc<Progress>) {
-        self.lock().progress = Some(Arc::clone(progress));
+    pub fn report_to(&self, durable_position: &Arc<DurablePosition>) {
+        self.lock().durable_position = Some(Arc::clone(durable_position));
     }
 
     /// Notes that a checkpoint was emitted.
@@ -54,8 +54,8 @@ impl Acknowledgements {
         }
         // The last that has a position says how far the server may forget.
         let position = queue.sent.drain(..count).flatten().last();
-        if let (Some(position), Some(progress)) = (position, &queue.progress) {
-            progress.acknowledge(position);
+        if let (Some(position), Some(durable_position)) = (position, &queue.durable_position) {
+            durable_position.acknowledge(position);
         }
         if queue.sent.is_empty() {
             self.drained.notify_waiters();
@@ -99,14 +99,14 @@ mod tests {
         for cursor in [None, None, Some(20), Some(30), Some(40)] {
             acknowledgements.sent(cursor.map(Lsn::from));
         }
-        let progress = Arc::new(Progress::new(Lsn::from(10)));
-        acknowledgements.report_to(&progress);
+        let durable_position = Arc::new(DurablePosition::new(Lsn::from(10)));
+        acknowledgements.report_to(&durable_position);
         acknowledgements.acknowledge(2).unwrap();
-        assert_eq!(progress.durable(), Lsn::from(10));
+        assert_eq!(durable_position.durable(), Lsn::from(10));
         acknowledgements.acknowledge(0).unwrap();
-        assert_eq!(progress.durable(), Lsn::from(20));
+        assert_eq!(durable_position.durable(), Lsn::from(20));
         acknowledgements.acknowledge(2).unwrap();
-        assert_eq!(progress.durable(), Lsn::from(40));
+        assert_eq!(durable_position.durable(), Lsn::from(40));
         assert!(acknowledgements.acknowledge(1).is_err());
     }
 

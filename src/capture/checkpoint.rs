@@ -27,8 +27,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 const KEEP_TIME: Duration = Duration::from_millis(250);
 /// How often at most.
 const TRY_SOON: Duration = Duration::from_millis(5);
-/// Views for that take this part of the time.
-const VIEW_SHARE: u32 = 20;
+/// Snapshots for that take this part of the time.
+const SNAPSHOT_SHARE: u32 = 20;
 
 /// What decides whether a checkpoint is due between two transactions.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +84,7 @@ impl<S: Sink> Engine<S> {
         self.acknowledgements
             .sent(self.cursor.filter(|_| self.is_streaming));
         self.sink.checkpoint(patch, &self.acknowledgements)?;
-        self.owed = false;
+        self.checkpoint_due = false;
         self.checkpointed = self.cursor;
         self.last_checkpoint = Instant::now();
         Ok(())
@@ -96,7 +96,7 @@ impl<S: Sink> Engine<S> {
             if self.sink.uncommitted_bytes() >= HELD_BYTES {
                 return self.settle().await;
             }
-            if self.owes_changes() {
+            if self.must_emit_deferred() {
                 // A span that has emitted nothing yet is not ended for them: the next might not come any
                 // further.
                 if self.last_checkpoint.elapsed() < KEEP_TIME || !self.spans.have_emitted() {
@@ -104,16 +104,17 @@ impl<S: Sink> Engine<S> {
                 }
                 self.end_spans().await?;
             }
-            if self.view_taken.elapsed() < self.view_interval {
+            if self.snapshot_taken.elapsed() < self.snapshot_interval {
                 return Ok(());
             }
             let started = Instant::now();
-            self.take_view().await?;
+            self.take_snapshot().await?;
             if self.awaits_commits() {
-                self.view_interval = (self.view_interval * 2).clamp(TRY_SOON, TRY_AGAIN);
+                self.snapshot_interval = (self.snapshot_interval * 2).clamp(TRY_SOON, TRY_AGAIN);
                 return Ok(());
             }
-            self.view_interval = (started.elapsed() * VIEW_SHARE).clamp(TRY_SOON, TRY_AGAIN);
+            self.snapshot_interval =
+                (started.elapsed() * SNAPSHOT_SHARE).clamp(TRY_SOON, TRY_AGAIN);
         }
         self.checkpoint()
     }
@@ -126,7 +127,7 @@ impl<S: Sink> Engine<S> {
             self.end_spans().await?;
         }
         while self.awaits_commits() {
-            self.take_view().await?;
+            self.take_snapshot().await?;
             let xids: BTreeSet<u32> = self
                 .tables
                 .iter()

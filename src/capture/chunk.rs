@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::chunk_plan::PlanContext;
-use super::engine::{Engine, Following};
+use super::engine::{ChangeStream, Engine};
 use super::fence::Checkpoints;
 use super::locks::LOCK_SHARE;
 use super::rows::{ChunkEnd, SpanRun, unknown};
 use super::sink::Sink;
 use super::state::{Mode, Scanned};
-use super::table::{LastChunk, Scan, Table};
+use super::table::{Scan, Table, UnfencedChunk};
 use super::waiting::Patience;
-use crate::backfill::{Helpers, SpanReader, SpanRequest, SpanRows, Window};
+use crate::backfill::{ExtraColumns, SpanReader, SpanRequest, SpanRows, Window};
 use crate::catalog::{columns_expression, measure_pages};
 use crate::error::{Error, Result};
 use crate::record::RowKey;
@@ -32,14 +32,14 @@ impl<S: Sink> Engine<S> {
     /// Reads a chunk of a table and follows the stream past it.
     pub(super) async fn backfill_chunk(
         &mut self,
-        following: &mut Following,
+        changes: &mut ChangeStream,
         index: usize,
     ) -> Result<()> {
         let started = Instant::now();
-        let Some(mut run) = self.start_chunk(following, index).await? else {
+        let Some(mut run) = self.start_chunk(changes, index).await? else {
             return Ok(());
         };
-        if self.owed {
+        if self.checkpoint_due {
             // It was held back for commits that this chunk contains; its rows come after.
             self.checkpoint()?;
         }
@@ -65,45 +65,45 @@ impl<S: Sink> Engine<S> {
         let Some(scan) = &mut self.table_mut(index)?.scan else {
             return Err(unknown());
         };
-        scan.chunk = Some(LastChunk {
+        scan.chunk = Some(UnfencedChunk {
             after,
-            view: start.view,
+            snapshot: start.snapshot,
             keys,
             complete,
         });
         if start.fence > start.flushed && !self.standby {
-            self.nudge().await?;
+            self.advance_wal().await?;
         }
-        self.stream_to(following, start.fence, Checkpoints::None)
+        self.stream_to(changes, start.fence, Checkpoints::None)
             .await?;
         if let Some(scan) = &mut self.table_mut(index)?.scan {
             scan.chunk = None;
         }
         if complete {
-            self.complete_table(following, index).await?;
+            self.complete_table(changes, index).await?;
         }
-        self.owed = true;
+        self.checkpoint_due = true;
         self.try_settle().await
     }
 
-    /// Starts reading a chunk whose view contains what it has to. As long as it does not, the stream is
+    /// Starts reading a chunk whose snapshot contains what it has to. As long as it does not, the stream is
     /// followed. Nothing is started where somebody else has locked the table.
     async fn start_chunk(
         &mut self,
-        following: &mut Following,
+        changes: &mut ChangeStream,
         index: usize,
     ) -> Result<Option<SpanRun>> {
         loop {
             let windows = match self.next_windows(index, 1).await {
                 Ok(windows) => windows,
                 Err(error) => {
-                    self.refused(index, error).await?;
-                    self.follow_for(following, LOCK_SHARE).await?;
+                    self.on_scan_error(index, error).await?;
+                    self.follow_for(changes, LOCK_SHARE).await?;
                     return Ok(None);
                 }
             };
             let after = self.scan(index)?.position.clone();
-            let (rows, helpers) = self.rows_of_span(index, after.as_ref(), &windows, 1)?;
+            let (rows, extra_columns) = self.rows_of_span(index, after.as_ref(), &windows, 1)?;
             let lock = self.lock(index)?;
             let columns = self.columns_expression(index)?;
             let request = SpanRequest {
@@ -117,7 +117,7 @@ impl<S: Sink> Engine<S> {
             };
             let reader = SpanReader::request(&mut self.client, request).await?;
             // It was all asked for at once.
-            let mut run = SpanRun::new(reader, windows, helpers, Duration::ZERO);
+            let mut run = SpanRun::new(reader, windows, extra_columns, Duration::ZERO);
             let started = loop {
                 match run.reader.try_start(&mut self.client) {
                     Ok(None) => run.reader.fill(&mut self.client).await?,
@@ -131,23 +131,23 @@ impl<S: Sink> Engine<S> {
                     self.look_up_scanned(index).await?;
                 }
                 Ok(start) => {
-                    self.resolve(&start.view);
+                    self.resolve(&start.snapshot);
                     if let Some(scan) = &mut self.table_mut(index)?.scan {
                         scan.locked = None;
                     }
-                    if !self.awaits_commits() && self.table(index)?.barrier.is_empty() {
+                    if !self.awaits_commits() && self.table(index)?.initial_wait.is_empty() {
                         run.start = Some(start);
                         return Ok(Some(run));
                     }
                     run.reader.finish(&mut self.client).await?;
-                    self.until_visible(following, index).await?;
+                    self.until_visible(changes, index).await?;
                 }
                 Err(error) => {
                     // Free before it is asked who has locked the table.
                     run.reader.finish(&mut self.client).await?;
-                    self.refused(index, error).await?;
+                    self.on_scan_error(index, error).await?;
                     if self.is_locked(index)? {
-                        self.follow_for(following, LOCK_SHARE).await?;
+                        self.follow_for(changes, LOCK_SHARE).await?;
                         return Ok(None);
                     }
                 }
@@ -158,7 +158,7 @@ impl<S: Sink> Engine<S> {
     /// Follows the stream until what a chunk of a table has to contain is visible.
     pub(super) async fn until_visible(
         &mut self,
-        following: &mut Following,
+        changes: &mut ChangeStream,
         index: usize,
     ) -> Result<()> {
         let stream = self.table(index)?.id.to_string();
@@ -166,7 +166,7 @@ impl<S: Sink> Engine<S> {
         let mut patience = Patience::new();
         let mut said = false;
         loop {
-            let missing = self.missing_from_view(index).await?;
+            let missing = self.missing_from_snapshot(index).await?;
             if missing.is_empty() {
                 return Ok(());
             }
@@ -175,19 +175,19 @@ impl<S: Sink> Engine<S> {
                 said = true;
             }
             self.say(&what, &missing, &mut patience).await?;
-            self.follow_for(following, patience.pause()).await?;
-            self.take_view().await?;
+            self.follow_for(changes, patience.pause()).await?;
+            self.take_snapshot().await?;
         }
     }
 
     /// Follows the stream for a time, with checkpoints where they are due.
     pub(super) async fn follow_for(
         &mut self,
-        following: &mut Following,
+        changes: &mut ChangeStream,
         time: Duration,
     ) -> Result<()> {
         let checkpoints = self.stream_checkpoints();
-        self.stream_for(following, Instant::now() + time, checkpoints)
+        self.stream_for(changes, Instant::now() + time, checkpoints)
             .await
     }
 
@@ -231,22 +231,22 @@ impl<S: Sink> Engine<S> {
         after: Option<&RowKey>,
         windows: &VecDeque<(Window, bool)>,
         chunks: u32,
-    ) -> Result<(SpanRows, Helpers)> {
+    ) -> Result<(SpanRows, ExtraColumns)> {
         let scan = self.scan(index)?;
         if self.table(index)?.state.mode == Mode::KeylessBackfill {
             let query = |(window, _): &(Window, bool)| scan.table.keyless(*window);
             let rows = SpanRows::Statements(windows.iter().map(query).collect());
-            return Ok((rows, Helpers::Position));
+            return Ok((rows, ExtraColumns::Position));
         }
         let after = after.map(|key| key.parameters(&scan.codecs));
         let query = scan.table.keyed(after.as_deref(), chunks);
-        let helpers = query.helpers;
+        let extra_columns = query.extra_columns;
         let rows = SpanRows::Batches {
             query,
             rows: scan.table.chunk_size,
             count: chunks,
         };
-        Ok((rows, helpers))
+        Ok((rows, extra_columns))
     }
 
     /// The statement that locks the table, if that is to be tried.
@@ -357,14 +357,14 @@ impl<S: Sink> Engine<S> {
     /// Notes that all rows of a table were emitted.
     pub(super) async fn complete_table(
         &mut self,
-        following: &mut Following,
+        changes: &mut ChangeStream,
         index: usize,
     ) -> Result<()> {
         let table = self.table_mut(index)?;
         info!(stream = %table.id, rows = table.state.backfilled, "backfill completed");
         table.complete();
-        following.follower.relations.invalidate(&self.tables);
-        self.prepare_all(following).await
+        changes.dispatcher.relations.invalidate(&self.tables);
+        self.prepare_all(changes).await
     }
 
     /// When checkpoints are emitted while the stream is followed amid a backfill.

@@ -5,11 +5,11 @@ use std::str::FromStr;
 use protocol::{DataRow, Oid, RowDescription, TupleArena, TupleData};
 
 use super::columns::captured_columns;
-use super::rows::{Progress, unknown};
+use super::rows::{ScanProgress, unknown};
 use super::sink::Sink;
 use super::state::Mode;
 use super::table::Table;
-use crate::backfill::{ChunkStart, Helpers, View};
+use crate::backfill::{ChunkStart, ExtraColumns, Snapshot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Change, Image, MetaTemplate, Plan, PlanOptions, Source};
 use crate::value::{KeyCodec, TypeRegistry};
@@ -20,7 +20,7 @@ pub(super) struct ChunkPlan {
     plan: Plan,
     /// The key columns as places in the rows.
     key: Vec<(usize, KeyCodec)>,
-    helpers: Helpers,
+    extra_columns: ExtraColumns,
 }
 
 /// What plans are made with.
@@ -39,11 +39,11 @@ impl ChunkPlan {
     pub(super) fn new(
         table: &Table,
         description: &RowDescription<'_>,
-        helpers: Helpers,
+        extra_columns: ExtraColumns,
         context: &PlanContext<'_>,
     ) -> Result<Self> {
         let info = table.info.as_ref().ok_or_else(unknown)?;
-        let fields = description.iter().enumerate().skip(helpers.columns());
+        let fields = description.iter().enumerate().skip(extra_columns.columns());
         let columns = captured_columns(
             Some(info),
             fields.map(|(index, field)| (index, field.name, field.type_oid)),
@@ -56,8 +56,8 @@ impl ChunkPlan {
         );
         Ok(Self {
             plan: Plan::new(&columns, meta, context.types, context.options),
-            key: key_places(table, description, helpers.columns())?,
-            helpers,
+            key: key_places(table, description, extra_columns.columns())?,
+            extra_columns,
         })
     }
 
@@ -73,7 +73,7 @@ impl ChunkPlan {
         row: &DataRow<'_>,
         table: &Table,
         arena: &TupleArena,
-        progress: &mut Progress,
+        progress: &mut ScanProgress,
         sink: &mut S,
         start: &ChunkStart,
     ) -> Result<()> {
@@ -117,15 +117,19 @@ impl ChunkPlan {
                 keys.insert(progress.last.clone());
             }
         }
-        match self.helpers {
-            Helpers::None => {}
-            Helpers::Count => {
-                progress.scanned = helper(&image, 0)?;
-                if !is_new_enough(helper(&image, 1)?, scan.table.min_xid, &start.view) {
+        match self.extra_columns {
+            ExtraColumns::None => {}
+            ExtraColumns::Count => {
+                progress.scanned = extra_column(&image, 0)?;
+                if !is_new_enough(
+                    extra_column(&image, 1)?,
+                    scan.table.min_xid,
+                    &start.snapshot,
+                ) {
                     return Ok(());
                 }
             }
-            Helpers::Position => progress.come_to(helper(&image, 0)?),
+            ExtraColumns::Position => progress.come_to(extra_column(&image, 0)?),
         }
         sink.begin_document(table.binding);
         let source = Source::Backfill {
@@ -142,7 +146,7 @@ impl ChunkPlan {
 }
 
 /// Reads what the chunk's query has added to the row.
-fn helper<T: FromStr>(image: &Image<'_>, index: usize) -> Result<T> {
+fn extra_column<T: FromStr>(image: &Image<'_>, index: usize) -> Result<T> {
     let text = match image.get(index) {
         TupleData::Text(text) => std::str::from_utf8(text).ok(),
         _ => None,
@@ -157,15 +161,15 @@ fn helper<T: FromStr>(image: &Image<'_>, index: usize) -> Result<T> {
 
 /// Whether a row was written by the transaction that is asked for or a later one. The server has
 /// decided that for all rows but the last of a chunk, which comes in any case.
-fn is_new_enough(xmin: u64, min_xid: Option<u32>, view: &View) -> bool {
+fn is_new_enough(xmin: u64, min_xid: Option<u32>, snapshot: &Snapshot) -> bool {
     let Some(min_xid) = min_xid else { return true };
     let Ok(xmin) = u32::try_from(xmin) else {
         return false;
     };
     let not_before = |a: u32, b: u32| a.wrapping_sub(b) < 1 << 31;
-    let not_future = match view {
-        View::Snapshot(snapshot) => not_before(snapshot.next_xid(), xmin),
-        View::Replayed { .. } => true,
+    let not_future = match snapshot {
+        Snapshot::Primary(snapshot) => not_before(snapshot.next_xid(), xmin),
+        Snapshot::Standby { .. } => true,
     };
     xmin >= 3 && not_before(xmin, min_xid) && not_future
 }
@@ -174,14 +178,14 @@ fn is_new_enough(xmin: u64, min_xid: Option<u32>, view: &View) -> bool {
 fn key_places(
     table: &Table,
     description: &RowDescription<'_>,
-    helper_columns: usize,
+    extra_column_count: usize,
 ) -> Result<Vec<(usize, KeyCodec)>> {
     let Some(scan) = &table.scan else {
         return Err(unknown());
     };
     let mut places = Vec::new();
     for ((name, _), codec) in scan.table.key_columns.iter().zip(&scan.codecs) {
-        let mut fields = description.iter().skip(helper_columns);
+        let mut fields = description.iter().skip(extra_column_count);
         let place = fields.position(|field| field.name == *name);
         let place = place.ok_or_else(|| {
             Error::new(
@@ -193,7 +197,7 @@ fn key_places(
                 ),
             )
         })?;
-        places.push((place + helper_columns, codec.clone()));
+        places.push((place + extra_column_count, codec.clone()));
     }
     Ok(places)
 }
@@ -204,7 +208,7 @@ mod tests {
 
     #[test]
     fn rows_are_new_enough_in_a_circle_up_to_now() {
-        let view = |next: u64| View::Snapshot(format!("{next}:{next}:").parse().unwrap());
+        let snapshot = |next: u64| Snapshot::Primary(format!("{next}:{next}:").parse().unwrap());
         for (xmin, next, new) in [
             (100, 200, true),
             (99, 200, false),
@@ -214,13 +218,17 @@ mod tests {
             (300, 200, false),
             (u64::from(u32::MAX), 200, false),
         ] {
-            assert_eq!(is_new_enough(xmin, Some(100), &view(next)), new, "{xmin}");
+            assert_eq!(
+                is_new_enough(xmin, Some(100), &snapshot(next)),
+                new,
+                "{xmin}"
+            );
         }
         let wrapped = (1 << 32) + 50;
         for (xmin, new) in [(u64::from(u32::MAX), true), (40, true), (60, false)] {
             let min = Some(u32::MAX - 10);
-            assert_eq!(is_new_enough(xmin, min, &view(wrapped)), new, "{xmin}");
+            assert_eq!(is_new_enough(xmin, min, &snapshot(wrapped)), new, "{xmin}");
         }
-        assert!(is_new_enough(0, None, &view(1)));
+        assert!(is_new_enough(0, None, &snapshot(1)));
     }
 }

@@ -10,14 +10,14 @@ use tracing::{debug, info};
 
 use super::acknowledge::Acknowledgements;
 use super::fence::Checkpoints;
-use super::follow::Follower;
+use super::follow::Dispatcher;
 use super::housekeeping::Housekeeping;
 use super::locks::{Locked, watched};
 use super::schemas::{SentSchemas, schema_options};
 use super::sink::Sink;
 use super::span::Spans;
 use super::start::{Binding, Task, check, reconcile};
-use super::start_position::Groundwork;
+use super::start_position::Prepared;
 use super::state::{self, Mode, TableState};
 use super::streaming::in_progress;
 use super::table::Table;
@@ -67,7 +67,7 @@ pub(super) struct Engine<S> {
     pub(super) sent_schemas: SentSchemas,
     pub(super) plan_options: PlanOptions,
     /// A checkpoint is due, and held back for a commit that no snapshot contains yet.
-    pub(super) owed: bool,
+    pub(super) checkpoint_due: bool,
     /// The position of the last checkpoint, and when it was.
     pub(super) checkpointed: Option<Lsn>,
     pub(super) last_checkpoint: Instant,
@@ -75,18 +75,18 @@ pub(super) struct Engine<S> {
     pub(super) is_streaming: bool,
     /// Whether transactions are taken while they are in progress.
     pub(super) in_progress: InProgress,
-    /// When a view was taken last.
-    pub(super) view_taken: Instant,
-    /// How long after a view the next is taken for a checkpoint that is held back.
-    pub(super) view_interval: Duration,
+    /// When a snapshot was taken last.
+    pub(super) snapshot_taken: Instant,
+    /// How long after a snapshot the next is taken for a checkpoint that is held back.
+    pub(super) snapshot_interval: Duration,
     pub(super) housekeeping: Housekeeping,
     pub(super) spans: Spans,
 }
 
 /// The stream of a session.
-pub(super) struct Following {
-    pub(super) stream: ReplicationStream,
-    pub(super) follower: Follower,
+pub(super) struct ChangeStream {
+    pub(super) replication: ReplicationStream,
+    pub(super) dispatcher: Dispatcher,
     pub(super) arena: TupleArena,
     /// The slot was created for it, just now, and was not looked at since: there is no history.
     pub(super) is_new: bool,
@@ -100,19 +100,19 @@ pub(super) struct Following {
 /// Fails with what keeps the capture from going on; what was emitted since the last checkpoint is
 /// void then.
 pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgements) -> Result<()> {
-    let (mut engine, groundwork) = Engine::start(task, sink, acknowledgements).await?;
+    let (mut engine, prepared) = Engine::start(task, sink, acknowledgements).await?;
     engine.announce().await?;
-    let mut following = engine.follow(groundwork).await?;
-    engine.catch_up(&mut following).await?;
+    let mut changes = engine.follow(prepared).await?;
+    engine.catch_up(&mut changes).await?;
     loop {
         if engine.housekeeping.until_due().is_zero() {
-            engine.keep_house(&mut following).await?;
+            engine.run_due(&mut changes).await?;
         }
         if let Some(table) = engine.next_backfill(&[]) {
-            engine.backfill(&mut following, table).await?;
+            engine.backfill(&mut changes, table).await?;
         } else if engine.stop_when_caught_up {
             engine.check_once().await?;
-            engine.owed = true;
+            engine.checkpoint_due = true;
             engine.settle().await?;
             break;
         } else {
@@ -120,7 +120,7 @@ pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgement
             engine.report_status("Streaming CDC Events");
             let end = Instant::now() + engine.housekeeping.until_due();
             engine
-                .stream_for(&mut following, end, Checkpoints::AtCommits)
+                .stream_for(&mut changes, end, Checkpoints::AtCommits)
                 .await?;
         }
     }
@@ -128,7 +128,7 @@ pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgement
     if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
         debug!("the last checkpoints are not acknowledged; the server is not told of them");
     }
-    if tokio::time::timeout(FAREWELL, following.stream.finish())
+    if tokio::time::timeout(FAREWELL, changes.replication.finish())
         .await
         .is_err()
     {
@@ -142,7 +142,7 @@ impl<S: Sink> Engine<S> {
         task: Task,
         sink: S,
         acknowledgements: Acknowledgements,
-    ) -> Result<(Self, Groundwork)> {
+    ) -> Result<(Self, Prepared)> {
         let Task {
             name,
             config,
@@ -237,18 +237,18 @@ impl<S: Sink> Engine<S> {
             acknowledgements,
             sent_schemas: SentSchemas::default(),
             plan_options: PlanOptions { values },
-            owed: false,
+            checkpoint_due: false,
             checkpointed: None,
             is_streaming: false,
-            view_taken: Instant::now(),
-            view_interval: Duration::ZERO,
+            snapshot_taken: Instant::now(),
+            snapshot_interval: Duration::ZERO,
             spans,
             last_checkpoint: Instant::now(),
         };
         engine.learn(checked.tables);
         engine.mark_missing();
         let slot = checked.slot;
-        Ok((engine, Groundwork { slot, replication }))
+        Ok((engine, Prepared { slot, replication }))
     }
 
     /// Opens the capture: schemas, then the state as it is matched with the bindings.
@@ -267,7 +267,7 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Activates tables that are pending, and ends scans that are to be skipped.
-    pub(super) async fn activate(&mut self, following: &mut Following) -> Result<()> {
+    pub(super) async fn activate(&mut self, changes: &mut ChangeStream) -> Result<()> {
         let version = self.client.server_version_num();
         let mut changed = false;
         for table in &mut self.tables {
@@ -276,8 +276,8 @@ impl<S: Sink> Engine<S> {
             changed |= table.state.mode != before;
         }
         if changed {
-            following.follower.relations.invalidate(&self.tables);
-            self.prepare_all(following).await?;
+            changes.dispatcher.relations.invalidate(&self.tables);
+            self.prepare_all(changes).await?;
         }
         Ok(())
     }
@@ -299,12 +299,12 @@ impl<S: Sink> Engine<S> {
     /// Returns whether a checkpoint would pass commits that later chunks have to contain and might
     /// not, or changes that are kept and have to be emitted before it.
     pub(super) fn awaits_commits(&self) -> bool {
-        self.owes_changes() || self.tables.iter().any(|table| !table.unseen.is_empty())
+        self.must_emit_deferred() || self.tables.iter().any(|table| !table.unseen.is_empty())
     }
 
     /// Returns whether changes are kept that have to be emitted before a checkpoint passes them.
-    pub(super) fn owes_changes(&self) -> bool {
-        self.tables.iter().any(Table::owes_changes)
+    pub(super) fn must_emit_deferred(&self) -> bool {
+        self.tables.iter().any(Table::must_emit_deferred)
     }
 
     /// Returns how many tables are being backfilled.

@@ -4,7 +4,7 @@ use protocol::{Lsn, TupleData};
 
 use super::relations::{Relation, RelationPlan};
 use super::sink::Sink;
-use super::table::{Table, Verdict};
+use super::table::{Decision, Table};
 use super::transaction::{StreamPosition, Transaction};
 use crate::buffer::Buffer;
 use crate::catalog::{identity_remedy, replica_identity_warning};
@@ -12,13 +12,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Change, Image, RowKey, Source};
 
 /// A change that was found worth a document.
-pub(super) struct Event<'c, 'a> {
+pub(super) struct ChangeEvent<'c, 'a> {
     pub(super) change: &'c Change<'a>,
     pub(super) wal_start: Lsn,
-    pub(super) verdict: Verdict,
+    pub(super) decision: Decision,
 }
 
-impl Event<'_, '_> {
+impl ChangeEvent<'_, '_> {
     /// Emits the document, or keeps it behind the row of this key.
     #[inline]
     pub(super) fn put<S: Sink>(
@@ -32,7 +32,7 @@ impl Event<'_, '_> {
         let Self {
             change,
             wal_start,
-            verdict,
+            decision,
         } = self;
         let last_commit_end = position.last_commit_end();
         let transaction = position.transaction()?;
@@ -48,17 +48,17 @@ impl Event<'_, '_> {
         let failed = |error: Error| {
             error.context(format!("a change of table \"{}\" at {wal_start}", table.id))
         };
-        if let Verdict::Keep {
-            section,
+        if let Decision::Defer {
+            range,
             placed,
-            keeping,
-        } = *verdict
+            deferral,
+        } = *decision
         {
             let mut document = Buffer::new();
             plan.plan
                 .write(change, source, &mut document)
                 .map_err(failed)?;
-            table.keep(section, placed.then(|| key.clone()), keeping, &document);
+            table.keep(range, placed.then(|| key.clone()), deferral, &document);
             return Ok(());
         }
         sink.begin_document(table.binding);
@@ -77,7 +77,7 @@ pub(super) fn judge(
     change: &Change<'_>,
     image: Option<Image<'_>>,
     transaction: &Transaction,
-) -> Result<Verdict> {
+) -> Result<Decision> {
     // Without a scan the key does not matter, and is not read.
     let known = match (&table.scan, &plan.scan_key, image) {
         (Some(scan), Some(columns), Some(image)) if scan.compares_keys() => {

@@ -6,9 +6,9 @@ use protocol::{Lsn, TupleData};
 use tracing::{debug, warn};
 
 use super::checkpoint::{IDLE_CHECKPOINT, SHARED_TIME};
-use super::engine::{Engine, Following};
-use super::follow::{Follower, Outcome};
-use super::reused::key_of;
+use super::deferrable_keys::key_of;
+use super::engine::{ChangeStream, Engine};
+use super::follow::{Dispatcher, Outcome};
 use super::sink::Sink;
 use crate::catalog::write_watermark;
 use crate::error::{Error, ErrorKind, Result};
@@ -27,9 +27,9 @@ pub(super) enum Checkpoints {
 const REMEMBERED: usize = 10_000;
 
 /// How long the server is left to pass a fence by itself before something is written for it.
-const NUDGE_AFTER: Duration = Duration::from_millis(200);
+const ADVANCE_WAL_AFTER: Duration = Duration::from_millis(200);
 /// How often that is repeated.
-const NUDGE_AGAIN: Duration = Duration::from_secs(10);
+const ADVANCE_WAL_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long the server may be silent before it is said that it is waited for.
 const SAY_SILENCE: Duration = Duration::from_secs(30);
@@ -47,60 +47,62 @@ impl<S: Sink> Engine<S> {
     /// before the first change of a transaction then.
     pub(super) async fn stream_to(
         &mut self,
-        following: &mut Following,
+        changes: &mut ChangeStream,
         fence: Lsn,
         checkpoints: Checkpoints,
     ) -> Result<()> {
         let fence = before_page_header(fence, self.wal_block_size);
-        let reached = |follower: &Follower| follower.position.has_passed(fence);
-        following.stream.feedback().ask_position();
+        let reached = |dispatcher: &Dispatcher| dispatcher.position.has_passed(fence);
+        changes.replication.feedback().ask_position();
         let (mut patience, started) = (Duration::from_millis(20), Instant::now());
-        let mut nudge_at = started + NUDGE_AFTER;
+        let mut advance_at = started + ADVANCE_WAL_AFTER;
         let mut say_at = SAY_SILENCE;
-        while !self.drain(following, checkpoints, reached).await? {
-            if let Ok(filled) = tokio::time::timeout(patience, following.stream.fill_alone()).await
+        while !self.drain(changes, checkpoints, reached).await? {
+            if let Ok(filled) =
+                tokio::time::timeout(patience, changes.replication.fill_alone()).await
             {
                 filled?;
                 continue;
             }
             // Nothing has come for a while: what is before the fence may not be on disk yet.
             let now = Instant::now();
-            if now >= nudge_at && !following.follower.position.in_transaction() {
-                self.nudge().await?;
-                nudge_at = now + NUDGE_AGAIN;
+            if now >= advance_at && !changes.dispatcher.position.in_transaction() {
+                self.advance_wal().await?;
+                advance_at = now + ADVANCE_WAL_AGAIN;
             }
-            if following.stream.silence() >= say_at {
+            if changes.replication.silence() >= say_at {
                 say_at += SAY_SILENCE;
                 warn!(
                     fence = %fence,
-                    received = %following.follower.position.received(),
-                    seconds = following.stream.silence().as_secs(),
+                    received = %changes.dispatcher.position.received(),
+                    seconds = changes.replication.silence().as_secs(),
                     "waiting for the server to stream its log"
                 );
             }
-            following.stream.feedback().ask_position();
+            changes.replication.feedback().ask_position();
             patience = (patience * 2).min(Duration::from_secs(1));
         }
-        self.cursor = Some(following.follower.position.received());
+        self.cursor = Some(changes.dispatcher.position.received());
         Ok(())
     }
 
     /// Follows the stream until a point in time, and on to the end of the transaction under way.
     pub(super) async fn stream_for(
         &mut self,
-        following: &mut Following,
+        changes: &mut ChangeStream,
         end: Instant,
         checkpoints: Checkpoints,
     ) -> Result<()> {
-        let over =
-            |follower: &Follower| !follower.position.in_transaction() && Instant::now() >= end;
-        while !self.drain(following, checkpoints, over).await? {
-            if !following.follower.position.in_transaction() {
-                self.cursor = Some(following.follower.position.received());
+        let over = |dispatcher: &Dispatcher| {
+            !dispatcher.position.in_transaction() && Instant::now() >= end
+        };
+        while !self.drain(changes, checkpoints, over).await? {
+            if !changes.dispatcher.position.in_transaction() {
+                self.cursor = Some(changes.dispatcher.position.received());
                 // What followed the last commit may have been no commit, so that it still waits for
                 // others to share a checkpoint with.
                 if checkpoints == Checkpoints::AtCommits && self.is_checkpoint_due(false) {
-                    self.owed = true;
+                    self.checkpoint_due = true;
                     self.try_settle().await?;
                 }
             }
@@ -110,60 +112,60 @@ impl<S: Sink> Engine<S> {
             } else {
                 (end - now).min(IDLE_CHECKPOINT)
             };
-            if let Ok(filled) = tokio::time::timeout(wait, following.stream.fill_alone()).await {
+            if let Ok(filled) = tokio::time::timeout(wait, changes.replication.fill_alone()).await {
                 filled?;
             }
         }
-        self.cursor = Some(following.follower.position.received());
+        self.cursor = Some(changes.dispatcher.position.received());
         Ok(())
     }
 
     /// Handles what has been received. Returns whether the end was reached.
     pub(super) async fn drain(
         &mut self,
-        following: &mut Following,
+        changes: &mut ChangeStream,
         checkpoints: Checkpoints,
-        reached: impl Fn(&Follower) -> bool,
+        reached: impl Fn(&Dispatcher) -> bool,
     ) -> Result<bool> {
         self.spans.close_overdue().await?;
         loop {
-            if reached(&following.follower) {
+            if reached(&changes.dispatcher) {
                 return Ok(true);
             }
-            let Following {
-                stream,
-                follower,
+            let ChangeStream {
+                replication,
+                dispatcher,
                 arena,
                 ..
-            } = following;
-            let item = match stream.try_next(arena) {
+            } = changes;
+            let item = match replication.try_next(arena) {
                 Ok(Some(item)) => item,
                 Ok(None) => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Spool => {
-                    Box::pin(self.stream_without_spool(following, error)).await?;
+                    Box::pin(self.stream_without_spool(changes, error)).await?;
                     continue;
                 }
                 Err(error) => return Err(error),
             };
-            if follower.is_in_doubt(&item) {
-                self.emit_reused(follower).await?;
+            if dispatcher.has_ambiguous_keys(&item) {
+                self.emit_ambiguous(dispatcher).await?;
             }
-            let step = match follower.handle(&item, arena, &mut self.tables, &mut self.sink)? {
+            let step = match dispatcher.handle(&item, arena, &mut self.tables, &mut self.sink)? {
                 Outcome::Done => Step::Next,
                 Outcome::Begin => Step::Begin,
                 Outcome::Commit => Step::Commit,
                 Outcome::Described(oid) => Step::Described(oid),
                 Outcome::Incomplete(change, wal_start) => {
-                    self.fill_in(follower, change, wal_start).await?;
+                    self.fill_in(dispatcher, change, wal_start).await?;
                     Step::Next
                 }
             };
             arena.reset();
-            if std::mem::take(&mut following.follower.has_kept) {
-                self.bound_kept().await?;
+            if std::mem::take(&mut changes.dispatcher.has_deferred) {
+                self.bound_deferred().await?;
             }
             if matches!(step, Step::Commit) {
-                self.report_progress(following);
+                self.report_progress(changes);
             }
             match step {
                 Step::Next => {}
@@ -171,26 +173,26 @@ impl<S: Sink> Engine<S> {
                 Step::Begin
                     if checkpoints == Checkpoints::AtCommits
                         && self.sink.uncommitted_bytes() > 0
-                        && (following.follower.is_large()
+                        && (changes.dispatcher.is_large()
                             || self.last_checkpoint.elapsed() >= SHARED_TIME) =>
                 {
-                    self.owed = true;
+                    self.checkpoint_due = true;
                     self.try_settle().await?;
                 }
                 Step::Begin => {}
-                Step::Described(oid) => self.prepare_relation(following, oid).await?,
+                Step::Described(oid) => self.prepare_relation(changes, oid).await?,
                 Step::Commit if self.remembers_too_much() => {
-                    self.cursor = Some(following.follower.position.received());
-                    self.take_view().await?;
+                    self.cursor = Some(changes.dispatcher.position.received());
+                    self.take_snapshot().await?;
                 }
                 Step::Commit if checkpoints == Checkpoints::AtCommits => {
-                    self.cursor = Some(following.follower.position.received());
-                    if self.is_checkpoint_due(following.stream.has_next()) {
-                        self.owed = true;
+                    self.cursor = Some(changes.dispatcher.position.received());
+                    if self.is_checkpoint_due(changes.replication.has_next()) {
+                        self.checkpoint_due = true;
                         self.try_settle().await?;
                     }
                 }
-                Step::Commit => self.cursor = Some(following.follower.position.received()),
+                Step::Commit => self.cursor = Some(changes.dispatcher.position.received()),
             }
         }
     }
@@ -200,18 +202,18 @@ impl<S: Sink> Engine<S> {
         self.tables
             .iter()
             .any(|table| table.unseen.len() >= REMEMBERED)
-            && self.view_taken.elapsed() >= SHARED_TIME
+            && self.snapshot_taken.elapsed() >= SHARED_TIME
     }
 
     /// Emits a row under a new key, whose values that were not sent are fetched first: under its new
     /// key it has no earlier document that holds them.
     async fn fill_in(
         &mut self,
-        follower: &mut Follower,
+        dispatcher: &mut Dispatcher,
         change: Change<'_>,
         wal_start: Lsn,
     ) -> Result<()> {
-        let relation = follower.relations.get(change.relation);
+        let relation = dispatcher.relations.get(change.relation);
         let (Some(relation), Some(image)) = (relation, change.new) else {
             return Ok(());
         };
@@ -230,7 +232,7 @@ impl<S: Sink> Engine<S> {
         };
         let query = self.query_by_key(relation, &key)?;
         let stream = table.id.to_string();
-        let transaction = *follower.position.transaction()?;
+        let transaction = *dispatcher.position.transaction()?;
         let rows = self.fetch_visible(&query, &stream, &transaction).await?;
         let mut values = image.values.to_vec();
         if let Some(fetched) = self.values_of(relation, &rows) {
@@ -257,12 +259,12 @@ impl<S: Sink> Engine<S> {
             }),
             ..change
         };
-        follower.complete(&complete, wal_start, &mut self.tables, &mut self.sink)
+        dispatcher.complete(&complete, wal_start, &mut self.tables, &mut self.sink)
     }
 
     /// Makes the server's log move: what commits were inserted before the fence are then on disk,
     /// and something behind them is streamed.
-    pub(super) async fn nudge(&mut self) -> Result<()> {
+    pub(super) async fn advance_wal(&mut self) -> Result<()> {
         if let Some(table) = &self.watermarks {
             // Nobody looks at what it is, as long as it is something else than before.
             let elapsed = SystemTime::now()

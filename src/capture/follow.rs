@@ -1,14 +1,14 @@
-//! Following the stream: what each message leads to.
+//! ChangeStream the stream: what each message leads to.
 
 use protocol::{LogicalReplicationMessage, Lsn, Oid, TruncateMessage, TupleArena};
 use tracing::warn;
 
-use super::event::{Event, judge, require_known_key};
+use super::deferrable_keys::DeferrableKeys;
+use super::event::{ChangeEvent, judge, require_known_key};
 use super::relations::Relations;
-use super::reused::ReusedKeys;
 use super::sink::Sink;
 use super::state::Mode;
-use super::table::{Table, Verdict};
+use super::table::{Decision, Table};
 use super::transaction::StreamPosition;
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::{Change, Operation, RowKey};
@@ -26,7 +26,7 @@ pub(super) enum Outcome<'a> {
     /// A relation was described whose plan has to be prepared before the next of its changes.
     Described(Oid),
     /// A row with a new key came without all of its values: they have to be fetched before it is
-    /// emitted with [`Follower::complete`].
+    /// emitted with [`Dispatcher::complete`].
     Incomplete(Change<'a>, Lsn),
 }
 
@@ -35,7 +35,7 @@ const LARGE_TRANSACTION: u64 = 1024 * 1024;
 
 /// Follows the stream.
 #[derive(Debug)]
-pub(super) struct Follower {
+pub(super) struct Dispatcher {
     /// Where the stream is.
     pub(super) position: StreamPosition,
     /// Its relations.
@@ -43,9 +43,9 @@ pub(super) struct Follower {
     /// Changes seen and documents emitted, for the log.
     pub(super) counts: Counts,
     /// Keys that the transaction under way may have taken from one row and given to another.
-    pub(super) reused_keys: ReusedKeys,
+    pub(super) deferrable_keys: DeferrableKeys,
     /// Whether a change was kept since this was looked at last.
-    pub(super) has_kept: bool,
+    pub(super) has_deferred: bool,
     /// A key, kept for its memory.
     key: RowKey,
 }
@@ -61,15 +61,15 @@ pub(super) struct Counts {
     pub(super) commits: u64,
 }
 
-impl Follower {
+impl Dispatcher {
     /// Starts where the stream starts.
     pub(super) fn new(start: Lsn) -> Self {
         Self {
             position: StreamPosition::new(start),
             relations: Relations::default(),
             counts: Counts::default(),
-            reused_keys: ReusedKeys::default(),
-            has_kept: false,
+            deferrable_keys: DeferrableKeys::default(),
+            has_deferred: false,
             key: RowKey::default(),
         }
     }
@@ -114,10 +114,10 @@ impl Follower {
             }
             LogicalReplicationMessage::Commit(commit) => {
                 let transaction = self.position.commit(commit)?;
-                self.reused_keys.clear();
+                self.deferrable_keys.clear();
                 self.counts.commits += 1;
                 for table in tables.iter_mut() {
-                    table.barrier.streamed(transaction.xid);
+                    table.initial_wait.streamed(transaction.xid);
                 }
                 return Ok(Outcome::Commit);
             }
@@ -178,8 +178,8 @@ impl Follower {
         let changed_key = plan.changes_key(&change);
         if !changed_key {
             let image = change.document_image();
-            let verdict = judge(table, plan, &mut self.key, &change, image, transaction)?;
-            if verdict == Verdict::Drop {
+            let decision = judge(table, plan, &mut self.key, &change, image, transaction)?;
+            if decision == Decision::Drop {
                 return Ok(Outcome::Done);
             }
             if change.operation == Operation::Update
@@ -193,22 +193,24 @@ impl Follower {
             if let (true, Some(key)) = (plan.keys_checked_late, &plan.collection_key) {
                 match change.operation {
                     Operation::Create => {
-                        self.reused_keys.given(change.relation, change.new, key);
+                        self.deferrable_keys
+                            .assigned(change.relation, change.new, key);
                     }
                     Operation::Delete => {
-                        self.reused_keys.taken(change.relation, change.old, key);
+                        self.deferrable_keys
+                            .released(change.relation, change.old, key);
                     }
                     Operation::Update => {}
                 }
             }
-            let event = Event {
+            let event = ChangeEvent {
                 change: &change,
                 wal_start,
-                verdict,
+                decision,
             };
             event.put(plan, table, &self.key, &mut self.position, sink)?;
             self.counts.documents += 1;
-            self.has_kept |= event.verdict.is_kept();
+            self.has_deferred |= event.decision.is_deferred();
             return Ok(Outcome::Done);
         }
 
@@ -220,38 +222,40 @@ impl Follower {
         };
         let key = &mut self.key;
         let deleted = judge(table, plan, key, &deletion, deletion.old, transaction)?;
-        if deleted != Verdict::Drop {
-            let event = Event {
+        if deleted != Decision::Drop {
+            let event = ChangeEvent {
                 change: &deletion,
                 wal_start,
-                verdict: deleted,
+                decision: deleted,
             };
             event.put(plan, table, key, &mut self.position, sink)?;
             self.counts.documents += 1;
-            self.has_kept |= event.verdict.is_kept();
+            self.has_deferred |= event.decision.is_deferred();
         }
         if let (true, Some(key)) = (plan.keys_checked_late, &plan.collection_key) {
-            if deleted != Verdict::Drop {
-                self.reused_keys.taken(change.relation, change.old, key);
+            if deleted != Decision::Drop {
+                self.deferrable_keys
+                    .released(change.relation, change.old, key);
             }
-            self.reused_keys.given(change.relation, change.new, key);
+            self.deferrable_keys
+                .assigned(change.relation, change.new, key);
         }
         let transaction = self.position.transaction()?;
-        let verdict = judge(table, plan, key, &change, change.new, transaction)?;
-        if verdict == Verdict::Drop {
+        let decision = judge(table, plan, key, &change, change.new, transaction)?;
+        if decision == Decision::Drop {
             return Ok(Outcome::Done);
         }
         if plan.is_incomplete(&change) {
             return Ok(Outcome::Incomplete(change, wal_start));
         }
-        let event = Event {
+        let event = ChangeEvent {
             change: &change,
             wal_start,
-            verdict,
+            decision,
         };
         event.put(plan, table, key, &mut self.position, sink)?;
         self.counts.documents += 1;
-        self.has_kept |= event.verdict.is_kept();
+        self.has_deferred |= event.decision.is_deferred();
         Ok(Outcome::Done)
     }
 
@@ -260,7 +264,7 @@ impl Follower {
     ///
     /// # Errors
     ///
-    /// Fails as [`Follower::handle`] does.
+    /// Fails as [`Dispatcher::handle`] does.
     pub(super) fn complete<S: Sink>(
         &mut self,
         change: &Change<'_>,
@@ -276,16 +280,16 @@ impl Follower {
         {
             let image = change.document_image();
             let transaction = self.position.transaction()?;
-            let verdict = judge(table, plan, &mut self.key, change, image, transaction)?;
-            if verdict != Verdict::Drop {
-                let event = Event {
+            let decision = judge(table, plan, &mut self.key, change, image, transaction)?;
+            if decision != Decision::Drop {
+                let event = ChangeEvent {
                     change,
                     wal_start,
-                    verdict,
+                    decision,
                 };
                 event.put(plan, table, &self.key, &mut self.position, sink)?;
                 self.counts.documents += 1;
-                self.has_kept |= event.verdict.is_kept();
+                self.has_deferred |= event.decision.is_deferred();
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use super::engine::{Engine, Following};
+use super::engine::{ChangeStream, Engine};
 use super::sink::Sink;
 use super::start::check;
 use super::state::Mode;
@@ -86,7 +86,7 @@ fn jittered(interval: Duration) -> Duration {
 
 impl<S: Sink> Engine<S> {
     /// Does what is due.
-    pub(super) async fn keep_house(&mut self, following: &mut Following) -> Result<()> {
+    pub(super) async fn run_due(&mut self, changes: &mut ChangeStream) -> Result<()> {
         let now = Instant::now();
         if now >= self.housekeeping.check {
             self.check_server().await?;
@@ -95,9 +95,9 @@ impl<S: Sink> Engine<S> {
             self.housekeeping.rediscovery = now + jittered(self.housekeeping.interval);
             // What the catalogs say of a table may be told behind who waits for its lock.
             self.end_spans().await?;
-            self.rediscover(following).await?;
+            self.rediscover(changes).await?;
         }
-        self.report_progress(following);
+        self.report_progress(changes);
         Ok(())
     }
 
@@ -111,13 +111,13 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Logs progress when it is due.
-    pub(super) fn report_progress(&mut self, following: &mut Following) {
+    pub(super) fn report_progress(&mut self, changes: &mut ChangeStream) {
         let now = Instant::now();
         if now < self.housekeeping.progress {
             return;
         }
         self.housekeeping.progress = now + PROGRESS_INTERVAL;
-        let counts = std::mem::take(&mut following.follower.counts);
+        let counts = std::mem::take(&mut changes.dispatcher.counts);
         let duration = now - self.housekeeping.since;
         self.housekeeping.since = now;
         info!(
@@ -126,15 +126,15 @@ impl<S: Sink> Engine<S> {
             commits = counts.commits,
             seconds = duration.as_secs(),
             backfilling = self.backfilling(),
-            position = %following.follower.position.received(),
-            durable = %following.stream.progress().durable(),
+            position = %changes.dispatcher.position.received(),
+            durable = %changes.replication.durable_position().durable(),
             "progress"
         );
     }
 
     /// Looks the bound tables up again: what has changed shows in their schemas; those that are gone
     /// are marked, and those that are back are backfilled.
-    async fn rediscover(&mut self, following: &mut Following) -> Result<()> {
+    async fn rediscover(&mut self, changes: &mut ChangeStream) -> Result<()> {
         self.look_up().await?;
         self.mark_missing();
         if self
@@ -143,16 +143,16 @@ impl<S: Sink> Engine<S> {
             .any(|table| table.state.mode == Mode::Pending)
         {
             self.publish_pending().await?;
-            self.raise_barriers().await?;
+            self.begin_initial_waits().await?;
         }
         self.check_publication().await?;
         if self.emit_schemas()? {
-            self.owed = true;
+            self.checkpoint_due = true;
             self.try_settle().await?;
         }
-        following.follower.relations.invalidate(&self.tables);
-        self.prepare_all(following).await?;
-        self.activate(following).await
+        changes.dispatcher.relations.invalidate(&self.tables);
+        self.prepare_all(changes).await?;
+        self.activate(changes).await
     }
 
     /// Makes sure that tables which are there again are published before they are backfilled.

@@ -48,7 +48,7 @@ impl Locked {
 }
 
 impl<S: Sink> Engine<S> {
-    /// How long the view of a span may wait for a table that somebody else has locked. The stream is
+    /// How long the snapshot of a span may wait for a table that somebody else has locked. The stream is
     /// followed meanwhile.
     pub(super) fn lock_timeout_of_span(&self) -> Duration {
         self.bounded(if self.backfilling() > 1 {
@@ -73,7 +73,7 @@ impl<S: Sink> Engine<S> {
 
     /// Notes that the server has refused to start reading: since somebody else has locked the table, so
     /// that others come first, or who may read all columns, but not the table as such, may not lock it.
-    pub(super) async fn refused(&mut self, index: usize, error: Error) -> Result<()> {
+    pub(super) async fn on_scan_error(&mut self, index: usize, error: Error) -> Result<()> {
         let table = self.table_mut(index)?;
         match (&mut table.scan, error.sqlstate()) {
             (Some(scan), Some(NO_PRIVILEGE)) if scan.may_lock => {

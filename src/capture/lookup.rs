@@ -6,7 +6,7 @@ use protocol::{Oid, quote_identifier};
 use tracing::{debug, info, warn};
 
 use super::chunk::failed;
-use super::engine::{Engine, Following};
+use super::engine::{ChangeStream, Engine};
 use super::rows::unknown;
 use super::sink::Sink;
 use super::state::{Mode, TableState};
@@ -43,7 +43,7 @@ impl<S: Sink> Engine<S> {
             begin_anew |= self.renew_scan(index, before.as_deref())?;
         }
         if begin_anew {
-            self.raise_barriers().await?;
+            self.begin_initial_waits().await?;
         }
         Ok(())
     }
@@ -79,7 +79,7 @@ impl<S: Sink> Engine<S> {
         complete_types(&mut self.client, &mut self.types, types).await?;
         let before = table.info.replace(Arc::new(*info));
         if self.renew_scan(index, before.as_deref())? {
-            self.raise_barriers().await?;
+            self.begin_initial_waits().await?;
         }
         Ok(true)
     }
@@ -115,9 +115,9 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Prepares the plans of all relations that the stream has described.
-    pub(super) async fn prepare_all(&mut self, following: &mut Following) -> Result<()> {
-        for oid in following.follower.relations.oids() {
-            self.prepare_relation(following, oid).await?;
+    pub(super) async fn prepare_all(&mut self, changes: &mut ChangeStream) -> Result<()> {
+        for oid in changes.dispatcher.relations.oids() {
+            self.prepare_relation(changes, oid).await?;
         }
         Ok(())
     }
@@ -125,10 +125,10 @@ impl<S: Sink> Engine<S> {
     /// Prepares the plan of a relation that the stream has described.
     pub(super) async fn prepare_relation(
         &mut self,
-        following: &mut Following,
+        changes: &mut ChangeStream,
         oid: Oid,
     ) -> Result<()> {
-        let relations = &mut following.follower.relations;
+        let relations = &mut changes.dispatcher.relations;
         let Some(relation) = relations.get_mut(oid) else {
             return Ok(());
         };

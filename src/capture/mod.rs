@@ -11,7 +11,7 @@
 //! What must hold: the documents of a key are the row of the chunk that covered it, then every change
 //! whose transaction that chunk's snapshot did not contain, in commit order. `table` judges each
 //! change for that: one that the open span does not contain is kept until its row has been emitted
-//! (`kept`), and `visibility` remembers what later spans have to contain. A checkpoint covers
+//! (`deferred`), and `visibility` remembers what later spans have to contain. A checkpoint covers
 //! everything before it, never falls into a source transaction, and never passes a commit that a
 //! later span might not contain.
 
@@ -20,16 +20,16 @@ mod checkpoint;
 mod chunk;
 mod chunk_plan;
 mod columns;
+mod deferrable_keys;
+mod deferred;
 mod engine;
 mod event;
 mod fence;
 mod follow;
 mod housekeeping;
-mod kept;
 mod locks;
 mod lookup;
 mod relations;
-mod reused;
 mod rows;
 mod schemas;
 mod sink;

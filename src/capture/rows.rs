@@ -10,7 +10,7 @@ use super::engine::internal;
 use super::sink::Sink;
 use super::state::Mode;
 use super::table::Table;
-use crate::backfill::{ChunkStart, Helpers, Position, RowStep, SpanReader, Window};
+use crate::backfill::{ChunkStart, ExtraColumns, Position, RowStep, SpanReader, Window};
 use crate::catalog::{TableInfo, TableKind};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result};
@@ -18,7 +18,7 @@ use crate::record::RowKey;
 
 /// What is known of a span while its rows arrive.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct ScanProgress {
     /// Rows that were emitted of the chunk under way.
     pub(super) emitted: u64,
     /// Rows of the table that the span has come past.
@@ -40,7 +40,7 @@ pub(super) struct Progress {
     pub(super) keys: Option<HashSet<RowKey>>,
 }
 
-impl Progress {
+impl ScanProgress {
     /// Notes the physical position of a row.
     #[inline]
     pub(super) fn come_to(&mut self, place: Position) {
@@ -78,11 +78,11 @@ pub(super) enum ChunkEnd {
 pub(super) struct SpanRun {
     pub(super) reader: SpanReader,
     pub(super) start: Option<ChunkStart>,
-    pub(super) progress: Progress,
+    pub(super) progress: ScanProgress,
     /// The windows of a scan by physical position, each with whether it is the last of the table.
     pub(super) windows: VecDeque<(Window, bool)>,
     /// The leading columns that are not the table's.
-    pub(super) helpers: Helpers,
+    pub(super) extra_columns: ExtraColumns,
     /// When no more is asked for.
     pub(super) deadline: Instant,
     plan: Option<ChunkPlan>,
@@ -114,15 +114,15 @@ impl SpanRun {
     pub(super) fn new(
         reader: SpanReader,
         windows: VecDeque<(Window, bool)>,
-        helpers: Helpers,
+        extra_columns: ExtraColumns,
         time: Duration,
     ) -> Self {
         Self {
             reader,
             start: None,
-            progress: Progress::default(),
+            progress: ScanProgress::default(),
             windows,
-            helpers,
+            extra_columns,
             deadline: Instant::now() + time,
             plan: None,
             arena: TupleArena::default(),
@@ -184,8 +184,8 @@ impl SpanRun {
                     }
                 }
                 RowStep::Description(description) => {
-                    let helpers = self.helpers;
-                    self.plan = Some(ChunkPlan::new(table, &description, helpers, context)?);
+                    let extra_columns = self.extra_columns;
+                    self.plan = Some(ChunkPlan::new(table, &description, extra_columns, context)?);
                 }
                 RowStep::Complete if !keyless => return Ok(ChunkEnd::Complete),
                 step @ (RowStep::Batch | RowStep::Complete) => {
@@ -206,7 +206,7 @@ impl SpanRun {
 
     /// How a chunk ends whose next row is not there, if it can end here.
     fn pause(&self, table: &Table, keyless: bool) -> Option<ChunkEnd> {
-        let Progress {
+        let ScanProgress {
             emitted,
             has_last,
             last,
@@ -231,7 +231,7 @@ impl SpanRun {
     async fn ask(&mut self, client: &mut Client, depth: u32, chunk_size: u64) -> Result<()> {
         if Instant::now() < self.deadline {
             self.reader.ask(client, depth).await
-        } else if self.helpers == Helpers::Count && !self.is_between_chunks(chunk_size) {
+        } else if self.extra_columns == ExtraColumns::Count && !self.is_between_chunks(chunk_size) {
             // Rows that the server leaves out make batches end amid chunks.
             self.reader.ask(client, 1).await
         } else {

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use super::state::{Mode, State, TableState};
 use super::table::Table;
-use super::visibility::{Barrier, Unseen};
+use super::visibility::{InitialWait, UnseenCommits};
 use crate::catalog::{
     BoundTable, Checked, Requirements, SlotUse, TableId, TableLookup, check_prerequisites,
 };
@@ -111,7 +111,7 @@ fn refuse_twins(bound: &[BoundTable], found: &[TableLookup]) -> Result<()> {
             return Err(Error::new(
                 ErrorKind::Prerequisite,
                 format!(
-                    "the capture cannot run due to the following error(s):\n - table \"{}\" is bound \
+                    "the capture cannot run due to the changes error(s):\n - table \"{}\" is bound \
                      twice, as \"{twin}\" and as \"{}\": remove one of the bindings",
                     table.id, bound.id
                 ),
@@ -149,8 +149,8 @@ pub(super) fn reconcile(
             state: entry.unwrap_or_default(),
             changed: is_new,
             scan: None,
-            unseen: Unseen::default(),
-            barrier: Barrier::default(),
+            unseen: UnseenCommits::default(),
+            initial_wait: InitialWait::default(),
         };
         if table.state.mode == Mode::Active && table.state.key_columns.is_none() {
             // States of early versions lack it.

@@ -15,7 +15,7 @@ use crate::replication::{CreatedSlot, SLOT_PATIENCE, create_slot, drop_slot, is_
 
 /// What was found and begun before the stream can start.
 #[derive(Debug)]
-pub(super) struct Groundwork {
+pub(super) struct Prepared {
     /// The slot, where there was one.
     pub(super) slot: Option<SlotInfo>,
     /// The connection for the stream, made ahead.

@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 use protocol::{Lsn, TupleArena};
 use tracing::{info, warn};
 
-use super::engine::{Engine, Following};
-use super::follow::Follower;
+use super::engine::{ChangeStream, Engine};
+use super::follow::Dispatcher;
 use super::sink::Sink;
-use super::start_position::{Groundwork, Start, create_anew, find_start, position_behind};
+use super::start_position::{Prepared, Start, create_anew, find_start, position_behind};
 use super::state;
 use crate::client::Client;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::net::ConnectConfig;
 use crate::replication::{
-    self, InProgress, Progress, ReplicationStream, SLOT_PATIENCE, SpoolOptions, StreamOptions,
-    is_in_use,
+    self, DurablePosition, InProgress, ReplicationStream, SLOT_PATIENCE, SpoolOptions,
+    StreamOptions, is_in_use,
 };
 
 /// A slot is new if its creation took less. Where it has to wait it takes seconds.
@@ -34,13 +34,13 @@ pub(super) fn in_progress(config: &Config) -> InProgress {
 
 /// A stream that is to be started.
 #[derive(Debug)]
-pub(super) struct Opening {
+pub(super) struct StreamRequest {
     options: StreamOptions,
     connect: ConnectConfig,
     decoding_memory: Option<u32>,
 }
 
-impl Opening {
+impl StreamRequest {
     /// Connects to stream.
     async fn connect(&self) -> Result<Client> {
         replication::connect(&self.connect, self.decoding_memory).await
@@ -51,13 +51,13 @@ impl Opening {
     pub(super) async fn start_stream(
         &self,
         mut client: Client,
-        progress: Arc<Progress>,
+        durable: Arc<DurablePosition>,
     ) -> Result<ReplicationStream> {
         let options = &self.options;
         let started = Instant::now();
         loop {
-            let progress = Arc::clone(&progress);
-            match ReplicationStream::start_with(client, options, progress).await {
+            let durable = Arc::clone(&durable);
+            match ReplicationStream::start_with(client, options, durable).await {
                 Err(error) if is_in_use(&error) && started.elapsed() < SLOT_PATIENCE => {
                     info!(slot = %options.slot, "waiting for the replication slot: it is in use");
                     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -71,17 +71,17 @@ impl Opening {
 
 impl<S: Sink> Engine<S> {
     /// Starts the stream.
-    pub(super) async fn follow(&mut self, groundwork: Groundwork) -> Result<Following> {
+    pub(super) async fn follow(&mut self, prepared: Prepared) -> Result<ChangeStream> {
         let start = find_start(
             &mut self.client,
             &self.config,
-            groundwork.slot.as_ref(),
+            prepared.slot.as_ref(),
             self.cursor,
             !self.tables.is_empty(),
             self.standby,
         )
         .await?;
-        let mut replication = match groundwork.replication.client().await? {
+        let mut replication = match prepared.replication.client().await? {
             Some(client) => client,
             None => {
                 // What was made ahead for rows gives way: the stream's comes first where there are few.
@@ -121,35 +121,35 @@ impl<S: Sink> Engine<S> {
         // With a new slot as well: a commit between the points at which the server has started to
         // collect changes and at which it streams them may be held back from snapshots still. What
         // commits from here on is streamed, and remembered, whichever of both comes first.
-        let opening = self.opening(start);
+        let request = self.request(start);
         let (stream, ()) = tokio::try_join!(
-            opening.start_stream(replication, Progress::new(start).into()),
-            self.raise_barriers(),
+            request.start_stream(replication, DurablePosition::new(start).into()),
+            self.begin_initial_waits(),
         )?;
-        self.acknowledgements.report_to(stream.progress());
+        self.acknowledgements.report_to(stream.durable_position());
         self.cursor = Some(start);
         self.is_streaming = true;
-        Ok(Following {
-            stream,
-            follower: Follower::new(start),
+        Ok(ChangeStream {
+            replication: stream,
+            dispatcher: Dispatcher::new(start),
             arena: TupleArena::default(),
             is_new,
         })
     }
 
     /// Reads the stream up to where the log ends now, then activates the tables that wait for that.
-    pub(super) async fn catch_up(&mut self, following: &mut Following) -> Result<()> {
+    pub(super) async fn catch_up(&mut self, changes: &mut ChangeStream) -> Result<()> {
         self.report_status("Catching up on CDC history");
-        if following.is_new {
-            return self.begin(following).await;
+        if changes.is_new {
+            return self.begin(changes).await;
         }
         let fence = self.position_behind_start().await?;
         let checkpoints = self.stream_checkpoints();
-        self.stream_to(following, fence, checkpoints).await?;
-        self.owed = true;
+        self.stream_to(changes, fence, checkpoints).await?;
+        self.checkpoint_due = true;
         self.try_settle().await?;
-        self.activate(following).await?;
-        if self.owed && !self.awaits_commits() {
+        self.activate(changes).await?;
+        if self.checkpoint_due && !self.awaits_commits() {
             // What it was held back for is of tables that are not scanned after all.
             self.checkpoint()?;
         }
@@ -164,10 +164,10 @@ impl<S: Sink> Engine<S> {
 
     /// Activates the tables at once, where the slot is new: whatever is streamed has committed since.
     /// With rows to be read the start is confirmed while the first of them are awaited.
-    async fn begin(&mut self, following: &mut Following) -> Result<()> {
-        self.activate(following).await?;
+    async fn begin(&mut self, changes: &mut ChangeStream) -> Result<()> {
+        self.activate(changes).await?;
         if self.backfilling() == 0 {
-            self.confirm_start(following).await?;
+            self.confirm_start(changes).await?;
         }
         Ok(())
     }
@@ -175,15 +175,15 @@ impl<S: Sink> Engine<S> {
     /// Makes sure that nobody has moved a new slot on, and says where its stream begins. Nothing is
     /// emitted before that, so that a capture which stops here starts anew. The states of the tables come
     /// with their first rows.
-    pub(super) async fn confirm_start(&mut self, following: &mut Following) -> Result<()> {
+    pub(super) async fn confirm_start(&mut self, changes: &mut ChangeStream) -> Result<()> {
         self.position_behind_start().await?;
-        following.is_new = false;
+        changes.is_new = false;
         self.emit_checkpoint(&state::patch(self.cursor, std::iter::empty())?)
     }
 
     /// What a stream from a position is started with.
-    pub(super) fn opening(&self, start: Lsn) -> Opening {
-        Opening {
+    pub(super) fn request(&self, start: Lsn) -> StreamRequest {
+        StreamRequest {
             options: StreamOptions {
                 slot: self.config.slot_name.clone(),
                 publication: self.config.publication_name.clone(),
@@ -203,10 +203,10 @@ impl<S: Sink> Engine<S> {
     /// it was.
     pub(super) async fn stream_without_spool(
         &mut self,
-        following: &mut Following,
+        changes: &mut ChangeStream,
         error: Error,
     ) -> Result<()> {
-        let position = following.follower.position.received();
+        let position = changes.dispatcher.position.received();
         warn!(
             error = %error,
             causes = error.causes(),
@@ -215,11 +215,11 @@ impl<S: Sink> Engine<S> {
              the server keeps them until they commit"
         );
         self.in_progress = InProgress::Refused("transactions in progress could not be kept");
-        following.stream.abandon();
-        let progress = Arc::clone(following.stream.progress());
-        let opening = self.opening(position);
-        let client = opening.connect().await?;
-        following.stream = opening.start_stream(client, progress).await?;
+        changes.replication.abandon();
+        let durable = Arc::clone(changes.replication.durable_position());
+        let request = self.request(position);
+        let client = request.connect().await?;
+        changes.replication = request.start_stream(client, durable).await?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! A commit is decoded and streamed once its record is on disk; a snapshot sees it only when the
 //! transaction has left the list of those running, which with synchronous replication can be
 //! arbitrarily later. A change in that window to a key that is not scanned yet is left to a later
-//! chunk, and that chunk must contain it. So such transactions are remembered until a view of ours
+//! chunk, and that chunk must contain it. So such transactions are remembered until a snapshot of ours
 //! contains them; until then no chunk of the table is accepted, and no checkpoint passes them, since
 //! what is remembered dies with the process.
 
@@ -11,15 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{Lsn, Xid};
 
-use crate::backfill::View;
+use crate::backfill::Snapshot;
 
-/// Transactions of the stream that no view of ours has contained yet, for one table.
+/// Transactions of the stream that no snapshot of ours has contained yet, for one table.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Unseen {
+pub(super) struct UnseenCommits {
     commits: BTreeMap<u32, Lsn>,
 }
 
-impl Unseen {
+impl UnseenCommits {
     /// Remembers a transaction, with the position of its commit record.
     pub(super) fn note(&mut self, xid: Xid, commit_lsn: Lsn) {
         if cfg!(not(feature = "unchecked-visibility")) {
@@ -27,10 +27,10 @@ impl Unseen {
         }
     }
 
-    /// Forgets those that a view contains: later views do as well.
-    pub(super) fn resolve(&mut self, view: &View) {
+    /// Forgets those that a snapshot contains: later snapshots do as well.
+    pub(super) fn resolve(&mut self, snapshot: &Snapshot) {
         self.commits
-            .retain(|xid, lsn| !view.contains(Xid::from(*xid), *lsn));
+            .retain(|xid, lsn| !snapshot.contains(Xid::from(*xid), *lsn));
     }
 
     /// Forgets all: the table is not scanned any more.
@@ -62,18 +62,18 @@ impl Unseen {
 /// be written and will be streamed. One that had written to the table already is waited for to its
 /// end: what it wrote before the table was added to the publication is not streamed.
 #[derive(Debug, Default)]
-pub(super) struct Barrier {
+pub(super) struct InitialWait {
     running: BTreeSet<u64>,
     /// Those of them that hold a lock for writing on the table.
     writers: BTreeSet<u32>,
 }
 
-impl Barrier {
-    /// Starts with the transactions that a view lists as running. On a standby there are none: what
+impl InitialWait {
+    /// Starts with the transactions that a snapshot lists as running. On a standby there are none: what
     /// is streamed there has been replayed.
-    pub(super) fn new(view: &View) -> Self {
+    pub(super) fn new(snapshot: &Snapshot) -> Self {
         let mut running = BTreeSet::new();
-        if let View::Snapshot(snapshot) = view
+        if let Snapshot::Primary(snapshot) = snapshot
             && cfg!(not(feature = "unchecked-visibility"))
         {
             running.extend(snapshot.running());
@@ -117,11 +117,11 @@ impl Barrier {
             .retain(|running| !is_released(low(*running)) || writers.contains(&low(*running)));
     }
 
-    /// Forgets those that a view contains.
-    pub(super) fn resolve(&mut self, view: &View) {
-        match view {
-            View::Snapshot(snapshot) => self.running.retain(|xid| !snapshot.contains(*xid)),
-            View::Replayed { .. } => self.running.clear(),
+    /// Forgets those that a snapshot contains.
+    pub(super) fn resolve(&mut self, snapshot: &Snapshot) {
+        match snapshot {
+            Snapshot::Primary(snapshot) => self.running.retain(|xid| !snapshot.contains(*xid)),
+            Snapshot::Standby { .. } => self.running.clear(),
         }
     }
 }
@@ -138,30 +138,30 @@ fn low(xid: u64) -> u32 {
 mod tests {
     use super::*;
 
-    fn view(text: &str) -> View {
-        View::Snapshot(text.parse().unwrap())
+    fn snapshot(text: &str) -> Snapshot {
+        Snapshot::Primary(text.parse().unwrap())
     }
 
     #[test]
     fn a_streamed_transaction_is_waited_for_until_a_view_contains_it() {
-        let mut unseen = Unseen::default();
+        let mut unseen = UnseenCommits::default();
         unseen.note(Xid::from(105), Lsn::from(1));
         unseen.note(Xid::from(99), Lsn::from(2));
-        unseen.resolve(&view("100:110:105"));
+        unseen.resolve(&snapshot("100:110:105"));
         assert_eq!(unseen.xids().collect::<Vec<_>>(), [105]);
-        unseen.resolve(&view("110:110:"));
+        unseen.resolve(&snapshot("110:110:"));
         assert!(unseen.is_empty());
     }
 
     #[test]
     fn on_a_standby_the_position_decides() {
-        let mut unseen = Unseen::default();
+        let mut unseen = UnseenCommits::default();
         unseen.note(Xid::from(5), Lsn::from(100));
-        unseen.resolve(&View::Replayed {
+        unseen.resolve(&Snapshot::Standby {
             until: Lsn::from(100),
         });
         assert!(!unseen.is_empty());
-        unseen.resolve(&View::Replayed {
+        unseen.resolve(&Snapshot::Standby {
             until: Lsn::from(108),
         });
         assert!(unseen.is_empty());
@@ -169,25 +169,25 @@ mod tests {
 
     #[test]
     fn the_barrier_falls_by_end_by_stream_or_by_being_at_work() {
-        let mut barrier = Barrier::new(&view("100:110:101,102,103"));
-        barrier.streamed(Xid::from(101));
-        barrier.at_work(&BTreeSet::from([102]));
-        assert_eq!(barrier.xids().collect::<Vec<_>>(), [103]);
-        barrier.resolve(&view("103:120:103"));
-        assert!(!barrier.is_empty());
-        barrier.resolve(&view("104:120:110"));
-        assert!(barrier.is_empty());
+        let mut initial_wait = InitialWait::new(&snapshot("100:110:101,102,103"));
+        initial_wait.streamed(Xid::from(101));
+        initial_wait.at_work(&BTreeSet::from([102]));
+        assert_eq!(initial_wait.xids().collect::<Vec<_>>(), [103]);
+        initial_wait.resolve(&snapshot("103:120:103"));
+        assert!(!initial_wait.is_empty());
+        initial_wait.resolve(&snapshot("104:120:110"));
+        assert!(initial_wait.is_empty());
     }
 
     #[test]
     fn who_has_written_to_the_table_is_waited_for_to_the_end() {
-        let mut barrier = Barrier::new(&view("100:110:101,102"));
-        barrier.has_written(101);
-        barrier.has_written(102);
-        barrier.streamed(Xid::from(101));
-        barrier.at_work(&BTreeSet::from([102]));
-        assert_eq!(barrier.xids().collect::<Vec<_>>(), [101, 102]);
-        barrier.resolve(&view("102:120:102"));
-        assert_eq!(barrier.xids().collect::<Vec<_>>(), [102]);
+        let mut initial_wait = InitialWait::new(&snapshot("100:110:101,102"));
+        initial_wait.has_written(101);
+        initial_wait.has_written(102);
+        initial_wait.streamed(Xid::from(101));
+        initial_wait.at_work(&BTreeSet::from([102]));
+        assert_eq!(initial_wait.xids().collect::<Vec<_>>(), [101, 102]);
+        initial_wait.resolve(&snapshot("102:120:102"));
+        assert_eq!(initial_wait.xids().collect::<Vec<_>>(), [102]);
     }
 }

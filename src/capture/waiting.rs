@@ -9,8 +9,8 @@ use super::engine::Engine;
 use super::sink::Sink;
 use super::table::Table;
 use super::transaction::Transaction;
-use super::visibility::Barrier;
-use crate::backfill::{ChunkQuery, View, read_view, read_view_behind_own};
+use super::visibility::InitialWait;
+use crate::backfill::{ChunkQuery, Snapshot, read_snapshot, read_snapshot_after_own_commit};
 use crate::catalog::explain_waiting;
 use crate::client::Rows;
 use crate::error::Result;
@@ -62,41 +62,41 @@ impl Patience {
 }
 
 impl<S: Sink> Engine<S> {
-    /// Takes a view, and forgets what it contains.
-    pub(super) async fn take_view(&mut self) -> Result<()> {
-        let view = read_view(&mut self.client, self.standby).await?;
-        self.resolve(&view);
+    /// Takes a snapshot, and forgets what it contains.
+    pub(super) async fn take_snapshot(&mut self) -> Result<()> {
+        let snapshot = read_snapshot(&mut self.client, self.standby).await?;
+        self.resolve(&snapshot);
         Ok(())
     }
 
-    /// Forgets the commits that a view contains.
-    pub(super) fn resolve(&mut self, view: &View) {
-        self.view_taken = Instant::now();
+    /// Forgets the commits that a snapshot contains.
+    pub(super) fn resolve(&mut self, snapshot: &Snapshot) {
+        self.snapshot_taken = Instant::now();
         for table in &mut self.tables {
-            table.unseen.resolve(view);
-            table.barrier.resolve(view);
+            table.unseen.resolve(snapshot);
+            table.initial_wait.resolve(snapshot);
         }
     }
 
     /// Sets up what the first chunks of tables wait for. What was streamed of them up to now, by an
     /// earlier session or while they were not followed, was not remembered.
-    pub(super) async fn raise_barriers(&mut self) -> Result<()> {
+    pub(super) async fn begin_initial_waits(&mut self) -> Result<()> {
         if !self.tables.iter().any(Table::awaits_chunks) {
             return Ok(());
         }
-        let view = if self.standby {
-            read_view(&mut self.client, self.standby).await?
+        let snapshot = if self.standby {
+            read_snapshot(&mut self.client, self.standby).await?
         } else {
             let on_disk = self.watermarks.is_some();
-            read_view_behind_own(&mut self.client, on_disk).await?
+            read_snapshot_after_own_commit(&mut self.client, on_disk).await?
         };
         let mut unread = Vec::new();
         for table in self.tables.iter_mut().filter(|table| table.awaits_chunks()) {
-            table.barrier = Barrier::new(&view);
+            table.initial_wait = InitialWait::new(&snapshot);
             // Their first chunk waits for who wrote before they were published; later ones need not.
             if let (None, false, Some(info)) = (
                 &table.state.scanned.0,
-                table.barrier.is_empty(),
+                table.initial_wait.is_empty(),
                 &table.info,
             ) {
                 unread.push(info.oid.as_u32().to_string());
@@ -114,29 +114,29 @@ impl<S: Sink> Engine<S> {
                     .as_ref()
                     .is_some_and(|info| info.oid.as_u32() == oid)
                 {
-                    table.barrier.has_written(xid);
+                    table.initial_wait.has_written(xid);
                 }
             }
         }
         Ok(())
     }
 
-    /// Returns the transactions that a chunk of a table has to contain and that its view, which was
+    /// Returns the transactions that a chunk of a table has to contain and that its snapshot, which was
     /// resolved, does not.
-    pub(super) async fn missing_from_view(&mut self, table: usize) -> Result<BTreeSet<u32>> {
+    pub(super) async fn missing_from_snapshot(&mut self, table: usize) -> Result<BTreeSet<u32>> {
         // A checkpoint that is held back is for all tables.
         let mut missing: BTreeSet<u32> = self
             .tables
             .iter()
             .flat_map(|table| table.unseen.xids())
             .collect();
-        let Some(Table { barrier, .. }) = self.tables.get_mut(table) else {
+        let Some(Table { initial_wait, .. }) = self.tables.get_mut(table) else {
             return Ok(missing);
         };
-        if !barrier.is_empty() {
+        if !initial_wait.is_empty() {
             let at_work = transactions_at_work(&mut self.client).await?;
-            barrier.at_work(&at_work);
-            missing.extend(barrier.xids());
+            initial_wait.at_work(&at_work);
+            missing.extend(initial_wait.xids());
         }
         Ok(missing)
     }
@@ -185,8 +185,8 @@ impl<S: Sink> Engine<S> {
     ) -> Result<Rows> {
         let mut patience = Patience::new();
         loop {
-            // The view is taken before the row: what it contains, the row's snapshot contains.
-            let view = read_view(&mut self.client, self.standby).await?;
+            // The snapshot is taken before the row: what it contains, the row's snapshot contains.
+            let snapshot = read_snapshot(&mut self.client, self.standby).await?;
             let parameters: Vec<_> = query.parameters.iter().map(Option::as_deref).collect();
             let mut released = false;
             let fetched = {
@@ -204,7 +204,7 @@ impl<S: Sink> Engine<S> {
                 }
             };
             if released {
-                self.close_sections()?;
+                self.close_ranges()?;
             }
             let rows = match fetched {
                 // There is no such table any more, or its key has other columns.
@@ -215,7 +215,7 @@ impl<S: Sink> Engine<S> {
                 }
                 other => other?,
             };
-            let contained = view.contains(transaction.xid, transaction.final_lsn)
+            let contained = snapshot.contains(transaction.xid, transaction.final_lsn)
                 || cfg!(feature = "unchecked-visibility");
             if contained {
                 return Ok(rows);

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
-use super::Progress;
+use super::DurablePosition;
 use crate::background;
 use crate::client::ReplicationWriter;
 
@@ -28,7 +28,7 @@ pub struct Feedback {
 
 #[derive(Debug)]
 struct Shared {
-    progress: Arc<Progress>,
+    durable_position: Arc<DurablePosition>,
     wake: Notify,
     /// Whether the next update asks the server for its position.
     ask: AtomicBool,
@@ -37,9 +37,13 @@ struct Shared {
 
 impl Feedback {
     /// Starts the task; the first update goes out at once.
-    pub fn start(writer: ReplicationWriter, progress: Arc<Progress>, interval: Duration) -> Self {
+    pub fn start(
+        writer: ReplicationWriter,
+        durable_position: Arc<DurablePosition>,
+        interval: Duration,
+    ) -> Self {
         let shared = Arc::new(Shared {
-            progress,
+            durable_position,
             wake: Notify::new(),
             ask: AtomicBool::new(false),
             finish: AtomicBool::new(false),
@@ -93,7 +97,7 @@ async fn run(mut writer: ReplicationWriter, shared: Arc<Shared>, interval: Durat
         };
         reply_requested |= shared.ask.swap(false, Ordering::AcqRel);
         let finish = shared.finish.load(Ordering::Acquire);
-        let durable = shared.progress.durable();
+        let durable = shared.durable_position.durable();
         update.clear();
         message.clear();
         StandbyStatusUpdate {

@@ -2,24 +2,24 @@
 //!
 //! Two positions matter. What was *received* is known to the caller, who sees every message; what is
 //! *durable* is what Flow has acknowledged, and only that is ever reported to the server
-//! ([`Progress`]): the server throws away what it was told is durable.
+//! ([`DurablePosition`]): the server throws away what it was told is durable.
 //!
 //! A server can send large transactions before they have committed. They are kept until they do
 //! ([`Spool`]), so that whoever reads the stream sees whole transactions in the order of their
 //! commits, in either case.
 
 mod connect;
+mod durable_position;
 mod feedback;
 mod in_progress;
 mod options;
-mod progress;
 mod slot;
 mod stream;
 
 pub use connect::{connect, grant_memory};
+pub use durable_position::DurablePosition;
 pub use feedback::Feedback;
 pub use in_progress::{Spool, SpoolOptions};
 pub use options::{InProgress, StreamOptions};
-pub use progress::Progress;
 pub use slot::{CreatedSlot, SLOT_PATIENCE, create_slot, drop_slot, is_in_use};
 pub use stream::{ReplicationStream, StreamItem};

@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::options::StreamOptions;
 use super::slot::{UNDEFINED_OBJECT, is_in_use};
-use super::{Feedback, Progress, Spool};
+use super::{DurablePosition, Feedback, Spool};
 use crate::client::{Client, ReplicationReader, log_notice, server_error};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -47,7 +47,7 @@ pub enum StreamItem<'a> {
 pub struct ReplicationStream {
     reader: ReplicationReader,
     feedback: Feedback,
-    progress: Arc<Progress>,
+    durable_position: Arc<DurablePosition>,
     /// Keeps transactions in progress, if they are sent.
     spool: Option<Spool>,
     /// When something was received last.
@@ -61,8 +61,8 @@ impl ReplicationStream {
     ///
     /// Fails with the server's reason; a slot that is missing or in use is named as such.
     pub async fn start(client: Client, options: &StreamOptions) -> Result<Self> {
-        let progress = Arc::new(Progress::new(options.start));
-        Self::start_with(client, options, progress).await
+        let durable_position = Arc::new(DurablePosition::new(options.start));
+        Self::start_with(client, options, durable_position).await
     }
 
     /// Starts streaming in place of another stream, which may have come further than what is
@@ -74,7 +74,7 @@ impl ReplicationStream {
     pub async fn start_with(
         client: Client,
         options: &StreamOptions,
-        progress: Arc<Progress>,
+        durable_position: Arc<DurablePosition>,
     ) -> Result<Self> {
         let StreamOptions {
             slot,
@@ -115,19 +115,19 @@ impl ReplicationStream {
             };
             error.context(what)
         })?;
-        let feedback = Feedback::start(writer, Arc::clone(&progress), *status_interval);
+        let feedback = Feedback::start(writer, Arc::clone(&durable_position), *status_interval);
         Ok(Self {
             reader,
             feedback,
-            progress,
+            durable_position,
             spool,
             heard: Instant::now(),
         })
     }
 
     /// Returns the position up to which the server may forget.
-    pub fn progress(&self) -> &Arc<Progress> {
-        &self.progress
+    pub fn durable_position(&self) -> &Arc<DurablePosition> {
+        &self.durable_position
     }
 
     /// Returns the sender of status updates.

@@ -133,7 +133,7 @@ fn filters_are_added_and_old_rows_left_out_on_the_server() {
     );
     scan.min_xid = Some(700);
     let query = scan.keyed(None, 1);
-    assert_eq!(query.helpers, Helpers::Count);
+    assert_eq!(query.extra_columns, ExtraColumns::Count);
     assert!(query.sql.ends_with("OR \"flow row\" % 100 = 0"));
 }
 

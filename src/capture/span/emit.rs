@@ -6,21 +6,21 @@ use tracing::debug;
 
 use super::{End, Idle, Span};
 use crate::capture::chunk_plan::PlanContext;
-use crate::capture::engine::{Engine, Following};
+use crate::capture::engine::{ChangeStream, Engine};
 use crate::capture::rows::{ChunkEnd, SpanRun, unknown};
 use crate::capture::sink::Sink;
 use crate::capture::table::Table;
 use crate::error::Result;
 
 /// Memory for kept changes of all tables.
-const KEPT_BYTES: usize = 16 * 1024 * 1024;
+const DEFERRED_BYTES: usize = 16 * 1024 * 1024;
 
 /// How long a row is waited for with nothing else going on. A condition of the user's can take any time.
 const ROW_PATIENCE: Duration = Duration::from_millis(250);
 
 impl<S: Sink> Engine<S> {
     /// Emits a chunk of the first span, and the changes that were kept for its rows.
-    pub(super) async fn emit_chunk(&mut self, following: &mut Following) -> Result<()> {
+    pub(super) async fn emit_chunk(&mut self, changes: &mut ChangeStream) -> Result<()> {
         let Some(mut span) = self.spans.open.pop_front() else {
             return Ok(());
         };
@@ -66,15 +66,15 @@ impl<S: Sink> Engine<S> {
         }
         let position = scan.position.clone().filter(|_| scan.comparable);
         let mut documents = Vec::new();
-        if let Some(section) = scan.section(span.number) {
+        if let Some(range) = scan.range(span.number) {
             if complete {
-                documents = section.kept.take_all();
+                documents = range.deferred.take_all();
             } else if let Some(position) = position {
-                documents = section.kept.take_through(&position);
+                documents = range.deferred.take_through(&position);
             }
             if is_over {
-                documents.append(&mut section.kept.take_owed());
-                scan.sections.retain(|section| section.span != span.number);
+                documents.append(&mut range.deferred.take_required());
+                scan.ranges.retain(|range| range.span != span.number);
             }
         }
         self.emit_kept(index, documents)?;
@@ -88,11 +88,11 @@ impl<S: Sink> Engine<S> {
             self.spans.open.push_front(span);
         }
         if complete {
-            self.complete_table(following, index).await?;
+            self.complete_table(changes, index).await?;
         }
         if has_chunk || is_part {
             self.spans.unlucky = 0;
-            self.owed = true;
+            self.checkpoint_due = true;
             self.try_settle().await?;
         }
         Ok(())
@@ -130,28 +130,28 @@ impl<S: Sink> Engine<S> {
     /// Gives up all spans. What they were to emit is read again.
     pub(in crate::capture) async fn end_spans(&mut self) -> Result<()> {
         self.spans.release().await;
-        self.close_sections()
+        self.close_ranges()
     }
 
     /// Gives up all spans but so many.
-    pub(super) async fn end_spans_behind(&mut self, kept: usize) -> Result<()> {
-        self.spans.release_behind(kept).await;
-        self.close_sections()
+    pub(super) async fn end_spans_behind(&mut self, remaining: usize) -> Result<()> {
+        self.spans.release_behind(remaining).await;
+        self.close_ranges()
     }
 
     /// Emits what is owed of changes that were kept for spans which are gone. The others are in what
-    /// later views have to contain.
-    pub(in crate::capture) fn close_sections(&mut self) -> Result<()> {
+    /// later snapshots have to contain.
+    pub(in crate::capture) fn close_ranges(&mut self) -> Result<()> {
         for index in 0..self.tables.len() {
             let Some(scan) = &mut self.tables.get_mut(index).ok_or_else(unknown)?.scan else {
                 continue;
             };
             let mut documents = Vec::new();
             let open = &self.spans.open;
-            scan.sections.retain_mut(|section| {
-                let is_open = open.iter().any(|span| span.number == section.span);
+            scan.ranges.retain_mut(|range| {
+                let is_open = open.iter().any(|span| span.number == range.span);
                 if !is_open {
-                    documents.append(&mut section.kept.take_owed());
+                    documents.append(&mut range.deferred.take_required());
                 }
                 is_open
             });
@@ -161,9 +161,9 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Gives up spans whose kept changes take too much memory.
-    pub(in crate::capture) async fn bound_kept(&mut self) -> Result<()> {
-        let bytes: usize = self.tables.iter().map(Table::kept_bytes).sum();
-        if bytes >= KEPT_BYTES {
+    pub(in crate::capture) async fn bound_deferred(&mut self) -> Result<()> {
+        let bytes: usize = self.tables.iter().map(Table::deferred_bytes).sum();
+        if bytes >= DEFERRED_BYTES {
             debug!(
                 bytes,
                 "spans are given up: too many of their rows change meanwhile"

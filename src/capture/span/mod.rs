@@ -1,18 +1,18 @@
 //! Spans: many chunks from one snapshot, read over connections that do nothing else.
 //!
-//! A span is one transaction: the table is locked against being rewritten, the view is taken, and
+//! A span is one transaction: the table is locked against being rewritten, the snapshot is taken, and
 //! then the rows of many chunks come, the next always asked for before the last are there. The stream
-//! is followed past what the view can contain before the first row is emitted; from then on every
+//! is followed past what the snapshot can contain before the first row is emitted; from then on every
 //! change that is streamed is one that the rows do not contain. Between two chunks the stream is
 //! followed as far as it has come, and a change of a row that the span has yet to emit is kept until
-//! then (`kept`).
+//! then (`deferred`).
 //!
 //! A condition of the user's can make the server take any time for a row. Then the stream is followed
 //! amid a chunk too, and the scan moves on behind the rows that have come.
 //!
-//! Over several connections, sections of one table are read at once: a span then ends at a key that is
+//! Over several connections, ranges of one table are read at once: a span then ends at a key that is
 //! looked up first, in its own snapshot, and the next begins behind it. Each has a snapshot of its own,
-//! and a change is judged by the section that its key is in. Behind the last section of a table comes
+//! and a change is judged by the range that its key is in. Behind the last range of a table comes
 //! the next table. They are emitted strictly in this order, so that one position says how far the scan
 //! is. What is read ahead of that waits in the sockets.
 //!
@@ -23,7 +23,7 @@
 
 mod emit;
 mod request;
-mod view;
+mod snapshot;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -31,12 +31,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
-use super::engine::{Engine, Following};
+use super::engine::{ChangeStream, Engine};
 use super::locks::LOCK_SHARE;
 use super::rows::SpanRun;
 use super::sink::Sink;
-use super::visibility::Unseen;
-use crate::backfill::{Helpers, SpanReader};
+use super::visibility::UnseenCommits;
+use crate::backfill::{ExtraColumns, SpanReader};
 use crate::client::{Client, Connecting};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{ConnectConfig, Purpose};
@@ -84,7 +84,7 @@ pub(in crate::capture) struct Spans {
     /// Spans that were given up one after the other for changes that had to be kept, before they had
     /// emitted anything.
     unlucky: u32,
-    /// When a span behind others was given up: its view came too early, or not at all.
+    /// When a span behind others was given up: its snapshot came too early, or not at all.
     too_early: Option<Instant>,
 }
 
@@ -112,11 +112,11 @@ struct Span {
     client: Client,
     run: SpanRun,
     requested: Instant,
-    /// What was remembered for the table when the span was asked for: its view has to contain it.
-    awaited: Unseen,
+    /// What was remembered for the table when the span was asked for: its snapshot has to contain it.
+    awaited: UnseenCommits,
     /// The most chunks that it has.
     chunks: u32,
-    /// Whether the stream has passed what its view can contain.
+    /// Whether the stream has passed what its snapshot can contain.
     passed: bool,
     /// Its last key was asked for, so that the next span can begin behind it.
     is_section: bool,
@@ -204,7 +204,7 @@ impl Spans {
     }
 
     /// Makes connections ahead, while other things are done: as many as there may be, but no more than
-    /// a table of more than one section needs. They are made when `behind` has changed, which says that
+    /// a table of more than one range needs. They are made when `behind` has changed, which says that
     /// the stream has its connection: that one comes first where there are few.
     pub(in crate::capture) fn prepare(
         &mut self,
@@ -236,10 +236,10 @@ impl Spans {
     }
 
     /// Ends the transactions of all spans but so many.
-    async fn release_behind(&mut self, kept: usize) {
+    async fn release_behind(&mut self, remaining: usize) {
         for Span {
             mut client, run, ..
-        } in self.open.drain(kept.min(self.open.len())..)
+        } in self.open.drain(remaining.min(self.open.len())..)
         {
             let finished = tokio::time::timeout(END_PATIENCE, run.reader.finish(&mut client));
             match finished.await {
@@ -257,7 +257,8 @@ impl Spans {
     pub(in crate::capture) async fn close_overdue(&mut self) -> Result<()> {
         for span in &mut self.open {
             // Where rows are left out, what was asked for need not end with a chunk.
-            if span.run.helpers != Helpers::Count && Instant::now() >= span.run.deadline {
+            if span.run.extra_columns != ExtraColumns::Count && Instant::now() >= span.run.deadline
+            {
                 span.run.reader.close(&mut span.client).await?;
             }
         }
@@ -295,7 +296,7 @@ impl<S: Sink> Engine<S> {
     /// Reads the next chunk of a table, and follows the stream as far as that needs.
     pub(in crate::capture) async fn backfill(
         &mut self,
-        following: &mut Following,
+        changes: &mut ChangeStream,
         index: usize,
     ) -> Result<()> {
         self.report_status("Backfilling Tables");
@@ -306,25 +307,25 @@ impl<S: Sink> Engine<S> {
         let has_spans = !by_rows && self.request_spans(index).await?;
         let is_asked = |span: &Span| span.run.start.is_none();
         if self.spans.open.front().is_some_and(is_asked) {
-            // The answer comes about when the view does, and is past it where little is written.
-            following.stream.feedback().ask_position();
+            // The answer comes about when the snapshot does, and is past it where little is written.
+            changes.replication.feedback().ask_position();
         }
-        if following.is_new {
-            self.confirm_start(following).await?;
+        if changes.is_new {
+            self.confirm_start(changes).await?;
         } else {
             self.check_once().await?;
         }
         if !has_spans {
             if !by_rows && self.is_locked(index)? {
-                return self.follow_for(following, LOCK_SHARE).await;
+                return self.follow_for(changes, LOCK_SHARE).await;
             }
-            return self.backfill_chunk(following, index).await;
+            return self.backfill_chunk(changes, index).await;
         }
-        self.take_views(following).await?;
-        if self.await_view(following).await? {
+        self.take_views(changes).await?;
+        if self.await_snapshot(changes).await? {
             self.request_spans(index).await?;
-            if self.pass_fence(following).await? && self.await_rows(following).await? {
-                self.emit_chunk(following).await?;
+            if self.pass_fence(changes).await? && self.await_rows(changes).await? {
+                self.emit_chunk(changes).await?;
             }
         }
         Ok(())
@@ -339,7 +340,7 @@ impl Span {
         run.progress.chunks >= self.chunks
             || run.reader.is_exhausted()
             // What was asked for would not end with a chunk.
-            || run.helpers == Helpers::Count && is_late
+            || run.extra_columns == ExtraColumns::Count && is_late
     }
 }
 

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::{End, Span};
 use crate::backfill::{SpanReader, SpanRequest, Window};
+use crate::capture::deferred::DeferredChanges;
 use crate::capture::engine::Engine;
-use crate::capture::kept::KeptChanges;
 use crate::capture::rows::{SpanRun, depth};
 use crate::capture::sink::Sink;
 use crate::capture::state::Mode;
-use crate::capture::table::Section;
+use crate::capture::table::SpanRange;
 use crate::client::Client;
 use crate::error::Result;
 use crate::record::RowKey;
@@ -30,7 +30,7 @@ const SPAN_CHUNKS: u32 = 2048;
 const SECTION_ROWS: u32 = 65_536;
 const SECTION_CHUNKS: u32 = 256;
 const SECTION_BYTES: u64 = 16 * 1024 * 1024;
-/// How soon a span behind others is asked for again whose view came too early.
+/// How soon a span behind others is asked for again whose snapshot came too early.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
 impl<S: Sink> Engine<S> {
@@ -59,7 +59,7 @@ impl<S: Sink> Engine<S> {
             let windows = match self.next_windows(index, self.most_chunks(index)?).await {
                 Ok(windows) => windows,
                 Err(error) => {
-                    self.refused(index, error).await?;
+                    self.on_scan_error(index, error).await?;
                     break;
                 }
             };
@@ -91,7 +91,7 @@ impl<S: Sink> Engine<S> {
         Ok(self.table(index)?.state.mode == Mode::KeylessBackfill)
     }
 
-    /// The chunks of a section, if a table can be read in sections: by a key in an order that is known
+    /// The chunks of a range, if a table can be read in ranges: by a key in an order that is known
     /// here, and that an index has.
     fn section_chunks(&self, index: usize) -> Result<Option<u32>> {
         let table = self.table(index)?;
@@ -108,7 +108,7 @@ impl<S: Sink> Engine<S> {
         let is_nullable = scan.table.key_columns.iter().any(|(_, nullable)| *nullable);
         // The condition of a filter would be evaluated twice, and may take any time.
         let is_filtered = scan.table.filter.is_some();
-        // A change of a row that can leap from one section to another is of no section.
+        // A change of a row that can leap from one range to another is of no range.
         let may_leap = table.scan_may_miss_rows();
         let may_be_cut = scan.comparable && is_indexed && !is_nullable && !is_filtered && !may_leap;
         if self.config.backfill_connections < 2 || !may_be_cut {
@@ -136,14 +136,14 @@ impl<S: Sink> Engine<S> {
         after: Option<RowKey>,
         windows: VecDeque<(Window, bool)>,
     ) -> Result<()> {
-        let section = self.section_chunks(index)?;
+        let range = self.section_chunks(index)?;
         let chunk_size = self.scan(index)?.table.chunk_size;
-        let chunks = section.unwrap_or(self.most_chunks(index)?);
-        let (rows, helpers) = self.rows_of_span(index, after.as_ref(), &windows, chunks)?;
+        let chunks = range.unwrap_or(self.most_chunks(index)?);
+        let (rows, extra_columns) = self.rows_of_span(index, after.as_ref(), &windows, chunks)?;
         let lock = self.lock(index)?;
         let columns = self.columns_expression(index)?;
         let scan = self.scan(index)?;
-        let last_key = section.map(|chunks| {
+        let last_key = range.map(|chunks| {
             let after = after.as_ref().map(|key| key.parameters(&scan.codecs));
             let rows = u64::from(chunks) * u64::from(chunk_size);
             scan.table.last_key(after.as_deref(), rows)
@@ -168,23 +168,23 @@ impl<S: Sink> Engine<S> {
         let table = self.table_mut(index)?;
         let awaited = table.unseen.clone();
         if let Some(scan) = &mut table.scan {
-            scan.sections.push_back(Section {
+            scan.ranges.push_back(SpanRange {
                 span: number,
                 until: None,
-                view: None,
-                kept: KeptChanges::default(),
+                snapshot: None,
+                deferred: DeferredChanges::default(),
             });
         }
         self.spans.open.push_back(Span {
             number,
             table: index,
             client,
-            run: SpanRun::new(reader, windows, helpers, time),
+            run: SpanRun::new(reader, windows, extra_columns, time),
             requested: Instant::now(),
             awaited,
             chunks,
             passed: false,
-            is_section: section.is_some(),
+            is_section: range.is_some(),
             end: End::Unknown,
         });
         Ok(())

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use tracing::info;
 
-pub(super) use self::scan::{LastChunk, Scan, Section, Verdict};
+pub(super) use self::scan::{Decision, Scan, SpanRange, UnfencedChunk};
 
 use super::state::{Mode, Scanned, TableState};
-use super::visibility::{Barrier, Unseen};
+use super::visibility::{InitialWait, UnseenCommits};
 use crate::backfill::{Position, TableScan};
 use crate::catalog::{ColumnInfo, TableId, TableInfo, TableKind};
 use crate::config::{BackfillMode, Config, Resource};
@@ -41,9 +41,9 @@ pub(super) struct Table {
     /// How far its scan is, while it is scanned.
     pub(super) scan: Option<Scan>,
     /// Streamed transactions that its next chunk must contain.
-    pub(super) unseen: Unseen,
+    pub(super) unseen: UnseenCommits,
     /// Transactions that may have been streamed earlier and that its first chunk must contain.
-    pub(super) barrier: Barrier,
+    pub(super) initial_wait: InitialWait,
 }
 
 impl Table {
@@ -303,7 +303,7 @@ impl Table {
             position,
             physical,
             chunk: None,
-            sections: VecDeque::new(),
+            ranges: VecDeque::new(),
             may_lock: true,
             locked: None,
             chunk_bytes: table.row_bytes.map_or(0, |bytes| {

@@ -6,8 +6,8 @@ use std::collections::{HashSet, VecDeque};
 use protocol::{Lsn, Xid};
 
 use super::Table;
-use crate::backfill::{Position, TableScan, View};
-use crate::capture::kept::{Keeping, KeptChanges};
+use crate::backfill::{Position, Snapshot, TableScan};
+use crate::capture::deferred::{Deferral, DeferredChanges};
 use crate::capture::locks::Locked;
 use crate::capture::state::Mode;
 use crate::record::{Operation, RowKey};
@@ -27,12 +27,12 @@ pub(in crate::capture) struct Scan {
     /// The physical position up to which rows were emitted.
     pub(in crate::capture) physical: Position,
     /// The last chunk that was read by itself, until the stream has passed all that it contains.
-    pub(in crate::capture) chunk: Option<LastChunk>,
+    pub(in crate::capture) chunk: Option<UnfencedChunk>,
     /// What spans that are being read cover, in their order; rows behind the position are theirs.
-    pub(in crate::capture) sections: VecDeque<Section>,
+    pub(in crate::capture) ranges: VecDeque<SpanRange>,
     /// Whether the user may lock the table, as far as is known.
     pub(in crate::capture) may_lock: bool,
-    /// When the table was found locked by somebody else, if no view has come since.
+    /// When the table was found locked by somebody else, if no snapshot has come since.
     pub(in crate::capture) locked: Option<Locked>,
     /// The size of the documents of a chunk: by the last one, before that by what the server has counted,
     /// if it has.
@@ -43,11 +43,11 @@ pub(in crate::capture) struct Scan {
 
 /// A chunk that was emitted before the stream had passed what it contains.
 #[derive(Debug)]
-pub(in crate::capture) struct LastChunk {
+pub(in crate::capture) struct UnfencedChunk {
     /// Its rows are behind this key; `None` for the first chunk.
     pub(in crate::capture) after: Option<RowKey>,
     /// Which transactions it contains.
-    pub(in crate::capture) view: View,
+    pub(in crate::capture) snapshot: Snapshot,
     /// Its keys, where only their equality can be told, and has to be.
     pub(in crate::capture) keys: Option<HashSet<RowKey>>,
     /// Whether it was the last of the table: no key is behind it.
@@ -56,38 +56,38 @@ pub(in crate::capture) struct LastChunk {
 
 /// The part of a table that a span covers: rows that were asked for and are not all emitted.
 #[derive(Debug)]
-pub(in crate::capture) struct Section {
+pub(in crate::capture) struct SpanRange {
     /// The span's number.
     pub(in crate::capture) span: u64,
     /// The last key that it can hold; `None` where it goes on to the end of the table.
     pub(in crate::capture) until: Option<RowKey>,
     /// Which transactions its rows contain; `None` until the server has told.
-    pub(in crate::capture) view: Option<View>,
+    pub(in crate::capture) snapshot: Option<Snapshot>,
     /// Changes that come behind its rows.
-    pub(in crate::capture) kept: KeptChanges,
+    pub(in crate::capture) deferred: DeferredChanges,
 }
 
 /// What becomes of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::capture) enum Verdict {
+pub(in crate::capture) enum Decision {
     /// It is emitted.
     Emit,
     /// It is dropped: a chunk holds it, or will.
     Drop,
     /// It is kept until the row that it changes has been emitted.
-    Keep {
-        /// The section that has the row, by its place among them.
-        section: usize,
-        /// Whether it goes behind the row of its key, not behind all of the section.
+    Defer {
+        /// The range that has the row, by its place among them.
+        range: usize,
+        /// Whether it goes behind the row of its key, not behind all of the range.
         placed: bool,
-        keeping: Keeping,
+        deferral: Deferral,
     },
 }
 
-impl Verdict {
+impl Decision {
     /// Returns whether the change is kept.
-    pub(in crate::capture) fn is_kept(self) -> bool {
-        matches!(self, Self::Keep { .. })
+    pub(in crate::capture) fn is_deferred(self) -> bool {
+        matches!(self, Self::Defer { .. })
     }
 }
 
@@ -95,10 +95,10 @@ impl Verdict {
 enum Place<'a> {
     /// Scanned, and the stream has passed what the chunk contains.
     Behind,
-    /// In the last chunk, which has this view.
-    InLastChunk(&'a View),
+    /// In the last chunk, which has this snapshot.
+    InUnfencedChunk(&'a Snapshot),
     /// Among the rows that a span covers.
-    InSection(usize),
+    InRange(usize),
     /// Not scanned yet.
     Ahead,
     /// It cannot be told.
@@ -114,19 +114,19 @@ impl Table {
         key: Option<&RowKey>,
         xid: Xid,
         commit_lsn: Lsn,
-    ) -> Verdict {
+    ) -> Decision {
         match self.state.mode {
-            Mode::Active => return Verdict::Emit,
-            Mode::Ignore | Mode::Missing => return Verdict::Drop,
+            Mode::Active => return Decision::Emit,
+            Mode::Ignore | Mode::Missing => return Decision::Drop,
             // What happens before the first chunk is in the first chunk.
             Mode::Pending => {
                 self.unseen.note(xid, commit_lsn);
-                return Verdict::Drop;
+                return Decision::Drop;
             }
             Mode::Backfill | Mode::UnfilteredBackfill | Mode::KeylessBackfill => {}
         }
         let Some(scan) = &self.scan else {
-            return Verdict::Emit;
+            return Decision::Emit;
         };
         let wanders = self.scan_may_miss_rows();
         let mut place = scan.place(key);
@@ -134,28 +134,26 @@ impl Table {
             // Wherever the row is now, it may be elsewhere for a chunk that does not contain the
             // change, and be emitted there as it was.
             place = Place::Unknown;
-        } else if wanders && scan.sections.is_empty() {
+        } else if wanders && scan.ranges.is_empty() {
             self.unseen.note(xid, commit_lsn);
         }
         // A chunk that leaves old rows out says nothing about rows that it does not have. Where
         // earlier changes of keys ahead were emitted, all of them have to be: a deletion that the
         // chunk contains still has a document to delete.
-        let owed = self.state.mode != Mode::Backfill
+        let must_emit = self.state.mode != Mode::Backfill
             || operation == Operation::Delete && scan.table.min_xid.is_some()
             || matches!(place, Place::Unknown);
         let contained = match place {
-            Place::Behind => return Verdict::Emit,
-            Place::InLastChunk(view) => {
-                return if view.contains(xid, commit_lsn) && !owed {
-                    Verdict::Drop
+            Place::Behind => return Decision::Emit,
+            Place::InUnfencedChunk(snapshot) => {
+                return if snapshot.contains(xid, commit_lsn) && !must_emit {
+                    Decision::Drop
                 } else {
-                    Verdict::Emit
+                    Decision::Emit
                 };
             }
-            Place::InSection(section) => scan.is_contained_in(section, xid, commit_lsn),
-            Place::Unknown if !scan.sections.is_empty() => {
-                scan.is_contained_in_all(xid, commit_lsn)
-            }
+            Place::InRange(range) => scan.is_contained_in(range, xid, commit_lsn),
+            Place::Unknown if !scan.ranges.is_empty() => scan.is_contained_in_all(xid, commit_lsn),
             Place::Ahead | Place::Unknown => {
                 self.unseen.note(xid, commit_lsn);
                 // The chunk that covers the key will contain it.
@@ -163,21 +161,25 @@ impl Table {
             }
         };
         if contained {
-            return if owed { Verdict::Emit } else { Verdict::Drop };
+            return if must_emit {
+                Decision::Emit
+            } else {
+                Decision::Drop
+            };
         }
-        let (section, placed) = match place {
-            Place::InSection(section) => (section, true),
-            _ => (scan.sections.len().saturating_sub(1), false),
+        let (range, placed) = match place {
+            Place::InRange(range) => (range, true),
+            _ => (scan.ranges.len().saturating_sub(1), false),
         };
         // What is kept dies with the process, so a snapshot that is taken later has to contain it.
         self.unseen.note(xid, commit_lsn);
-        Verdict::Keep {
-            section,
+        Decision::Defer {
+            range,
             placed,
-            keeping: Keeping {
+            deferral: Deferral {
                 xid,
                 commit_lsn,
-                owed,
+                must_emit,
             },
         }
     }
@@ -185,29 +187,29 @@ impl Table {
     /// Keeps a document until the row that it is of has been emitted.
     pub(in crate::capture) fn keep(
         &mut self,
-        section: usize,
+        range: usize,
         key: Option<RowKey>,
-        keeping: Keeping,
+        deferral: Deferral,
         document: &[u8],
     ) {
-        let sections = self.scan.as_mut().map(|scan| &mut scan.sections);
-        if let Some(section) = sections.and_then(|sections| sections.get_mut(section)) {
-            section.kept.keep(key, keeping, document);
+        let ranges = self.scan.as_mut().map(|scan| &mut scan.ranges);
+        if let Some(range) = ranges.and_then(|ranges| ranges.get_mut(range)) {
+            range.deferred.keep(key, deferral, document);
         }
     }
 
     /// Returns whether changes are kept that have to be emitted before a checkpoint passes them.
-    pub(in crate::capture) fn owes_changes(&self) -> bool {
-        self.sections().any(|section| section.kept.is_owed())
+    pub(in crate::capture) fn must_emit_deferred(&self) -> bool {
+        self.ranges().any(|range| range.deferred.has_required())
     }
 
     /// Returns the memory that kept changes take.
-    pub(in crate::capture) fn kept_bytes(&self) -> usize {
-        self.sections().map(|section| section.kept.bytes()).sum()
+    pub(in crate::capture) fn deferred_bytes(&self) -> usize {
+        self.ranges().map(|range| range.deferred.bytes()).sum()
     }
 
-    fn sections(&self) -> impl Iterator<Item = &Section> {
-        self.scan.iter().flat_map(|scan| &scan.sections)
+    fn ranges(&self) -> impl Iterator<Item = &SpanRange> {
+        self.scan.iter().flat_map(|scan| &scan.ranges)
     }
 }
 
@@ -221,29 +223,27 @@ impl Scan {
                 .is_some_and(|chunk| chunk.keys.is_some())
     }
 
-    /// Returns the section of a span.
-    pub(in crate::capture) fn section(&mut self, span: u64) -> Option<&mut Section> {
-        self.sections
-            .iter_mut()
-            .find(|section| section.span == span)
+    /// Returns the range of a span.
+    pub(in crate::capture) fn range(&mut self, span: u64) -> Option<&mut SpanRange> {
+        self.ranges.iter_mut().find(|range| range.span == span)
     }
 
     fn place(&self, key: Option<&RowKey>) -> Place<'_> {
         match key {
             Some(key) if self.comparable => self.place_by_order(key),
-            Some(key) => self.place_in_last_chunk(key),
+            Some(key) => self.place_in_unfenced_chunk(key),
             None => Place::Unknown,
         }
     }
 
     /// Finds a key whose order is not known among those of the last chunk.
-    fn place_in_last_chunk(&self, key: &RowKey) -> Place<'_> {
+    fn place_in_unfenced_chunk(&self, key: &RowKey) -> Place<'_> {
         match &self.chunk {
-            Some(LastChunk {
+            Some(UnfencedChunk {
                 keys: Some(keys),
-                view,
+                snapshot,
                 ..
-            }) if keys.contains(key) => Place::InLastChunk(view),
+            }) if keys.contains(key) => Place::InUnfencedChunk(snapshot),
             _ => Place::Unknown,
         }
     }
@@ -255,7 +255,7 @@ impl Scan {
             return if chunk.after.as_ref().is_some_and(reaches) {
                 Place::Behind
             } else if chunk.complete || scanned {
-                Place::InLastChunk(&chunk.view)
+                Place::InUnfencedChunk(&chunk.snapshot)
             } else {
                 Place::Ahead
             };
@@ -263,23 +263,23 @@ impl Scan {
         if scanned {
             return Place::Behind;
         }
-        let covers = |section: &Section| section.until.as_ref().is_none_or(reaches);
-        self.sections
+        let covers = |range: &SpanRange| range.until.as_ref().is_none_or(reaches);
+        self.ranges
             .iter()
             .position(covers)
-            .map_or(Place::Ahead, Place::InSection)
+            .map_or(Place::Ahead, Place::InRange)
     }
 
-    /// Returns whether a transaction is known to be contained in the rows of all sections.
+    /// Returns whether a transaction is known to be contained in the rows of all ranges.
     fn is_contained_in_all(&self, xid: Xid, commit_lsn: Lsn) -> bool {
-        (0..self.sections.len()).all(|index| self.is_contained_in(index, xid, commit_lsn))
+        (0..self.ranges.len()).all(|index| self.is_contained_in(index, xid, commit_lsn))
     }
 
-    /// Returns whether a transaction is known to be contained in the rows of a section.
-    fn is_contained_in(&self, section: usize, xid: Xid, commit_lsn: Lsn) -> bool {
-        self.sections
-            .get(section)
-            .and_then(|section| section.view.as_ref())
-            .is_some_and(|view| view.contains(xid, commit_lsn))
+    /// Returns whether a transaction is known to be contained in the rows of a range.
+    fn is_contained_in(&self, range: usize, xid: Xid, commit_lsn: Lsn) -> bool {
+        self.ranges
+            .get(range)
+            .and_then(|range| range.snapshot.as_ref())
+            .is_some_and(|snapshot| snapshot.contains(xid, commit_lsn))
     }
 }

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 
 use protocol::{Lsn, Oid, TupleData, Xid};
 
-use super::{LastChunk, Scan, Section, Table, Verdict};
-use crate::backfill::{Position, TableScan, View};
-use crate::capture::kept::{Keeping, KeptChanges};
+use super::{Decision, Scan, SpanRange, Table, UnfencedChunk};
+use crate::backfill::{Position, Snapshot, TableScan};
+use crate::capture::deferred::{Deferral, DeferredChanges};
 use crate::capture::state::{Mode, TableState};
-use crate::capture::visibility::{Barrier, Unseen};
+use crate::capture::visibility::{InitialWait, UnseenCommits};
 use crate::catalog::TableId;
 use crate::config::Resource;
 use crate::record::{Image, Operation, RowKey};
@@ -31,12 +31,12 @@ fn key(number: i64) -> RowKey {
     RowKey::of(&image, &[(0, codec())]).unwrap().unwrap()
 }
 
-fn view(text: &str) -> View {
-    View::Snapshot(text.parse().unwrap())
+fn snapshot(text: &str) -> Snapshot {
+    Snapshot::Primary(text.parse().unwrap())
 }
 
 /// A table whose scan stands at 20, with the last chunk behind 10 if there is one.
-fn table(mode: Mode, chunk: Option<View>, comparable: bool) -> Table {
+fn table(mode: Mode, chunk: Option<Snapshot>, comparable: bool) -> Table {
     Table {
         binding: 0,
         state_key: "t".into(),
@@ -65,34 +65,34 @@ fn table(mode: Mode, chunk: Option<View>, comparable: bool) -> Table {
             comparable,
             position: Some(key(20)),
             physical: Position::default(),
-            chunk: chunk.map(|view| LastChunk {
+            chunk: chunk.map(|snapshot| UnfencedChunk {
                 after: Some(key(10)),
-                view,
+                snapshot,
                 keys: None,
                 complete: false,
             }),
-            sections: VecDeque::new(),
+            ranges: VecDeque::new(),
             may_lock: true,
             locked: None,
             chunk_bytes: 0,
             pages: None,
         }),
-        unseen: Unseen::default(),
-        barrier: Barrier::default(),
+        unseen: UnseenCommits::default(),
+        initial_wait: InitialWait::default(),
     }
 }
 
-fn judge(table: &mut Table, operation: Operation, number: Option<i64>, xid: u32) -> Verdict {
+fn judge(table: &mut Table, operation: Operation, number: Option<i64>, xid: u32) -> Decision {
     let key = number.map(key);
     table.judge(operation, key.as_ref(), Xid::from(xid), Lsn::from(COMMIT))
 }
 
 #[test]
 fn precise_leaves_to_a_chunk_what_it_holds_or_will_hold() {
-    use Verdict::{Drop, Emit};
+    use Decision::{Drop, Emit};
     // 100 is in the last chunk, 105 was running.
-    let snapshot = || Some(view("100:110:105"));
-    for (chunk, number, xid, verdict, waits) in [
+    let snapshot = || Some(snapshot("100:110:105"));
+    for (chunk, number, xid, decision, waits) in [
         (None, 20, 100, Emit, false),
         (None, 21, 100, Drop, true),
         (snapshot(), 10, 100, Emit, false),
@@ -103,7 +103,7 @@ fn precise_leaves_to_a_chunk_what_it_holds_or_will_hold() {
     ] {
         let mut table = table(Mode::Backfill, chunk, true);
         let found = judge(&mut table, Operation::Update, Some(number), xid);
-        assert_eq!(found, verdict, "{number} by {xid}");
+        assert_eq!(found, decision, "{number} by {xid}");
         if cfg!(not(feature = "unchecked-visibility")) {
             assert_eq!(!table.unseen.is_empty(), waits, "{number} by {xid}");
         }
@@ -112,7 +112,7 @@ fn precise_leaves_to_a_chunk_what_it_holds_or_will_hold() {
 
 #[test]
 fn the_last_chunk_covers_all_keys_behind_its_start() {
-    let mut table = table(Mode::Backfill, Some(view("100:110:105")), true);
+    let mut table = table(Mode::Backfill, Some(snapshot("100:110:105")), true);
     table
         .scan
         .as_mut()
@@ -123,11 +123,11 @@ fn the_last_chunk_covers_all_keys_behind_its_start() {
         .complete = true;
     assert_eq!(
         judge(&mut table, Operation::Create, Some(99), 100),
-        Verdict::Drop
+        Decision::Drop
     );
     assert_eq!(
         judge(&mut table, Operation::Create, Some(99), 105),
-        Verdict::Emit
+        Decision::Emit
     );
     assert!(table.unseen.is_empty());
 }
@@ -141,10 +141,10 @@ fn what_cannot_be_placed_is_emitted_and_waited_for() {
         (Mode::UnfilteredBackfill, true, Some(21)),
         (Mode::KeylessBackfill, true, None),
     ] {
-        let mut table = table(mode, Some(view("100:110:105")), comparable);
+        let mut table = table(mode, Some(snapshot("100:110:105")), comparable);
         assert_eq!(
             judge(&mut table, Operation::Update, number, 100),
-            Verdict::Emit,
+            Decision::Emit,
             "{mode:?}"
         );
         assert_eq!(
@@ -157,11 +157,11 @@ fn what_cannot_be_placed_is_emitted_and_waited_for() {
 
 #[test]
 fn keys_without_an_order_are_found_in_the_last_chunk() {
-    let mut table = table(Mode::Backfill, Some(view("100:110:105")), false);
+    let mut table = table(Mode::Backfill, Some(snapshot("100:110:105")), false);
     table.scan.as_mut().unwrap().chunk.as_mut().unwrap().keys = Some([key(15)].into());
     let verdicts = [(15, 100), (15, 105), (16, 100)]
         .map(|(number, xid)| judge(&mut table, Operation::Update, Some(number), xid));
-    assert_eq!(verdicts, [Verdict::Drop, Verdict::Emit, Verdict::Emit]);
+    assert_eq!(verdicts, [Decision::Drop, Decision::Emit, Decision::Emit]);
 }
 
 #[test]
@@ -181,10 +181,14 @@ fn a_row_can_leap_over_a_scan_that_goes_by_something_else_than_its_key() {
 #[test]
 fn an_unfiltered_scan_emits_what_its_chunk_contains() {
     // A deletion, for one: the insertion before it was emitted from the stream.
-    let mut table = table(Mode::UnfilteredBackfill, Some(view("100:110:105")), true);
+    let mut table = table(
+        Mode::UnfilteredBackfill,
+        Some(snapshot("100:110:105")),
+        true,
+    );
     assert_eq!(
         judge(&mut table, Operation::Delete, Some(15), 100),
-        Verdict::Emit
+        Decision::Emit
     );
     assert!(table.unseen.is_empty());
 }
@@ -192,15 +196,15 @@ fn an_unfiltered_scan_emits_what_its_chunk_contains() {
 #[test]
 fn deletions_are_emitted_where_chunks_leave_rows_out() {
     for (number, xid) in [(15, 100), (25, 100)] {
-        let mut table = table(Mode::Backfill, Some(view("100:110:105")), true);
+        let mut table = table(Mode::Backfill, Some(snapshot("100:110:105")), true);
         table.scan.as_mut().unwrap().table.min_xid = Some(5);
         assert_eq!(
             judge(&mut table, Operation::Delete, Some(number), xid),
-            Verdict::Emit
+            Decision::Emit
         );
         assert_eq!(
             judge(&mut table, Operation::Update, Some(number), xid),
-            Verdict::Drop
+            Decision::Drop
         );
     }
 }
@@ -210,7 +214,7 @@ fn a_pending_table_leaves_everything_to_its_first_chunk() {
     let mut table = table(Mode::Pending, None, true);
     assert_eq!(
         judge(&mut table, Operation::Delete, Some(1), 7),
-        Verdict::Drop
+        Decision::Drop
     );
     assert_eq!(
         table.unseen.is_empty(),
@@ -220,46 +224,46 @@ fn a_pending_table_leaves_everything_to_its_first_chunk() {
 
 #[test]
 fn a_table_that_is_not_scanned_has_nothing_to_wait_for() {
-    for (mode, verdict) in [
-        (Mode::Active, Verdict::Emit),
-        (Mode::Missing, Verdict::Drop),
-        (Mode::Ignore, Verdict::Drop),
+    for (mode, decision) in [
+        (Mode::Active, Decision::Emit),
+        (Mode::Missing, Decision::Drop),
+        (Mode::Ignore, Decision::Drop),
     ] {
         let mut table = table(mode, None, true);
-        assert_eq!(judge(&mut table, Operation::Update, Some(1), 7), verdict);
+        assert_eq!(judge(&mut table, Operation::Update, Some(1), 7), decision);
         assert!(table.unseen.is_empty());
     }
 }
 
-/// The same with spans open behind 20: one up to 30 with a view, and, behind that, one up to 40.
-fn table_with_spans(mode: Mode, first: Option<View>, second: Option<View>) -> Table {
+/// The same with spans open behind 20: one up to 30 with a snapshot, and, behind that, one up to 40.
+fn table_with_spans(mode: Mode, first: Option<Snapshot>, second: Option<Snapshot>) -> Table {
     let mut table = table(mode, None, mode != Mode::KeylessBackfill);
-    let section = |span, until, view| Section {
+    let range = |span, until, snapshot| SpanRange {
         span,
         until: Some(key(until)),
-        view,
-        kept: KeptChanges::default(),
+        snapshot,
+        deferred: DeferredChanges::default(),
     };
-    table.scan.as_mut().unwrap().sections = [section(1, 30, first), section(2, 40, second)].into();
+    table.scan.as_mut().unwrap().ranges = [range(1, 30, first), range(2, 40, second)].into();
     table
 }
 
-fn keep(section: usize, placed: bool, owed: bool, xid: u32) -> Verdict {
-    Verdict::Keep {
-        section,
+fn keep(range: usize, placed: bool, must_emit: bool, xid: u32) -> Decision {
+    Decision::Defer {
+        range,
         placed,
-        keeping: Keeping {
+        deferral: Deferral {
             xid: Xid::from(xid),
             commit_lsn: Lsn::from(COMMIT),
-            owed,
+            must_emit,
         },
     }
 }
 
 #[test]
 fn a_change_of_a_row_that_a_span_will_emit_is_kept_unless_the_row_has_it() {
-    use Verdict::{Drop, Emit};
-    for (number, xid, verdict, waits) in [
+    use Decision::{Drop, Emit};
+    for (number, xid, decision, waits) in [
         // Emitted by an earlier span: whatever comes now, it did not contain.
         (20, 100, Emit, false),
         (21, 100, Drop, false),
@@ -268,9 +272,9 @@ fn a_change_of_a_row_that_a_span_will_emit_is_kept_unless_the_row_has_it() {
         (40, 100, keep(1, true, false, 100), true),
         (41, 100, Drop, true),
     ] {
-        let mut table = table_with_spans(Mode::Backfill, Some(view("100:110:105")), None);
+        let mut table = table_with_spans(Mode::Backfill, Some(snapshot("100:110:105")), None);
         let found = judge(&mut table, Operation::Update, Some(number), xid);
-        assert_eq!(found, verdict, "{number} by {xid}");
+        assert_eq!(found, decision, "{number} by {xid}");
         if cfg!(not(feature = "unchecked-visibility")) {
             assert_eq!(!table.unseen.is_empty(), waits, "{number} by {xid}");
         }
@@ -279,49 +283,49 @@ fn a_change_of_a_row_that_a_span_will_emit_is_kept_unless_the_row_has_it() {
 
 #[test]
 fn an_unfiltered_scan_owes_what_it_keeps() {
-    let snapshot = || Some(view("100:110:105"));
+    let snapshot = || Some(snapshot("100:110:105"));
     let mut table = table_with_spans(Mode::UnfilteredBackfill, snapshot(), snapshot());
-    for (number, xid, verdict) in [
-        (25, 100, Verdict::Emit),
+    for (number, xid, decision) in [
+        (25, 100, Decision::Emit),
         (25, 105, keep(0, true, true, 105)),
         (35, 105, keep(1, true, true, 105)),
-        (45, 105, Verdict::Emit),
+        (45, 105, Decision::Emit),
     ] {
         let found = judge(&mut table, Operation::Update, Some(number), xid);
-        assert_eq!(found, verdict, "{number} by {xid}");
+        assert_eq!(found, decision, "{number} by {xid}");
     }
-    assert!(!table.owes_changes());
-    let Verdict::Keep { keeping, .. } = keep(1, true, true, 105) else {
+    assert!(!table.must_emit_deferred());
+    let Decision::Defer { deferral, .. } = keep(1, true, true, 105) else {
         return;
     };
-    table.keep(1, Some(key(35)), keeping, b"{}");
-    assert!(table.owes_changes() && table.kept_bytes() > 2);
+    table.keep(1, Some(key(35)), deferral, b"{}");
+    assert!(table.must_emit_deferred() && table.deferred_bytes() > 2);
 }
 
 #[test]
 fn a_deletion_is_owed_where_chunks_leave_rows_out() {
-    let snapshot = || Some(view("100:110:105"));
+    let snapshot = || Some(snapshot("100:110:105"));
     let mut table = table_with_spans(Mode::Backfill, snapshot(), snapshot());
     table.scan.as_mut().unwrap().table.min_xid = Some(5);
-    for (operation, xid, verdict) in [
-        (Operation::Delete, 100, Verdict::Emit),
+    for (operation, xid, decision) in [
+        (Operation::Delete, 100, Decision::Emit),
         (Operation::Delete, 105, keep(0, true, true, 105)),
         (Operation::Update, 105, keep(0, true, false, 105)),
     ] {
         let found = judge(&mut table, operation, Some(25), xid);
-        assert_eq!(found, verdict, "{operation:?} by {xid}");
+        assert_eq!(found, decision, "{operation:?} by {xid}");
     }
 }
 
 #[test]
 fn what_cannot_be_placed_is_kept_behind_all_spans_that_may_not_have_it() {
     for (mode, number) in [(Mode::Backfill, None), (Mode::KeylessBackfill, None)] {
-        let snapshots = (Some(view("110:110:")), Some(view("100:110:105")));
+        let snapshots = (Some(snapshot("110:110:")), Some(snapshot("100:110:105")));
         let mut table = table_with_spans(mode, snapshots.0, snapshots.1);
         let found = judge(&mut table, Operation::Update, number, 105);
         assert_eq!(found, keep(1, false, true, 105), "{mode:?}");
         let found = judge(&mut table, Operation::Update, number, 104);
-        assert_eq!(found, Verdict::Emit, "{mode:?}");
+        assert_eq!(found, Decision::Emit, "{mode:?}");
     }
 }
 
@@ -329,7 +333,7 @@ fn what_cannot_be_placed_is_kept_behind_all_spans_that_may_not_have_it() {
 #[test]
 fn a_row_that_can_leap_over_the_scan_is_not_placed_by_where_it_is_now() {
     for number in [5, 25, 35, 45] {
-        let snapshot = || Some(view("100:110:105"));
+        let snapshot = || Some(snapshot("100:110:105"));
         let mut table = table_with_spans(Mode::Backfill, snapshot(), snapshot());
         table.state.key_columns = Some(vec!["seq".into()]);
         let found = judge(&mut table, Operation::Update, Some(number), 105);

@@ -9,11 +9,11 @@ use protocol::Lsn;
 /// It only ever moves forward, and never past a position that was acknowledged: the server is told
 /// this position as written, flushed and applied alike, and may remove its log up to it.
 #[derive(Debug)]
-pub struct Progress {
+pub struct DurablePosition {
     durable: AtomicU64,
 }
 
-impl Progress {
+impl DurablePosition {
     /// Starts at the position from which the stream is read.
     pub fn new(start: Lsn) -> Self {
         Self {
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn the_durable_position_never_goes_back() {
-        let progress = Progress::new(Lsn::from(100));
+        let progress = DurablePosition::new(Lsn::from(100));
         progress.acknowledge(Lsn::from(90));
         assert_eq!(progress.durable(), Lsn::from(100));
         progress.acknowledge(Lsn::from(120));

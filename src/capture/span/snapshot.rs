@@ -1,4 +1,4 @@
-//! From the request of a span to its rows: the view, and the stream past what it can contain.
+//! From the request of a span to its rows: the snapshot, and the stream past what it can contain.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use tracing::debug;
 use super::End;
 use crate::backfill::ChunkStart;
 use crate::capture::checkpoint::IDLE_CHECKPOINT;
-use crate::capture::engine::{Engine, Following};
+use crate::capture::engine::{ChangeStream, Engine};
 use crate::capture::fence::Checkpoints;
-use crate::capture::follow::Follower;
+use crate::capture::follow::Dispatcher;
 use crate::capture::rows::unknown;
 use crate::capture::sink::Sink;
 use crate::error::Result;
@@ -21,8 +21,8 @@ const VIEW_PATIENCE: Duration = Duration::from_millis(250);
 const STREAM_SHARE: Duration = Duration::from_millis(50);
 
 impl<S: Sink> Engine<S> {
-    /// Takes the views of spans behind the first, as far as they are there.
-    pub(super) async fn take_views(&mut self, following: &mut Following) -> Result<()> {
+    /// Takes the snapshots of spans behind the first, as far as they are there.
+    pub(super) async fn take_views(&mut self, changes: &mut ChangeStream) -> Result<()> {
         for place in 1..self.spans.open.len() {
             let Some(span) = self.spans.open.get_mut(place) else {
                 break;
@@ -37,7 +37,7 @@ impl<S: Sink> Engine<S> {
                 Ok(Some(start)) => {
                     // Whether or not the stream is past it when the rows are due, it need not be
                     // asked for then.
-                    following.stream.feedback().ask_position();
+                    changes.replication.feedback().ask_position();
                     // A table with other columns is looked up when no span is open.
                     if !self.is_as_known(index, &start.columns)? || !self.accept(place, start)? {
                         self.spans.too_early = Some(Instant::now());
@@ -48,7 +48,7 @@ impl<S: Sink> Engine<S> {
                     self.spans.too_early = Some(Instant::now());
                     self.end_spans_behind(place).await?;
                     // If it is so still when its turn has come, that is time enough to fail.
-                    if let Err(error) = self.refused(index, error).await {
+                    if let Err(error) = self.on_scan_error(index, error).await {
                         debug!(%error, "rows cannot be asked for ahead");
                     }
                 }
@@ -57,9 +57,9 @@ impl<S: Sink> Engine<S> {
         Ok(())
     }
 
-    /// Waits for the view of the first span. Returns whether it contains what it has to, and shows the
+    /// Waits for the snapshot of the first span. Returns whether it contains what it has to, and shows the
     /// table as it is known; otherwise the span is gone.
-    pub(super) async fn await_view(&mut self, following: &mut Following) -> Result<bool> {
+    pub(super) async fn await_snapshot(&mut self, changes: &mut ChangeStream) -> Result<bool> {
         let patience = VIEW_PATIENCE.max(self.spans.first_patience());
         loop {
             let Some(span) = self.spans.open.front_mut() else {
@@ -78,10 +78,10 @@ impl<S: Sink> Engine<S> {
                     }
                     if !self.accept(0, start)? {
                         self.end_spans().await?;
-                        self.until_visible(following, index).await?;
+                        self.until_visible(changes, index).await?;
                         return Ok(false);
                     }
-                    if self.owed {
+                    if self.checkpoint_due {
                         // It was held back for commits that this span contains; its rows come after.
                         self.try_settle().await?;
                     }
@@ -90,7 +90,7 @@ impl<S: Sink> Engine<S> {
                 Ok(None) => {}
                 Err(error) => {
                     self.end_spans().await?;
-                    self.refused(index, error).await?;
+                    self.on_scan_error(index, error).await?;
                     return Ok(false);
                 }
             }
@@ -105,24 +105,24 @@ impl<S: Sink> Engine<S> {
             }
             tokio::select! {
                 filled = span.run.reader.fill(&mut span.client) => filled?,
-                filled = following.stream.fill() => filled?,
+                filled = changes.replication.fill() => filled?,
                 () = tokio::time::sleep(IDLE_CHECKPOINT) => {}
             }
-            self.follow_ready(following).await?;
+            self.follow_ready(changes).await?;
         }
     }
 
-    /// Takes the view of a span, if it contains what it has to.
+    /// Takes the snapshot of a span, if it contains what it has to.
     fn accept(&mut self, place: usize, start: ChunkStart) -> Result<bool> {
-        self.resolve(&start.view);
+        self.resolve(&start.snapshot);
         let Some(span) = self.spans.open.get_mut(place) else {
             return Ok(false);
         };
         let (index, number) = (span.table, span.number);
-        span.awaited.resolve(&start.view);
+        span.awaited.resolve(&start.snapshot);
         let is_complete = span.awaited.is_empty();
         let table = self.tables.get_mut(index).ok_or_else(unknown)?;
-        let is_free = table.barrier.is_empty();
+        let is_free = table.initial_wait.is_empty();
         let Some(scan) = &mut table.scan else {
             return Err(unknown());
         };
@@ -133,15 +133,15 @@ impl<S: Sink> Engine<S> {
                 None => End::Table,
             };
         }
-        let Some(section) = scan.section(number).filter(|_| is_complete && is_free) else {
+        let Some(range) = scan.range(number).filter(|_| is_complete && is_free) else {
             return Ok(false);
         };
-        let mut documents = section.kept.take_contained(&start.view);
-        section.view = Some(start.view.clone());
+        let mut documents = range.deferred.take_contained(&start.snapshot);
+        range.snapshot = Some(start.snapshot.clone());
         if let End::Key(key) = &span.end {
             // A later span will contain what is behind.
-            documents.append(&mut section.kept.take_owed_behind(key));
-            section.until = Some(key.clone());
+            documents.append(&mut range.deferred.take_required_after(key));
+            range.until = Some(key.clone());
         }
         span.run.start = Some(start);
         self.emit_kept(index, documents)?;
@@ -150,7 +150,7 @@ impl<S: Sink> Engine<S> {
 
     /// Follows the stream past what the rows of the first span can contain. Returns whether it is
     /// still there.
-    pub(super) async fn pass_fence(&mut self, following: &mut Following) -> Result<bool> {
+    pub(super) async fn pass_fence(&mut self, changes: &mut ChangeStream) -> Result<bool> {
         let Some(span) = self.spans.open.front() else {
             return Ok(false);
         };
@@ -161,11 +161,11 @@ impl<S: Sink> Engine<S> {
             return Ok(true);
         }
         let (fence, flushed) = (start.fence, start.flushed);
-        let is_due = following.follower.position.received() < fence;
+        let is_due = changes.dispatcher.position.received() < fence;
         if is_due && fence > flushed && !self.standby {
-            self.nudge().await?;
+            self.advance_wal().await?;
         }
-        self.stream_to(following, fence, Checkpoints::None).await?;
+        self.stream_to(changes, fence, Checkpoints::None).await?;
         let Some(span) = self.spans.open.front_mut() else {
             return Ok(false);
         };
@@ -174,12 +174,12 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Follows the stream until the first span has something. Returns whether it is still there.
-    pub(super) async fn await_rows(&mut self, following: &mut Following) -> Result<bool> {
+    pub(super) async fn await_rows(&mut self, changes: &mut ChangeStream) -> Result<bool> {
         if !self.spans.have_emitted() && self.has_first_rows().await? {
             return Ok(true);
         }
         loop {
-            self.follow_ready(following).await?;
+            self.follow_ready(changes).await?;
             let Some(span) = self.spans.open.front_mut() else {
                 return Ok(false);
             };
@@ -188,7 +188,7 @@ impl<S: Sink> Engine<S> {
             }
             tokio::select! {
                 filled = span.run.reader.fill(&mut span.client) => filled?,
-                filled = following.stream.fill() => filled?,
+                filled = changes.replication.fill() => filled?,
                 () = tokio::time::sleep(IDLE_CHECKPOINT) => {}
             }
         }
@@ -214,25 +214,26 @@ impl<S: Sink> Engine<S> {
     }
 
     /// Handles what the stream has ready, up to the end of a transaction.
-    async fn follow_ready(&mut self, following: &mut Following) -> Result<()> {
+    async fn follow_ready(&mut self, changes: &mut ChangeStream) -> Result<()> {
         let end = Instant::now() + STREAM_SHARE;
-        let over =
-            |follower: &Follower| !follower.position.in_transaction() && Instant::now() >= end;
+        let over = |dispatcher: &Dispatcher| {
+            !dispatcher.position.in_transaction() && Instant::now() >= end
+        };
         let checkpoints = self.stream_checkpoints();
-        following.stream.fill_now().await?;
-        while !self.drain(following, checkpoints, over).await? {
-            if following.follower.position.in_transaction() {
-                following.stream.fill().await?;
-            } else if !following.stream.fill_now().await? {
+        changes.replication.fill_now().await?;
+        while !self.drain(changes, checkpoints, over).await? {
+            if changes.dispatcher.position.in_transaction() {
+                changes.replication.fill().await?;
+            } else if !changes.replication.fill_now().await? {
                 break;
             }
         }
-        self.cursor = Some(following.follower.position.received());
+        self.cursor = Some(changes.dispatcher.position.received());
         // That a scan has begun is said with its first chunk.
         let is_news =
             self.sink.uncommitted_bytes() > 0 || self.last_checkpoint.elapsed() >= IDLE_CHECKPOINT;
         if checkpoints == Checkpoints::AtCommits && is_news && self.is_checkpoint_due(false) {
-            self.owed = true;
+            self.checkpoint_due = true;
             self.try_settle().await?;
         }
         Ok(())

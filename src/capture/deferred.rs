@@ -10,33 +10,33 @@ use std::ops::RangeBounds;
 
 use protocol::{Lsn, Xid};
 
-use crate::backfill::View;
+use crate::backfill::Snapshot;
 use crate::record::RowKey;
 
 /// The documents that are kept for one span.
 #[derive(Debug, Default)]
-pub(super) struct KeptChanges {
-    changes: BTreeMap<Place, KeptChange>,
+pub(super) struct DeferredChanges {
+    changes: BTreeMap<Place, DeferredChange>,
     /// Changes so far: each is given its number.
     count: u64,
     bytes: usize,
-    owed: usize,
+    must_emit: usize,
 }
 
 /// What a change is told by when it is asked whether it may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Keeping {
+pub(super) struct Deferral {
     /// Its transaction.
     pub(super) xid: Xid,
     /// The position of the transaction's commit record.
     pub(super) commit_lsn: Lsn,
     /// No row of the table stands for it: it is emitted whatever becomes of the span.
-    pub(super) owed: bool,
+    pub(super) must_emit: bool,
 }
 
 #[derive(Debug)]
-struct KeptChange {
-    keeping: Keeping,
+struct DeferredChange {
+    deferral: Deferral,
     document: Box<[u8]>,
 }
 
@@ -76,16 +76,16 @@ impl PartialOrd for Place {
 /// What a kept change costs beside its document.
 const OVERHEAD: usize = 128;
 
-impl KeptChanges {
+impl DeferredChanges {
     /// Keeps a document of the row with this key; `None` is one that cannot be placed.
-    pub(super) fn keep(&mut self, key: Option<RowKey>, keeping: Keeping, document: &[u8]) {
+    pub(super) fn keep(&mut self, key: Option<RowKey>, deferral: Deferral, document: &[u8]) {
         self.bytes += document.len() + OVERHEAD;
-        self.owed += usize::from(keeping.owed);
+        self.must_emit += usize::from(deferral.must_emit);
         let number = self.count;
         self.count += 1;
         let document = document.into();
         self.changes
-            .insert(Place { key, number }, KeptChange { keeping, document });
+            .insert(Place { key, number }, DeferredChange { deferral, document });
     }
 
     /// Returns the memory that is taken.
@@ -94,8 +94,8 @@ impl KeptChanges {
     }
 
     /// Returns whether there is a change that has to be emitted.
-    pub(super) fn is_owed(&self) -> bool {
-        self.owed > 0
+    pub(super) fn has_required(&self) -> bool {
+        self.must_emit > 0
     }
 
     /// Takes the documents of keys up to this one, in the order in which they came.
@@ -112,13 +112,13 @@ impl KeptChanges {
 
     /// Takes the documents of keys behind this one that have to be emitted, and forgets the others of
     /// such keys.
-    pub(super) fn take_owed_behind(&mut self, key: &RowKey) -> Vec<Box<[u8]>> {
+    pub(super) fn take_required_after(&mut self, key: &RowKey) -> Vec<Box<[u8]>> {
         let last = Place {
             key: Some(key.clone()),
             number: u64::MAX,
         };
         let is_placed = |place: &Place, _| place.key.is_some();
-        self.take(last.., is_placed, |keeping| keeping.owed)
+        self.take(last.., is_placed, |deferral| deferral.must_emit)
     }
 
     /// Takes all documents, in the order in which they came.
@@ -127,34 +127,34 @@ impl KeptChanges {
     }
 
     /// Takes the documents that have to be emitted, and forgets the others.
-    pub(super) fn take_owed(&mut self) -> Vec<Box<[u8]>> {
-        self.take(.., |_, _| true, |keeping| keeping.owed)
+    pub(super) fn take_required(&mut self) -> Vec<Box<[u8]>> {
+        self.take(.., |_, _| true, |deferral| deferral.must_emit)
     }
 
-    /// Takes out the placed changes that a view contains, which were kept before it was known: the
+    /// Takes out the placed changes that a snapshot contains, which were kept before it was known: the
     /// rows of the span hold them. Returns the documents that have to be emitted all the same.
-    pub(super) fn take_contained(&mut self, view: &View) -> Vec<Box<[u8]>> {
-        let is_contained = |place: &Place, keeping: Keeping| {
-            place.key.is_some() && view.contains(keeping.xid, keeping.commit_lsn)
+    pub(super) fn take_contained(&mut self, snapshot: &Snapshot) -> Vec<Box<[u8]>> {
+        let is_contained = |place: &Place, deferral: Deferral| {
+            place.key.is_some() && snapshot.contains(deferral.xid, deferral.commit_lsn)
         };
-        self.take(.., is_contained, |keeping| keeping.owed)
+        self.take(.., is_contained, |deferral| deferral.must_emit)
     }
 
     /// Takes changes out, and returns the documents of those that are wanted.
     fn take(
         &mut self,
         range: impl RangeBounds<Place>,
-        is_taken: impl Fn(&Place, Keeping) -> bool,
-        is_wanted: impl Fn(Keeping) -> bool,
+        is_taken: impl Fn(&Place, Deferral) -> bool,
+        is_wanted: impl Fn(Deferral) -> bool,
     ) -> Vec<Box<[u8]>> {
         let mut wanted = Vec::new();
         let taken = self
             .changes
-            .extract_if(range, |place, change| is_taken(place, change.keeping));
+            .extract_if(range, |place, change| is_taken(place, change.deferral));
         for (place, change) in taken {
             self.bytes -= change.document.len() + OVERHEAD;
-            self.owed -= usize::from(change.keeping.owed);
-            if is_wanted(change.keeping) {
+            self.must_emit -= usize::from(change.deferral.must_emit);
+            if is_wanted(change.deferral) {
                 wanted.push((place.number, change.document));
             }
         }
@@ -182,17 +182,17 @@ mod tests {
         RowKey::of(&image, &[(0, codec)]).unwrap().unwrap()
     }
 
-    fn keeping(xid: u32, owed: bool) -> Keeping {
-        Keeping {
+    fn deferral(xid: u32, must_emit: bool) -> Deferral {
+        Deferral {
             xid: Xid::from(xid),
             commit_lsn: Lsn::from(1),
-            owed,
+            must_emit,
         }
     }
 
-    /// Keys 5, 3, 5, none and 9, by 101 to 105, those of even numbers owed.
-    fn kept() -> KeptChanges {
-        let mut kept = KeptChanges::default();
+    /// Keys 5, 3, 5, none and 9, by 101 to 105, those of even numbers must_emit.
+    fn kept() -> DeferredChanges {
+        let mut kept = DeferredChanges::default();
         for (number, xid) in [Some(5), Some(3), Some(5), None, Some(9)]
             .into_iter()
             .zip(101..)
@@ -200,7 +200,7 @@ mod tests {
             let document = format!("{xid}");
             kept.keep(
                 number.map(key),
-                keeping(xid, xid % 2 == 0),
+                deferral(xid, xid % 2 == 0),
                 document.as_bytes(),
             );
         }
@@ -217,31 +217,34 @@ mod tests {
         let mut kept = kept();
         assert!(kept.take_through(&key(2)).is_empty());
         assert_eq!(texts(kept.take_through(&key(5))), ["101", "102", "103"]);
-        assert!(kept.is_owed());
+        assert!(kept.has_required());
         assert_eq!(texts(kept.take_all()), ["104", "105"]);
-        assert_eq!((kept.bytes(), kept.is_owed()), (0, false));
+        assert_eq!((kept.bytes(), kept.has_required()), (0, false));
     }
 
     #[test]
     fn what_is_behind_the_end_of_a_span_is_not_its_own() {
         let mut kept = kept();
-        assert_eq!(texts(kept.take_owed_behind(&key(3))), Vec::<String>::new());
+        assert_eq!(
+            texts(kept.take_required_after(&key(3))),
+            Vec::<String>::new()
+        );
         assert_eq!(texts(kept.take_all()), ["102", "104"]);
-        assert_eq!((kept.bytes(), kept.is_owed()), (0, false));
+        assert_eq!((kept.bytes(), kept.has_required()), (0, false));
     }
 
     #[test]
     fn what_is_owed_is_not_forgotten() {
         let mut kept = kept();
-        assert_eq!(texts(kept.take_owed()), ["102", "104"]);
-        assert_eq!((kept.bytes(), kept.is_owed()), (0, false));
+        assert_eq!(texts(kept.take_required()), ["102", "104"]);
+        assert_eq!((kept.bytes(), kept.has_required()), (0, false));
     }
 
     #[test]
     fn a_view_takes_out_what_its_rows_hold() {
         let mut kept = kept();
-        let view = View::Snapshot("101:110:103".parse().unwrap());
-        assert_eq!(texts(kept.take_contained(&view)), ["102"]);
+        let snapshot = Snapshot::Primary("101:110:103".parse().unwrap());
+        assert_eq!(texts(kept.take_contained(&snapshot)), ["102"]);
         assert_eq!(texts(kept.take_all()), ["103", "104"]);
         assert_eq!(kept.bytes(), 0);
     }

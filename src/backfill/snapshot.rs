@@ -11,13 +11,13 @@ use crate::error::{Error, ErrorKind, Result};
 ///
 /// See <https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT>.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct PgSnapshot {
     xmin: u64,
     xmax: u64,
     running: BTreeSet<u64>,
 }
 
-impl Snapshot {
+impl PgSnapshot {
     /// Returns whether the snapshot contains what a committed transaction did. Only top-level ids
     /// are listed in a snapshot, and only those may be asked for.
     pub fn contains(&self, xid: u64) -> bool {
@@ -55,7 +55,7 @@ impl Snapshot {
     }
 }
 
-impl FromStr for Snapshot {
+impl FromStr for PgSnapshot {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -92,24 +92,24 @@ impl FromStr for Snapshot {
 
 /// Which transactions a chunk's rows contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum View {
+pub enum Snapshot {
     /// On a primary: those that its snapshot contains.
-    Snapshot(Snapshot),
+    Primary(PgSnapshot),
     /// On a standby, whose snapshots list nothing as running: those that were replayed before the
     /// chunk was read.
-    Replayed {
+    Standby {
         /// Commits whose record is before this position are contained.
         until: Lsn,
     },
 }
 
-impl View {
+impl Snapshot {
     /// Returns whether a transaction of the stream, with the position of its commit record, is
     /// contained.
     pub fn contains(&self, xid: Xid, commit_lsn: Lsn) -> bool {
         match self {
-            Self::Snapshot(snapshot) => snapshot.contains(snapshot.widen(xid)),
-            Self::Replayed { until } => commit_lsn < *until,
+            Self::Primary(snapshot) => snapshot.contains(snapshot.widen(xid)),
+            Self::Standby { until } => commit_lsn < *until,
         }
     }
 }
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_contains_what_had_ended() {
-        let snapshot: Snapshot = "100:110:102,105".parse().unwrap();
+        let snapshot: PgSnapshot = "100:110:102,105".parse().unwrap();
         for (xid, contained) in [
             (99, true),
             (100, true),
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(snapshot.running().collect::<Vec<_>>(), [102, 105]);
         assert!(
             "100:100:"
-                .parse::<Snapshot>()
+                .parse::<PgSnapshot>()
                 .unwrap()
                 .running()
                 .next()
@@ -146,21 +146,21 @@ mod tests {
     #[test]
     fn malformed_snapshots_are_refused() {
         for text in ["", "1", "1:2", "1:2:x", "a:2:", "1:2:3:4", "-1:2:"] {
-            assert!(text.parse::<Snapshot>().is_err(), "{text}");
+            assert!(text.parse::<PgSnapshot>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn ids_of_the_stream_are_completed_across_the_wrap() {
         let epoch = 3u64 << 32;
-        let after: Snapshot = format!("{0}:{0}:", epoch + 5).parse().unwrap();
+        let after: PgSnapshot = format!("{0}:{0}:", epoch + 5).parse().unwrap();
         assert_eq!(after.widen(Xid::from(4)), epoch + 4);
         assert_eq!(after.widen(Xid::from(u32::MAX)), epoch - 1);
         assert!(after.contains(after.widen(Xid::from(u32::MAX))));
-        let before: Snapshot = format!("{0}:{0}:", epoch - 5).parse().unwrap();
+        let before: PgSnapshot = format!("{0}:{0}:", epoch - 5).parse().unwrap();
         assert_eq!(before.widen(Xid::from(3)), epoch + 3);
         assert!(!before.contains(before.widen(Xid::from(3))));
-        let first: Snapshot = "700:700:".parse().unwrap();
+        let first: PgSnapshot = "700:700:".parse().unwrap();
         assert_eq!(first.widen(Xid::from(699)), 699);
     }
 }

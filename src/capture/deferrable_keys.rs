@@ -13,7 +13,7 @@ use protocol::{LogicalReplicationMessage, Lsn, Oid, TupleData};
 
 use super::columns::find_again;
 use super::engine::Engine;
-use super::follow::Follower;
+use super::follow::Dispatcher;
 use super::relations::Relation;
 use super::sink::Sink;
 use crate::backfill::{ChunkQuery, KeyColumn, row_by_key};
@@ -28,11 +28,11 @@ use crate::value::KeyCodec;
 type Key = Vec<Option<String>>;
 
 /// So many keys are noted as given by their hashes: 36 MiB at most, as the set doubles its room.
-const MOST_GIVEN: usize = (1 << 22) / 8 * 7;
+const MAX_ASSIGNED: usize = (1 << 22) / 8 * 7;
 /// Room for so many is kept for the next transaction.
 const KEPT_ROOM: usize = 1 << 10;
 /// So many keys in doubt are looked up at once.
-const MOST_DOUBTFUL: usize = 1_000;
+const MAX_AMBIGUOUS: usize = 1_000;
 
 /// The keys that the transaction under way has given to rows of tables whose keys are checked late, and
 /// those of them that a deletion has come behind.
@@ -42,54 +42,54 @@ const MOST_DOUBTFUL: usize = 1_000;
 /// right or says too much; from a number of them on all keys count as given. A key too many costs a query
 /// and perhaps a document that was there before.
 #[derive(Debug)]
-pub(super) struct ReusedKeys {
-    given: HashSet<u64>,
-    doubtful: HashSet<(u32, Key)>,
+pub(super) struct DeferrableKeys {
+    assigned: HashSet<u64>,
+    ambiguous: HashSet<(u32, Key)>,
     hashing: RandomState,
     /// The most hashes.
     most: usize,
 }
 
-impl Default for ReusedKeys {
+impl Default for DeferrableKeys {
     fn default() -> Self {
         Self {
-            given: HashSet::new(),
-            doubtful: HashSet::new(),
+            assigned: HashSet::new(),
+            ambiguous: HashSet::new(),
             hashing: RandomState::new(),
-            most: MOST_GIVEN,
+            most: MAX_ASSIGNED,
         }
     }
 }
 
-impl ReusedKeys {
+impl DeferrableKeys {
     /// Notes that a row has a key now.
-    pub(super) fn given(&mut self, relation: Oid, row: Option<Image<'_>>, columns: &[usize]) {
+    pub(super) fn assigned(&mut self, relation: Oid, row: Option<Image<'_>>, columns: &[usize]) {
         let Some(row) = row else { return };
-        if self.given.len() < self.most {
+        if self.assigned.len() < self.most {
             let hash = self.hash(relation, &row, columns);
-            self.given.insert(hash);
+            self.assigned.insert(hash);
         }
-        if !self.doubtful.is_empty() {
-            self.doubtful
+        if !self.ambiguous.is_empty() {
+            self.ambiguous
                 .remove(&(relation.as_u32(), key_of(&row, columns)));
         }
     }
 
     /// Notes that a row with a key was deleted, or has another key now.
-    pub(super) fn taken(&mut self, relation: Oid, row: Option<Image<'_>>, columns: &[usize]) {
+    pub(super) fn released(&mut self, relation: Oid, row: Option<Image<'_>>, columns: &[usize]) {
         let Some(row) = row else { return };
-        let is_full = self.given.len() >= self.most;
-        if is_full || self.given.contains(&self.hash(relation, &row, columns)) {
-            self.doubtful
+        let is_full = self.assigned.len() >= self.most;
+        if is_full || self.assigned.contains(&self.hash(relation, &row, columns)) {
+            self.ambiguous
                 .insert((relation.as_u32(), key_of(&row, columns)));
         }
     }
 
     /// Forgets all: a transaction is at its end.
     pub(super) fn clear(&mut self) {
-        self.given.clear();
-        self.given.shrink_to(KEPT_ROOM);
-        self.doubtful.clear();
+        self.assigned.clear();
+        self.assigned.shrink_to(KEPT_ROOM);
+        self.ambiguous.clear();
     }
 
     fn hash(&self, relation: Oid, row: &Image<'_>, columns: &[usize]) -> u64 {
@@ -105,8 +105,8 @@ impl ReusedKeys {
         hasher.finish()
     }
 
-    fn take_doubtful(&mut self) -> Vec<(Oid, Key)> {
-        self.doubtful
+    fn take_ambiguous(&mut self) -> Vec<(Oid, Key)> {
+        self.ambiguous
             .drain()
             .map(|(relation, key)| (Oid::from(relation), key))
             .collect()
@@ -122,11 +122,11 @@ pub(super) fn key_of(row: &Image<'_>, columns: &[usize]) -> Key {
     columns.iter().map(text).collect()
 }
 
-impl Follower {
+impl Dispatcher {
     /// Returns whether rows in doubt are to be looked up before a message: the transaction ends with it,
     /// or they are many.
-    pub(super) fn is_in_doubt(&self, item: &StreamItem<'_>) -> bool {
-        let doubtful = self.reused_keys.doubtful.len();
+    pub(super) fn has_ambiguous_keys(&self, item: &StreamItem<'_>) -> bool {
+        let doubtful = self.deferrable_keys.ambiguous.len();
         let ends = || {
             matches!(
                 item,
@@ -136,16 +136,16 @@ impl Follower {
                 }
             )
         };
-        doubtful > 0 && (doubtful >= MOST_DOUBTFUL || ends())
+        doubtful > 0 && (doubtful >= MAX_AMBIGUOUS || ends())
     }
 }
 
 impl<S: Sink> Engine<S> {
     /// Emits the rows that have keys which the transaction under way has both given and taken.
-    pub(super) async fn emit_reused(&mut self, follower: &mut Follower) -> Result<()> {
-        for (oid, key) in follower.reused_keys.take_doubtful() {
-            let transaction = *follower.position.transaction()?;
-            let Some(relation) = follower.relations.get(oid) else {
+    pub(super) async fn emit_ambiguous(&mut self, dispatcher: &mut Dispatcher) -> Result<()> {
+        for (oid, key) in dispatcher.deferrable_keys.take_ambiguous() {
+            let transaction = *dispatcher.position.transaction()?;
+            let Some(relation) = dispatcher.relations.get(oid) else {
                 continue;
             };
             let query = self.query_by_key(relation, &key)?;
@@ -163,7 +163,7 @@ impl<S: Sink> Engine<S> {
                     key_only: false,
                 }),
             };
-            follower.complete(&change, Lsn::INVALID, &mut self.tables, &mut self.sink)?;
+            dispatcher.complete(&change, Lsn::INVALID, &mut self.tables, &mut self.sink)?;
         }
         Ok(())
     }
@@ -262,44 +262,44 @@ mod tests {
     #[test]
     fn keys_are_in_doubt_that_were_given_and_then_taken() {
         let (table, other) = (Oid::from(1), Oid::from(2));
-        let mut keys = ReusedKeys::default();
+        let mut keys = DeferrableKeys::default();
         let (one, two) = (row(b"1"), row(b"2"));
-        keys.taken(table, image(&one), &[1]);
-        keys.given(table, image(&two), &[1]);
-        keys.taken(other, image(&two), &[1]);
-        keys.taken(table, image(&two), &[1]);
-        keys.given(table, image(&one), &[1]);
-        assert_eq!(keys.take_doubtful(), [(table, vec![Some("2".to_owned())])]);
-        assert!(keys.take_doubtful().is_empty());
+        keys.released(table, image(&one), &[1]);
+        keys.assigned(table, image(&two), &[1]);
+        keys.released(other, image(&two), &[1]);
+        keys.released(table, image(&two), &[1]);
+        keys.assigned(table, image(&one), &[1]);
+        assert_eq!(keys.take_ambiguous(), [(table, vec![Some("2".to_owned())])]);
+        assert!(keys.take_ambiguous().is_empty());
 
         // Of a table that gave none it is not one of these.
         keys.clear();
-        keys.taken(table, image(&two), &[1]);
-        assert!(keys.take_doubtful().is_empty());
+        keys.released(table, image(&two), &[1]);
+        assert!(keys.take_ambiguous().is_empty());
 
         // Given last, it is that row's.
-        keys.given(table, image(&two), &[1]);
-        keys.taken(table, image(&two), &[1]);
-        keys.given(table, image(&two), &[1]);
-        assert!(keys.take_doubtful().is_empty());
+        keys.assigned(table, image(&two), &[1]);
+        keys.released(table, image(&two), &[1]);
+        keys.assigned(table, image(&two), &[1]);
+        assert!(keys.take_ambiguous().is_empty());
     }
 
     #[test]
     fn beyond_a_number_every_key_counts_as_given() {
         let table = Oid::from(1);
-        let mut keys = ReusedKeys {
+        let mut keys = DeferrableKeys {
             most: 2,
-            ..ReusedKeys::default()
+            ..DeferrableKeys::default()
         };
         let rows: Vec<_> = (0..9).map(|number: u32| number.to_string()).collect();
         for text in &rows[..5] {
-            keys.taken(table, image(&row(text.as_bytes())), &[1]);
-            keys.given(table, image(&row(text.as_bytes())), &[1]);
+            keys.released(table, image(&row(text.as_bytes())), &[1]);
+            keys.assigned(table, image(&row(text.as_bytes())), &[1]);
         }
-        assert_eq!(keys.given.len(), 2);
-        keys.taken(table, image(&row(b"4")), &[1]);
-        keys.taken(table, image(&row(b"8")), &[1]);
-        keys.given(table, image(&row(b"8")), &[1]);
-        assert_eq!(keys.take_doubtful(), [(table, vec![Some("4".to_owned())])]);
+        assert_eq!(keys.assigned.len(), 2);
+        keys.released(table, image(&row(b"4")), &[1]);
+        keys.released(table, image(&row(b"8")), &[1]);
+        keys.assigned(table, image(&row(b"8")), &[1]);
+        assert_eq!(keys.take_ambiguous(), [(table, vec![Some("4".to_owned())])]);
     }
 }
