@@ -8,7 +8,7 @@ use protocol::{Format, Session};
 use super::reader::{parse_lsn, parse_snapshot};
 use super::{ChunkQuery, Snapshot, SpanReader};
 use crate::client::{Client, Statement, unsendable};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, sqlstate};
 
 /// The rows that a span asks for.
 #[derive(Debug)]
@@ -49,8 +49,6 @@ pub struct SpanRequest<'a> {
 const PORTAL: &str = "span";
 
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
-/// SQLSTATE insufficient_privilege.
-const NO_PRIVILEGE: &str = "42501";
 const REPLAY_POSITION: &str = "SELECT pg_last_wal_replay_lsn()";
 
 /// The statement that takes the snapshot, and whatever else in the same snapshot. A statement's snapshot is
@@ -108,7 +106,7 @@ pub async fn read_snapshot_after_own_commit(
     let snapshot = Statement::new(snapshot_statement(client, false, ""), &[]);
     let own = Statement::new(if on_disk { ON_DISK } else { PLAIN }, &[]);
     let [mut written, mut seen] = client.query_each([own, snapshot.clone()]).await?;
-    let may_not = |error: &Error| error.sqlstate() == Some(NO_PRIVILEGE);
+    let may_not = |error: &Error| error.sqlstate() == Some(sqlstate::INSUFFICIENT_PRIVILEGE);
     if on_disk && written.as_ref().is_err_and(may_not) {
         let own = Statement::new(PLAIN, &[]);
         [written, seen] = client.query_each([own, snapshot]).await?;

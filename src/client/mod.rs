@@ -13,7 +13,7 @@ pub use rows::{FieldInfo, Row, Rows};
 use protocol::{Event, Format, Severity};
 use tracing::{debug, info, warn};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::net::{ConnectConfig, Connection, Purpose};
 
 /// A statement with its parameters in text form; `None` is NULL.
@@ -252,20 +252,30 @@ pub fn server_error(report: protocol::ServerError) -> Error {
     } else {
         report.to_string()
     };
-    Error::new(ErrorKind::Server, message).with_sqlstate(*code.as_bytes())
+    Error::new(ErrorKind::Server, message).with_sqlstate(code.as_str())
 }
 
 /// Whether messages of this class can hold values: data exceptions, violated constraints, and what
 /// functions of the user's raise.
 fn quotes_data(code: &protocol::SqlState) -> bool {
-    matches!(code.class(), "22" | "23" | "44" | "P0")
+    matches!(
+        code.class(),
+        sqlstate::class::DATA_EXCEPTION
+            | sqlstate::class::INTEGRITY_CONSTRAINT_VIOLATION
+            | sqlstate::class::WITH_CHECK_OPTION_VIOLATION
+            | sqlstate::class::PLPGSQL_ERROR
+    )
 }
 
 /// Logs a notice of the server as it is meant.
 pub fn log_notice(report: &protocol::Report<'_>) {
     let code = report.code();
     // What functions of the user's say can hold anything.
-    if matches!(code.as_str(), "00000" | "01000") || quotes_data(&code) {
+    if matches!(
+        code.as_str(),
+        sqlstate::SUCCESSFUL_COMPLETION | sqlstate::WARNING
+    ) || quotes_data(&code)
+    {
         debug!(code = code.as_str(), "the server has sent a notice");
         return;
     }

@@ -1,5 +1,7 @@
 //! The connector's error: what went wrong, whose fault it is, and its cause.
 
+pub mod sqlstate;
+
 use std::fmt;
 
 /// Whose fault an error is. Retry policy and exit codes read this, never the text.
@@ -72,10 +74,10 @@ impl Error {
         self
     }
 
-    /// Adds the SQLSTATE that the server reported.
+    /// Adds the SQLSTATE that the server reported, of five ASCII characters.
     #[must_use]
-    pub fn with_sqlstate(mut self, code: [u8; 5]) -> Self {
-        self.inner.sqlstate = Some(code);
+    pub fn with_sqlstate(mut self, code: &str) -> Self {
+        self.inner.sqlstate = code.as_bytes().try_into().ok();
         self
     }
 
@@ -106,15 +108,9 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self.inner.kind {
             ErrorKind::Connection | ErrorKind::Io | ErrorKind::Spool => true,
-            // Class 57 is operator intervention (shutdown, crash, still starting), 53 is
-            // insufficient resources (too many connections), 08 a connection exception, 40 a
-            // rolled-back transaction; 55006 is a slot that another process still holds.
-            ErrorKind::Server => self.sqlstate().is_some_and(|code| {
-                ["57P", "53", "08", "40"]
-                    .iter()
-                    .any(|class| code.starts_with(class))
-                    || code == "55006"
-            }),
+            ErrorKind::Server => self
+                .sqlstate()
+                .is_some_and(|code| RETRYABLE.iter().any(|prefix| code.starts_with(prefix))),
             _ => false,
         }
     }
@@ -133,6 +129,17 @@ impl Error {
         (!text.is_empty()).then_some(text)
     }
 }
+
+/// Beginnings of the SQLSTATEs after which the same attempt may succeed later.
+const RETRYABLE: [&str; 5] = [
+    // Operator intervention: shutdown, crash, still starting. Not 57014, a canceled statement.
+    "57P",
+    sqlstate::class::INSUFFICIENT_RESOURCES,
+    sqlstate::class::CONNECTION_EXCEPTION,
+    sqlstate::class::TRANSACTION_ROLLBACK,
+    // Another process still holds the replication slot.
+    sqlstate::OBJECT_IN_USE,
+];
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -170,11 +177,11 @@ mod tests {
     #[test]
     fn context_keeps_kind_and_sqlstate_and_lists_causes() {
         let error = Error::new(ErrorKind::Server, "permission denied")
-            .with_sqlstate(*b"42501")
+            .with_sqlstate(sqlstate::INSUFFICIENT_PRIVILEGE)
             .context("reading the publication")
             .context("checking prerequisites");
         assert_eq!(error.kind(), ErrorKind::Server);
-        assert_eq!(error.sqlstate(), Some("42501"));
+        assert_eq!(error.sqlstate(), Some(sqlstate::INSUFFICIENT_PRIVILEGE));
         assert_eq!(error.to_string(), "checking prerequisites");
         assert_eq!(
             error.causes().unwrap(),
@@ -185,9 +192,10 @@ mod tests {
 
     #[test]
     fn a_shutdown_of_the_server_is_retryable_and_a_wrong_password_is_not() {
-        let with = |code: &[u8; 5]| Error::new(ErrorKind::Server, "x").with_sqlstate(*code);
-        assert!(with(b"57P01").is_retryable());
-        assert!(with(b"55006").is_retryable());
-        assert!(!with(b"28P01").is_retryable());
+        let with = |code| Error::new(ErrorKind::Server, "x").with_sqlstate(code);
+        assert!(with(sqlstate::ADMIN_SHUTDOWN).is_retryable());
+        assert!(with(sqlstate::OBJECT_IN_USE).is_retryable());
+        assert!(!with(sqlstate::INVALID_PASSWORD).is_retryable());
+        assert!(!with(sqlstate::QUERY_CANCELED).is_retryable());
     }
 }

@@ -6,7 +6,7 @@ use protocol::Lsn;
 use protocol::command::{CreateSlotOptions, create_replication_slot, drop_replication_slot};
 
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, sqlstate};
 
 /// What the server says of a slot that it has created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,11 +22,8 @@ pub const SLOT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Returns whether the server says that another connection holds the slot.
 pub fn is_in_use(error: &Error) -> bool {
-    error.sqlstate() == Some("55006")
+    error.sqlstate() == Some(sqlstate::OBJECT_IN_USE)
 }
-
-/// SQLSTATE undefined_object: there is no slot of that name.
-pub(super) const UNDEFINED_OBJECT: &str = "42704";
 
 /// Creates a logical slot for pgoutput. The server waits for the end of every transaction that was
 /// running before it answers.
@@ -66,7 +63,7 @@ pub async fn drop_slot(client: &mut Client, name: &str) -> Result<bool> {
         .await
     {
         Ok(_) => Ok(true),
-        Err(error) if error.sqlstate() == Some(UNDEFINED_OBJECT) => Ok(false),
+        Err(error) if error.sqlstate() == Some(sqlstate::UNDEFINED_OBJECT) => Ok(false),
         Err(error) => Err(error.context(format!(
             "the replication slot \"{name}\" could not be dropped to start anew"
         ))),

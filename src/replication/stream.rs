@@ -10,10 +10,10 @@ use protocol::{
 use tracing::info;
 
 use super::options::StreamOptions;
-use super::slot::{UNDEFINED_OBJECT, is_in_use};
+use super::slot::is_in_use;
 use super::{DurablePosition, Feedback, Spool};
 use crate::client::{Client, ReplicationReader, log_notice, server_error};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, sqlstate};
 
 /// The longest silence of a server that was asked for an answer every few seconds. It is generous
 /// since a server that decodes a large transaction answers late; a dead network is noticed by the
@@ -107,7 +107,7 @@ impl ReplicationStream {
                     "the replication slot \"{slot}\" is in use: another capture, or an earlier \
                      session of this one that the server has not noticed to be gone, is reading it"
                 ),
-                Some(UNDEFINED_OBJECT) => format!(
+                Some(sqlstate::UNDEFINED_OBJECT) => format!(
                     "the replication slot \"{slot}\" does not exist any more: changes since the \
                      last checkpoint are lost, so every binding has to be backfilled anew"
                 ),

@@ -256,6 +256,7 @@ fn refusal<T>(result: Result<T>) -> Result<Result<T, Error>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::sqlstate;
 
     #[test]
     fn all_failures_are_in_one_error_and_the_twentieth_is_the_last() {
@@ -281,9 +282,11 @@ mod tests {
 
     #[test]
     fn a_refusal_is_a_finding_and_a_lost_connection_is_not() {
-        let refused = Error::new(ErrorKind::Server, "permission denied").with_sqlstate(*b"42501");
+        let refused = Error::new(ErrorKind::Server, "permission denied")
+            .with_sqlstate(sqlstate::INSUFFICIENT_PRIVILEGE);
         assert!(matches!(refusal::<()>(Err(refused)), Ok(Err(_))));
-        let down = Error::new(ErrorKind::Server, "terminating").with_sqlstate(*b"57P01");
+        let down =
+            Error::new(ErrorKind::Server, "terminating").with_sqlstate(sqlstate::ADMIN_SHUTDOWN);
         assert!(refusal::<()>(Err(down)).is_err());
         assert!(refusal::<()>(Err(Error::new(ErrorKind::Connection, "reset"))).is_err());
     }

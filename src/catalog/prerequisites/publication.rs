@@ -13,7 +13,7 @@ use crate::catalog::publication::{
 };
 use crate::catalog::table::{TableId, TableInfo, TableKind};
 use crate::client::Client;
-use crate::error::Result;
+use crate::error::{Result, sqlstate};
 
 /// The first version that publishes partitioned tables, and under their own name.
 const PARTITIONED_TABLES: u32 = 130_000;
@@ -128,7 +128,7 @@ async fn create(
     // That it exists by now is as good.
     match refusal(client.query(&statement(watermarks), &[]).await)? {
         Ok(_) => info!(publication = name, "created the publication"),
-        Err(error) if error.sqlstate() == Some("42710") => {}
+        Err(error) if error.sqlstate() == Some(sqlstate::DUPLICATE_OBJECT) => {}
         Err(error) => {
             report.fail(format!(
                 "publication {name:?} does not exist and could not be created ({error}); to be \
@@ -271,7 +271,7 @@ async fn add(
         match refusal(one)? {
             Ok(_) => info!(publication = %name, table = %id, "added a table to the publication"),
             // It is a member, and is not listed for another reason.
-            Err(error) if error.sqlstate() == Some("42710") => {}
+            Err(error) if error.sqlstate() == Some(sqlstate::DUPLICATE_OBJECT) => {}
             Err(error) => refused.push((id.clone(), error.to_string())),
         }
     }

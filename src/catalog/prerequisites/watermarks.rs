@@ -8,7 +8,7 @@ use crate::catalog::table::TableId;
 use crate::catalog::tables::TableLookup;
 use crate::catalog::watermarks::{EXISTENCE_CHECK, create_statement, watermark_statement};
 use crate::client::{Client, Rows, Statement};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sqlstate};
 
 /// The watermarks table.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ pub(super) fn check_writing(
 fn unwritable(table: &TableId, error: &Error, facts: &Facts) -> String {
     // No unique index on `slot`, no such column: the table was made for something else.
     let hint = match error.sqlstate() {
-        Some("42P10" | "42703") => {
+        Some(sqlstate::INVALID_COLUMN_REFERENCE | sqlstate::UNDEFINED_COLUMN) => {
             "; it has to have the columns slot TEXT PRIMARY KEY and \
                                     watermark TEXT"
         }

@@ -27,7 +27,7 @@ use super::{Connection, Route};
 use crate::config::{
     Config, Credentials, Environment, HostPort, PasswordSource, Secret, SslMode, SslNegotiation,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, sqlstate};
 
 /// What a connection is for: it decides about the session's parameters and its patience.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -348,7 +348,7 @@ fn of_ssh(error: Error) -> Error {
 
 /// Whether another address may do better.
 fn is_unreachable(error: &Error) -> bool {
-    error.kind() == ErrorKind::Connection || error.sqlstate() == Some("57P03")
+    error.kind() == ErrorKind::Connection || error.sqlstate() == Some(sqlstate::CANNOT_CONNECT_NOW)
 }
 
 /// Reads a setting of the environment.

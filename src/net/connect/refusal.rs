@@ -7,11 +7,7 @@ use protocol::{AuthenticationError, ProtocolError};
 use super::attempt::{Failure, Refusal};
 use super::{ConnectConfig, Purpose};
 use crate::config::HostPort;
-use crate::error::{Error, ErrorKind};
-
-/// The message of a server that refuses a connection by its pg_hba.conf has this SQLSTATE, and that of
-/// methods without a password of the server's own.
-const INVALID_AUTHORIZATION: &str = "28000";
+use crate::error::{Error, ErrorKind, sqlstate};
 
 /// The server's routine that says that a method has failed, whichever it is.
 const METHOD_FAILED: &str = "auth_failed";
@@ -19,7 +15,7 @@ const METHOD_FAILED: &str = "auth_failed";
 /// Says what a server has refused.
 pub(super) fn refusal_by(report: &protocol::Report<'_>) -> Refusal {
     let has_line = report.routine().as_deref() == Some(METHOD_FAILED);
-    if report.code().as_str() == INVALID_AUTHORIZATION && !has_line {
+    if report.code().as_str() == sqlstate::INVALID_AUTHORIZATION_SPECIFICATION && !has_line {
         Refusal::Line
     } else {
         Refusal::Login
@@ -41,49 +37,54 @@ impl ConnectConfig {
         let code = report.code();
         let routine = report.report().routine();
         let message = match (code.as_str(), routine.as_deref()) {
-            ("28P01", _) => format!("incorrect username or password for user \"{user}\" at {host}"),
-            ("3D000", _) => format!("database \"{database}\" does not exist at {host}"),
+            (sqlstate::INVALID_PASSWORD, _) => {
+                format!("incorrect username or password for user \"{user}\" at {host}")
+            }
+            (sqlstate::INVALID_CATALOG_NAME, _) => {
+                format!("database \"{database}\" does not exist at {host}")
+            }
             // Checked in the same place for each kind of connection.
-            ("42501", Some("CheckMyDatabase")) => format!(
+            (sqlstate::INSUFFICIENT_PRIVILEGE, Some("CheckMyDatabase")) => format!(
                 "user \"{user}\" does not have CONNECT privilege to database \"{database}\" at \
                  {host}: GRANT CONNECT ON DATABASE to it"
             ),
-            ("42501", _) if purpose == Purpose::Replication => format!(
+            (sqlstate::INSUFFICIENT_PRIVILEGE, _) if purpose == Purpose::Replication => format!(
                 "user \"{user}\" may not replicate from {host}: ALTER ROLE ... REPLICATION, or on \
                  Amazon's platforms GRANT rds_replication"
             ),
-            ("42501", _) => format!(
+            (sqlstate::INSUFFICIENT_PRIVILEGE, _) => format!(
                 "user \"{user}\" does not have CONNECT privilege to database \"{database}\" at \
                  {host}: GRANT CONNECT ON DATABASE to it"
             ),
-            (INVALID_AUTHORIZATION, Some(METHOD_FAILED)) => format!(
+            (sqlstate::INVALID_AUTHORIZATION_SPECIFICATION, Some(METHOD_FAILED)) => format!(
                 "{host} does not accept user \"{user}\" by the method of its pg_hba.conf: check the \
                  password or certificate, and what the server's log says"
             ),
-            (INVALID_AUTHORIZATION, _) => format!(
+            (sqlstate::INVALID_AUTHORIZATION_SPECIFICATION, _) => format!(
                 "{host} does not let user \"{user}\" connect to database \"{database}\" this \
                  way: see pg_hba.conf, and that the role exists and may log in"
             ),
             // Walsenders have places of their own, from version 12 on given out where others are.
-            ("53300", Some("InitWalSenderSlot" | "InitWalSnd" | "InitProcess"))
-                if purpose == Purpose::Replication =>
-            {
+            (
+                sqlstate::TOO_MANY_CONNECTIONS,
+                Some("InitWalSenderSlot" | "InitWalSnd" | "InitProcess"),
+            ) if purpose == Purpose::Replication => {
                 format!(
                     "{host} has no walsender left: raise max_wal_senders, or stop another \
                      replication client"
                 )
             }
-            ("53300", _) => format!(
+            (sqlstate::TOO_MANY_CONNECTIONS, _) => format!(
                 "{host} has no connection left for user \"{user}\": see max_connections, and the \
                  connection limits of the role and the database"
             ),
-            ("57P03", _) => {
+            (sqlstate::CANNOT_CONNECT_NOW, _) => {
                 format!("{host} is starting up, shutting down or recovering: try again later")
             }
             _ => format!("{host} refuses the connection"),
         };
         Error::new(ErrorKind::Server, message)
-            .with_sqlstate(*code.as_bytes())
+            .with_sqlstate(code.as_str())
             .with_source(report)
     }
 }

@@ -104,7 +104,7 @@ async fn look(connection: &mut Connection) -> Result<Found> {
                     ErrorKind::Server,
                     "the server did not say whether it is a standby",
                 )
-                .with_sqlstate(*report.code().as_bytes())
+                .with_sqlstate(report.code().as_str())
                 .with_source(report.into_owned()));
             }
             Event::Ready(_) => break,
