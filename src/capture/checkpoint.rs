@@ -1,52 +1,178 @@
-//! When a checkpoint is emitted, and when it is held back.
+//! Checkpoints: the position that the next one has, and whether one is due.
+//!
+//! A checkpoint covers everything that was emitted before it. It is emitted between two source
+//! transactions only, and held back while it would pass a commit that a later chunk might not contain
+//! (`held_checkpoint`).
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::engine::Engine;
-use super::sink::Sink;
-use super::state;
-use super::waiting::Patience;
-use crate::error::Result;
+use protocol::Lsn;
 
-/// In a backlog, commits share a checkpoint up to so many bytes of documents, and for so long.
+use super::acknowledgements::Acknowledgements;
+use super::sink::{Durability, Sink};
+use super::state::{self, TableState};
+use super::table::Tables;
+use crate::error::Result;
+use crate::replication::DurablePosition;
+
+/// Bytes of documents up to which the commits of a backlog share a checkpoint.
 const SHARED_BYTES: u64 = 1024 * 1024;
+/// Time for which the commits of a backlog share a checkpoint.
 pub(super) const SHARED_TIME: Duration = Duration::from_millis(100);
 
-/// How often the position is committed while it moves and nothing of interest happens, so that the
-/// server can remove its log.
+/// Interval between checkpoints that only move the position, so that the server can remove its log.
 pub(super) const IDLE_CHECKPOINT: Duration = Duration::from_secs(10);
-/// The same by how far it has moved.
+/// Bytes of log after which such a checkpoint is due before its interval has passed.
 const IDLE_DISTANCE: u64 = 16 * 1024 * 1024;
 
-/// Documents that may wait for a checkpoint that is held back. Beyond it the stream is not read on.
-const HELD_BYTES: u64 = 64 * 1024 * 1024;
-/// How often a checkpoint that is held back is tried again at least while the stream is read.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// For how long changes may be kept, where that holds back checkpoints. Then spans are given up.
-const KEEP_TIME: Duration = Duration::from_millis(250);
-/// How often at most.
-const TRY_SOON: Duration = Duration::from_millis(5);
-/// Snapshots for that take this part of the time.
-const SNAPSHOT_SHARE: u32 = 20;
+/// Checkpoints of a session.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    /// Position of the next checkpoint.
+    cursor: Option<Lsn>,
+    /// Whether a checkpoint is due, and was held back for a commit that no snapshot contains yet.
+    due: bool,
+    /// Position of the last checkpoint.
+    last_position: Option<Lsn>,
+    /// Time of the last checkpoint.
+    last_emitted: Instant,
+    /// Whether the stream has started, so that the cursor is a position of this session.
+    stream_started: bool,
+    /// State entries of removed bindings, until a checkpoint has them.
+    removed: Vec<(String, TableState)>,
+    acknowledgements: Acknowledgements,
+}
 
-/// What decides whether a checkpoint is due between two transactions.
+impl Checkpoints {
+    /// Starts with the cursor of the last session's state, and the entries whose bindings were
+    /// removed.
+    pub(super) fn new(
+        cursor: Option<Lsn>,
+        removed: Vec<(String, TableState)>,
+        acknowledgements: Acknowledgements,
+    ) -> Self {
+        Self {
+            cursor,
+            due: false,
+            last_position: None,
+            last_emitted: Instant::now(),
+            stream_started: false,
+            removed,
+            acknowledgements,
+        }
+    }
+
+    /// Returns the position of the next checkpoint.
+    pub(super) fn cursor(&self) -> Option<Lsn> {
+        self.cursor
+    }
+
+    /// Sets the position of the next checkpoint.
+    pub(super) fn set_cursor(&mut self, cursor: Lsn) {
+        self.cursor = Some(cursor);
+    }
+
+    /// Notes that the stream has started at a position. Acknowledgements move the position that the
+    /// server is told from now on.
+    pub(super) fn stream_started(&mut self, start: Lsn, durable: &Arc<DurablePosition>) {
+        self.acknowledgements.report_to(durable);
+        self.cursor = Some(start);
+        self.stream_started = true;
+    }
+
+    /// Notes that a checkpoint is due.
+    pub(super) fn set_due(&mut self) {
+        self.due = true;
+    }
+
+    /// Returns whether a checkpoint is due that was held back.
+    pub(super) fn is_due(&self) -> bool {
+        self.due
+    }
+
+    /// Returns the time since the last checkpoint.
+    pub(super) fn since_last(&self) -> Duration {
+        self.last_emitted.elapsed()
+    }
+
+    /// Emits a checkpoint with the cursor and the table states that have changed.
+    pub(super) fn emit<S: Sink>(&mut self, tables: &mut Tables, sink: &mut S) -> Result<()> {
+        let removed = self.removed.iter();
+        let removed = removed.map(|(key, state)| (key.as_str(), state));
+        let patch = state::patch(self.cursor, tables.changed_states().chain(removed))?;
+        self.emit_patch(&patch, sink)?;
+        tables.mark_saved();
+        self.removed.clear();
+        Ok(())
+    }
+
+    /// Emits a checkpoint with the cursor alone.
+    pub(super) fn emit_cursor<S: Sink>(&mut self, sink: &mut S) -> Result<()> {
+        let patch = state::patch(self.cursor, std::iter::empty())?;
+        self.emit_patch(&patch, sink)
+    }
+
+    fn emit_patch<S: Sink>(&mut self, patch: &str, sink: &mut S) -> Result<()> {
+        // Before the stream has started, the cursor is that of an earlier session, and this session
+        // may start elsewhere.
+        self.acknowledgements
+            .sent(self.cursor.filter(|_| self.stream_started));
+        if sink.checkpoint(patch)? == Durability::Durable {
+            self.acknowledgements.acknowledge(1)?;
+        }
+        self.due = false;
+        self.last_position = self.cursor;
+        self.last_emitted = Instant::now();
+        Ok(())
+    }
+
+    /// Returns whether the stream has reached a point between two transactions at which a checkpoint
+    /// is due. `has_next` says that more of the stream was received already.
+    pub(super) fn is_worth_emitting<S: Sink>(
+        &self,
+        tables: &Tables,
+        sink: &S,
+        has_next: bool,
+    ) -> bool {
+        let moved = match (self.cursor, self.last_position) {
+            (Some(cursor), Some(last)) => cursor.as_u64().saturating_sub(last.as_u64()),
+            (Some(_), None) => IDLE_DISTANCE,
+            (None, _) => 0,
+        };
+        let situation = Situation {
+            uncommitted: sink.uncommitted_bytes(),
+            changed: tables.have_changed_states(),
+            moved,
+            elapsed: self.since_last(),
+            has_next,
+        };
+        situation.is_due()
+    }
+
+    /// Waits until every checkpoint is acknowledged, or no more acknowledgements follow.
+    pub(super) async fn all_acknowledged(&self) {
+        self.acknowledgements.all_acknowledged().await;
+    }
+}
+
+/// Facts that decide whether a checkpoint is due between two transactions.
 #[derive(Debug, Clone, Copy)]
 struct Situation {
-    /// Bytes of documents since the last.
+    /// Bytes of documents since the last checkpoint.
     uncommitted: u64,
-    /// Whether the state of a table has changed since.
+    /// Whether the state of a table has changed since then.
     changed: bool,
-    /// How far the position has moved since.
+    /// Bytes of log by which the position has moved since then.
     moved: u64,
-    /// How long ago it was.
+    /// Time since then.
     elapsed: Duration,
-    /// Whether more is there to be read at once.
+    /// Whether more of the stream was received already.
     has_next: bool,
 }
 
 impl Situation {
-    /// A commit that is alone is handed on at once; in a backlog several share a checkpoint.
+    /// A lone commit gets a checkpoint at once; the commits of a backlog share one.
     fn is_due(&self) -> bool {
         if self.uncommitted == 0 && !self.changed {
             return self.moved >= IDLE_DISTANCE
@@ -56,112 +182,53 @@ impl Situation {
     }
 }
 
-impl<S: Sink> Engine<S> {
-    /// Emits a checkpoint of everything before it.
-    pub(super) fn checkpoint(&mut self) -> Result<()> {
-        let changed = self
-            .tables
-            .iter()
-            .filter(|table| table.changed)
-            .map(|table| (table.state_key.as_str(), &table.state))
-            .chain(
-                self.removed
-                    .iter()
-                    .map(|(key, state)| (key.as_str(), state)),
-            );
-        let patch = state::patch(self.cursor, changed)?;
-        self.emit_checkpoint(&patch)?;
-        for table in &mut self.tables {
-            table.changed = false;
-        }
-        self.removed.clear();
-        Ok(())
-    }
-
-    pub(super) fn emit_checkpoint(&mut self, patch: &str) -> Result<()> {
-        // Until the stream has started, the position is that of an earlier session, which need not be
-        // where this one starts.
-        self.acknowledgements
-            .sent(self.cursor.filter(|_| self.is_streaming));
-        self.sink.checkpoint(patch, &self.acknowledgements)?;
-        self.checkpoint_due = false;
-        self.checkpointed = self.cursor;
-        self.last_checkpoint = Instant::now();
-        Ok(())
-    }
-
-    /// Emits the checkpoint that is due, unless it has to be held back; it stays due then.
-    pub(super) async fn try_settle(&mut self) -> Result<()> {
-        if self.awaits_commits() {
-            if self.sink.uncommitted_bytes() >= HELD_BYTES {
-                return self.settle().await;
-            }
-            if self.must_emit_deferred() {
-                // A span that has emitted nothing yet is not ended for them: the next might not come any
-                // further.
-                if self.last_checkpoint.elapsed() < KEEP_TIME || !self.spans.have_emitted() {
-                    return Ok(());
-                }
-                self.end_spans().await?;
-            }
-            if self.snapshot_taken.elapsed() < self.snapshot_interval {
-                return Ok(());
-            }
-            let started = Instant::now();
-            self.take_snapshot().await?;
-            if self.awaits_commits() {
-                self.snapshot_interval = (self.snapshot_interval * 2).clamp(TRY_SOON, TRY_AGAIN);
-                return Ok(());
-            }
-            self.snapshot_interval =
-                (started.elapsed() * SNAPSHOT_SHARE).clamp(TRY_SOON, TRY_AGAIN);
-        }
-        self.checkpoint()
-    }
-
-    /// Emits the checkpoint that is due, waiting for as long as it has to be held back.
-    pub(super) async fn settle(&mut self) -> Result<()> {
-        let mut patience = Patience::new();
-        if self.awaits_commits() {
-            // It may take long, and nobody is to wait for their locks meanwhile.
-            self.end_spans().await?;
-        }
-        while self.awaits_commits() {
-            self.take_snapshot().await?;
-            let xids: BTreeSet<u32> = self
-                .tables
-                .iter()
-                .flat_map(|table| table.unseen.xids())
-                .collect();
-            if !xids.is_empty() {
-                self.wait("a checkpoint is held back", &xids, &mut patience)
-                    .await?;
-            }
-        }
-        self.checkpoint()
-    }
-
-    /// Returns whether a checkpoint is due where the stream stands.
-    pub(super) fn is_checkpoint_due(&self, has_next: bool) -> bool {
-        let moved = match (self.cursor, self.checkpointed) {
-            (Some(cursor), Some(last)) => cursor.as_u64().saturating_sub(last.as_u64()),
-            (Some(_), None) => IDLE_DISTANCE,
-            (None, _) => 0,
-        };
-        let situation = Situation {
-            uncommitted: self.sink.uncommitted_bytes(),
-            changed: self.tables.iter().any(|table| table.changed),
-            moved,
-            elapsed: self.last_checkpoint.elapsed(),
-            has_next,
-        };
-        situation.is_due()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::buffer::Buffer;
+    use crate::error::{Error, ErrorKind};
+
+    /// A sink whose checkpoints have a given outcome.
+    struct Outcome(Option<Durability>, Buffer);
+
+    impl Sink for Outcome {
+        fn opened(&mut self) -> Result<()> {
+            Ok(())
+        }
+        fn begin_document(&mut self, _: u32) {}
+        fn buffer(&mut self) -> &mut Buffer {
+            &mut self.1
+        }
+        fn end_document(&mut self) -> Result<()> {
+            Ok(())
+        }
+        fn sourced_schema(&mut self, _: u32, _: &str) -> Result<()> {
+            Ok(())
+        }
+        fn checkpoint(&mut self, _: &str) -> Result<Durability> {
+            self.0
+                .ok_or_else(|| Error::new(ErrorKind::Io, "the disk is full"))
+        }
+        fn uncommitted_bytes(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_waits_for_its_acknowledgement_unless_it_is_durable_at_once() {
+        for (outcome, is_pending) in [
+            (Some(Durability::Durable), false),
+            (Some(Durability::Unacknowledged), true),
+            (None, true),
+        ] {
+            let acknowledgements = Acknowledgements::default();
+            let mut checkpoints = Checkpoints::new(None, Vec::new(), acknowledgements.clone());
+            let emitted = checkpoints.emit_cursor(&mut Outcome(outcome, Buffer::new()));
+            assert_eq!(emitted.is_ok(), outcome.is_some());
+            let acknowledged = acknowledgements.acknowledge(1).is_ok();
+            assert_eq!(acknowledged, is_pending, "{outcome:?}");
+        }
+    }
 
     const IDLE: Situation = Situation {
         uncommitted: 0,
@@ -172,7 +239,7 @@ mod tests {
     };
 
     #[test]
-    fn a_lone_commit_is_handed_on_at_once() {
+    fn a_lone_commit_gets_a_checkpoint_at_once() {
         assert!(
             Situation {
                 uncommitted: 1,
@@ -190,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn commits_of_a_backlog_share_a_checkpoint_for_a_while() {
+    fn commits_of_a_backlog_share_a_checkpoint_up_to_a_size_and_time() {
         let backlog = Situation {
             uncommitted: 1,
             has_next: true,
@@ -214,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_that_moves_is_committed_now_and_then() {
+    fn a_position_that_moves_without_documents_gets_a_checkpoint_at_times() {
         let long = Duration::from_secs(3600);
         assert!(
             !Situation {

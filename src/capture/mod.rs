@@ -1,51 +1,98 @@
 //! What the connector does and when: bindings, state, the joining of backfill and stream,
 //! checkpoints.
 //!
-//! [`run`] is one session of a capture. It goes through these steps: state and tables are matched and
-//! two checkpoints say so; the stream is read from the cursor up to where the log ended when it
-//! started (catching up), which with a new slot is where it begins; then, as long as a table has rows
-//! to be read, spans of many chunks are read, each from one snapshot: the stream is followed past
-//! everything that the snapshot contains, then the rows are emitted chunk by chunk, with a checkpoint
-//! behind each, and in between what the stream has brought; then the stream is followed for good.
+//! [`run`] is one session of a capture. It matches the state with the tables and emits two checkpoints
+//! that say so; starts the stream at the cursor and reads it up to where the log ended then (catching
+//! up), which with a new slot is where it begins; then, as long as a table has rows to be read, reads
+//! them chunk by chunk, with a checkpoint after each, and the stream between them; then reads the
+//! stream for good.
 //!
-//! What must hold: the documents of a key are the row of the chunk that covered it, then every change
-//! whose transaction that chunk's snapshot did not contain, in commit order. `table` judges each
-//! change for that: one that the open span does not contain is kept until its row has been emitted
-//! (`deferred`), and `visibility` remembers what later spans have to contain. A checkpoint covers
-//! everything before it, never falls into a source transaction, and never passes a commit that a
-//! later span might not contain.
+//! # Timeline of one table
+//!
+//! ```text
+//!  Pending            Backfill, UnfilteredBackfill, KeylessBackfill                  Active
+//! ───┬──────────┬───────────────────────────────────────────────────────────┬──────────────────>
+//!    │ stream   │ span 1                      │ span 2                 │ …    │ every change is
+//!    │ is read  ├─────────┬─────────┬─────────┼─────────┬─────────┬────┤      │ emitted
+//!    │ up to    │ lock,   │ stream  │ chunks  │ lock,   │ stream  │ …  │      │
+//!    │ the end  │ snap-   │ is read │ 1 … n,  │ snap-   │ is read │    │      │
+//!    │ of the   │ shot    │ past    │ each    │ shot    │ past    │    │      │
+//!    │ log      │         │ the     │ with a  │         │ the     │    │      │
+//!    │          │         │ fence   │ check-  │         │ fence   │    │      │
+//!    │          │         │         │ point   │         │         │    │      │
+//!    │ changes  │ changes in the range of the span: dropped if its        │      │
+//!    │ dropped, │ snapshot contains them, else deferred until their row   │      │
+//!    │ commits  │ was emitted; of keys before it: emitted; of keys after  │      │
+//!    │ remem-   │ it: dropped, and their commits remembered until a       │      │
+//!    │ bered    │ snapshot contains them                                  │      │
+//! ```
+//!
+//! # Why nothing is lost
+//!
+//! What must hold: the documents of a key are the row of the chunk that covers it, then every change
+//! whose transaction the snapshot of that chunk does not contain, in commit order, and nothing twice.
+//!
+//! - Each change is decided about when it is streamed ([`table`]): it is dropped where a chunk holds
+//!   its outcome, emitted where the row was emitted from a snapshot that does not contain it, and
+//!   deferred where that row is still to be emitted.
+//! - A change that is dropped because a later chunk will contain it may have been streamed before
+//!   snapshots contain its commit. Such commits are remembered (unseen commits), and no chunk of the
+//!   table is accepted whose snapshot lacks one. Transactions that ran when the capture began to
+//!   follow the table may have been streamed before that, so the first chunk waits for them
+//!   (initial wait).
+//! - A checkpoint covers everything before it, is never within a source transaction, and never passes
+//!   an unseen commit or a deferred change that must be emitted: what is remembered is lost with the
+//!   process.
+//! - The server is told no position that the runtime has not acknowledged.
+//!
+//! `how-it-joins.md` beside this file has the argument at length.
+//!
+//! # Glossary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | acknowledgement | message of the runtime that a checkpoint is durable; it moves the position that the server is told |
+//! | checkpoint | state that everything emitted before it belongs to; *held* while it would pass an unseen commit |
+//! | chunk | `backfill_chunk_size` rows of a table, or a window of pages, emitted together |
+//! | cursor | position of the stream in the state, from which the next session goes on |
+//! | decision | outcome for a change: emit, drop, or defer |
+//! | deferred change | change whose document waits until the row that it changes was emitted |
+//! | fence | position of the log by which everything that a snapshot contains has committed |
+//! | initial wait | transactions that the first chunk of a table has to contain |
+//! | range | keys that a span covers |
+//! | snapshot | the transactions that rows contain, as `pg_current_snapshot()` tells |
+//! | span | one transaction that reads many chunks from one snapshot |
+//! | unfenced chunk | chunk that was emitted before the stream has passed its fence |
+//! | unseen commit | commit that was streamed and that no snapshot has contained yet |
+//! | window | range of pages that one chunk of a scan by physical position reads |
+//!
+//! # Parts
+//!
+//! [`session`] lists the parts; each owns its state. [`engine`] is the order of a session. The files
+//! import each other in one direction: `engine` > `upkeep`, `scan`, `stream` > `session` > the parts.
 
-mod acknowledge;
+mod acknowledgements;
 mod checkpoint;
-mod chunk;
-mod chunk_plan;
-mod columns;
-mod deferrable_keys;
-mod deferred;
 mod engine;
-mod event;
-mod fence;
-mod follow;
-mod housekeeping;
-mod locks;
+mod held_checkpoint;
+mod lock_watch;
 mod lookup;
-mod relations;
-mod rows;
-mod schemas;
+mod reconcile;
+mod scan;
+mod server;
+mod session;
 mod sink;
-mod span;
-mod start;
-mod start_position;
+mod snapshot_pacing;
 mod state;
-mod streaming;
+mod stream;
 mod table;
-mod transaction;
-mod visibility;
-mod waiting;
+mod task;
+mod upkeep;
+mod visibility_wait;
+mod wait_log;
 
-pub use acknowledge::Acknowledgements;
+pub use acknowledgements::Acknowledgements;
 pub use engine::run;
-pub use schemas::schema_options;
-pub use sink::Sink;
-pub use start::{Binding, Task, check};
+pub use sink::{Durability, Sink};
 pub use state::{Mode, Scanned, State, TableState};
+pub use task::{Binding, Task, check, schema_options};

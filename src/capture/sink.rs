@@ -1,40 +1,48 @@
-//! Where documents and checkpoints go.
+//! Output of a capture.
 
-use super::Acknowledgements;
 use crate::buffer::Buffer;
 use crate::error::Result;
 
-/// Takes what a capture emits: a Flow runtime, or a terminal and a file.
+/// Receiver of the documents and checkpoints of a capture: a Flow runtime, or a terminal and a file.
 pub trait Sink {
-    /// Says that the capture is about to start.
+    /// Announces that the capture starts.
     ///
     /// # Errors
     ///
-    /// Fails when the output is gone.
+    /// Fails when the output is closed.
     fn opened(&mut self) -> Result<()>;
-    /// Starts a document; [`Sink::buffer`] takes it.
+    /// Starts a document, which is then appended to [`Sink::buffer`].
     fn begin_document(&mut self, binding: u32);
-    /// Returns the buffer to append the document to.
+    /// Returns the buffer that takes the document.
     fn buffer(&mut self) -> &mut Buffer;
-    /// Ends the document that was begun last.
+    /// Ends the document that was started last.
     ///
     /// # Errors
     ///
-    /// Fails when the output is gone.
+    /// Fails when the output is closed.
     fn end_document(&mut self) -> Result<()>;
-    /// Emits the schema that the source says a binding's documents have.
+    /// Emits the schema that documents of a binding have according to the source.
     ///
     /// # Errors
     ///
-    /// Fails when the output is gone.
+    /// Fails when the output is closed.
     fn sourced_schema(&mut self, binding: u32, schema: &str) -> Result<()>;
-    /// Emits a checkpoint: everything before it belongs together with it. Once the other side has
-    /// made it durable, that is noted in `acknowledged`.
+    /// Emits a checkpoint, which covers everything that was emitted before it. `patch` is a merge
+    /// patch of the state.
     ///
     /// # Errors
     ///
-    /// Fails when the output is gone.
-    fn checkpoint(&mut self, patch: &str, acknowledged: &Acknowledgements) -> Result<()>;
+    /// Fails when the output is closed, or the state cannot be written.
+    fn checkpoint(&mut self, patch: &str) -> Result<Durability>;
     /// Returns the number of bytes of documents since the last checkpoint.
     fn uncommitted_bytes(&self) -> u64;
+}
+
+/// Durability of a checkpoint that was just emitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// The checkpoint is on disk.
+    Durable,
+    /// The checkpoint becomes durable later, with an acknowledgement.
+    Unacknowledged,
 }

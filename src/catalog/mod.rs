@@ -11,9 +11,11 @@ mod locks;
 mod prerequisites;
 mod publication;
 mod scan;
+mod server;
 mod slot;
 mod table;
 mod tables;
+mod transactions;
 mod watermarks;
 
 pub use data_types::{complete_types, load_types, parse_types, types_statement};
@@ -25,9 +27,13 @@ pub use locks::{explain_block, explain_lock};
 pub use prerequisites::{BoundTable, Checked, Requirements, SlotUse, check_prerequisites};
 pub use publication::{Namesake, Publication, find_namesake, note_restrictions, read_publication};
 pub use scan::{PageCount, columns_expression, has_columns, measure_pages};
+pub use server::{
+    ServerFacts, commit_empty_transaction, is_standby, parse_server, server_statement,
+};
 pub use slot::{SlotInfo, parse_slot, read_slot, slot_statement};
 pub use table::{
     ColumnInfo, Generated, PartitionInfo, Persistence, TableId, TableInfo, TableKind, UniqueIndex,
 };
 pub use tables::{TableFilter, TableLookup, discover_tables, lookup_tables};
+pub use transactions::{awaited_transactions, terminate_session, transactions_at_work, writers};
 pub use watermarks::write_watermark;

@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 use super::validate::bindings_of;
 use crate::background;
 use crate::buffer::Buffer;
-use crate::capture::{self, Acknowledgements, Sink, State, Task};
+use crate::capture::{self, Acknowledgements, Durability, Sink, State, Task};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::{Mark, Open, Opened, Output, Request, RequestReader, Response};
@@ -114,9 +114,10 @@ impl Sink for FlowSink {
         self.output.sourced_schema(binding, schema)
     }
 
-    fn checkpoint(&mut self, patch: &str, _acknowledged: &Acknowledgements) -> Result<()> {
+    fn checkpoint(&mut self, patch: &str) -> Result<Durability> {
         self.uncommitted = 0;
-        self.output.checkpoint(patch)
+        self.output.checkpoint(patch)?;
+        Ok(Durability::Unacknowledged)
     }
 
     fn uncommitted_bytes(&self) -> u64 {

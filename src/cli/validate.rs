@@ -56,15 +56,11 @@ pub(super) async fn check_all(
 ) -> Result<()> {
     let mut client = Client::connect(&ConnectConfig::new(config)?, Purpose::Query).await?;
     let is_established = |binding: &Binding| established.contains(&binding.resource.stream_id());
-    let checked = check(
-        &mut client,
-        config,
-        bindings,
-        is_established,
-        SlotUse::Undecided,
-        [],
-    )
-    .await;
+    let bound: Vec<_> = bindings
+        .iter()
+        .map(|binding| binding.bound_table(is_established(binding)))
+        .collect();
+    let checked = check(&mut client, config, &bound, SlotUse::Undecided, []).await;
     let problems = problems.join("\n - ");
     let text = match checked {
         Ok(_) if problems.is_empty() => return Ok(()),

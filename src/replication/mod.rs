@@ -21,5 +21,5 @@ pub use durable_position::DurablePosition;
 pub use feedback::Feedback;
 pub use in_progress::{Spool, SpoolOptions};
 pub use options::{InProgress, StreamOptions};
-pub use slot::{CreatedSlot, SLOT_PATIENCE, create_slot, drop_slot, is_in_use};
+pub use slot::{CreatedSlot, SlotInUseRetry, create_slot, drop_slot};
 pub use stream::{ReplicationStream, StreamItem};

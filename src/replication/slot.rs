@@ -1,9 +1,10 @@
 //! Creating and dropping the replication slot.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::Lsn;
 use protocol::command::{CreateSlotOptions, create_replication_slot, drop_replication_slot};
+use tracing::info;
 
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
@@ -16,12 +17,42 @@ pub struct CreatedSlot {
     pub consistent_point: Lsn,
 }
 
-/// How long a slot that is in use is waited for: after a crash the server may take a moment to notice
-/// that the session before is gone.
-pub const SLOT_PATIENCE: Duration = Duration::from_secs(15);
+/// Time for which a slot that another connection holds is tried again: after a crash the server may
+/// take a moment to notice that the last session is gone.
+const IN_USE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Pause between two attempts.
+const IN_USE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Retries of an operation on a slot that another connection holds.
+#[derive(Debug)]
+pub struct SlotInUseRetry<'a> {
+    slot: &'a str,
+    started: Instant,
+}
+
+impl<'a> SlotInUseRetry<'a> {
+    /// Starts the time within which the operation is tried again.
+    pub fn new(slot: &'a str) -> Self {
+        Self {
+            slot,
+            started: Instant::now(),
+        }
+    }
+
+    /// Pauses after a failed attempt, if another one is due. Returns whether it is: the error says
+    /// that another connection holds the slot, and the timeout has not passed.
+    pub async fn pause_after(&self, error: &Error) -> bool {
+        let is_due = is_in_use(error) && self.started.elapsed() < IN_USE_TIMEOUT;
+        if is_due {
+            info!(slot = self.slot, "replication slot is in use: trying again");
+            tokio::time::sleep(IN_USE_PAUSE).await;
+        }
+        is_due
+    }
+}
 
 /// Returns whether the server says that another connection holds the slot.
-pub fn is_in_use(error: &Error) -> bool {
+pub(super) fn is_in_use(error: &Error) -> bool {
     error.sqlstate() == Some(sqlstate::OBJECT_IN_USE)
 }
 

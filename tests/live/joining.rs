@@ -402,7 +402,7 @@ fn a_missing_table_that_is_there_again_at_the_start_is_backfilled() {
     scene.task.state["bindingStateV1"][key] = json!({"mode": "Missing", "backfilled": 0});
     scene.task.documents.clear();
     let mut session = scene.task.open();
-    session.until_logged("the table is there again");
+    session.until_logged("table exists again");
     session.until_active();
     execute(&mut scene.client, "insert into t values (2)");
     session.until_id("public.t", 2);

@@ -151,7 +151,7 @@ fn a_slot_that_moves_on_while_it_is_waited_for_stops_the_capture() {
     let cursor = late.state["cursor"].as_str().expect("a position");
     let moved = format!("select confirmed_flush_lsn > '{cursor}' from pg_replication_slots");
     let mut waiting = late.open();
-    waiting.until_logged("waiting for the replication slot");
+    waiting.until_logged("replication slot is in use");
     execute(&mut scene.client, "insert into t values (11, 11)");
     session.until_id("public.t", 11);
     session.until("the slot to move on", |_| {

@@ -1,220 +1,110 @@
-//! How far the scan of a table is, and what that means for a change.
+//! How far the scan of a table is.
 
 use std::cmp::Ordering;
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use protocol::{Lsn, Xid};
 
-use super::Table;
+use super::deferred::DeferredChanges;
 use crate::backfill::{Position, Snapshot, TableScan};
-use crate::capture::deferred::{Deferral, DeferredChanges};
-use crate::capture::locks::Locked;
-use crate::capture::state::Mode;
-use crate::record::{Operation, RowKey};
+use crate::catalog::TableInfo;
+use crate::record::RowKey;
 use crate::value::KeyCodec;
 
-/// A scan under way.
+/// Time for which other tables are read first after a table was found locked.
+const LOCK_PAUSE: Duration = Duration::from_secs(5);
+
+/// The scan of a table whose rows are being read.
 #[derive(Debug)]
 pub(in crate::capture) struct Scan {
-    /// What is scanned.
+    /// Description of the table that the scan goes by.
+    pub(in crate::capture) info: Arc<TableInfo>,
+    /// Queries for the rows.
     pub(in crate::capture) table: TableScan,
-    /// The codecs of the key columns, none for a scan by physical position.
+    /// Codecs of the key columns; empty for a scan by physical position.
     pub(in crate::capture) codecs: Vec<KeyCodec>,
-    /// Whether the order of keys here equals the server's, so that "not scanned yet" is known.
+    /// Whether keys are ordered here as on the server, so that "not scanned yet" can be decided.
     pub(in crate::capture) comparable: bool,
-    /// The key up to which rows were emitted.
+    /// Key of the last row that was emitted.
     pub(in crate::capture) position: Option<RowKey>,
-    /// The physical position up to which rows were emitted.
+    /// Physical position of the last row that was emitted.
     pub(in crate::capture) physical: Position,
-    /// The last chunk that was read by itself, until the stream has passed all that it contains.
+    /// Chunk whose fence the stream has not passed yet; `None` for chunks of a span.
     pub(in crate::capture) chunk: Option<UnfencedChunk>,
-    /// What spans that are being read cover, in their order; rows behind the position are theirs.
+    /// Ranges of keys that open spans cover, in scan order, after `position`.
     pub(in crate::capture) ranges: VecDeque<SpanRange>,
-    /// Whether the user may lock the table, as far as is known.
+    /// Whether the role may lock the table, as far as is known.
     pub(in crate::capture) may_lock: bool,
-    /// When the table was found locked by somebody else, if no snapshot has come since.
+    /// Last time the table was found locked; `None` once a snapshot was taken under its lock.
     pub(in crate::capture) locked: Option<Locked>,
-    /// The size of the documents of a chunk: by the last one, before that by what the server has counted,
-    /// if it has.
+    /// Bytes of the documents of a chunk: those of the last chunk, before that an estimate from
+    /// the server's statistics, zero without these.
     pub(in crate::capture) chunk_bytes: u64,
-    /// The most pages of a window, where the statement timeout has shown that fewer are due.
+    /// Limit of the pages of a window, once the statement timeout has cut off a larger one.
     pub(in crate::capture) pages: Option<u32>,
 }
 
-/// A chunk that was emitted before the stream had passed what it contains.
+/// A chunk that was emitted before the stream has passed its fence.
 #[derive(Debug)]
 pub(in crate::capture) struct UnfencedChunk {
-    /// Its rows are behind this key; `None` for the first chunk.
+    /// Key after which the rows of the chunk begin; `None` for the first chunk.
     pub(in crate::capture) after: Option<RowKey>,
-    /// Which transactions it contains.
+    /// Snapshot that the rows were read from.
     pub(in crate::capture) snapshot: Snapshot,
-    /// Its keys, where only their equality can be told, and has to be.
+    /// Keys of the rows, where changes are matched to the chunk by equality of keys.
     pub(in crate::capture) keys: Option<HashSet<RowKey>>,
-    /// Whether it was the last of the table: no key is behind it.
+    /// Whether the chunk is the last of the table, so that no key is after it.
     pub(in crate::capture) complete: bool,
 }
 
-/// The part of a table that a span covers: rows that were asked for and are not all emitted.
+/// The range of keys that a span covers: rows that were requested and are not all emitted.
 #[derive(Debug)]
 pub(in crate::capture) struct SpanRange {
-    /// The span's number.
+    /// Number of the span.
     pub(in crate::capture) span: u64,
-    /// The last key that it can hold; `None` where it goes on to the end of the table.
+    /// Last key of the range; `None` where it reaches to the end of the table.
     pub(in crate::capture) until: Option<RowKey>,
-    /// Which transactions its rows contain; `None` until the server has told.
+    /// Snapshot that the rows are read from; `None` until the server has sent it.
     pub(in crate::capture) snapshot: Option<Snapshot>,
-    /// Changes that come behind its rows.
+    /// Changes that are emitted after the rows they belong to.
     pub(in crate::capture) deferred: DeferredChanges,
 }
 
-/// What becomes of a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::capture) enum Decision {
-    /// It is emitted.
-    Emit,
-    /// It is dropped: a chunk holds it, or will.
-    Drop,
-    /// It is kept until the row that it changes has been emitted.
-    Defer {
-        /// The range that has the row, by its place among them.
-        range: usize,
-        /// Whether it goes behind the row of its key, not behind all of the range.
-        placed: bool,
-        deferral: Deferral,
-    },
+/// Record of a table that was found locked by another session.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::capture) struct Locked {
+    /// Time at which the table was found locked last.
+    pub(in crate::capture) found: Instant,
+    /// Time at which the lock was logged last.
+    pub(in crate::capture) logged: Instant,
 }
 
-impl Decision {
-    /// Returns whether the change is kept.
-    pub(in crate::capture) fn is_deferred(self) -> bool {
-        matches!(self, Self::Defer { .. })
+impl Locked {
+    /// Returns whether the table was found locked so recently that other tables are read first.
+    pub(in crate::capture) fn is_recent(&self) -> bool {
+        self.found.elapsed() < LOCK_PAUSE
     }
 }
 
-/// Where a key is, seen from the scan.
-enum Place<'a> {
-    /// Scanned, and the stream has passed what the chunk contains.
-    Behind,
-    /// In the last chunk, which has this snapshot.
+/// Place of a key relative to the scan.
+#[derive(Debug)]
+pub(super) enum KeyPlace<'a> {
+    /// Its row was emitted, and the stream has passed the fence of the chunk.
+    Scanned,
+    /// In the unfenced chunk, which was read from this snapshot.
     InUnfencedChunk(&'a Snapshot),
-    /// Among the rows that a span covers.
+    /// In the range of an open span, by the range's index.
     InRange(usize),
     /// Not scanned yet.
     Ahead,
-    /// It cannot be told.
+    /// Not known: keys cannot be compared, or the stream does not send them.
     Unknown,
 }
 
-impl Table {
-    /// Judges a change of the row with this key; `None` is a key that the server has not sent.
-    /// Remembers the transaction where a later chunk has to contain it.
-    pub(in crate::capture) fn judge(
-        &mut self,
-        operation: Operation,
-        key: Option<&RowKey>,
-        xid: Xid,
-        commit_lsn: Lsn,
-    ) -> Decision {
-        match self.state.mode {
-            Mode::Active => return Decision::Emit,
-            Mode::Ignore | Mode::Missing => return Decision::Drop,
-            // What happens before the first chunk is in the first chunk.
-            Mode::Pending => {
-                self.unseen.note(xid, commit_lsn);
-                return Decision::Drop;
-            }
-            Mode::Backfill | Mode::UnfilteredBackfill | Mode::KeylessBackfill => {}
-        }
-        let Some(scan) = &self.scan else {
-            return Decision::Emit;
-        };
-        let wanders = self.scan_may_miss_rows();
-        let mut place = scan.place(key);
-        if wanders && !scan.is_contained_in_all(xid, commit_lsn) {
-            // Wherever the row is now, it may be elsewhere for a chunk that does not contain the
-            // change, and be emitted there as it was.
-            place = Place::Unknown;
-        } else if wanders && scan.ranges.is_empty() {
-            self.unseen.note(xid, commit_lsn);
-        }
-        // A chunk that leaves old rows out says nothing about rows that it does not have. Where
-        // earlier changes of keys ahead were emitted, all of them have to be: a deletion that the
-        // chunk contains still has a document to delete.
-        let must_emit = self.state.mode != Mode::Backfill
-            || operation == Operation::Delete && scan.table.min_xid.is_some()
-            || matches!(place, Place::Unknown);
-        let contained = match place {
-            Place::Behind => return Decision::Emit,
-            Place::InUnfencedChunk(snapshot) => {
-                return if snapshot.contains(xid, commit_lsn) && !must_emit {
-                    Decision::Drop
-                } else {
-                    Decision::Emit
-                };
-            }
-            Place::InRange(range) => scan.is_contained_in(range, xid, commit_lsn),
-            Place::Unknown if !scan.ranges.is_empty() => scan.is_contained_in_all(xid, commit_lsn),
-            Place::Ahead | Place::Unknown => {
-                self.unseen.note(xid, commit_lsn);
-                // The chunk that covers the key will contain it.
-                true
-            }
-        };
-        if contained {
-            return if must_emit {
-                Decision::Emit
-            } else {
-                Decision::Drop
-            };
-        }
-        let (range, placed) = match place {
-            Place::InRange(range) => (range, true),
-            _ => (scan.ranges.len().saturating_sub(1), false),
-        };
-        // What is kept dies with the process, so a snapshot that is taken later has to contain it.
-        self.unseen.note(xid, commit_lsn);
-        Decision::Defer {
-            range,
-            placed,
-            deferral: Deferral {
-                xid,
-                commit_lsn,
-                must_emit,
-            },
-        }
-    }
-
-    /// Keeps a document until the row that it is of has been emitted.
-    pub(in crate::capture) fn keep(
-        &mut self,
-        range: usize,
-        key: Option<RowKey>,
-        deferral: Deferral,
-        document: &[u8],
-    ) {
-        let ranges = self.scan.as_mut().map(|scan| &mut scan.ranges);
-        if let Some(range) = ranges.and_then(|ranges| ranges.get_mut(range)) {
-            range.deferred.keep(key, deferral, document);
-        }
-    }
-
-    /// Returns whether changes are kept that have to be emitted before a checkpoint passes them.
-    pub(in crate::capture) fn must_emit_deferred(&self) -> bool {
-        self.ranges().any(|range| range.deferred.has_required())
-    }
-
-    /// Returns the memory that kept changes take.
-    pub(in crate::capture) fn deferred_bytes(&self) -> usize {
-        self.ranges().map(|range| range.deferred.bytes()).sum()
-    }
-
-    fn ranges(&self) -> impl Iterator<Item = &SpanRange> {
-        self.scan.iter().flat_map(|scan| &scan.ranges)
-    }
-}
-
 impl Scan {
-    /// Returns whether the keys of changes matter.
+    /// Returns whether the keys of changes are needed to decide about them.
     pub(in crate::capture) fn compares_keys(&self) -> bool {
         self.comparable
             || self
@@ -223,60 +113,60 @@ impl Scan {
                 .is_some_and(|chunk| chunk.keys.is_some())
     }
 
-    /// Returns the range of a span.
-    pub(in crate::capture) fn range(&mut self, span: u64) -> Option<&mut SpanRange> {
+    /// Returns the range of an open span.
+    pub(in crate::capture) fn range_of(&mut self, span: u64) -> Option<&mut SpanRange> {
         self.ranges.iter_mut().find(|range| range.span == span)
     }
 
-    fn place(&self, key: Option<&RowKey>) -> Place<'_> {
+    /// Locates a key; `None` is a key that the server has not sent.
+    pub(super) fn locate(&self, key: Option<&RowKey>) -> KeyPlace<'_> {
         match key {
-            Some(key) if self.comparable => self.place_by_order(key),
-            Some(key) => self.place_in_unfenced_chunk(key),
-            None => Place::Unknown,
+            Some(key) if self.comparable => self.locate_by_order(key),
+            Some(key) => self.locate_by_equality(key),
+            None => KeyPlace::Unknown,
         }
     }
 
-    /// Finds a key whose order is not known among those of the last chunk.
-    fn place_in_unfenced_chunk(&self, key: &RowKey) -> Place<'_> {
+    fn locate_by_equality(&self, key: &RowKey) -> KeyPlace<'_> {
         match &self.chunk {
             Some(UnfencedChunk {
                 keys: Some(keys),
                 snapshot,
                 ..
-            }) if keys.contains(key) => Place::InUnfencedChunk(snapshot),
-            _ => Place::Unknown,
+            }) if keys.contains(key) => KeyPlace::InUnfencedChunk(snapshot),
+            _ => KeyPlace::Unknown,
         }
     }
 
-    fn place_by_order(&self, key: &RowKey) -> Place<'_> {
+    fn locate_by_order(&self, key: &RowKey) -> KeyPlace<'_> {
         let reaches = |position: &RowKey| key.compare(position) != Ordering::Greater;
         let scanned = self.position.as_ref().is_some_and(reaches);
         if let Some(chunk) = &self.chunk {
             return if chunk.after.as_ref().is_some_and(reaches) {
-                Place::Behind
+                KeyPlace::Scanned
             } else if chunk.complete || scanned {
-                Place::InUnfencedChunk(&chunk.snapshot)
+                KeyPlace::InUnfencedChunk(&chunk.snapshot)
             } else {
-                Place::Ahead
+                KeyPlace::Ahead
             };
         }
         if scanned {
-            return Place::Behind;
+            return KeyPlace::Scanned;
         }
         let covers = |range: &SpanRange| range.until.as_ref().is_none_or(reaches);
         self.ranges
             .iter()
             .position(covers)
-            .map_or(Place::Ahead, Place::InRange)
+            .map_or(KeyPlace::Ahead, KeyPlace::InRange)
     }
 
-    /// Returns whether a transaction is known to be contained in the rows of all ranges.
-    fn is_contained_in_all(&self, xid: Xid, commit_lsn: Lsn) -> bool {
-        (0..self.ranges.len()).all(|index| self.is_contained_in(index, xid, commit_lsn))
+    /// Returns whether the snapshots of all ranges are known to contain a transaction.
+    pub(super) fn is_contained_in_all(&self, xid: Xid, commit_lsn: Lsn) -> bool {
+        (0..self.ranges.len()).all(|range| self.is_contained_in(range, xid, commit_lsn))
     }
 
-    /// Returns whether a transaction is known to be contained in the rows of a range.
-    fn is_contained_in(&self, range: usize, xid: Xid, commit_lsn: Lsn) -> bool {
+    /// Returns whether the snapshot of a range is known to contain a transaction.
+    pub(super) fn is_contained_in(&self, range: usize, xid: Xid, commit_lsn: Lsn) -> bool {
         self.ranges
             .get(range)
             .and_then(|range| range.snapshot.as_ref())

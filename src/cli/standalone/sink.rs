@@ -8,7 +8,7 @@ use tracing::info;
 
 use super::state_file::StateFile;
 use crate::buffer::Buffer;
-use crate::capture::{Acknowledgements, Sink};
+use crate::capture::{Durability, Sink};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json;
 
@@ -164,7 +164,7 @@ impl<W: Output> Sink for LineSink<W> {
         Ok(())
     }
 
-    fn checkpoint(&mut self, patch: &str, acknowledged: &Acknowledgements) -> Result<()> {
+    fn checkpoint(&mut self, patch: &str) -> Result<Durability> {
         self.write_out()?;
         self.output.flush().map_err(gone)?;
         if let Some(state) = &mut self.state {
@@ -174,9 +174,8 @@ impl<W: Output> Sink for LineSink<W> {
             state.commit(patch)?;
         }
         self.uncommitted = 0;
-        acknowledged.acknowledge(1)?;
         self.report.checkpoint();
-        Ok(())
+        Ok(Durability::Durable)
     }
 
     fn uncommitted_bytes(&self) -> u64 {
@@ -296,13 +295,9 @@ mod tests {
         put(&mut sink, 1, r#"{"id":2}"#).unwrap();
         assert!(events.borrow().is_empty());
         assert_eq!(sink.uncommitted_bytes(), 16);
-        let acknowledgements = Acknowledgements::default();
-        acknowledgements.sent(None);
-        sink.checkpoint(r#"{"cursor":null}"#, &acknowledgements)
-            .unwrap();
+        let durability = sink.checkpoint(r#"{"cursor":null}"#).unwrap();
+        assert_eq!(durability, Durability::Durable);
         assert_eq!(sink.uncommitted_bytes(), 0);
-        // It has been acknowledged, so there is nothing more to acknowledge.
-        assert!(acknowledgements.acknowledge(1).is_err());
         assert_eq!(
             *events.borrow(),
             [
@@ -331,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_is_in_the_state_after_its_documents_are_out_and_then_acknowledged() {
+    fn a_checkpoint_is_durable_once_its_documents_are_out_and_the_state_is_written() {
         let folder =
             std::env::temp_dir().join(format!("source-postgres-sink-{}", std::process::id()));
         std::fs::create_dir(&folder).unwrap();
@@ -340,11 +335,9 @@ mod tests {
         let output = Recorder::default();
         let events = Rc::clone(&output.events);
         let mut sink = LineSink::new(output, &["a".to_owned()], Some(state));
-        let acknowledgements = Acknowledgements::default();
         put(&mut sink, 0, "{}").unwrap();
-        acknowledgements.sent(None);
-        sink.checkpoint(r#"{"cursor":"0/10"}"#, &acknowledgements)
-            .unwrap();
+        let durability = sink.checkpoint(r#"{"cursor":"0/10"}"#).unwrap();
+        assert_eq!(durability, Durability::Durable);
         assert_eq!(*events.borrow(), ["[\"a\", {}]\n", "flush", "persist"]);
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
@@ -354,16 +347,12 @@ mod tests {
         // Where the output fails, neither moves on.
         sink.output.error = Some(io::ErrorKind::StorageFull);
         put(&mut sink, 0, "{}").unwrap();
-        acknowledgements.sent(None);
-        let error = sink
-            .checkpoint(r#"{"cursor":"0/20"}"#, &acknowledgements)
-            .unwrap_err();
+        let error = sink.checkpoint(r#"{"cursor":"0/20"}"#).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
             "{\"cursor\":\"0/10\"}\n"
         );
-        assert!(acknowledgements.acknowledge(1).is_ok());
         drop(sink);
         std::fs::remove_dir_all(&folder).unwrap();
     }
@@ -376,9 +365,7 @@ mod tests {
         };
         let mut sink = LineSink::new(output, &["a".to_owned()], None);
         put(&mut sink, 0, "{}").unwrap();
-        let error = sink
-            .checkpoint("{}", &Acknowledgements::default())
-            .unwrap_err();
+        let error = sink.checkpoint("{}").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Shutdown);
     }
 }

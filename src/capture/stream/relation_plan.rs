@@ -1,0 +1,164 @@
+//! The plan by which the rows of a relation are decided about and written.
+
+use protocol::{ReplicaIdentity, TupleData};
+
+use super::columns::streamed_columns;
+use super::relations::{Relation, RelationColumn};
+use crate::capture::table::Table;
+use crate::catalog::{Generated, TableInfo, UniqueIndex};
+use crate::record::{Change, MetaTemplate, Plan, PlanOptions};
+use crate::value::{KeyCodec, TypeRegistry};
+
+/// First server version that can publish generated columns.
+const PUBLISHED_GENERATED: u32 = 180_000;
+
+/// Plan for the rows of a relation. Columns are given as indices into the tuple.
+#[derive(Debug)]
+pub(super) struct RelationPlan {
+    /// Writer of documents.
+    pub(super) plan: Plan,
+    /// Columns that documents have.
+    pub(super) captured: Vec<usize>,
+    /// Columns that the table is scanned by; `None` where one of them is not part of the relation.
+    pub(super) scan_key: Option<Vec<(usize, KeyCodec)>>,
+    /// Columns of the collection's key; `None` where documents are keyed by their `loc`.
+    pub(super) collection_key: Option<Vec<usize>>,
+    /// Whether the replica identity has the columns of the collection's key, so that the key of a row
+    /// before a change is known.
+    pub(super) identity_has_key: bool,
+    /// Whether the server checks at the end of a statement or transaction only that keys are unique,
+    /// so that a transaction can release a key of one row and assign it to another in any order.
+    pub(super) is_key_deferrable: bool,
+}
+
+/// Inputs of a plan that are the same for all relations.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PlanInputs<'a> {
+    pub(super) types: &'a TypeRegistry,
+    pub(super) options: &'a PlanOptions,
+    /// Configured value of `/_meta/source/tag`.
+    pub(super) tag: Option<&'a str>,
+    /// Version of the server, such as 150004.
+    pub(super) version: u32,
+}
+
+impl RelationPlan {
+    /// Makes the plan for the rows of a relation.
+    pub(super) fn new(relation: &Relation, table: &Table, inputs: PlanInputs<'_>) -> Self {
+        let info = table.info.as_deref();
+        let is_generated = |name: &str| {
+            inputs.version >= PUBLISHED_GENERATED
+                && info
+                    .and_then(|info| info.column(name))
+                    .is_some_and(|column| column.generated != Generated::No)
+        };
+        let described = relation.columns.iter().enumerate();
+        let described =
+            described.map(|(index, column)| (index, column.name.as_str(), column.type_oid));
+        let columns = streamed_columns(info, described.filter(|(_, name, _)| !is_generated(name)));
+        let collection_key: Option<Vec<usize>> = table.collection_key.as_ref().map(|names| {
+            let places = names.iter();
+            places.filter_map(|name| relation.place_of(name)).collect()
+        });
+        let meta = MetaTemplate::new(
+            &relation.id.schema,
+            &relation.id.name,
+            inputs.tag,
+            table.transaction_ids,
+        );
+        Self {
+            plan: Plan::new(&columns, meta, inputs.types, inputs.options),
+            captured: columns.iter().map(|column| column.index).collect(),
+            scan_key: relation.scan_key(table, inputs.types),
+            identity_has_key: relation.identity_has(table, collection_key.as_deref()),
+            is_key_deferrable: is_key_deferrable(table),
+            collection_key,
+        }
+    }
+
+    /// Returns whether an update changes the key of its document.
+    #[inline]
+    pub(super) fn changes_key(&self, change: &Change<'_>) -> bool {
+        let (Some(old), Some(new), Some(key)) = (change.old, change.new, &self.collection_key)
+        else {
+            return false;
+        };
+        key.iter()
+            .any(|index| !is_same(old.get(*index), new.get(*index)))
+    }
+
+    /// Returns the columns of the collection's key, if the server checks late that it is unique.
+    #[inline]
+    pub(super) fn deferrable_key(&self) -> Option<&[usize]> {
+        self.collection_key
+            .as_deref()
+            .filter(|_| self.is_key_deferrable)
+    }
+
+    /// Returns whether the stream has not sent all values that the document of a row has.
+    pub(super) fn lacks_values(&self, change: &Change<'_>) -> bool {
+        change.new.is_some_and(|image| {
+            self.captured
+                .iter()
+                .any(|index| matches!(image.get(*index), TupleData::UnchangedToast))
+        })
+    }
+}
+
+impl Relation {
+    fn place_of(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// Returns the columns that the table is scanned by, with their codecs.
+    fn scan_key(&self, table: &Table, types: &TypeRegistry) -> Option<Vec<(usize, KeyCodec)>> {
+        let info = table.info.as_deref();
+        let codec = |name: &String| {
+            let index = self.place_of(name)?;
+            let bytewise = info
+                .and_then(|info| info.column(name))
+                .is_some_and(|column| column.bytewise_collation);
+            let column = self.columns.get(index)?;
+            Some((index, KeyCodec::new(column.type_oid, types, bytewise)))
+        };
+        table
+            .state
+            .key_columns
+            .as_ref()?
+            .iter()
+            .map(codec)
+            .collect()
+    }
+
+    /// Returns whether the replica identity has the columns of the collection's key, which are at
+    /// `places`.
+    fn identity_has(&self, table: &Table, places: Option<&[usize]>) -> bool {
+        let (Some(places), Some(names)) = (places, &table.collection_key) else {
+            return true;
+        };
+        let is_identity = |column: &RelationColumn| column.is_identity;
+        places.len() == names.len()
+            && places.iter().all(|index| {
+                self.identity == ReplicaIdentity::Full
+                    || self.columns.get(*index).is_some_and(is_identity)
+            })
+    }
+}
+
+/// Returns whether the collection's key is a deferrable primary key, and no unique index within its
+/// columns is checked at once.
+fn is_key_deferrable(table: &Table) -> bool {
+    let facts = table.info.as_deref().zip(table.collection_key.as_ref());
+    facts.is_some_and(|(info, key): (&TableInfo, _)| {
+        let immediate = |index: &UniqueIndex| index.columns.iter().all(|name| key.contains(name));
+        info.primary_key.as_ref() == Some(key) && !info.unique_indexes.iter().any(immediate)
+    })
+}
+
+fn is_same(old: TupleData<'_>, new: TupleData<'_>) -> bool {
+    match (old, new) {
+        (TupleData::Text(old), TupleData::Text(new)) => old == new,
+        (TupleData::Null, TupleData::Null) | (_, TupleData::UnchangedToast) => true,
+        _ => false,
+    }
+}

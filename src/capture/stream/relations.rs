@@ -1,0 +1,200 @@
+//! Relations as the stream describes them.
+
+use std::collections::HashMap;
+
+use protocol::{Oid, RelationMessage, ReplicaIdentity};
+use tracing::warn;
+
+use super::relation_plan::RelationPlan;
+use crate::capture::state::Mode;
+use crate::capture::table::{TableIndex, Tables};
+use crate::catalog::{Generated, TableId, TableInfo, TableKind};
+use crate::error::{Error, ErrorKind, Result};
+use crate::value::TypeRegistry;
+
+/// A relation as the stream has described it last.
+#[derive(Debug)]
+pub(super) struct Relation {
+    /// Name.
+    pub(super) id: TableId,
+    /// Identifier.
+    pub(super) oid: Oid,
+    /// Replica identity, by which changed rows are identified.
+    pub(super) identity: ReplicaIdentity,
+    /// Columns, in the order of tuples.
+    pub(super) columns: Vec<RelationColumn>,
+    /// Bound table of that name.
+    pub(super) table: Option<TableIndex>,
+    /// Plan for its rows; prepared before the first change.
+    pub(super) plan: Option<RelationPlan>,
+    /// Set while the relation is a bound table that has another name now.
+    renamed: Option<Renamed>,
+}
+
+/// A bound table that has another name now.
+#[derive(Debug, Clone, Copy, Default)]
+struct Renamed {
+    /// Whether changes were streamed under that name, which are not captured.
+    has_changes: bool,
+}
+
+/// A column of a relation.
+#[derive(Debug)]
+pub(super) struct RelationColumn {
+    /// Name.
+    pub(super) name: String,
+    /// Type.
+    pub(super) type_oid: Oid,
+    /// Whether the column is part of the replica identity.
+    pub(super) is_identity: bool,
+}
+
+/// All relations that the stream has described, by identifier.
+#[derive(Debug, Default)]
+pub(super) struct Relations {
+    by_oid: HashMap<u32, Relation>,
+}
+
+impl Relations {
+    /// Takes over a description.
+    ///
+    /// # Errors
+    ///
+    /// Fails where a bound table gets its name back after changes under another one.
+    pub(super) fn describe(
+        &mut self,
+        message: &RelationMessage<'_>,
+        tables: &Tables,
+    ) -> Result<Oid> {
+        let schema = if message.namespace.is_empty() {
+            "pg_catalog"
+        } else {
+            message.namespace
+        };
+        let id = TableId::new(schema, message.name);
+        let table = bound_to(&id, tables);
+        let last = self.get(message.relation).and_then(|last| last.renamed);
+        let renamed = check_renaming(&id, message.relation, table, last, tables)?;
+        let columns = message
+            .columns()
+            .map(|column| RelationColumn {
+                name: column.name.to_owned(),
+                type_oid: column.type_oid,
+                is_identity: column.is_key,
+            })
+            .collect();
+        let relation = Relation {
+            id,
+            oid: message.relation,
+            identity: message.replica_identity,
+            columns,
+            table,
+            plan: None,
+            renamed,
+        };
+        self.by_oid.insert(message.relation.as_u32(), relation);
+        Ok(message.relation)
+    }
+
+    /// Notes a change that is not captured.
+    pub(super) fn note_uncaptured(&mut self, oid: Oid) {
+        let relation = self.by_oid.get_mut(&oid.as_u32());
+        if let Some(renamed) = relation.and_then(|relation| relation.renamed.as_mut()) {
+            renamed.has_changes = true;
+        }
+    }
+
+    /// Returns a relation.
+    #[inline]
+    pub(super) fn get(&self, oid: Oid) -> Option<&Relation> {
+        self.by_oid.get(&oid.as_u32())
+    }
+
+    /// Returns a relation, to prepare its plan.
+    pub(super) fn get_mut(&mut self, oid: Oid) -> Option<&mut Relation> {
+        self.by_oid.get_mut(&oid.as_u32())
+    }
+
+    /// Returns the identifiers of all relations.
+    pub(super) fn oids(&self) -> Vec<Oid> {
+        self.by_oid.values().map(|relation| relation.oid).collect()
+    }
+
+    /// Discards all plans and matches the relations with the tables again, which have changed.
+    pub(super) fn invalidate(&mut self, tables: &Tables) {
+        for relation in self.by_oid.values_mut() {
+            relation.plan = None;
+            relation.table = bound_to(&relation.id, tables);
+        }
+    }
+}
+
+/// Finds out whether a relation is a bound table under another name. `table` is the bound table of its
+/// name, `last` what was known of the relation before.
+fn check_renaming(
+    id: &TableId,
+    oid: Oid,
+    table: Option<TableIndex>,
+    last: Option<Renamed>,
+    tables: &Tables,
+) -> Result<Option<Renamed>> {
+    if let Some(index) = table {
+        let table = &tables[index];
+        let has_changes = last.is_some_and(|last| last.has_changes);
+        if has_changes && table.is_followed() && table.state.mode != Mode::Pending {
+            return Err(Error::new(
+                ErrorKind::Prerequisite,
+                format!(
+                    "table \"{id}\" had another name for a while: its changes under that name were not \
+                     captured, so the binding has to be backfilled again"
+                ),
+            ));
+        }
+        return Ok(None);
+    }
+    let has_oid = |info: &TableInfo| info.oid == oid;
+    let bound = tables
+        .iter()
+        .find(|table| table.is_followed() && table.info.as_deref().is_some_and(has_oid));
+    let Some(bound) = bound else { return Ok(last) };
+    warn!(stream = %bound.id, name = %id,
+        "bound table renamed: its changes are not captured under the new name; if it gets its old name \
+         back, they are missing and its binding has to be backfilled again");
+    Ok(Some(last.unwrap_or_default()))
+}
+
+/// Finds the bound table of a name: by its spelling in the catalogs, else by the configured one.
+fn bound_to(id: &TableId, tables: &Tables) -> Option<TableIndex> {
+    tables
+        .find(|table| table.info.as_ref().is_some_and(|info| info.id == *id))
+        .or_else(|| tables.find(|table| table.id == *id))
+}
+
+impl Relation {
+    /// Returns whether the catalogs' description of the table differs from the stream's: in a column,
+    /// its type, whether it is generated or published, or in the replica identity. Each leaf of a
+    /// partitioned table has an identity of its own.
+    pub(super) fn differs_from(&self, info: Option<&TableInfo>) -> bool {
+        let Some(info) = info else { return true };
+        let other_identity =
+            info.kind == TableKind::Ordinary && info.replica_identity != self.identity;
+        other_identity
+            || self.columns.iter().any(|column| {
+                info.column(&column.name).is_none_or(|known| {
+                    known.type_oid != column.type_oid
+                        || known.generated != Generated::No
+                        || !known.published
+                })
+            })
+            || info.columns.iter().any(|known| {
+                known.is_captured() && self.columns.iter().all(|column| column.name != known.name)
+            })
+    }
+
+    /// Returns whether a column's type is unknown.
+    pub(super) fn has_unknown_types(&self, types: &TypeRegistry) -> bool {
+        self.columns
+            .iter()
+            .any(|column| types.get(column.type_oid).is_none())
+    }
+}
