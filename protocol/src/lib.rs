@@ -141,5 +141,5 @@ pub use replication::{
     command::{self, quote_identifier, quote_literal},
     encode_copy_data, encode_copy_done,
 };
-pub use session::{Event, Session, SessionConfig, TlsRequest};
+pub use session::{CopySender, Event, Session, SessionConfig, TlsRequest};
 pub use timestamp::PgTimestamp;

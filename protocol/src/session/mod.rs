@@ -1,6 +1,7 @@
 //! The state machine of a connection: what arrived goes in, what is to be sent comes out.
 
 mod copy_both;
+mod copy_sender;
 mod event;
 mod pipeline;
 mod request;
@@ -19,6 +20,7 @@ use crate::{
     ids::ProcessId,
     message::{BackendMessage, CancelKey, DataRow, ProtocolVersion, TransactionStatus, tag},
 };
+pub use copy_sender::CopySender;
 pub use event::Event;
 use pipeline::Pending;
 use startup::Startup;

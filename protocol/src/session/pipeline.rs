@@ -3,7 +3,7 @@
 //! The server answers in the order of the requests, so the first one says which messages may come.
 //! After an error it skips what was asked for up to the next Sync, and so does the queue here.
 
-use super::{Event, Phase, Session, copy_both::Copy};
+use super::{CopySender, Event, Phase, Session, copy_both::CopyState};
 use crate::{
     error::ProtocolError,
     message::{BackendMessage, tag},
@@ -26,7 +26,7 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Pending {
     step: Step,
-    copy: Copy,
+    copy: CopyState,
     /// The tag of the rows or stream pieces that may come now; 0 for none.
     data: u8,
     /// A first part of the answer has come: of a described statement its parameters, of a simple
@@ -44,7 +44,7 @@ impl Pending {
         };
         Self {
             step,
-            copy: Copy::None,
+            copy: CopyState::None,
             data,
             advanced: false,
         }
@@ -60,40 +60,52 @@ impl Pending {
         self.step == Step::Query
     }
 
-    pub(super) fn copy(&self) -> Copy {
-        self.copy
+    pub(super) fn copy(&self) -> &CopyState {
+        &self.copy
     }
 
-    pub(super) fn set_copy(&mut self, copy: Copy) {
+    pub(super) fn copy_sender(&mut self) -> Option<&mut CopySender> {
+        self.copy.sender()
+    }
+
+    /// Starts a COPY.
+    fn start_copy(&mut self, copy: CopyState) {
+        self.update_copy(|state| *state = copy);
+    }
+
+    /// Changes the state of the COPY, and with it the messages that may come.
+    pub(super) fn update_copy<T>(&mut self, update: impl FnOnce(&mut CopyState) -> T) -> T {
+        let was_both = self.copy.is_both();
+        let result = update(&mut self.copy);
         // A walsender that reads the client's CopyDone in the middle of its work ends its own half
         // at once, and then still sends what it had begun.
-        let trailing = self.copy.is_both() && copy == Copy::None;
-        self.data = if copy.server_sends() || trailing {
+        let trailing = was_both && self.copy == CopyState::None;
+        self.data = if self.copy.server_sends() || trailing {
             tag::COPY_DATA
         } else {
             0
         };
-        self.copy = copy;
+        result
     }
 
     /// Ends any COPY: an error came instead.
     fn fail(&mut self) {
-        self.copy = Copy::None;
+        self.copy = CopyState::None;
         self.data = 0;
         self.advanced = true;
     }
 
     fn state(&self) -> &'static str {
-        match (self.copy, self.step) {
-            (Copy::None, Step::Query) => "a simple query is under way",
-            (Copy::None, Step::Parse) => "a statement is being parsed",
-            (Copy::None, Step::Bind) => "a portal is being bound",
-            (Copy::None, Step::DescribePortal) => "a portal is being described",
-            (Copy::None, Step::DescribeStatement) => "a statement is being described",
-            (Copy::None, Step::Execute) => "a portal is being executed",
-            (Copy::None, Step::Close) => "a statement or portal is being closed",
-            (Copy::None, Step::Sync) => "a Sync is under way",
-            (copy, _) => copy.state(),
+        match (&self.copy, self.step) {
+            (CopyState::None, Step::Query) => "a simple query is under way",
+            (CopyState::None, Step::Parse) => "a statement is being parsed",
+            (CopyState::None, Step::Bind) => "a portal is being bound",
+            (CopyState::None, Step::DescribePortal) => "a portal is being described",
+            (CopyState::None, Step::DescribeStatement) => "a statement is being described",
+            (CopyState::None, Step::Execute) => "a portal is being executed",
+            (CopyState::None, Step::Close) => "a statement or portal is being closed",
+            (CopyState::None, Step::Sync) => "a Sync is under way",
+            (copy, _) => copy.describe(),
         }
     }
 }
@@ -114,11 +126,11 @@ impl Session {
         };
         let state = pending.state();
         let unexpected = ProtocolError::UnexpectedMessage { tag, state };
-        if pending.copy != Copy::None {
+        if pending.copy != CopyState::None {
             if !matches!(message, BackendMessage::CopyDone) || !pending.copy.server_sends() {
                 return Err(unexpected);
             }
-            pending.set_copy(pending.copy.server_done());
+            pending.update_copy(CopyState::server_done);
             return Ok(Event::CopyDone);
         }
         if pending.step == Step::Query && pending.advanced {
@@ -145,7 +157,7 @@ impl Session {
                 (pending.step == Step::Execute, Event::EmptyQueryResponse)
             }
             (Step::Query | Step::Execute, BackendMessage::CopyOutResponse(response)) => {
-                pending.set_copy(Copy::Out);
+                pending.start_copy(CopyState::Out);
                 (false, Event::CopyOut(response))
             }
             (Step::Query | Step::Execute, BackendMessage::CopyInResponse(response)) => {
@@ -157,11 +169,11 @@ impl Session {
                         state: "more is queued behind it",
                     });
                 }
-                pending.set_copy(Copy::In);
+                pending.start_copy(CopyState::In(CopySender::new()));
                 (false, Event::CopyIn(response))
             }
             (Step::Query, BackendMessage::CopyBothResponse(response)) => {
-                pending.set_copy(Copy::Both);
+                pending.start_copy(CopyState::Both(CopySender::new()));
                 (false, Event::CopyBoth(response))
             }
             (Step::Execute, BackendMessage::PortalSuspended) => (true, Event::PortalSuspended),

@@ -184,7 +184,7 @@ impl Session {
             }),
             Some(pending) if pending.copy().client_sends() => Err(ProtocolError::Call {
                 call,
-                state: pending.copy().state(),
+                state: pending.copy().describe(),
             }),
             _ => Ok(()),
         }

@@ -910,6 +910,71 @@ fn a_half_that_is_closed_stays_closed() {
 }
 
 #[test]
+fn a_taken_sender_continues_the_clients_half() {
+    let mut session = streaming();
+    let mut sender = session.take_copy_sender().unwrap();
+    assert!(session.copy_data(b"status").is_err());
+    assert!(session.copy_done().is_err());
+    assert!(session.take_copy_sender().is_err());
+    assert_eq!(session.poll_transmit(), None);
+
+    // The halves do not depend on each other.
+    let mut out = BytesMut::new();
+    sender.copy_data(b"status", &mut out).unwrap();
+    let data = || server().send(BackendMessage::CopyData(b"piece"));
+    assert_eq!(data().play(&mut session).unwrap(), ["CopyData"]);
+    sender.copy_done(&mut out).unwrap();
+    assert_eq!(&out[..], b"d\0\0\0\x0astatusc\0\0\0\x04");
+    let messages = data()
+        .send(BackendMessage::CopyDone)
+        .send(BackendMessage::CopyData(b"trailing"))
+        .complete();
+    let events = messages.play(&mut session).unwrap();
+    assert_eq!(
+        events,
+        [
+            "CopyData",
+            "CopyDone",
+            "CopyData",
+            "CommandComplete",
+            "Ready"
+        ]
+    );
+    assert!(session.is_ready());
+}
+
+#[test]
+fn the_sender_can_be_taken_after_the_server_has_ended_its_half() {
+    let mut session = streaming();
+    let done = || server().send(BackendMessage::CopyDone);
+    done().play(&mut session).unwrap();
+    let mut sender = session.take_copy_sender().unwrap();
+    let mut out = BytesMut::new();
+    sender.copy_done(&mut out).unwrap();
+    assert!(!session.is_copy_both());
+    server().complete().play(&mut session).unwrap();
+    assert!(session.is_ready());
+}
+
+#[test]
+fn a_sender_is_taken_only_from_a_copy_both_stream() {
+    let mut session = established();
+    let error = session.take_copy_sender().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "take_copy_sender is not possible while no COPY is in progress"
+    );
+    session.query("COPY t FROM STDIN").unwrap();
+    server().copy(b'G').play(&mut session).unwrap();
+    assert!(session.take_copy_sender().is_err());
+    session.copy_done().unwrap();
+
+    let mut session = streaming();
+    session.copy_done().unwrap();
+    assert!(session.take_copy_sender().is_err());
+}
+
+#[test]
 fn a_stream_is_ended_by_an_error() {
     let mut session = streaming();
     let events = server().error("ERROR").play(&mut session).unwrap();
