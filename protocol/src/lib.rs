@@ -139,7 +139,6 @@ pub use pgoutput::{
 pub use replication::{
     HotStandbyFeedback, PrimaryKeepalive, ReplicationMessage, StandbyStatusUpdate, XLogData,
     command::{self, quote_identifier, quote_literal},
-    encode_copy_data, encode_copy_done,
 };
 pub use session::{CopySender, Event, Session, SessionConfig, TlsRequest};
 pub use timestamp::PgTimestamp;

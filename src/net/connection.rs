@@ -156,7 +156,14 @@ impl Connection {
 
     /// Takes the connection apart for streaming, so that positions can be reported while a reader
     /// is busy elsewhere.
-    pub fn into_halves(self) -> (ReplicationReader, ReplicationWriter) {
+    ///
+    /// # Errors
+    ///
+    /// Fails unless the connection is in CopyBoth mode.
+    pub fn into_halves(
+        mut self,
+    ) -> Result<(ReplicationReader, ReplicationWriter), protocol::ProtocolError> {
+        let sender = self.incoming.session.take_copy_sender()?;
         let (read, write): (BoxedRead, BoxedWrite) = match self.stream {
             Stream::Plain(Route::Direct(stream)) => {
                 let (read, write) = stream.into_split();
@@ -172,10 +179,10 @@ impl Connection {
             }
         };
         let incoming = self.incoming.at_pace(Pace::of_changes());
-        (
+        Ok((
             ReplicationReader::new(read, incoming),
-            ReplicationWriter::new(write),
-        )
+            ReplicationWriter::new(write, sender),
+        ))
     }
 }
 

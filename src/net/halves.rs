@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use protocol::Event;
+use protocol::{CopySender, Event};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::coalesce::PIECE;
@@ -91,6 +91,7 @@ impl ReplicationReader {
 /// The sending half of a connection in CopyBoth mode.
 pub struct ReplicationWriter {
     stream: BoxedWrite,
+    sender: CopySender,
 }
 
 impl fmt::Debug for ReplicationWriter {
@@ -100,8 +101,13 @@ impl fmt::Debug for ReplicationWriter {
 }
 
 impl ReplicationWriter {
-    pub(super) fn new(stream: BoxedWrite) -> Self {
-        Self { stream }
+    pub(super) fn new(stream: BoxedWrite, sender: CopySender) -> Self {
+        Self { stream, sender }
+    }
+
+    /// Returns the encoder of the messages that [`ReplicationWriter::send`] sends.
+    pub fn copy_sender(&mut self) -> &mut CopySender {
+        &mut self.sender
     }
 
     /// Sends bytes that are whole frontend messages.

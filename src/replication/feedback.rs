@@ -108,9 +108,10 @@ async fn run(mut writer: ReplicationWriter, shared: Arc<Shared>, interval: Durat
             reply_requested: reply_requested && !finish,
         }
         .encode(&mut update);
-        let mut framed = protocol::encode_copy_data(&update, &mut message);
+        let sender = writer.copy_sender();
+        let mut framed = sender.copy_data(&update, &mut message);
         if finish {
-            framed = framed.and_then(|()| protocol::encode_copy_done(&mut message));
+            framed = framed.and_then(|()| sender.copy_done(&mut message));
         }
         if let Err(error) = framed {
             warn!(%error, "a status update cannot be encoded");

@@ -4,9 +4,7 @@
 
 pub mod command;
 mod message;
-mod outgoing;
 
 pub use message::{
     HotStandbyFeedback, PrimaryKeepalive, ReplicationMessage, StandbyStatusUpdate, XLogData,
 };
-pub use outgoing::{encode_copy_data, encode_copy_done};
