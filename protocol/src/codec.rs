@@ -52,7 +52,7 @@ impl ParseError<&[u8]> for Malformed {
 
 /// Parses a whole body: what the parser leaves over is an error.
 #[inline(always)]
-pub(crate) fn whole<'a, T>(
+pub(crate) fn all_consuming<'a, T>(
     message: &'static str,
     body: &'a [u8],
     parser: impl FnOnce(&'a [u8]) -> Parsed<'a, T>,
@@ -288,17 +288,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_is_counted_from_the_start_of_the_body() {
+    fn error_offsets_count_from_the_start_of_the_body() {
         let parser = |input| {
             let (rest, _) = uint16(input)?;
             uint32(rest)
         };
-        let error = whole("Test", &[0, 1, 2, 3], parser).unwrap_err();
+        let error = all_consuming("Test", &[0, 1, 2, 3], parser).unwrap_err();
         assert_eq!(
             error,
             DecodeError::new(DecodeErrorKind::UnexpectedEnd, 2, "Test")
         );
-        let error = whole("Test", &[0; 7], parser).unwrap_err();
+        let error = all_consuming("Test", &[0; 7], parser).unwrap_err();
         assert_eq!(
             error,
             DecodeError::new(DecodeErrorKind::TrailingBytes, 6, "Test")
@@ -307,33 +307,36 @@ mod tests {
             error.to_string(),
             "malformed Test message at byte 6: bytes are left behind the last field"
         );
-        assert_eq!(whole("Test", &[0, 0, 0, 0, 1, 0], parser), Ok(256));
+        assert_eq!(all_consuming("Test", &[0, 0, 0, 0, 1, 0], parser), Ok(256));
     }
 
     #[test]
-    fn lengths_beyond_the_input_and_negative_ones_are_refused() {
+    fn excessive_and_negative_lengths_are_refused() {
         for input in [
             &[0, 0, 0, 2, 1][..],
             &[0xff; 4],
             &[0x7f, 0xff, 0xff, 0xff, 0],
         ] {
-            let error = whole("Test", input, sized).unwrap_err();
+            let error = all_consuming("Test", input, sized).unwrap_err();
             assert_eq!(error.kind(), DecodeErrorKind::InvalidLength);
         }
-        assert_eq!(whole("Test", &[0, 0, 0, 2, 1, 2], sized), Ok(&[1, 2][..]));
+        assert_eq!(
+            all_consuming("Test", &[0, 0, 0, 2, 1, 2], sized),
+            Ok(&[1, 2][..])
+        );
     }
 
     #[test]
     fn strings_end_at_the_zero_byte() {
         assert_eq!(c_str(b"ab\0c"), Ok((&b"c"[..], "ab")));
-        let kind = |input| whole("Test", input, c_str).unwrap_err().kind();
+        let kind = |input| all_consuming("Test", input, c_str).unwrap_err().kind();
         assert_eq!(kind(b"ab"), DecodeErrorKind::UnterminatedString);
         assert_eq!(kind(b""), DecodeErrorKind::UnterminatedString);
         assert_eq!(kind(b"a\xffb\0"), DecodeErrorKind::InvalidUtf8);
     }
 
     #[test]
-    fn a_frame_that_fails_leaves_nothing_behind() {
+    fn a_frame_that_cannot_be_encoded_appends_nothing() {
         let mut out = BytesMut::new();
         put_frame(&mut out, Some(b'Q'), "query", |out| {
             put_c_str(out, "a", "query")

@@ -145,7 +145,7 @@ pub enum AuthenticationError {
     /// The server's signature is wrong: it does not know the password either.
     ServerSignatureMismatch,
     /// The server declares success before it has proved that it knows the password.
-    Unproven,
+    ServerNotVerified,
 }
 
 impl fmt::Display for AuthenticationError {
@@ -192,7 +192,7 @@ impl fmt::Display for AuthenticationError {
             Self::ServerSignatureMismatch => {
                 f.write_str("the server's SCRAM signature is wrong, it does not know the password")
             }
-            Self::Unproven => f.write_str(
+            Self::ServerNotVerified => f.write_str(
                 "the server declares the authentication complete without proving its own part",
             ),
         }

@@ -134,7 +134,7 @@ mod tests {
     const READY: &[u8] = b"Z\0\0\0\x05I";
 
     #[test]
-    fn a_message_is_split_off_when_it_is_whole() {
+    fn a_message_is_split_off_once_it_is_complete() {
         let limits = Limits::default();
         for end in 0..READY.len() {
             assert_eq!(Frame::split(&READY[..end], &limits), Ok(None));

@@ -53,13 +53,13 @@ pub fn backend_message(data: &[u8]) {
         }
         let _ = format!("{message:?}");
     }
-    let whole = session(data, data.len().max(1));
-    let bytewise = session(data, 1);
+    let whole = play_session(data, data.len().max(1));
+    let bytewise = play_session(data, 1);
     assert_eq!(whole, bytewise);
 }
 
 /// Feeds a session pieces of the input and returns what came out.
-fn session(data: &[u8], piece: usize) -> (Vec<String>, BytesMut) {
+fn play_session(data: &[u8], piece: usize) -> (Vec<String>, BytesMut) {
     let mut config = SessionConfig::new("user", [7; 24]);
     config.password = Some("pencil".into());
     config.allow_cleartext = true;

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_number_agree() {
+    fn text_and_number_convert_both_ways() {
         for (text, number) in [
             ("0/0", 0),
             ("16/B374D848", 0x16_B374_D848),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused() {
+    fn malformed_text_is_refused() {
         for text in [
             "",
             "/",
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn order_and_distance_are_those_of_the_bytes() {
+    fn positions_are_ordered_and_have_distances() {
         let earlier = Lsn::new(10);
         let later = Lsn::from(25);
         assert!(earlier < later);

@@ -107,7 +107,7 @@ fn is_open_ended(tag: u8, body: &[u8]) -> bool {
 }
 
 #[test]
-fn messages_of_the_server_parse_whole_or_not_at_all() {
+fn backend_messages_parse_completely_or_fail() {
     for (tag, body) in frames() {
         let message = BackendMessage::parse(tag, &body).unwrap();
         let mut out = BytesMut::new();
@@ -137,7 +137,7 @@ fn messages_of_the_server_parse_whole_or_not_at_all() {
 }
 
 #[test]
-fn bodies_under_other_tags_are_errors_or_other_messages() {
+fn bodies_with_other_tags_do_not_panic() {
     for (_, body) in frames().iter().step_by(10) {
         for tag in 0..=u8::MAX {
             let _ = BackendMessage::parse(tag, body).map(|message| format!("{message:?}"));
@@ -146,7 +146,7 @@ fn bodies_under_other_tags_are_errors_or_other_messages() {
 }
 
 #[test]
-fn pieces_of_a_stream_parse_whole_or_not_at_all() {
+fn replication_messages_parse_completely_or_fail() {
     for (tag, body) in frames() {
         if tag != b'd' || !matches!(body[0], b'w' | b'k') {
             continue;
@@ -168,7 +168,7 @@ fn pieces_of_a_stream_parse_whole_or_not_at_all() {
 }
 
 #[test]
-fn messages_of_pgoutput_parse_whole_or_not_at_all() {
+fn pgoutput_messages_parse_completely_or_fail() {
     for (context, data) in logical_messages() {
         let arena = TupleArena::default();
         for end in 0..data.len() {
@@ -189,7 +189,7 @@ fn messages_of_pgoutput_parse_whole_or_not_at_all() {
 }
 
 #[test]
-fn messages_of_later_versions_are_errors_in_earlier_ones() {
+fn messages_of_later_protocol_versions_are_errors() {
     for (mut context, data) in logical_messages() {
         let arena = TupleArena::default();
         let since = match data[0] {

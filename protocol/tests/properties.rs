@@ -105,7 +105,7 @@ fn check(mut property: impl FnMut(&mut Random)) {
 }
 
 #[test]
-fn rows_are_what_was_encoded() {
+fn encoded_rows_parse_to_the_same_values() {
     check(|random| {
         let values = random.list(40, |random| random.flag().then(|| random.bytes()));
         let mut out = BytesMut::new();
@@ -119,7 +119,7 @@ fn rows_are_what_was_encoded() {
 }
 
 #[test]
-fn row_descriptions_are_what_was_encoded() {
+fn encoded_row_descriptions_parse_to_the_same_columns() {
     check(|random| {
         let names = random.list(30, Random::name);
         let columns: Vec<_> = names
@@ -149,7 +149,7 @@ fn row_descriptions_are_what_was_encoded() {
 }
 
 #[test]
-fn changes_are_what_was_encoded() {
+fn encoded_changes_parse_to_the_same_rows() {
     check(|random| {
         let mut context = ParseContext::new(4);
         context.in_stream_block = random.flag();
@@ -198,7 +198,7 @@ fn changes_are_what_was_encoded() {
 }
 
 #[test]
-fn relations_are_what_was_encoded() {
+fn encoded_relations_parse_to_the_same_columns() {
     check(|random| {
         let context = ParseContext::new(1);
         let names = random.list(40, Random::name);

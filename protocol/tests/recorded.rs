@@ -98,7 +98,7 @@ fn play<'a>(scenario: &Scenario, pieces: impl IntoIterator<Item = &'a [u8]>) -> 
 }
 
 #[test]
-fn recorded_servers_are_understood_and_answered() {
+fn recorded_sessions_give_the_recorded_transcript_and_output() {
     let mut count = 0;
     for Recording {
         scenario,
@@ -163,7 +163,7 @@ fn any_split_of_the_input_gives_the_same_output() {
 }
 
 #[test]
-fn a_session_that_is_cut_short_asks_for_more() {
+fn a_truncated_session_needs_more_bytes() {
     for recording in recordings() {
         let Recording {
             scenario, server, ..
@@ -186,7 +186,7 @@ fn a_session_that_is_cut_short_asks_for_more() {
 }
 
 #[test]
-fn a_byte_that_is_changed_gives_an_error_or_another_session() {
+fn a_changed_byte_never_panics_or_exceeds_the_limits() {
     for recording in recordings() {
         let Recording {
             scenario, server, ..
@@ -208,7 +208,7 @@ fn a_byte_that_is_changed_gives_an_error_or_another_session() {
 }
 
 #[test]
-fn a_server_that_does_not_know_the_password_is_not_believed() {
+fn a_server_with_a_wrong_signature_is_refused() {
     for Recording {
         scenario, server, ..
     } in recordings()

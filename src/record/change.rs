@@ -95,7 +95,7 @@ impl<'a> Change<'a> {
     /// Makes a record of a row of a backfill.
     #[inline]
     pub fn from_row(relation: Oid, row: &DataRow<'a>, arena: &'a TupleArena) -> Self {
-        let values = arena.places(row.len());
+        let values = arena.alloc_nulls(row.len());
         for (place, value) in values.iter_mut().zip(row.iter()) {
             if let Some(text) = value {
                 *place = TupleData::Text(text);
@@ -140,7 +140,7 @@ fn new_image<'a>(tuple: &Tuple<'a>, old: Option<Image<'a>>, arena: &'a TupleAren
     let is_toast = |value: &TupleData<'_>| matches!(value, TupleData::UnchangedToast);
     match old {
         Some(old) if tuple.values().iter().any(is_toast) => {
-            let values = arena.places(tuple.len());
+            let values = arena.alloc_nulls(tuple.len());
             for ((index, place), value) in values.iter_mut().enumerate().zip(tuple.values()) {
                 *place = if is_toast(value) {
                     old.get(index)

@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_inner_hash_is_what_the_server_stores() {
+    fn the_inner_hash_equals_the_stored_password_hash() {
         // pg_authid.rolpassword of CREATE ROLE md5_user PASSWORD 'pencil' is `md5` and this.
         let stored = Md5::new()
             .chain_update("pencil")
@@ -34,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_is_that_which_a_server_accepted() {
+    fn the_response_equals_one_that_a_server_accepted() {
         let answer = password_hash("md5_user", "pencil", [0x59, 0x08, 0x08, 0xe4]);
         assert_eq!(answer, "md56f1a6ac2419a6e19ad0502daa9d3d663");
         assert_ne!(answer, password_hash("md5_user", "pencil", [0; 4]));

@@ -69,11 +69,11 @@ pub(crate) struct Authenticator {
     password: Option<Secret>,
     policy: Policy,
     nonce: [u8; NONCE],
-    step: Step,
+    state: State,
 }
 
 #[derive(Debug)]
-enum Step {
+enum State {
     /// Nothing has been asked yet.
     Start,
     /// The password is out, in one form or another; the server decides.
@@ -83,15 +83,15 @@ enum Step {
     /// Our proof is out; the server's is due.
     Final(ServerProof),
     /// The server has proved that it knows the password.
-    Proven,
+    Verified,
     /// Complete, or failed.
-    Over,
+    Finished,
 }
 
 impl fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authenticator")
-            .field("step", &self.step)
+            .field("state", &self.state)
             .finish_non_exhaustive()
     }
 }
@@ -108,7 +108,7 @@ impl Authenticator {
             password,
             policy,
             nonce,
-            step: Step::Start,
+            state: State::Start,
         }
     }
 
@@ -120,57 +120,57 @@ impl Authenticator {
         transport: &Transport,
         out: &mut BytesMut,
     ) -> Result<bool, ProtocolError> {
-        let step = std::mem::replace(&mut self.step, Step::Over);
-        if matches!(step, Step::Start)
-            && let Some(method) = self.policy.methods.refuses(&message)
+        let state = std::mem::replace(&mut self.state, State::Finished);
+        if matches!(state, State::Start)
+            && let Some(method) = self.policy.methods.refused_method(&message)
         {
             return Err(AuthenticationError::MethodNotAllowed(method).into());
         }
         if self.policy.binding == BindingPolicy::Require
             && !matches!(
-                (&step, &message),
-                (Step::Start, Authentication::Sasl(_))
-                    | (Step::First(_) | Step::Final(_) | Step::Proven, _)
+                (&state, &message),
+                (State::Start, Authentication::Sasl(_))
+                    | (State::First(_) | State::Final(_) | State::Verified, _)
             )
         {
             return Err(AuthenticationError::ChannelBindingMissing.into());
         }
-        self.step = match (step, message) {
-            (Step::Start | Step::PasswordSent | Step::Proven, Authentication::Ok) => {
+        self.state = match (state, message) {
+            (State::Start | State::PasswordSent | State::Verified, Authentication::Ok) => {
                 return Ok(true);
             }
-            (Step::First(_) | Step::Final(_), Authentication::Ok) => {
-                return Err(AuthenticationError::Unproven.into());
+            (State::First(_) | State::Final(_), Authentication::Ok) => {
+                return Err(AuthenticationError::ServerNotVerified.into());
             }
-            (Step::Start, Authentication::CleartextPassword) => {
+            (State::Start, Authentication::CleartextPassword) => {
                 if !self.policy.allow_cleartext && *transport == Transport::Plain {
                     return Err(AuthenticationError::ClearTextRefused.into());
                 }
                 message::password(out, self.password()?)?;
-                Step::PasswordSent
+                State::PasswordSent
             }
-            (Step::Start, Authentication::Md5Password { salt }) => {
+            (State::Start, Authentication::Md5Password { salt }) => {
                 let hash = md5::password_hash(&self.user, self.password()?, salt);
                 message::password(out, &hash)?;
-                Step::PasswordSent
+                State::PasswordSent
             }
-            (Step::Start, Authentication::Sasl(offered)) => {
-                let binding = choose(offered, transport, self.policy.binding)?;
+            (State::Start, Authentication::Sasl(offered)) => {
+                let binding = choose_channel_binding(offered, transport, self.policy.binding)?;
                 let first = ClientFirst::new(self.password()?, &self.nonce, binding);
                 message::sasl_initial_response(out, first.mechanism(), first.message())?;
-                Step::First(first)
+                State::First(first)
             }
-            (Step::First(first), Authentication::SaslContinue(data)) => {
+            (State::First(first), Authentication::SaslContinue(data)) => {
                 let (answer, proof) = first.handle(data)?;
                 message::sasl_response(out, &answer)?;
-                Step::Final(proof)
+                State::Final(proof)
             }
-            (Step::Final(proof), Authentication::SaslFinal(data)) => {
+            (State::Final(proof), Authentication::SaslFinal(data)) => {
                 proof.verify(data)?;
-                Step::Proven
+                State::Verified
             }
             (
-                Step::Start,
+                State::Start,
                 Authentication::KerberosV5
                 | Authentication::CryptPassword
                 | Authentication::ScmCredential
@@ -197,7 +197,7 @@ impl Authenticator {
 }
 
 /// Chooses the mechanism, and with it what is said about channel binding (RFC 5802, section 6).
-fn choose(
+fn choose_channel_binding(
     offered: SaslMechanisms<'_>,
     transport: &Transport,
     policy: BindingPolicy,

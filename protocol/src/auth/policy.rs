@@ -60,8 +60,8 @@ impl AllowedMethods {
             } else {
                 entry
             };
-            let place = METHODS.iter().position(|known| *known == name)?;
-            *allowed.get_mut(place)? = !excludes;
+            let index = METHODS.iter().position(|known| *known == name)?;
+            *allowed.get_mut(index)? = !excludes;
         }
         Some(Self(allowed))
     }
@@ -74,7 +74,7 @@ impl AllowedMethods {
     }
 
     /// Returns the name of what the server asks for where that is not allowed.
-    pub(super) fn refuses(self, message: &Authentication<'_>) -> Option<&'static str> {
+    pub(super) fn refused_method(self, message: &Authentication<'_>) -> Option<&'static str> {
         let method = match message {
             Authentication::Ok => "none",
             Authentication::CleartextPassword => "password",
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_allow_or_exclude() {
+    fn lists_of_methods_allow_or_exclude() {
         let parse = |text| AllowedMethods::parse(text).unwrap();
         assert!(parse("md5, scram-sha-256").allows("md5"));
         assert!(!parse("md5,scram-sha-256").allows("password"));

@@ -177,8 +177,8 @@ impl ServerProof {
             .ok_or(AuthenticationError::ScramMalformed(
                 "the signature is missing",
             ))?;
-        extensions(attributes)?;
-        let mut mac = keyed(&self.server_key);
+        check_extensions(attributes)?;
+        let mut mac = hmac_with_key(&self.server_key);
         mac.update(self.auth_message.as_bytes());
         // Compares in constant time.
         mac.verify_slice(&signature)
@@ -211,7 +211,7 @@ impl<'a> Challenge<'a> {
         let nonce = next("r=", "the nonce is missing")?;
         let salt = next("s=", "the salt is missing")?;
         let iterations = next("i=", "the iteration count is missing")?;
-        extensions(attributes)?;
+        check_extensions(attributes)?;
 
         // RFC 5802, section 7: printable ASCII, and a comma cannot be here.
         if !nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -248,7 +248,9 @@ impl<'a> Challenge<'a> {
 }
 
 /// Checks what stands behind the attributes that are defined: extensions that may be ignored.
-fn extensions<'a>(attributes: impl Iterator<Item = &'a str>) -> Result<(), AuthenticationError> {
+fn check_extensions<'a>(
+    attributes: impl Iterator<Item = &'a str>,
+) -> Result<(), AuthenticationError> {
     for attribute in attributes {
         match attribute.as_bytes() {
             [name, b'=', _, ..] if name.is_ascii_alphabetic() && *name != b'm' => {}
@@ -269,7 +271,7 @@ fn text(message: &[u8]) -> Result<&str, AuthenticationError> {
 
 /// `Hi` of RFC 5802: PBKDF2 with HMAC-SHA-256, one block.
 fn salted_password(password: &str, salt: &[u8], iterations: u32) -> Key {
-    let keyed = keyed(password.as_bytes());
+    let keyed = hmac_with_key(password.as_bytes());
     let round = |parts: &[&[u8]]| -> Key {
         // Cloning keeps the two hash states that depend on the key alone.
         let mut mac = keyed.clone();
@@ -290,14 +292,14 @@ fn salted_password(password: &str, salt: &[u8], iterations: u32) -> Key {
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> Key {
-    let mut mac = keyed(key);
+    let mut mac = hmac_with_key(key);
     for part in parts {
         mac.update(part);
     }
     mac.finalize().into_bytes().into()
 }
 
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
+fn hmac_with_key(key: &[u8]) -> Hmac<Sha256> {
     // HMAC takes keys of any length: longer ones are hashed, shorter ones padded (RFC 2104).
     let mut block = [0; 64];
     let hashed;
@@ -350,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_exchange_is_repeated() {
+    fn a_recorded_exchange_is_reproduced() {
         assert_eq!(
             first().message(),
             b"n,,n=,r=YSBub25jZSBvZiAyNCBmaXhlZCBieXRl"
@@ -361,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_are_those_of_rfc_7677() {
+    fn the_example_of_rfc_7677_verifies() {
         let salt = BASE64_STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
         let salted = salted_password("pencil", &salt, 4096);
         let auth_message = "n=user,r=rOprNGfwEbeRWgbNEkqO,\
@@ -394,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn the_binding_is_repeated_under_the_proof() {
+    fn the_proof_covers_the_channel_binding() {
         for (binding, mechanism, start, repeated) in [
             (ChannelBinding::Unsupported, SHA_256, "n,,n=,r=", "c=biws,"),
             (ChannelBinding::NotOffered, SHA_256, "y,,n=,r=", "c=eSws,"),
@@ -417,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_prepared_and_prohibited_ones_are_not() {
+    fn passwords_are_normalized_unless_saslprep_prohibits_them() {
         let prepared = |password| ClientFirst::new(password, &OURS, ChannelBinding::Unsupported);
         assert_eq!(
             prepared("p\u{ad}encil \u{fb01}\u{aa}").password,
@@ -427,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nonce_that_does_not_extend_ours_is_refused() {
+    fn a_server_nonce_has_to_extend_the_clients() {
         for nonce in [
             "",
             "x",
@@ -525,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_refusal_is_repeated_without_control_characters() {
+    fn the_servers_error_is_reported_without_control_characters() {
         let error = proof().verify(b"e=invalid-\nproof,x=1").unwrap_err();
         assert_eq!(
             error,

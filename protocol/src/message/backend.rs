@@ -5,7 +5,9 @@ use std::fmt;
 use nom::Parser;
 
 use crate::{
-    codec::{Malformed, Parsed, c_bytes, c_str, int32, oid, rest, uint8, uint16, uint32, whole},
+    codec::{
+        Malformed, Parsed, all_consuming, c_bytes, c_str, int32, oid, rest, uint8, uint16, uint32,
+    },
     error::{DecodeError, DecodeErrorKind},
     ids::{Oid, ProcessId},
     message::{
@@ -82,60 +84,57 @@ impl<'a> BackendMessage<'a> {
     ///
     /// If the tag is unknown, or the body is not exactly such a message.
     pub fn parse(tag: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
-        let bare =
-            |message: &'static str, value: Self| whole(message, body, |input| Ok((input, value)));
+        let empty = |message: &'static str, value: Self| {
+            all_consuming(message, body, |input| Ok((input, value)))
+        };
         match tag {
-            tag::AUTHENTICATION => {
-                whole("Authentication", body, Authentication::parse).map(Self::Authentication)
-            }
-            tag::BACKEND_KEY_DATA => {
-                whole("BackendKeyData", body, BackendKeyData::parse).map(Self::BackendKeyData)
-            }
-            tag::BIND_COMPLETE => bare("BindComplete", Self::BindComplete),
-            tag::CLOSE_COMPLETE => bare("CloseComplete", Self::CloseComplete),
+            tag::AUTHENTICATION => all_consuming("Authentication", body, Authentication::parse)
+                .map(Self::Authentication),
+            tag::BACKEND_KEY_DATA => all_consuming("BackendKeyData", body, BackendKeyData::parse)
+                .map(Self::BackendKeyData),
+            tag::BIND_COMPLETE => empty("BindComplete", Self::BindComplete),
+            tag::CLOSE_COMPLETE => empty("CloseComplete", Self::CloseComplete),
             tag::COMMAND_COMPLETE => {
-                whole("CommandComplete", body, c_str).map(Self::CommandComplete)
+                all_consuming("CommandComplete", body, c_str).map(Self::CommandComplete)
             }
-            tag::COPY_BOTH_RESPONSE => {
-                whole("CopyBothResponse", body, CopyResponse::parse).map(Self::CopyBothResponse)
-            }
+            tag::COPY_BOTH_RESPONSE => all_consuming("CopyBothResponse", body, CopyResponse::parse)
+                .map(Self::CopyBothResponse),
             tag::COPY_DATA => Ok(Self::CopyData(body)),
-            tag::COPY_DONE => bare("CopyDone", Self::CopyDone),
+            tag::COPY_DONE => empty("CopyDone", Self::CopyDone),
             tag::COPY_IN_RESPONSE => {
-                whole("CopyInResponse", body, CopyResponse::parse).map(Self::CopyInResponse)
+                all_consuming("CopyInResponse", body, CopyResponse::parse).map(Self::CopyInResponse)
             }
-            tag::COPY_OUT_RESPONSE => {
-                whole("CopyOutResponse", body, CopyResponse::parse).map(Self::CopyOutResponse)
-            }
+            tag::COPY_OUT_RESPONSE => all_consuming("CopyOutResponse", body, CopyResponse::parse)
+                .map(Self::CopyOutResponse),
             tag::DATA_ROW => DataRow::parse(body).map(Self::DataRow),
-            tag::EMPTY_QUERY_RESPONSE => bare("EmptyQueryResponse", Self::EmptyQueryResponse),
+            tag::EMPTY_QUERY_RESPONSE => empty("EmptyQueryResponse", Self::EmptyQueryResponse),
             tag::ERROR_RESPONSE => Report::parse("ErrorResponse", body).map(Self::ErrorResponse),
-            tag::FUNCTION_CALL_RESPONSE => {
-                whole("FunctionCallResponse", body, nullable).map(Self::FunctionCallResponse)
-            }
-            tag::NEGOTIATE_PROTOCOL_VERSION => whole(
+            tag::FUNCTION_CALL_RESPONSE => all_consuming("FunctionCallResponse", body, nullable)
+                .map(Self::FunctionCallResponse),
+            tag::NEGOTIATE_PROTOCOL_VERSION => all_consuming(
                 "NegotiateProtocolVersion",
                 body,
                 NegotiateProtocolVersion::parse,
             )
             .map(Self::NegotiateProtocolVersion),
-            tag::NO_DATA => bare("NoData", Self::NoData),
+            tag::NO_DATA => empty("NoData", Self::NoData),
             tag::NOTICE_RESPONSE => Report::parse("NoticeResponse", body).map(Self::NoticeResponse),
-            tag::NOTIFICATION_RESPONSE => whole("NotificationResponse", body, Notification::parse)
-                .map(Self::NotificationResponse),
+            tag::NOTIFICATION_RESPONSE => {
+                all_consuming("NotificationResponse", body, Notification::parse)
+                    .map(Self::NotificationResponse)
+            }
             tag::PARAMETER_DESCRIPTION => {
-                whole("ParameterDescription", body, ParameterDescription::parse)
+                all_consuming("ParameterDescription", body, ParameterDescription::parse)
                     .map(Self::ParameterDescription)
             }
-            tag::PARAMETER_STATUS => whole("ParameterStatus", body, |input| {
+            tag::PARAMETER_STATUS => all_consuming("ParameterStatus", body, |input| {
                 let (input, (name, value)) = (c_str, c_str).parse(input)?;
                 Ok((input, Self::ParameterStatus { name, value }))
             }),
-            tag::PARSE_COMPLETE => bare("ParseComplete", Self::ParseComplete),
-            tag::PORTAL_SUSPENDED => bare("PortalSuspended", Self::PortalSuspended),
-            tag::READY_FOR_QUERY => {
-                whole("ReadyForQuery", body, TransactionStatus::parse).map(Self::ReadyForQuery)
-            }
+            tag::PARSE_COMPLETE => empty("ParseComplete", Self::ParseComplete),
+            tag::PORTAL_SUSPENDED => empty("PortalSuspended", Self::PortalSuspended),
+            tag::READY_FOR_QUERY => all_consuming("ReadyForQuery", body, TransactionStatus::parse)
+                .map(Self::ReadyForQuery),
             tag::ROW_DESCRIPTION => RowDescription::parse(body).map(Self::RowDescription),
             _ => Err(DecodeError::new(
                 DecodeErrorKind::UnknownTag(tag),

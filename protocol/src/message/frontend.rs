@@ -154,15 +154,15 @@ impl Target {
 
 /// Describe.
 pub(crate) fn describe(out: &mut BytesMut, target: Target, name: &str) -> Encoded {
-    targeted(out, client::DESCRIBE, target, name)
+    put_targeted(out, client::DESCRIBE, target, name)
 }
 
 /// Close.
 pub(crate) fn close(out: &mut BytesMut, target: Target, name: &str) -> Encoded {
-    targeted(out, client::CLOSE, target, name)
+    put_targeted(out, client::CLOSE, target, name)
 }
 
-fn targeted(out: &mut BytesMut, tag: u8, target: Target, name: &str) -> Encoded {
+fn put_targeted(out: &mut BytesMut, tag: u8, target: Target, name: &str) -> Encoded {
     put_frame(out, Some(tag), "name", |out| {
         out.put_u8(target.code());
         put_c_str(out, name, "name of a statement or portal")
@@ -180,17 +180,17 @@ pub(crate) fn execute(out: &mut BytesMut, portal: &str, max_rows: u32) -> Encode
 
 /// Flush.
 pub(crate) fn flush(out: &mut BytesMut) -> Encoded {
-    bare(out, client::FLUSH)
+    put_empty(out, client::FLUSH)
 }
 
 /// Sync.
 pub(crate) fn sync(out: &mut BytesMut) -> Encoded {
-    bare(out, client::SYNC)
+    put_empty(out, client::SYNC)
 }
 
 /// Terminate.
 pub(crate) fn terminate(out: &mut BytesMut) -> Encoded {
-    bare(out, client::TERMINATE)
+    put_empty(out, client::TERMINATE)
 }
 
 /// CopyData.
@@ -203,7 +203,7 @@ pub(crate) fn copy_data(out: &mut BytesMut, data: &[u8]) -> Encoded {
 
 /// CopyDone.
 pub(crate) fn copy_done(out: &mut BytesMut) -> Encoded {
-    bare(out, client::COPY_DONE)
+    put_empty(out, client::COPY_DONE)
 }
 
 /// CopyFail.
@@ -213,7 +213,7 @@ pub(crate) fn copy_fail(out: &mut BytesMut, reason: &str) -> Encoded {
     })
 }
 
-fn bare(out: &mut BytesMut, tag: u8) -> Encoded {
+fn put_empty(out: &mut BytesMut, tag: u8) -> Encoded {
     put_frame(out, Some(tag), "message", |_| Ok(()))
 }
 

@@ -5,7 +5,7 @@
 use std::{borrow::Cow, fmt};
 
 use crate::{
-    codec::{Malformed, Parsed, c_bytes, uint8, whole},
+    codec::{Malformed, Parsed, all_consuming, c_bytes, uint8},
     error::{DecodeError, DecodeErrorKind},
 };
 
@@ -26,7 +26,7 @@ pub struct Report<'a> {
 
 impl<'a> Report<'a> {
     pub(crate) fn parse(message: &'static str, body: &'a [u8]) -> Result<Self, DecodeError> {
-        whole(message, body, |input| {
+        all_consuming(message, body, |input| {
             let (mut code, mut has_message) = (None, false);
             let mut rest = input;
             loop {
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_not_utf8_are_shown_as_far_as_they_are() {
+    fn invalid_utf8_in_texts_is_replaced() {
         let report =
             Report::parse("ErrorResponse", b"SFEHLER\0C28000\0Munbekannt \xe4\0\0").unwrap();
         assert_eq!(report.message(), "unbekannt \u{fffd}");

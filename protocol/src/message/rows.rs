@@ -5,7 +5,7 @@ use std::{fmt, iter::FusedIterator};
 use nom::Parser;
 
 use crate::{
-    codec::{Malformed, Parsed, bytes, c_str, int16, int32, oid, uint16, whole},
+    codec::{Malformed, Parsed, all_consuming, bytes, c_str, int16, int32, oid, uint16},
     error::{DecodeError, DecodeErrorKind},
     ids::Oid,
     message::Format,
@@ -23,7 +23,7 @@ pub struct DataRow<'a> {
 impl<'a> DataRow<'a> {
     #[inline]
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
-        whole("DataRow", body, |input| {
+        all_consuming("DataRow", body, |input| {
             let (values, count) = uint16(input)?;
             let mut rest = values;
             for _ in 0..count {
@@ -139,7 +139,7 @@ pub struct RowDescription<'a> {
 
 impl<'a> RowDescription<'a> {
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
-        whole("RowDescription", body, |input| {
+        all_consuming("RowDescription", body, |input| {
             let (fields, count) = uint16(input)?;
             let mut rest = fields;
             for _ in 0..count {

@@ -50,7 +50,7 @@ impl<'a> Authentication<'a> {
             0 => Ok((body, Self::Ok)),
             2 => Ok((body, Self::KerberosV5)),
             3 => Ok((body, Self::CleartextPassword)),
-            4 => salt_of_two(body).map(|(rest, ())| (rest, Self::CryptPassword)),
+            4 => crypt_salt(body).map(|(rest, ())| (rest, Self::CryptPassword)),
             5 => salt(body).map(|(rest, salt)| (rest, Self::Md5Password { salt })),
             6 => Ok((body, Self::ScmCredential)),
             7 => Ok((body, Self::Gss)),
@@ -91,7 +91,7 @@ impl fmt::Debug for Authentication<'_> {
     }
 }
 
-fn salt_of_two(input: &[u8]) -> Parsed<'_, ()> {
+fn crypt_salt(input: &[u8]) -> Parsed<'_, ()> {
     uint16(input).map(|(rest, _)| (rest, ()))
 }
 

@@ -14,12 +14,12 @@ pub struct TupleArena {
 }
 
 /// Memory that the arena keeps over a reset; what one huge row needed beyond it is given back.
-const KEPT: usize = 1024 * 1024;
+const RETAINED_BYTES: usize = 1024 * 1024;
 
 impl TupleArena {
     /// Returns so many places, which hold NULL.
     #[inline]
-    pub fn places<'a>(&'a self, count: usize) -> &'a mut [TupleData<'a>] {
+    pub fn alloc_nulls<'a>(&'a self, count: usize) -> &'a mut [TupleData<'a>] {
         // A copy of what is there takes half of the instructions that a loop does.
         const NULLS: &[TupleData<'_>] = &[TupleData::Null; 32];
         match NULLS.get(..count) {
@@ -30,7 +30,7 @@ impl TupleArena {
 
     /// Forgets everything and keeps the memory for the next batch.
     pub fn reset(&mut self) {
-        if self.bump.allocated_bytes() > KEPT {
+        if self.bump.allocated_bytes() > RETAINED_BYTES {
             self.bump = Bump::new();
         } else {
             self.bump.reset();
@@ -43,17 +43,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_where_they_were_put_until_the_reset() {
+    fn values_stay_until_the_reset_and_start_as_null() {
         let mut arena = TupleArena::default();
         for count in [0, 1, 31, 32, 33, 1000] {
-            let first = arena.places(count);
+            let first = arena.alloc_nulls(count);
             assert_eq!(*first, vec![TupleData::Null; count]);
             first.fill(TupleData::Text(b"first"));
-            let second = arena.places(count);
+            let second = arena.alloc_nulls(count);
             second.fill(TupleData::UnchangedToast);
             assert_eq!(*first, vec![TupleData::Text(b"first"); count]);
         }
         arena.reset();
-        assert_eq!(*arena.places(2), [TupleData::Null; 2]);
+        assert_eq!(*arena.alloc_nulls(2), [TupleData::Null; 2]);
     }
 }

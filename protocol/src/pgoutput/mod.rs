@@ -11,7 +11,7 @@ mod streamed;
 mod tuple;
 
 use crate::{
-    codec::{uint8, whole},
+    codec::{all_consuming, uint8},
     error::{DecodeError, DecodeErrorKind},
 };
 pub use arena::TupleArena;
@@ -161,15 +161,15 @@ impl<'a> LogicalReplicationMessage<'a> {
         arena: &'a TupleArena,
     ) -> Result<Self, DecodeError> {
         match data.first() {
-            Some(&tag::INSERT) => whole("Insert", data, |input| {
+            Some(&tag::INSERT) => all_consuming("Insert", data, |input| {
                 InsertMessage::parse(uint8(input)?.0, context, arena)
             })
             .map(Self::Insert),
-            Some(&tag::UPDATE) => whole("Update", data, |input| {
+            Some(&tag::UPDATE) => all_consuming("Update", data, |input| {
                 UpdateMessage::parse(uint8(input)?.0, context, arena)
             })
             .map(Self::Update),
-            Some(&tag::DELETE) => whole("Delete", data, |input| {
+            Some(&tag::DELETE) => all_consuming("Delete", data, |input| {
                 DeleteMessage::parse(uint8(input)?.0, context, arena)
             })
             .map(Self::Delete),
@@ -180,7 +180,7 @@ impl<'a> LogicalReplicationMessage<'a> {
     fn parse_other(data: &'a [u8], context: ParseContext) -> Result<Self, DecodeError> {
         macro_rules! body {
             ($name:literal, $parser:expr) => {
-                whole($name, data, |input| $parser(uint8(input)?.0))
+                all_consuming($name, data, |input| $parser(uint8(input)?.0))
             };
         }
         let Some(&tag) = data.first() else {

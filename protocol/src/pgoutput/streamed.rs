@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_name_their_transaction() {
+    fn changes_carry_their_transaction() {
         for tag in *b"IUDTM" {
             let data = [tag, 0, 0, 1, 2, 9, 9];
             assert_eq!(Streamed::peek(&data), Ok(Streamed::Change(Xid(258))));
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptions_are_told_apart_from_their_transaction() {
+    fn descriptions_are_separated_from_their_transaction() {
         for (tag, is_relation) in [(b'R', true), (b'Y', false)] {
             let data = [tag, 0, 0, 0, 7, 0, 0, 1, 0, b'x'];
             let due = Streamed::Description {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_belong_into_a_block_is_refused() {
+    fn messages_that_cannot_be_in_a_stream_block_are_refused() {
         for tag in *b"BCScAbPKrpx" {
             assert!(Streamed::peek(&[tag, 0, 0, 0, 7, 0]).is_err());
         }

@@ -42,8 +42,8 @@ impl<'a> Tuple<'a> {
         if count > rest.len() {
             return None;
         }
-        let values = arena.places(count);
-        let rest = fill(values, rest)?;
+        let values = arena.alloc_nulls(count);
+        let rest = fill_values(values, rest)?;
         Some((Self { values }, rest))
     }
 
@@ -56,7 +56,7 @@ impl<'a> Tuple<'a> {
         };
         for _ in 0..count {
             match split_value(rest) {
-                Some((_, behind)) => rest = behind,
+                Some((_, after)) => rest = after,
                 None => return malformed(rest),
             }
         }
@@ -134,17 +134,17 @@ impl fmt::Debug for TupleData<'_> {
 ///
 /// It is a function of its own because the loop is short, and has the registers for itself there.
 #[inline(never)]
-fn fill<'a>(places: &mut [TupleData<'a>], input: &'a [u8]) -> Option<&'a [u8]> {
+fn fill_values<'a>(values: &mut [TupleData<'a>], input: &'a [u8]) -> Option<&'a [u8]> {
     let mut rest = input;
-    for place in places {
+    for value in values {
         // Most values are text. Each kind is stored by itself: joined first, they would take the way
         // over memory.
-        if let Some((text, behind)) = split_text(rest) {
-            (*place, rest) = (TupleData::Text(text), behind);
-        } else if let [kind::NULL, behind @ ..] = rest {
-            (*place, rest) = (TupleData::Null, behind);
+        if let Some((text, after)) = split_text(rest) {
+            (*value, rest) = (TupleData::Text(text), after);
+        } else if let [kind::NULL, after @ ..] = rest {
+            (*value, rest) = (TupleData::Null, after);
         } else {
-            (*place, rest) = split_other(rest)?;
+            (*value, rest) = split_other(rest)?;
         }
     }
     Some(rest)

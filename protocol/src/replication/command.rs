@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_made_in_the_form_of_old_servers_unless_the_new_one_is_needed() {
+    fn slots_are_created_with_the_old_syntax_unless_the_new_one_is_needed() {
         let mut options = CreateSlotOptions::default();
         assert_eq!(
             create_replication_slot("s", &options),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stream_starts_with_quoted_options() {
+    fn start_replication_quotes_its_options() {
         assert_eq!(
             start_replication("s", Lsn::new(0x1_0000_00ff), &[]),
             "START_REPLICATION SLOT \"s\" LOGICAL 1/FF"

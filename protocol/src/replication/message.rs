@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::{BufMut, BytesMut};
 
 use crate::{
-    codec::{boolean, lsn, rest, timestamp, whole},
+    codec::{all_consuming, boolean, lsn, rest, timestamp},
     error::{DecodeError, DecodeErrorKind},
     ids::Xid,
     lsn::Lsn,
@@ -75,7 +75,7 @@ pub struct XLogData<'a> {
 impl<'a> XLogData<'a> {
     #[inline(always)]
     fn parse(body: &'a [u8]) -> Result<Self, DecodeError> {
-        whole("XLogData", body, |input| {
+        all_consuming("XLogData", body, |input| {
             let (input, wal_start) = lsn(input)?;
             let (input, wal_end) = lsn(input)?;
             let (input, server_clock) = timestamp(input)?;
@@ -119,7 +119,7 @@ pub struct PrimaryKeepalive {
 impl PrimaryKeepalive {
     #[inline]
     fn parse(body: &[u8]) -> Result<Self, DecodeError> {
-        whole("PrimaryKeepalive", body, |input| {
+        all_consuming("PrimaryKeepalive", body, |input| {
             let (input, wal_end) = lsn(input)?;
             let (input, server_clock) = timestamp(input)?;
             let (input, reply_requested) = boolean(input)?;
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn status_updates_are_those_that_a_server_took() {
+    fn a_status_update_equals_one_that_a_server_accepted() {
         let lsn = Lsn::new(0x0155_a380);
         let update = StandbyStatusUpdate {
             write_lsn: lsn,
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn feedback_names_both_horizons_with_their_epochs() {
+    fn hot_standby_feedback_has_both_horizons_with_their_epochs() {
         let feedback = HotStandbyFeedback {
             clock: PgTimestamp(1),
             xmin: Xid(2),

@@ -22,7 +22,7 @@ use std::mem;
 
 use bytes::BytesMut;
 
-use super::{CopySender, Session, pipeline::Pending};
+use super::{CopySender, Session, pipeline::PendingRequest};
 use crate::{error::ProtocolError, message};
 
 /// State of the COPY of a request: the halves of its stream that are open.
@@ -163,7 +163,9 @@ impl Session {
     }
 
     fn copy_state(&self) -> &CopyState {
-        self.pending.front().map_or(&CopyState::None, Pending::copy)
+        self.pending
+            .front()
+            .map_or(&CopyState::None, PendingRequest::copy)
     }
 
     /// Returns the sender of the stream, with the buffer for its messages.
@@ -173,7 +175,10 @@ impl Session {
     ) -> Result<(&mut CopySender, &mut BytesMut), ProtocolError> {
         self.check_open(call)?;
         let state = self.copy_state().describe();
-        let sender = self.pending.front_mut().and_then(Pending::copy_sender);
+        let sender = self
+            .pending
+            .front_mut()
+            .and_then(PendingRequest::copy_sender);
         match sender {
             Some(sender) => Ok((sender, &mut self.out)),
             None => Err(ProtocolError::Call { call, state }),

@@ -22,7 +22,7 @@ use crate::{
 };
 pub use copy_sender::CopySender;
 pub use event::Event;
-use pipeline::Pending;
+use pipeline::PendingRequest;
 use startup::Startup;
 
 /// What a session needs to know before it starts.
@@ -105,11 +105,11 @@ pub enum TlsRequest {
 /// [`is_closed`](Self::is_closed). What `handle_input` fails with is the end of the session.
 pub struct Session {
     phase: Phase,
-    pending: VecDeque<Pending>,
+    pending: VecDeque<PendingRequest>,
     /// Extended queries were queued behind the last Sync.
     unsynced: bool,
     /// The server skips what it is asked for until a Sync that is not yet queued.
-    skips: bool,
+    skipping: bool,
     limits: Limits,
     parameters: Vec<(String, String)>,
     cancel_key: Option<CancelKey>,
@@ -153,7 +153,7 @@ impl Session {
             phase: Phase::Startup(Box::new(startup)),
             pending: VecDeque::new(),
             unsynced: false,
-            skips: false,
+            skipping: false,
             limits,
             parameters: Vec::new(),
             cancel_key: None,
@@ -184,10 +184,10 @@ impl Session {
         {
             return Ok(Some((frame.size(), Event::CopyData(frame.body))));
         }
-        self.handle_row(input)
+        self.handle_data(input)
     }
 
-    fn handle_row<'a>(
+    fn handle_data<'a>(
         &mut self,
         input: &'a [u8],
     ) -> Result<Option<(usize, Event<'a>)>, ProtocolError> {
@@ -208,7 +208,7 @@ impl Session {
             };
             return Ok(Some((frame.size(), event)));
         }
-        self.handle_other(input)
+        self.handle_message(input)
     }
 
     #[inline]
@@ -230,7 +230,7 @@ impl Session {
         self.pending.clear();
     }
 
-    fn handle_other<'a>(
+    fn handle_message<'a>(
         &mut self,
         input: &'a [u8],
     ) -> Result<Option<(usize, Event<'a>)>, ProtocolError> {
@@ -298,7 +298,7 @@ impl Session {
 
     /// Returns whether a query can be queued and nothing is under way.
     pub fn is_ready(&self) -> bool {
-        self.nothing_under_way()
+        self.is_idle()
     }
 
     /// Returns whether the session is over: terminated, ended by the server or failed.
@@ -361,7 +361,7 @@ impl Session {
         &mut self,
         server_end_point: Option<Vec<u8>>,
     ) -> Result<(), ProtocolError> {
-        self.leave_tls("handle_tls_established", Transport::Tls(server_end_point))
+        self.finish_tls("handle_tls_established", Transport::Tls(server_end_point))
     }
 
     /// Goes on without TLS after [`Event::TlsRefused`]: queues the StartupMessage.
@@ -370,12 +370,16 @@ impl Session {
     ///
     /// Unless the session waits for it.
     pub fn handle_tls_declined(&mut self) -> Result<(), ProtocolError> {
-        self.leave_tls("handle_tls_declined", Transport::Plain)
+        self.finish_tls("handle_tls_declined", Transport::Plain)
     }
 
-    fn leave_tls(&mut self, call: &'static str, transport: Transport) -> Result<(), ProtocolError> {
+    fn finish_tls(
+        &mut self,
+        call: &'static str,
+        transport: Transport,
+    ) -> Result<(), ProtocolError> {
         match &mut self.phase {
-            Phase::Startup(startup) => startup.leave_tls(call, transport, &mut self.out),
+            Phase::Startup(startup) => startup.finish_tls(call, transport, &mut self.out),
             Phase::Open => Err(ProtocolError::Call {
                 call,
                 state: "the session is established",

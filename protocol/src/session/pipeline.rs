@@ -9,9 +9,9 @@ use crate::{
     message::{BackendMessage, tag},
 };
 
-/// A request by its kind.
+/// A request by its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Request {
     Query,
     Parse,
     Bind,
@@ -24,40 +24,40 @@ pub(super) enum Step {
 
 /// A request and how far its answer has come.
 #[derive(Debug)]
-pub(super) struct Pending {
-    step: Step,
+pub(super) struct PendingRequest {
+    request: Request,
     copy: CopyState,
     /// The tag of the rows or stream pieces that may come now; 0 for none.
-    data: u8,
+    data_tag: u8,
     /// A first part of the answer has come: of a described statement its parameters, of a simple
     /// query an error.
-    advanced: bool,
+    partly_answered: bool,
 }
 
-impl Pending {
-    pub(super) fn new(step: Step) -> Self {
+impl PendingRequest {
+    pub(super) fn new(request: Request) -> Self {
         // An executed portal was described before, or not at all; its rows come unannounced.
-        let data = if step == Step::Execute {
+        let data_tag = if request == Request::Execute {
             tag::DATA_ROW
         } else {
             0
         };
         Self {
-            step,
+            request,
             copy: CopyState::None,
-            data,
-            advanced: false,
+            data_tag,
+            partly_answered: false,
         }
     }
 
     /// Returns whether a row, or a piece of a stream, may come now.
     #[inline]
     pub(super) fn accepts_data(&self, tag: u8) -> bool {
-        tag == self.data && tag != 0
+        tag == self.data_tag && tag != 0
     }
 
     pub(super) fn is_simple(&self) -> bool {
-        self.step == Step::Query
+        self.request == Request::Query
     }
 
     pub(super) fn copy(&self) -> &CopyState {
@@ -80,7 +80,7 @@ impl Pending {
         // A walsender that reads the client's CopyDone in the middle of its work ends its own half
         // at once, and then still sends what it had begun.
         let trailing = was_both && self.copy == CopyState::None;
-        self.data = if self.copy.server_sends() || trailing {
+        self.data_tag = if self.copy.server_sends() || trailing {
             tag::COPY_DATA
         } else {
             0
@@ -91,20 +91,20 @@ impl Pending {
     /// Ends any COPY: an error came instead.
     fn fail(&mut self) {
         self.copy = CopyState::None;
-        self.data = 0;
-        self.advanced = true;
+        self.data_tag = 0;
+        self.partly_answered = true;
     }
 
     fn state(&self) -> &'static str {
-        match (&self.copy, self.step) {
-            (CopyState::None, Step::Query) => "a simple query is under way",
-            (CopyState::None, Step::Parse) => "a statement is being parsed",
-            (CopyState::None, Step::Bind) => "a portal is being bound",
-            (CopyState::None, Step::DescribePortal) => "a portal is being described",
-            (CopyState::None, Step::DescribeStatement) => "a statement is being described",
-            (CopyState::None, Step::Execute) => "a portal is being executed",
-            (CopyState::None, Step::Close) => "a statement or portal is being closed",
-            (CopyState::None, Step::Sync) => "a Sync is under way",
+        match (&self.copy, self.request) {
+            (CopyState::None, Request::Query) => "a simple query is under way",
+            (CopyState::None, Request::Parse) => "a statement is being parsed",
+            (CopyState::None, Request::Bind) => "a portal is being bound",
+            (CopyState::None, Request::DescribePortal) => "a portal is being described",
+            (CopyState::None, Request::DescribeStatement) => "a statement is being described",
+            (CopyState::None, Request::Execute) => "a portal is being executed",
+            (CopyState::None, Request::Close) => "a statement or portal is being closed",
+            (CopyState::None, Request::Sync) => "a Sync is under way",
             (copy, _) => copy.describe(),
         }
     }
@@ -117,7 +117,7 @@ impl Session {
         tag: u8,
         message: BackendMessage<'a>,
     ) -> Result<Event<'a>, ProtocolError> {
-        let behind = self.pending.len().saturating_sub(1);
+        let queued_after = self.pending.len().saturating_sub(1);
         let Some(pending) = self.pending.front_mut() else {
             return Err(ProtocolError::UnexpectedMessage {
                 tag,
@@ -133,7 +133,7 @@ impl Session {
             pending.update_copy(CopyState::server_done);
             return Ok(Event::CopyDone);
         }
-        if pending.step == Step::Query && pending.advanced {
+        if pending.request == Request::Query && pending.partly_answered {
             // After an error nothing is left of a simple query but its end.
             let BackendMessage::ReadyForQuery(status) = message else {
                 return Err(unexpected);
@@ -141,27 +141,31 @@ impl Session {
             return Ok(self.ready(status));
         }
 
-        let (done, event) = match (pending.step, message) {
-            (Step::Query | Step::Sync, BackendMessage::ReadyForQuery(status)) => {
+        let (done, event) = match (pending.request, message) {
+            (Request::Query | Request::Sync, BackendMessage::ReadyForQuery(status)) => {
                 return Ok(self.ready(status));
             }
-            (Step::Query, BackendMessage::RowDescription(description)) => {
-                pending.data = tag::DATA_ROW;
+            (Request::Query, BackendMessage::RowDescription(description)) => {
+                pending.data_tag = tag::DATA_ROW;
                 (false, Event::RowDescription(description))
             }
-            (Step::Query | Step::Execute, BackendMessage::CommandComplete(tag)) => {
-                pending.data = 0;
-                (pending.step == Step::Execute, Event::CommandComplete(tag))
+            (Request::Query | Request::Execute, BackendMessage::CommandComplete(tag)) => {
+                pending.data_tag = 0;
+                (
+                    pending.request == Request::Execute,
+                    Event::CommandComplete(tag),
+                )
             }
-            (Step::Query | Step::Execute, BackendMessage::EmptyQueryResponse) => {
-                (pending.step == Step::Execute, Event::EmptyQueryResponse)
-            }
-            (Step::Query | Step::Execute, BackendMessage::CopyOutResponse(response)) => {
+            (Request::Query | Request::Execute, BackendMessage::EmptyQueryResponse) => (
+                pending.request == Request::Execute,
+                Event::EmptyQueryResponse,
+            ),
+            (Request::Query | Request::Execute, BackendMessage::CopyOutResponse(response)) => {
                 pending.start_copy(CopyState::Out);
                 (false, Event::CopyOut(response))
             }
-            (Step::Query | Step::Execute, BackendMessage::CopyInResponse(response)) => {
-                if behind > 0 {
+            (Request::Query | Request::Execute, BackendMessage::CopyInResponse(response)) => {
+                if queued_after > 0 {
                     // The server has read what was queued behind as part of the stream: it ignores
                     // Flush and Sync there, and fails at anything else.
                     return Err(ProtocolError::Call {
@@ -172,30 +176,30 @@ impl Session {
                 pending.start_copy(CopyState::In(CopySender::new()));
                 (false, Event::CopyIn(response))
             }
-            (Step::Query, BackendMessage::CopyBothResponse(response)) => {
+            (Request::Query, BackendMessage::CopyBothResponse(response)) => {
                 pending.start_copy(CopyState::Both(CopySender::new()));
                 (false, Event::CopyBoth(response))
             }
-            (Step::Execute, BackendMessage::PortalSuspended) => (true, Event::PortalSuspended),
-            (Step::Parse, BackendMessage::ParseComplete) => (true, Event::ParseComplete),
-            (Step::Bind, BackendMessage::BindComplete) => (true, Event::BindComplete),
-            (Step::Close, BackendMessage::CloseComplete) => (true, Event::CloseComplete),
-            (Step::DescribeStatement, BackendMessage::ParameterDescription(description))
-                if !pending.advanced =>
+            (Request::Execute, BackendMessage::PortalSuspended) => (true, Event::PortalSuspended),
+            (Request::Parse, BackendMessage::ParseComplete) => (true, Event::ParseComplete),
+            (Request::Bind, BackendMessage::BindComplete) => (true, Event::BindComplete),
+            (Request::Close, BackendMessage::CloseComplete) => (true, Event::CloseComplete),
+            (Request::DescribeStatement, BackendMessage::ParameterDescription(description))
+                if !pending.partly_answered =>
             {
-                pending.advanced = true;
+                pending.partly_answered = true;
                 (false, Event::ParameterDescription(description))
             }
-            (Step::DescribePortal, BackendMessage::RowDescription(description)) => {
+            (Request::DescribePortal, BackendMessage::RowDescription(description)) => {
                 (true, Event::RowDescription(description))
             }
-            (Step::DescribePortal, BackendMessage::NoData) => (true, Event::NoData),
-            (Step::DescribeStatement, BackendMessage::RowDescription(description))
-                if pending.advanced =>
+            (Request::DescribePortal, BackendMessage::NoData) => (true, Event::NoData),
+            (Request::DescribeStatement, BackendMessage::RowDescription(description))
+                if pending.partly_answered =>
             {
                 (true, Event::RowDescription(description))
             }
-            (Step::DescribeStatement, BackendMessage::NoData) if pending.advanced => {
+            (Request::DescribeStatement, BackendMessage::NoData) if pending.partly_answered => {
                 (true, Event::NoData)
             }
             _ => return Err(unexpected),
@@ -212,7 +216,7 @@ impl Session {
         Event::Ready(status)
     }
 
-    /// Drops what the server skips after an error.
+    /// Drops what the server skipping after an error.
     pub(super) fn handle_error(&mut self) {
         match self.pending.front_mut() {
             Some(pending) if pending.is_simple() => {
@@ -222,11 +226,11 @@ impl Session {
                 while self
                     .pending
                     .front()
-                    .is_some_and(|pending| pending.step != Step::Sync)
+                    .is_some_and(|pending| pending.request != Request::Sync)
                 {
                     self.pending.pop_front();
                 }
-                self.skips = self.pending.is_empty();
+                self.skipping = self.pending.is_empty();
             }
             // Unasked for, as when a setting that was reloaded is wrong.
             None => {}
@@ -234,20 +238,20 @@ impl Session {
     }
 
     /// Queues a request of the extended protocol that was encoded.
-    pub(super) fn push_extended(&mut self, step: Step) {
-        if step == Step::Sync {
+    pub(super) fn push_extended(&mut self, request: Request) {
+        if request == Request::Sync {
             self.unsynced = false;
-            self.skips = false;
+            self.skipping = false;
         } else {
             self.unsynced = true;
-            if self.skips {
+            if self.skipping {
                 return;
             }
         }
-        self.pending.push_back(Pending::new(step));
+        self.pending.push_back(PendingRequest::new(request));
     }
 
-    pub(super) fn nothing_under_way(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Open) && self.pending.is_empty() && !self.unsynced
     }
 }

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 use super::{
     Phase, Session,
-    pipeline::{Pending, Step},
+    pipeline::{PendingRequest, Request},
 };
 use crate::{
     error::{EncodeError, ProtocolError},
@@ -24,14 +24,14 @@ impl Session {
     pub fn query(&mut self, sql: &str) -> Result<(), ProtocolError> {
         const CALL: &str = "query";
         self.check_open(CALL)?;
-        if !self.nothing_under_way() {
+        if !self.is_idle() {
             return Err(ProtocolError::Call {
                 call: CALL,
                 state: "another one is under way",
             });
         }
         message::query(&mut self.out, sql)?;
-        self.pending.push_back(Pending::new(Step::Query));
+        self.pending.push_back(PendingRequest::new(Request::Query));
         Ok(())
     }
 
@@ -47,7 +47,7 @@ impl Session {
         sql: &str,
         parameter_types: &[Oid],
     ) -> Result<(), ProtocolError> {
-        self.extended("parse", Step::Parse, |out| {
+        self.queue_extended("parse", Request::Parse, |out| {
             message::parse(out, statement, sql, parameter_types)
         })
     }
@@ -65,7 +65,7 @@ impl Session {
         parameters: &[Option<&[u8]>],
         result_format: Format,
     ) -> Result<(), ProtocolError> {
-        self.extended("bind", Step::Bind, |out| {
+        self.queue_extended("bind", Request::Bind, |out| {
             message::bind(out, portal, statement, parameters, result_format)
         })
     }
@@ -76,7 +76,7 @@ impl Session {
     ///
     /// While a simple query or a COPY is under way, or if the name holds a zero byte.
     pub fn describe_portal(&mut self, portal: &str) -> Result<(), ProtocolError> {
-        self.extended("describe_portal", Step::DescribePortal, |out| {
+        self.queue_extended("describe_portal", Request::DescribePortal, |out| {
             message::describe(out, Target::Portal, portal)
         })
     }
@@ -87,7 +87,7 @@ impl Session {
     ///
     /// While a simple query or a COPY is under way, or if the name holds a zero byte.
     pub fn describe_statement(&mut self, statement: &str) -> Result<(), ProtocolError> {
-        self.extended("describe_statement", Step::DescribeStatement, |out| {
+        self.queue_extended("describe_statement", Request::DescribeStatement, |out| {
             message::describe(out, Target::Statement, statement)
         })
     }
@@ -98,7 +98,7 @@ impl Session {
     ///
     /// While a simple query or a COPY is under way, or if an argument does not fit the message.
     pub fn execute(&mut self, portal: &str, max_rows: u32) -> Result<(), ProtocolError> {
-        self.extended("execute", Step::Execute, |out| {
+        self.queue_extended("execute", Request::Execute, |out| {
             message::execute(out, portal, max_rows)
         })
     }
@@ -109,7 +109,7 @@ impl Session {
     ///
     /// While a simple query or a COPY is under way, or if the name holds a zero byte.
     pub fn close_portal(&mut self, portal: &str) -> Result<(), ProtocolError> {
-        self.extended("close_portal", Step::Close, |out| {
+        self.queue_extended("close_portal", Request::Close, |out| {
             message::close(out, Target::Portal, portal)
         })
     }
@@ -120,7 +120,7 @@ impl Session {
     ///
     /// While a simple query or a COPY is under way, or if the name holds a zero byte.
     pub fn close_statement(&mut self, statement: &str) -> Result<(), ProtocolError> {
-        self.extended("close_statement", Step::Close, |out| {
+        self.queue_extended("close_statement", Request::Close, |out| {
             message::close(out, Target::Statement, statement)
         })
     }
@@ -142,7 +142,7 @@ impl Session {
     ///
     /// While a simple query or a COPY is under way.
     pub fn sync(&mut self) -> Result<(), ProtocolError> {
-        self.extended("sync", Step::Sync, message::sync)
+        self.queue_extended("sync", Request::Sync, message::sync)
     }
 
     /// Queues Terminate: the end of the session.
@@ -190,15 +190,15 @@ impl Session {
         }
     }
 
-    fn extended(
+    fn queue_extended(
         &mut self,
         call: &'static str,
-        step: Step,
+        request: Request,
         encode: impl FnOnce(&mut BytesMut) -> Result<(), EncodeError>,
     ) -> Result<(), ProtocolError> {
         self.check_extended(call)?;
         encode(&mut self.out)?;
-        self.push_extended(step);
+        self.push_extended(request);
         Ok(())
     }
 }

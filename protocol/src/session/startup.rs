@@ -101,7 +101,7 @@ impl Startup {
         }
     }
 
-    pub(super) fn leave_tls(
+    pub(super) fn finish_tls(
         &mut self,
         call: &'static str,
         transport: Transport,

@@ -157,7 +157,7 @@ fn start_up_parameters_with_a_zero_byte_are_refused() {
 }
 
 #[test]
-fn tls_is_asked_for_and_taken() {
+fn tls_is_requested_and_accepted() {
     let mut session = asking_for_tls();
     assert_eq!(
         session.handle_input(b"S"),
@@ -178,7 +178,7 @@ fn tls_is_asked_for_and_taken() {
 }
 
 #[test]
-fn tls_is_asked_for_and_refused() {
+fn tls_is_requested_and_refused() {
     let mut session = asking_for_tls();
     assert_eq!(session.handle_input(b"N"), Ok(Some((1, Event::TlsRefused))));
     assert_eq!(sent(&mut session), b"");
@@ -207,7 +207,7 @@ fn bytes_before_the_tls_handshake_are_an_error() {
 }
 
 #[test]
-fn other_answers_to_the_request_for_tls_are_errors() {
+fn other_answers_to_ssl_request_are_errors() {
     let mut session = asking_for_tls();
     let error = session.handle_input(b"E\0\0\0\x0aerror").unwrap_err();
     assert_eq!(error, ProtocolError::TlsAnswer(b'E'));
@@ -245,7 +245,7 @@ fn a_clear_text_password_needs_tls_or_permission() {
 }
 
 #[test]
-fn a_password_that_is_missing_is_said_to_be() {
+fn a_missing_password_is_reported_for_every_method() {
     for code in [3, 5, 10] {
         for password in [None, Some("".into())] {
             let mut config = config();
@@ -265,7 +265,7 @@ fn a_password_that_is_missing_is_said_to_be() {
 }
 
 #[test]
-fn other_methods_are_refused_by_name() {
+fn unsupported_methods_are_refused_by_name() {
     for (code, data, name) in [
         (2, &b""[..], "Kerberos V5"),
         (4, b"ab", "crypt"),
@@ -283,7 +283,7 @@ fn other_methods_are_refused_by_name() {
 }
 
 #[test]
-fn what_is_required_of_a_login_is_not_given_up() {
+fn required_methods_and_channel_binding_are_enforced() {
     const OK: (u8, &[u8]) = (0, b"");
     const CLEAR: (u8, &[u8]) = (3, b"");
     const MD5: (u8, &[u8]) = (5, b"salt");
@@ -337,7 +337,7 @@ fn what_is_required_of_a_login_is_not_given_up() {
 }
 
 #[test]
-fn channel_binding_without_tls_is_an_attack() {
+fn an_offer_of_channel_binding_without_tls_is_refused() {
     let mut session = Session::new(config()).unwrap();
     let offer = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"];
     let error = server()
@@ -347,7 +347,7 @@ fn channel_binding_without_tls_is_an_attack() {
 }
 
 #[test]
-fn the_first_scram_message_says_what_the_client_believes_of_channel_binding() {
+fn the_first_scram_message_states_the_clients_channel_binding() {
     const BOTH: &[&str] = &["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"];
     const PLAIN: &[&str] = &["SCRAM-SHA-256"];
     let hash = || Some(vec![1; 32]);
@@ -381,8 +381,8 @@ fn the_first_scram_message_says_what_the_client_believes_of_channel_binding() {
 }
 
 #[test]
-fn success_before_the_servers_proof_is_not_believed() {
-    let unproven = AuthenticationError::Unproven.into();
+fn success_before_the_servers_signature_is_refused() {
+    let unproven = AuthenticationError::ServerNotVerified.into();
     let offer = || server().encode(|out| authentication_sasl(out, ["SCRAM-SHA-256"]));
     let mut session = Session::new(config()).unwrap();
     assert_eq!(offer().authentication(0, &[]).fail(&mut session), unproven);
@@ -394,7 +394,7 @@ fn success_before_the_servers_proof_is_not_believed() {
 }
 
 #[test]
-fn steps_out_of_order_are_errors() {
+fn authentication_messages_out_of_order_are_errors() {
     let first = b"r=BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHmore,s=c2FsdA==,i=4";
     for steps in [
         server().authentication(11, first),
@@ -477,7 +477,7 @@ fn the_version_is_negotiated_down_and_not_up() {
 }
 
 #[test]
-fn before_authentication_no_message_is_long() {
+fn before_authentication_messages_are_limited_to_64_kib() {
     for tag in *b"EDdTNR" {
         let mut session = Session::new(config()).unwrap();
         let header = [tag, 0, 1, 0, 1];
@@ -491,7 +491,7 @@ fn before_authentication_no_message_is_long() {
 }
 
 #[test]
-fn the_buffer_is_told_how_much_is_missing() {
+fn needed_returns_the_bytes_missing_from_the_message() {
     let mut session = established();
     session.query("SELECT 1").unwrap();
     server().columns().play(&mut session).unwrap();
@@ -511,7 +511,7 @@ fn the_buffer_is_told_how_much_is_missing() {
 }
 
 #[test]
-fn parameters_are_kept_up_to_a_number() {
+fn parameters_are_stored_up_to_a_limit() {
     let mut session = established();
     fn status<'a>(name: &'a str, value: &'a str) -> BackendMessage<'a> {
         BackendMessage::ParameterStatus { name, value }
@@ -567,7 +567,7 @@ fn the_cancel_request_carries_process_and_secret() {
 }
 
 #[test]
-fn messages_that_nothing_asked_for_are_errors() {
+fn unsolicited_messages_are_errors() {
     for messages in [
         server().row(),
         server().columns(),
@@ -595,7 +595,7 @@ fn messages_that_nothing_asked_for_are_errors() {
 }
 
 #[test]
-fn rows_come_only_where_they_were_announced() {
+fn rows_without_a_row_description_are_errors() {
     let mut session = established();
     session.query("SELECT 1").unwrap();
     assert_eq!(sent(&mut session), b"Q\0\0\0\x0dSELECT 1\0");
@@ -632,7 +632,7 @@ fn rows_come_only_where_they_were_announced() {
 }
 
 #[test]
-fn notices_parameters_and_notifications_come_at_any_time() {
+fn notices_parameters_and_notifications_are_accepted_at_any_time() {
     let mut session = established();
     session.query("SELECT 1").unwrap();
     let notice = [(b'S', "NOTICE"), (b'C', "00000"), (b'M', "look")];
@@ -665,7 +665,7 @@ fn notices_parameters_and_notifications_come_at_any_time() {
 }
 
 #[test]
-fn an_error_of_a_simple_query_is_followed_by_its_end_alone() {
+fn after_an_error_a_simple_query_only_ends() {
     let mut session = established();
     session.query("SELECT 1/0").unwrap();
     let events = server()
@@ -680,7 +680,7 @@ fn an_error_of_a_simple_query_is_followed_by_its_end_alone() {
 }
 
 #[test]
-fn a_fatal_error_closes_the_session_and_an_unasked_one_does_not() {
+fn only_a_fatal_error_closes_the_session() {
     let mut session = established();
     assert_eq!(
         server().error("ERROR").play(&mut session).unwrap(),
@@ -839,7 +839,7 @@ fn streaming() -> Session {
 }
 
 #[test]
-fn a_stream_is_ended_by_the_client_first() {
+fn the_client_ends_a_stream_first() {
     let mut session = streaming();
     session.copy_data(b"status").unwrap();
     session.copy_done().unwrap();
@@ -867,7 +867,7 @@ fn a_stream_is_ended_by_the_client_first() {
 }
 
 #[test]
-fn a_stream_is_ended_by_the_server_first() {
+fn the_server_ends_a_stream_first() {
     let mut session = streaming();
     server()
         .send(BackendMessage::CopyDone)
@@ -888,7 +888,7 @@ fn a_stream_is_ended_by_the_server_first() {
 }
 
 #[test]
-fn a_half_that_is_closed_stays_closed() {
+fn data_after_copy_done_is_an_error() {
     let mut session = streaming();
     let done = || server().send(BackendMessage::CopyDone);
     done().play(&mut session).unwrap();
@@ -975,7 +975,7 @@ fn a_sender_is_taken_only_from_a_copy_both_stream() {
 }
 
 #[test]
-fn a_stream_is_ended_by_an_error() {
+fn an_error_ends_a_stream() {
     let mut session = streaming();
     let events = server().error("ERROR").play(&mut session).unwrap();
     assert_eq!(events, ["Error"]);
@@ -985,7 +985,7 @@ fn a_stream_is_ended_by_an_error() {
 }
 
 #[test]
-fn a_stream_takes_nothing_but_copy_messages() {
+fn during_a_stream_only_copy_messages_can_be_queued() {
     let mut session = streaming();
     assert!(session.query("SELECT 1").is_err());
     assert!(session.sync().is_err());
@@ -998,7 +998,7 @@ fn a_stream_takes_nothing_but_copy_messages() {
 }
 
 #[test]
-fn copy_from_stdin_has_to_be_the_last_that_is_queued() {
+fn copy_from_stdin_has_to_be_the_last_queued_request() {
     let mut session = established();
     session.execute("", 0).unwrap();
     session.sync().unwrap();
@@ -1018,7 +1018,7 @@ fn copy_from_stdin_has_to_be_the_last_that_is_queued() {
 }
 
 #[test]
-fn calls_that_the_state_does_not_allow_queue_nothing() {
+fn calls_in_the_wrong_state_queue_nothing() {
     let mut session = Session::new(config()).unwrap();
     sent(&mut session);
     assert!(session.query("SELECT 1").is_err());
@@ -1045,7 +1045,7 @@ fn calls_that_the_state_does_not_allow_queue_nothing() {
 }
 
 #[test]
-fn arguments_that_do_not_fit_queue_nothing() {
+fn arguments_that_cannot_be_encoded_queue_nothing() {
     let mut session = established();
     assert!(session.query("SELECT '\0'").is_err());
     assert!(session.parse("a\0", "SELECT 1", &[]).is_err());
@@ -1077,7 +1077,7 @@ fn debug_shows_no_secret() {
 }
 
 #[test]
-fn a_server_error_owns_its_fields() {
+fn a_server_error_outlives_the_receive_buffer() {
     let mut session = established();
     let mut input = BytesMut::new();
     let fields = [

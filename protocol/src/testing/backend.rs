@@ -12,7 +12,7 @@ type Encoded = Result<(), EncodeError>;
 
 /// Appends any message that was parsed, or made by hand.
 pub fn backend_message(out: &mut BytesMut, message: &BackendMessage<'_>) -> Encoded {
-    let bare = |out: &mut BytesMut, tag| frame(out, tag, |_| Ok(()));
+    let put_empty = |out: &mut BytesMut, tag| frame(out, tag, |_| Ok(()));
     match message {
         BackendMessage::Authentication(step) => authentication(out, step),
         BackendMessage::BackendKeyData(data) => frame(out, tag::BACKEND_KEY_DATA, |out| {
@@ -20,8 +20,8 @@ pub fn backend_message(out: &mut BytesMut, message: &BackendMessage<'_>) -> Enco
             out.put_slice(data.secret);
             Ok(())
         }),
-        BackendMessage::BindComplete => bare(out, tag::BIND_COMPLETE),
-        BackendMessage::CloseComplete => bare(out, tag::CLOSE_COMPLETE),
+        BackendMessage::BindComplete => put_empty(out, tag::BIND_COMPLETE),
+        BackendMessage::CloseComplete => put_empty(out, tag::CLOSE_COMPLETE),
         BackendMessage::CommandComplete(command) => frame(out, tag::COMMAND_COMPLETE, |out| {
             put_c_str(out, command, "command tag")
         }),
@@ -35,7 +35,7 @@ pub fn backend_message(out: &mut BytesMut, message: &BackendMessage<'_>) -> Enco
             out.put_slice(data);
             Ok(())
         }),
-        BackendMessage::CopyDone => bare(out, tag::COPY_DONE),
+        BackendMessage::CopyDone => put_empty(out, tag::COPY_DONE),
         BackendMessage::CopyInResponse(response) => copy_response(
             out,
             tag::COPY_IN_RESPONSE,
@@ -49,8 +49,10 @@ pub fn backend_message(out: &mut BytesMut, message: &BackendMessage<'_>) -> Enco
             response.columns(),
         ),
         BackendMessage::DataRow(row) => data_row(out, row.iter()),
-        BackendMessage::EmptyQueryResponse => bare(out, tag::EMPTY_QUERY_RESPONSE),
-        BackendMessage::ErrorResponse(report) => fields(out, tag::ERROR_RESPONSE, report.fields()),
+        BackendMessage::EmptyQueryResponse => put_empty(out, tag::EMPTY_QUERY_RESPONSE),
+        BackendMessage::ErrorResponse(report) => {
+            put_fields(out, tag::ERROR_RESPONSE, report.fields())
+        }
         BackendMessage::FunctionCallResponse(value) => {
             frame(out, tag::FUNCTION_CALL_RESPONSE, |out| {
                 put_sized(out, *value, "result")
@@ -59,9 +61,9 @@ pub fn backend_message(out: &mut BytesMut, message: &BackendMessage<'_>) -> Enco
         BackendMessage::NegotiateProtocolVersion(negotiation) => {
             negotiate_protocol_version(out, negotiation.version, negotiation.options())
         }
-        BackendMessage::NoData => bare(out, tag::NO_DATA),
+        BackendMessage::NoData => put_empty(out, tag::NO_DATA),
         BackendMessage::NoticeResponse(report) => {
-            fields(out, tag::NOTICE_RESPONSE, report.fields())
+            put_fields(out, tag::NOTICE_RESPONSE, report.fields())
         }
         BackendMessage::NotificationResponse(notification) => {
             frame(out, tag::NOTIFICATION_RESPONSE, |out| {
@@ -79,8 +81,8 @@ pub fn backend_message(out: &mut BytesMut, message: &BackendMessage<'_>) -> Enco
                 put_c_str(out, value, "value of a parameter")
             })
         }
-        BackendMessage::ParseComplete => bare(out, tag::PARSE_COMPLETE),
-        BackendMessage::PortalSuspended => bare(out, tag::PORTAL_SUSPENDED),
+        BackendMessage::ParseComplete => put_empty(out, tag::PARSE_COMPLETE),
+        BackendMessage::PortalSuspended => put_empty(out, tag::PORTAL_SUSPENDED),
         BackendMessage::ReadyForQuery(status) => frame(out, tag::READY_FOR_QUERY, |out| {
             out.put_u8(match status {
                 TransactionStatus::Idle => b'I',
@@ -139,7 +141,7 @@ pub fn copy_response(
 ) -> Encoded {
     frame(out, tag, |out| {
         out.put_u8(u8::from(format == Format::Binary));
-        counted(out, columns, "list of columns", |out, column| {
+        put_counted(out, columns, "list of columns", |out, column| {
             out.put_u16(column.code());
             Ok(())
         })
@@ -152,7 +154,7 @@ pub fn data_row<'a>(
     values: impl IntoIterator<Item = Option<&'a [u8]>>,
 ) -> Encoded {
     frame(out, tag::DATA_ROW, |out| {
-        counted(out, values, "list of columns", |out, value| {
+        put_counted(out, values, "list of columns", |out, value| {
             put_sized(out, value, "value")
         })
     })
@@ -164,7 +166,7 @@ pub fn row_description<'a>(
     columns: impl IntoIterator<Item = FieldDescription<'a>>,
 ) -> Encoded {
     frame(out, tag::ROW_DESCRIPTION, |out| {
-        counted(out, columns, "list of columns", |out, column| {
+        put_counted(out, columns, "list of columns", |out, column| {
             put_c_str(out, column.name, "name of a column")?;
             out.put_u32(column.table.as_u32());
             out.put_i16(column.column);
@@ -185,7 +187,7 @@ pub fn error_response<'a>(
     let report = report
         .into_iter()
         .map(|(kind, text)| (kind, text.as_bytes()));
-    fields(out, tag::ERROR_RESPONSE, report)
+    put_fields(out, tag::ERROR_RESPONSE, report)
 }
 
 /// Appends NoticeResponse with its fields: the letter of each and its text.
@@ -196,10 +198,10 @@ pub fn notice_response<'a>(
     let report = report
         .into_iter()
         .map(|(kind, text)| (kind, text.as_bytes()));
-    fields(out, tag::NOTICE_RESPONSE, report)
+    put_fields(out, tag::NOTICE_RESPONSE, report)
 }
 
-fn fields<'a>(
+fn put_fields<'a>(
     out: &mut BytesMut,
     tag: u8,
     report: impl IntoIterator<Item = (u8, &'a [u8])>,
@@ -217,7 +219,7 @@ fn fields<'a>(
 /// Appends ParameterDescription.
 pub fn parameter_description(out: &mut BytesMut, types: impl IntoIterator<Item = Oid>) -> Encoded {
     frame(out, tag::PARAMETER_DESCRIPTION, |out| {
-        counted(out, types, "list of parameters", |out, oid| {
+        put_counted(out, types, "list of parameters", |out, oid| {
             out.put_u32(oid.as_u32());
             Ok(())
         })
@@ -246,7 +248,7 @@ fn frame(out: &mut BytesMut, tag: u8, body: impl FnOnce(&mut BytesMut) -> Encode
 }
 
 /// Appends a count of 16 bits and so many elements.
-pub(super) fn counted<T>(
+pub(super) fn put_counted<T>(
     out: &mut BytesMut,
     elements: impl IntoIterator<Item = T>,
     what: &'static str,

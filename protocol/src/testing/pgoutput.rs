@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::backend::counted;
+use super::backend::put_counted;
 use crate::{
     Column, EncodeError, LogicalReplicationMessage as Logical, Lsn, Oid, OldTuple, ParseContext,
     PgTimestamp, ReplicaIdentity, ReplicationMessage, TruncateMessage, TupleData, Xid,
@@ -46,7 +46,7 @@ pub fn logical_replication_message(
             put_xid(out, begin.xid);
         }
         Logical::Message(message) => {
-            tagged(out, tag::MESSAGE, message.xid);
+            put_tag(out, tag::MESSAGE, message.xid);
             out.put_u8(u8::from(message.transactional));
             put_lsn(out, message.message_lsn);
             put_c_str(out, message.prefix, "prefix of a message")?;
@@ -77,14 +77,14 @@ pub fn logical_replication_message(
             )?;
         }
         Logical::Type(message) => {
-            tagged(out, tag::TYPE, message.xid);
+            put_tag(out, tag::TYPE, message.xid);
             out.put_u32(message.type_oid.as_u32());
             put_c_str(out, message.namespace, "namespace")?;
             put_c_str(out, message.name, "name of a type")?;
         }
         Logical::Insert(message) => insert(out, message.xid, message.relation, message.new)?,
         Logical::Update(message) => {
-            tagged(out, tag::UPDATE, message.xid);
+            put_tag(out, tag::UPDATE, message.xid);
             out.put_u32(message.relation.as_u32());
             if let Some(old) = message.old {
                 put_old(out, old)?;
@@ -92,7 +92,7 @@ pub fn logical_replication_message(
             put_tuple(out, part::NEW, message.new)?;
         }
         Logical::Delete(message) => {
-            tagged(out, tag::DELETE, message.xid);
+            put_tag(out, tag::DELETE, message.xid);
             out.put_u32(message.relation.as_u32());
             put_old(out, message.old)?;
         }
@@ -178,12 +178,12 @@ pub fn relation<'a>(
     replica_identity: ReplicaIdentity,
     columns: impl IntoIterator<Item = Column<'a>>,
 ) -> Encoded {
-    tagged(out, tag::RELATION, xid);
+    put_tag(out, tag::RELATION, xid);
     out.put_u32(relation.as_u32());
     put_c_str(out, namespace, "namespace")?;
     put_c_str(out, name, "name of a relation")?;
     out.put_u8(replica_identity.code());
-    counted(out, columns, "list of columns", |out, column| {
+    put_counted(out, columns, "list of columns", |out, column| {
         out.put_u8(if column.is_key { Column::KEY_FLAG } else { 0 });
         put_c_str(out, column.name, "name of a column")?;
         out.put_u32(column.type_oid.as_u32());
@@ -199,7 +199,7 @@ pub fn insert<'a>(
     relation: Oid,
     new: impl IntoIterator<Item = TupleData<'a>>,
 ) -> Encoded {
-    tagged(out, tag::INSERT, xid);
+    put_tag(out, tag::INSERT, xid);
     out.put_u32(relation.as_u32());
     put_tuple(out, part::NEW, new)
 }
@@ -212,7 +212,7 @@ pub fn update<'a>(
     old: Option<(u8, &[TupleData<'a>])>,
     new: impl IntoIterator<Item = TupleData<'a>>,
 ) -> Encoded {
-    tagged(out, tag::UPDATE, xid);
+    put_tag(out, tag::UPDATE, xid);
     out.put_u32(relation.as_u32());
     if let Some((part, old)) = old {
         put_tuple(out, part, old.iter().copied())?;
@@ -228,7 +228,7 @@ pub fn delete<'a>(
     part: u8,
     old: impl IntoIterator<Item = TupleData<'a>>,
 ) -> Encoded {
-    tagged(out, tag::DELETE, xid);
+    put_tag(out, tag::DELETE, xid);
     out.put_u32(relation.as_u32());
     put_tuple(out, part, old)
 }
@@ -240,7 +240,7 @@ pub fn truncate(
     relations: impl IntoIterator<Item = Oid>,
     (cascade, restart_identity): (bool, bool),
 ) -> Encoded {
-    tagged(out, tag::TRUNCATE, xid);
+    put_tag(out, tag::TRUNCATE, xid);
     let relations: Vec<_> = relations.into_iter().collect();
     let count = u32::try_from(relations.len());
     out.put_u32(count.map_err(|_| EncodeError::TooLong("list of relations"))?);
@@ -257,7 +257,7 @@ pub fn truncate(
     Ok(())
 }
 
-fn tagged(out: &mut BytesMut, tag: u8, xid: Option<Xid>) {
+fn put_tag(out: &mut BytesMut, tag: u8, xid: Option<Xid>) {
     out.put_u8(tag);
     if let Some(xid) = xid {
         put_xid(out, xid);
@@ -291,7 +291,7 @@ fn put_tuple<'a>(
     values: impl IntoIterator<Item = TupleData<'a>>,
 ) -> Encoded {
     out.put_u8(part);
-    counted(out, values, "list of columns", |out, value| match value {
+    put_counted(out, values, "list of columns", |out, value| match value {
         TupleData::Null => {
             out.put_u8(kind::NULL);
             Ok(())
