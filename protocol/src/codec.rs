@@ -1,7 +1,8 @@
-//! The primitives that messages are made of: nom parsers for reading, checked puts for writing.
+//! Parsers and encoders of the primitives in messages: integers, strings, lengths and counts.
 //!
-//! All parsers have nom's shape, so its combinators join them. The fixed-size ones are written out,
-//! because they are on the way of every row and compile to one comparison and one load.
+//! Parsers are nom functions, so nom's combinators apply. Fixed-size ones are written by hand: they
+//! run for every row, and compile to one comparison and one load. Encoders check every length and
+//! count against the size of its field.
 
 use bytes::{BufMut, BytesMut};
 use nom::{IResult, error::ErrorKind, error::ParseError};
@@ -13,10 +14,10 @@ use crate::{
     timestamp::PgTimestamp,
 };
 
-/// What a parser returns: the input that is left, and the value.
+/// Result of a parser: the remaining input and the value.
 pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T, Malformed>;
 
-/// nom's error while a body is being parsed: where, counted from the end, and why.
+/// Error of a parser: the kind, and the position as the number of bytes that remained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed {
     kind: DecodeErrorKind,
@@ -50,7 +51,7 @@ impl ParseError<&[u8]> for Malformed {
     }
 }
 
-/// Parses a whole body: what the parser leaves over is an error.
+/// Parses a complete body. Bytes that the parser does not consume are an error.
 #[inline(always)]
 pub(crate) fn all_consuming<'a, T>(
     message: &'static str,
@@ -68,7 +69,7 @@ pub(crate) fn all_consuming<'a, T>(
         Err(nom::Err::Error(error) | nom::Err::Failure(error)) => {
             Err(failure(message, body, error.kind, error.remaining))
         }
-        // No parser here is a streaming one.
+        // Only nom's streaming parsers return this, and none is used.
         Err(nom::Err::Incomplete(_)) => {
             Err(failure(message, body, DecodeErrorKind::UnexpectedEnd, 0))
         }
@@ -143,7 +144,7 @@ pub(crate) fn timestamp(input: &[u8]) -> Parsed<'_, PgTimestamp> {
     array(input).map(|(rest, bytes)| (rest, PgTimestamp(i64::from_be_bytes(bytes))))
 }
 
-/// A byte that is 0 or 1.
+/// Parses a byte that is 0 or 1.
 #[inline]
 pub(crate) fn boolean(input: &[u8]) -> Parsed<'_, bool> {
     let (rest, byte) = uint8(input)?;
@@ -154,7 +155,7 @@ pub(crate) fn boolean(input: &[u8]) -> Parsed<'_, bool> {
     }
 }
 
-/// A byte of flags none of which is defined.
+/// Parses a byte of flags of which none is defined: it has to be 0.
 #[inline]
 pub(crate) fn no_flags(input: &[u8]) -> Parsed<'_, ()> {
     match uint8(input)? {
@@ -163,7 +164,7 @@ pub(crate) fn no_flags(input: &[u8]) -> Parsed<'_, ()> {
     }
 }
 
-/// So many bytes, borrowed.
+/// Parses `length` bytes.
 #[inline]
 pub(crate) fn bytes(input: &[u8], length: usize) -> Parsed<'_, &[u8]> {
     match input.split_at_checked(length) {
@@ -172,14 +173,14 @@ pub(crate) fn bytes(input: &[u8], length: usize) -> Parsed<'_, &[u8]> {
     }
 }
 
-/// All that is left.
+/// Parses all remaining bytes.
 #[inline]
 pub(crate) fn rest(input: &[u8]) -> Parsed<'_, &[u8]> {
     let (head, tail) = input.split_at(input.len());
     Ok((tail, head))
 }
 
-/// A length of 32 bits, not negative, and that many bytes.
+/// Parses a non-negative 32-bit length and as many bytes.
 #[inline]
 pub(crate) fn sized(input: &[u8]) -> Parsed<'_, &[u8]> {
     let (rest, length) = int32(input)?;
@@ -189,7 +190,7 @@ pub(crate) fn sized(input: &[u8]) -> Parsed<'_, &[u8]> {
     }
 }
 
-/// Bytes up to a zero byte, which is consumed and not part of them.
+/// Parses bytes up to a zero byte, which is consumed but not returned.
 pub(crate) fn c_bytes(input: &[u8]) -> Parsed<'_, &[u8]> {
     let end = input.iter().position(|&byte| byte == 0);
     match end.and_then(|end| input.split_at_checked(end)) {
@@ -198,7 +199,7 @@ pub(crate) fn c_bytes(input: &[u8]) -> Parsed<'_, &[u8]> {
     }
 }
 
-/// A zero-terminated string in UTF-8.
+/// Parses a zero-terminated UTF-8 string.
 pub(crate) fn c_str(input: &[u8]) -> Parsed<'_, &str> {
     let (rest, text) = c_bytes(input)?;
     match str::from_utf8(text) {
@@ -207,7 +208,7 @@ pub(crate) fn c_str(input: &[u8]) -> Parsed<'_, &str> {
     }
 }
 
-/// Zero-terminated strings in UTF-8, one after the other, up to the end of the input.
+/// Iterates over consecutive zero-terminated UTF-8 strings, up to the end of the input.
 pub(crate) fn c_strs<'a>(mut input: &'a [u8]) -> impl Iterator<Item = &'a str> + use<'a> {
     std::iter::from_fn(move || {
         let (rest, text) = c_str(input).ok()?;
@@ -230,7 +231,7 @@ pub(crate) fn put_c_str(
     Ok(())
 }
 
-/// Appends a count of 16 bits.
+/// Appends a 16-bit count.
 pub(crate) fn put_count16(
     out: &mut BytesMut,
     count: usize,
@@ -240,7 +241,7 @@ pub(crate) fn put_count16(
     Ok(())
 }
 
-/// Appends a length of 32 bits, signed on the wire, and the bytes; -1 for none.
+/// Appends a 32-bit length, which is signed on the wire, and the bytes; or -1 for `None`.
 pub(crate) fn put_sized(
     out: &mut BytesMut,
     value: Option<&[u8]>,
@@ -256,8 +257,9 @@ pub(crate) fn put_sized(
     Ok(())
 }
 
-/// Appends a message: its tag if it has one, the length of what `body` appends, and that. Nothing
-/// is appended if `body` fails or its length outgrows the prefix.
+/// Appends a message: the tag if there is one, the length, and the body that `body` appends.
+///
+/// Nothing is appended if `body` fails or the body is too long for the length field.
 pub(crate) fn put_frame(
     out: &mut BytesMut,
     tag: Option<u8>,
@@ -305,7 +307,7 @@ mod tests {
         );
         assert_eq!(
             error.to_string(),
-            "malformed Test message at byte 6: bytes are left behind the last field"
+            "malformed Test message at byte 6: bytes remain after the last field"
         );
         assert_eq!(all_consuming("Test", &[0, 0, 0, 0, 1, 0], parser), Ok(256));
     }

@@ -1,24 +1,24 @@
-//! What can go wrong, by whose fault it is.
+//! Errors, classified by whose fault they are.
 
 use std::fmt;
 
-/// Why bytes from the peer are not the message that they claim to be.
+/// Reason why bytes from the peer cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DecodeErrorKind {
-    /// The message ends before the field does.
+    /// The message ends within a field.
     UnexpectedEnd,
-    /// Bytes are left behind the last field.
+    /// Bytes remain after the last field.
     TrailingBytes,
     /// A string is not terminated by a zero byte.
     UnterminatedString,
-    /// A name or other text that has to be UTF-8 is not.
+    /// A name or other text is not valid UTF-8.
     InvalidUtf8,
-    /// A length is negative, or goes beyond the message.
+    /// A length is negative or exceeds the message.
     InvalidLength,
-    /// A count of elements is negative, or goes beyond the message.
+    /// A count of elements is negative or exceeds the message.
     InvalidCount,
-    /// A tag byte has no meaning here; the byte that was found.
+    /// A tag byte is not defined in this context. Contains the byte.
     UnknownTag(u8),
     /// A field has a value that the protocol does not define.
     InvalidValue,
@@ -27,25 +27,21 @@ pub enum DecodeErrorKind {
 impl fmt::Display for DecodeErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnexpectedEnd => f.write_str("the message ends before the field does"),
-            Self::TrailingBytes => f.write_str("bytes are left behind the last field"),
+            Self::UnexpectedEnd => f.write_str("the message ends within a field"),
+            Self::TrailingBytes => f.write_str("bytes remain after the last field"),
             Self::UnterminatedString => f.write_str("a string has no terminating zero byte"),
-            Self::InvalidUtf8 => f.write_str("a text is not valid UTF-8"),
-            Self::InvalidLength => f.write_str("a length does not fit the message"),
-            Self::InvalidCount => f.write_str("a count does not fit the message"),
+            Self::InvalidUtf8 => f.write_str("a string is not valid UTF-8"),
+            Self::InvalidLength => f.write_str("a length is negative or exceeds the message"),
+            Self::InvalidCount => f.write_str("a count is negative or exceeds the message"),
             Self::UnknownTag(tag) => {
-                write!(
-                    f,
-                    "the tag 0x{tag:02x} ('{}') is unknown here",
-                    tag.escape_ascii()
-                )
+                write!(f, "unknown tag 0x{tag:02x} ('{}')", tag.escape_ascii())
             }
-            Self::InvalidValue => f.write_str("a field has a value that is not defined"),
+            Self::InvalidValue => f.write_str("a field has an undefined value"),
         }
     }
 }
 
-/// Bytes from the peer that do not parse: what is wrong, where, and in which message.
+/// Error in decoding a message of the peer: the kind, the message and the position in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DecodeError {
     kind: DecodeErrorKind,
@@ -62,17 +58,17 @@ impl DecodeError {
         }
     }
 
-    /// Returns what is wrong.
+    /// Returns the kind of the error.
     pub const fn kind(&self) -> DecodeErrorKind {
         self.kind
     }
 
-    /// Returns the offset into the message's body at which the faulty field starts.
+    /// Returns the offset of the faulty field in the body of the message, in bytes.
     pub const fn offset(&self) -> usize {
         self.offset
     }
 
-    /// Returns the name of the message, as in the PostgreSQL manual.
+    /// Returns the name of the message as in the PostgreSQL manual.
     pub const fn message(&self) -> &'static str {
         self.message
     }
@@ -90,20 +86,20 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// A value that cannot be put into a message.
+/// Error in encoding a message: a value that it cannot represent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// A string holds a zero byte, which would end it early; what the string is.
+    /// A string contains a zero byte, which would terminate it. Names the string.
     ZeroByte(&'static str),
-    /// A length or count outgrows its prefix; what is too long.
+    /// A length or count exceeds its field. Names the value that is too long.
     TooLong(&'static str),
 }
 
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ZeroByte(what) => write!(f, "the {what} holds a zero byte"),
+            Self::ZeroByte(what) => write!(f, "the {what} contains a zero byte"),
             Self::TooLong(what) => write!(f, "the {what} is too long for the protocol"),
         }
     }
@@ -111,40 +107,42 @@ impl fmt::Display for EncodeError {
 
 impl std::error::Error for EncodeError {}
 
-/// Why the server could not be given, or did not give, a proof of identity.
+/// Reason why the client or the server could not be authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthenticationError {
-    /// The server asks for a password and none was configured.
+    /// The server requests a password, and none is configured.
     PasswordMissing,
-    /// The server asks for the password in clear text over a connection without TLS.
+    /// The server requests the password in clear text over a connection without TLS.
     ClearTextRefused,
-    /// The server asks for a method that is not implemented; its name.
+    /// The server requests a method that is not implemented. Contains its name.
     UnsupportedMethod(&'static str),
-    /// The server offers no SASL mechanism that is implemented; what it offers.
+    /// The server offers no SASL mechanism that is implemented. Contains the offered ones.
     UnsupportedMechanisms(String),
-    /// The server asks for a method that the caller does not allow; its name.
+    /// The server requests a method that the configuration does not allow. Contains its name.
     MethodNotAllowed(&'static str),
-    /// Channel binding is required, and the server, its certificate or the connection has none.
+    /// Channel binding is required, but not available: the server does not offer it, the
+    /// connection has no TLS, or the certificate has no hash that is defined for it.
     ChannelBindingMissing,
-    /// The server offers channel binding without TLS: somebody sits in between.
+    /// The server offers channel binding over a connection without TLS: a sign of a man in the
+    /// middle that has removed the TLS.
     ChannelBindingWithoutTls,
-    /// A SCRAM message of the server is malformed; what is wrong with it.
+    /// A SCRAM message of the server is malformed. Contains the reason.
     ScramMalformed(&'static str),
-    /// The server's nonce does not extend ours.
+    /// The server's nonce does not extend the client's.
     ScramNonceMismatch,
-    /// The iteration count is beyond the cap.
+    /// The iteration count is 0 or exceeds the limit.
     ScramIterations {
-        /// What the server asks for.
+        /// Count that the server requests.
         found: u64,
-        /// The most that is accepted.
+        /// Largest count that is accepted.
         limit: u32,
     },
-    /// The server reports that the exchange failed; its error word of RFC 5802.
+    /// The server reports that the exchange failed. Contains its error value (RFC 5802).
     ScramRefused(String),
-    /// The server's signature is wrong: it does not know the password either.
+    /// The server's signature is wrong: it does not know the password.
     ServerSignatureMismatch,
-    /// The server declares success before it has proved that it knows the password.
+    /// The server reports success before its signature has been verified.
     ServerNotVerified,
 }
 
@@ -152,14 +150,14 @@ impl fmt::Display for AuthenticationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PasswordMissing => {
-                f.write_str("the server asks for a password and none was given")
+                f.write_str("the server requests a password, and none is configured")
             }
             Self::ClearTextRefused => f.write_str(
-                "the server asks for the password in clear text over a connection without TLS",
+                "the server requests the password in clear text over a connection without TLS",
             ),
             Self::UnsupportedMethod(name) => write!(
                 f,
-                "the server asks for {name} authentication, which is not supported \
+                "the server requests {name} authentication, which is not supported \
                  (supported: trust, password, md5, scram-sha-256)"
             ),
             Self::UnsupportedMechanisms(names) => write!(
@@ -168,15 +166,15 @@ impl fmt::Display for AuthenticationError {
                  (supported: SCRAM-SHA-256, SCRAM-SHA-256-PLUS)"
             ),
             Self::MethodNotAllowed("none") => f.write_str(
-                "the server asks for no authentication, which the configuration does not allow",
+                "the server requests no authentication, which the configuration does not allow",
             ),
             Self::MethodNotAllowed(name) => write!(
                 f,
-                "the server asks for {name} authentication, which the configuration does not allow"
+                "the server requests {name} authentication, which the configuration does not allow"
             ),
-            Self::ChannelBindingMissing => f.write_str(
-                "channel binding is required, and the server offers none for this connection",
-            ),
+            Self::ChannelBindingMissing => {
+                f.write_str("channel binding is required, and not available for this connection")
+            }
             Self::ChannelBindingWithoutTls => {
                 f.write_str("the server offers channel binding over a connection without TLS")
             }
@@ -186,91 +184,91 @@ impl fmt::Display for AuthenticationError {
             }
             Self::ScramIterations { found, limit } => write!(
                 f,
-                "the server asks for {found} SCRAM iterations, accepted are 1 to {limit}"
+                "the server requests {found} SCRAM iterations, accepted are 1 to {limit}"
             ),
-            Self::ScramRefused(word) => write!(f, "the server ended the SCRAM exchange: {word}"),
+            Self::ScramRefused(word) => write!(f, "the server rejected the SCRAM exchange: {word}"),
             Self::ServerSignatureMismatch => {
-                f.write_str("the server's SCRAM signature is wrong, it does not know the password")
+                f.write_str("the server's SCRAM signature is wrong: it does not know the password")
             }
-            Self::ServerNotVerified => f.write_str(
-                "the server declares the authentication complete without proving its own part",
-            ),
+            Self::ServerNotVerified => {
+                f.write_str("the server reports success before its SCRAM signature could be verified")
+            }
         }
     }
 }
 
 impl std::error::Error for AuthenticationError {}
 
-/// Whose fault a [`ProtocolError`] is.
+/// Side at fault for a [`ProtocolError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
     /// The peer broke the protocol.
     Peer,
-    /// What the server asks for and what was configured do not meet.
+    /// The server and the configuration do not agree.
     Configuration,
-    /// The session was called in a state, or with an argument, that does not allow it.
+    /// A function was called in the wrong state or with an invalid argument.
     Caller,
 }
 
-/// Why a session cannot go on.
+/// Error of a [`Session`](crate::Session).
 ///
-/// After one from [`handle_input`](crate::Session::handle_input) the session is closed. One from
-/// another call leaves the session as it was.
+/// An error from [`handle_input`](crate::Session::handle_input) closes the session. An error from
+/// any other function leaves the session unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// A message does not parse.
+    /// A message cannot be decoded.
     Decode(DecodeError),
-    /// A message's length is below the four bytes that it takes itself.
+    /// The length of a message is below 4, the size of the length field itself.
     FrameTooShort {
-        /// The message's tag.
+        /// Tag of the message.
         tag: u8,
-        /// The length that was announced.
+        /// Length in the header of the message.
         found: u32,
     },
-    /// A message is longer than the cap of its kind.
+    /// The length of a message exceeds the limit for its tag.
     FrameTooLong {
-        /// The message's tag.
+        /// Tag of the message.
         tag: u8,
-        /// The length that was announced.
+        /// Length in the header of the message.
         found: u32,
-        /// The cap.
+        /// Largest length that is accepted.
         limit: u32,
     },
-    /// A message came that the state of the session does not allow.
+    /// A message arrived that the state of the session does not allow.
     UnexpectedMessage {
-        /// The message's tag.
+        /// Tag of the message.
         tag: u8,
-        /// What the session was waiting for.
+        /// State of the session.
         state: &'static str,
     },
-    /// The answer to SSLRequest is neither 'S' nor 'N'; the byte that was found.
+    /// The response to SSLRequest is neither 'S' nor 'N'. Contains the byte.
     TlsAnswer(u8),
-    /// Bytes came behind the answer to SSLRequest, before the TLS handshake.
+    /// Bytes arrived between the response to SSLRequest and the TLS handshake.
     BytesBeforeTls,
-    /// The server speaks another protocol version than any that was asked for.
+    /// The server negotiates a protocol version that the client has not requested.
     Version {
-        /// The version that the server names: major in the upper half, minor in the lower.
+        /// The server's version: the major version in the upper 16 bits, the minor in the lower.
         found: u32,
     },
-    /// The server reported more run-time parameters than are kept.
+    /// The server reported more run-time parameters than a session stores.
     TooManyParameters,
-    /// The authentication failed on our side of it.
+    /// The client refuses to continue the authentication.
     Authentication(AuthenticationError),
-    /// The call is not allowed in the state of the session.
+    /// A function was called that the state does not allow.
     Call {
-        /// The call.
+        /// Name of the function.
         call: &'static str,
-        /// What the session is doing.
+        /// State of the session or the stream.
         state: &'static str,
     },
-    /// An argument does not fit into a message.
+    /// An argument cannot be encoded in a message.
     Encode(EncodeError),
 }
 
 impl ProtocolError {
-    /// Returns whose fault it is.
+    /// Returns the side at fault.
     pub fn fault(&self) -> Fault {
         match self {
             Self::Call { .. } | Self::Encode(_) => Fault::Caller,
@@ -294,7 +292,7 @@ impl fmt::Display for ProtocolError {
             Self::Decode(error) => error.fmt(f),
             Self::FrameTooShort { tag, found } => write!(
                 f,
-                "a message '{}' announces {found} bytes, at least 4 are due",
+                "a message '{}' announces {found} bytes, expected at least 4",
                 tag.escape_ascii()
             ),
             Self::FrameTooLong { tag, found, limit } => write!(
@@ -310,25 +308,25 @@ impl fmt::Display for ProtocolError {
                 )
             }
             Self::TlsAnswer(b'E') => f.write_str(
-                "the server answers the request for TLS with an error, as servers do that do \
-                 not know it",
+                "the server answered SSLRequest with an error, as servers without support for \
+                 it do",
             ),
             Self::TlsAnswer(found) => write!(
                 f,
-                "the server answers the request for TLS with '{}', due is 'S' or 'N'",
+                "the server answered SSLRequest with '{}', expected 'S' or 'N'",
                 found.escape_ascii()
             ),
-            Self::BytesBeforeTls => {
-                f.write_str("bytes came behind the answer to the request for TLS")
-            }
+            Self::BytesBeforeTls => f.write_str(
+                "bytes arrived after the answer to SSLRequest and before the TLS handshake",
+            ),
             Self::Version { found } => write!(
                 f,
-                "the server speaks protocol version {}.{}, which was not asked for",
+                "the server negotiates protocol version {}.{}, which was not requested",
                 found >> 16,
                 found & 0xffff
             ),
             Self::TooManyParameters => {
-                f.write_str("the server reports more run-time parameters than are kept")
+                f.write_str("the server reports more run-time parameters than are accepted")
             }
             Self::Authentication(error) => error.fmt(f),
             Self::Call { call, state } => write!(f, "{call} is not possible while {state}"),

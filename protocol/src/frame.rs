@@ -1,26 +1,26 @@
-//! Messages on the wire: a tag, a length that counts itself, a body.
+//! Framing of messages: a tag, a length that includes itself, and a body.
 //!
 //! See <https://www.postgresql.org/docs/current/protocol-overview.html#PROTOCOL-MESSAGE-CONCEPTS>.
 
 use crate::{error::ProtocolError, message::tag};
 
-/// Bytes before the body: the tag and the length.
+/// Size of the tag and the length before the body, in bytes.
 pub(crate) const HEADER: usize = 5;
 
-/// The longest message that is accepted of each kind, in bytes as the length field counts them.
+/// Maximum lengths of messages from the server, in bytes as the length field counts them.
 ///
-/// The server never sends longer ones than the defaults: its own buffers end at 1 GiB.
+/// A server never exceeds the defaults: its own buffers are limited to 1 GiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Authentication, parameters, command tags and the like; everything before authentication is
-    /// complete. Default: 64 KiB.
+    /// Limit for all other messages, such as those with parameters and command tags, and for every
+    /// message until the authentication is complete. Default: 64 KiB.
     pub control: u32,
-    /// RowDescription and ParameterDescription. Default: 2 MiB.
+    /// Limit for RowDescription and ParameterDescription. Default: 2 MiB.
     pub description: u32,
-    /// ErrorResponse, NoticeResponse and NotificationResponse, which may quote a statement.
-    /// Default: 16 MiB.
+    /// Limit for ErrorResponse, NoticeResponse and NotificationResponse, which may quote a
+    /// statement. Default: 16 MiB.
     pub report: u32,
-    /// DataRow and CopyData. Default: 1 GiB.
+    /// Limit for DataRow and CopyData. Default: 1 GiB.
     pub data: u32,
 }
 
@@ -36,7 +36,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Returns the cap of a tag. Unknown tags get the smallest: they fail in any case.
+    /// Returns the limit for a tag. Unknown tags have the smallest one: they are errors in any case.
     #[inline]
     pub(crate) fn cap(&self, tag: u8) -> u32 {
         match tag {
@@ -47,8 +47,8 @@ impl Limits {
         }
     }
 
-    /// Returns the caps before authentication is complete: whoever the peer is, it is not trusted
-    /// with more than `control`.
+    /// Returns the limits until the authentication is complete. A peer that has not been
+    /// authenticated is not trusted with messages longer than `control`.
     pub(crate) fn before_authentication(&self) -> Self {
         let Self {
             control,
@@ -65,7 +65,7 @@ impl Limits {
     }
 }
 
-/// One message, borrowed from the receive buffer.
+/// Message with its tag and body, borrowed from the receive buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frame<'a> {
     pub(crate) tag: u8,
@@ -73,7 +73,7 @@ pub(crate) struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Splits the first message off. Returns `None` if it is not whole yet.
+    /// Splits off the first message. Returns `None` if it is incomplete.
     #[inline]
     pub(crate) fn split(input: &'a [u8], limits: &Limits) -> Result<Option<Self>, ProtocolError> {
         let Some((&[tag, a, b, c, d], rest)) = input.split_first_chunk::<HEADER>() else {
@@ -83,8 +83,9 @@ impl<'a> Frame<'a> {
         Ok(rest.get(..length).map(|body| Self { tag, body }))
     }
 
-    /// Splits the first message off if it is whole and not refused. [`Self::split`] does the same and
-    /// says why it is not, with a result that is too large for registers.
+    /// Splits off the first message. Returns `None` if it is incomplete or invalid.
+    ///
+    /// Unlike the result of [`Self::split`], which tells the reason, this one fits in registers.
     #[inline(always)]
     pub(crate) fn split_whole(input: &'a [u8], limits: &Limits) -> Option<Self> {
         let (&[tag, a, b, c, d], rest) = input.split_first_chunk::<HEADER>()?;
@@ -96,15 +97,16 @@ impl<'a> Frame<'a> {
         Some(Self { tag, body })
     }
 
-    /// Returns how many bytes the message takes on the wire.
+    /// Returns the size of the message on the wire, in bytes.
     #[inline]
     pub(crate) fn size(&self) -> usize {
         HEADER + self.body.len()
     }
 }
 
-/// Returns how many bytes are missing at least until the first message is whole. A header that
-/// will be refused asks for nothing more.
+/// Returns the minimum number of bytes that are missing from the first message.
+///
+/// This is 0 if the header is invalid: [`Frame::split`] fails without further bytes.
 pub(crate) fn missing(input: &[u8], limits: &Limits) -> usize {
     let Some((&[tag, a, b, c, d], rest)) = input.split_first_chunk::<HEADER>() else {
         return HEADER - input.len();

@@ -1,15 +1,15 @@
-//! Identifiers that the server hands out.
+//! Identifiers that the server assigns.
 
 use std::fmt;
 
-/// An object identifier: of a relation, a type, a column's table.
+/// Object identifier, for example of a relation or a data type.
 ///
 /// See <https://www.postgresql.org/docs/current/datatype-oid.html>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Oid(pub u32);
 
 impl Oid {
-    /// No object.
+    /// The invalid identifier, which stands for no object.
     pub const INVALID: Self = Self(0);
 
     /// Returns the number.
@@ -32,14 +32,16 @@ impl fmt::Display for Oid {
     }
 }
 
-/// A transaction identifier, without its epoch. The numbers wrap around, so they have no order.
+/// Transaction identifier of 32 bits, without the epoch.
+///
+/// The numbers wrap around, so the type has no order.
 ///
 /// See <https://www.postgresql.org/docs/current/transaction-id.html>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Xid(pub u32);
 
 impl Xid {
-    /// No transaction.
+    /// The invalid identifier, which stands for no transaction.
     pub const INVALID: Self = Self(0);
 
     /// Returns the number.
@@ -62,7 +64,7 @@ impl fmt::Display for Xid {
     }
 }
 
-/// The process that serves a session, as `pg_stat_activity.pid` shows it.
+/// Process identifier of the backend of a session, as in `pg_stat_activity.pid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ProcessId(pub u32);
 

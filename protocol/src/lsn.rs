@@ -1,36 +1,38 @@
-//! Positions in the write-ahead log.
+//! Log sequence numbers.
 
 use std::{fmt, str::FromStr};
 
-/// A position in the write-ahead log, in bytes. Written as the server does: `16/B374D848`.
+/// Log sequence number (LSN): a byte position in the write-ahead log.
+///
+/// Its text form is that of the server: `16/B374D848`.
 ///
 /// See <https://www.postgresql.org/docs/current/datatype-pg-lsn.html>.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Lsn(u64);
 
 impl Lsn {
-    /// No position: `0/0`.
+    /// The invalid LSN `0/0`, which is no position.
     pub const INVALID: Self = Self(0);
 
-    /// Makes a position from its number of bytes.
+    /// Creates an LSN from its number.
     #[inline]
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// Returns the number of bytes.
+    /// Returns the number.
     #[inline]
     pub const fn as_u64(self) -> u64 {
         self.0
     }
 
-    /// Returns whether this is a position at all.
+    /// Returns whether this is a position, and not [`INVALID`](Self::INVALID).
     #[inline]
     pub const fn is_valid(self) -> bool {
         self.0 != 0
     }
 
-    /// Returns how many bytes lie from `earlier` to this position; 0 if it is not earlier.
+    /// Returns the number of bytes from `earlier` to this position; 0 if `earlier` is not earlier.
     #[inline]
     pub const fn distance(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
@@ -66,10 +68,10 @@ impl fmt::Debug for Lsn {
 impl FromStr for Lsn {
     type Err = ParseLsnError;
 
-    /// Reads two hexadecimal numbers of up to eight digits, joined by a slash; nothing else.
+    /// Parses two hexadecimal numbers of up to eight digits each, separated by a slash.
     fn from_str(text: &str) -> Result<Self, ParseLsnError> {
         fn half(digits: &str) -> Result<u64, ParseLsnError> {
-            // `from_str_radix` alone would take a sign.
+            // `from_str_radix` alone would accept a sign.
             if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return Err(ParseLsnError(()));
             }
@@ -80,13 +82,13 @@ impl FromStr for Lsn {
     }
 }
 
-/// A text that is not a position in the write-ahead log.
+/// Error in parsing an [`Lsn`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParseLsnError(());
 
 impl fmt::Display for ParseLsnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a position in the write-ahead log, which looks like 16/B374D848")
+        f.write_str("not a position in the write-ahead log, such as 16/B374D848")
     }
 }
 

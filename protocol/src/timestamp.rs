@@ -1,6 +1,6 @@
-//! The server's clock.
+//! Timestamps of the protocol.
 
-/// A point in time as the server sends it: microseconds since 2000-01-01 00:00:00 UTC.
+/// Timestamp in microseconds since 2000-01-01 00:00:00 UTC, PostgreSQL's epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct PgTimestamp(pub i64);
 
@@ -8,13 +8,13 @@ pub struct PgTimestamp(pub i64);
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 impl PgTimestamp {
-    /// Makes one from microseconds since 1970-01-01 UTC, saturating at the ends of the range.
+    /// Creates a timestamp from microseconds since 1970-01-01 UTC, saturating at the lower bound.
     #[inline]
     pub const fn from_unix_micros(micros: i64) -> Self {
         Self(micros.saturating_sub(EPOCH_MICROS))
     }
 
-    /// Returns the microseconds since 1970-01-01 UTC, saturating at the end of the range.
+    /// Returns the microseconds since 1970-01-01 UTC, saturating at the upper bound.
     #[inline]
     pub const fn unix_micros(self) -> i64 {
         self.0.saturating_add(EPOCH_MICROS)
@@ -26,7 +26,7 @@ impl PgTimestamp {
         self.unix_micros().div_euclid(1000)
     }
 
-    /// Returns the microseconds since 2000-01-01 UTC, as they go over the wire.
+    /// Returns the microseconds since 2000-01-01 UTC, as on the wire.
     #[inline]
     pub const fn as_micros(self) -> i64 {
         self.0

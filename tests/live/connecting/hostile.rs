@@ -233,7 +233,7 @@ fn bytes_before_the_handshake_are_not_trusted() {
             let _ = sender.send(rest(socket)?);
             Ok(())
         });
-        refused(port, "require", "bytes came behind the answer");
+        refused(port, "require", "bytes arrived after the answer");
         assert_eq!(more.recv().expect("it was connected to"), b"", "it went on");
     }
     let port = serve(|socket| {
