@@ -190,9 +190,9 @@ impl fmt::Display for AuthenticationError {
             Self::ServerSignatureMismatch => {
                 f.write_str("the server's SCRAM signature is wrong: it does not know the password")
             }
-            Self::ServerNotVerified => {
-                f.write_str("the server reports success before its SCRAM signature could be verified")
-            }
+            Self::ServerNotVerified => f.write_str(
+                "the server reports success before its SCRAM signature could be verified",
+            ),
         }
     }
 }

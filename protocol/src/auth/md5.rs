@@ -1,8 +1,9 @@
-//! The MD5 method.
+//! Password authentication with MD5.
 
 use md5::{Digest, Md5};
 
-/// Hashes the password as the server stores it, and that with the salt of this session.
+/// Returns the response to AuthenticationMD5Password: the hash of the salt and of the password hash
+/// that the server stores.
 pub(super) fn password_hash(user: &str, password: &str, salt: [u8; 4]) -> String {
     let stored = Md5::new()
         .chain_update(password)
@@ -25,7 +26,8 @@ mod tests {
 
     #[test]
     fn the_inner_hash_equals_the_stored_password_hash() {
-        // pg_authid.rolpassword of CREATE ROLE md5_user PASSWORD 'pencil' is `md5` and this.
+        // After CREATE ROLE md5_user PASSWORD 'pencil', pg_authid.rolpassword is `md5` followed by
+        // this hash.
         let stored = Md5::new()
             .chain_update("pencil")
             .chain_update("md5_user")

@@ -1,7 +1,7 @@
-//! Proving who we are, and making the server prove who it is.
+//! Authentication of the client and, with SCRAM, of the server.
 //!
-//! Supported are trust, password (clear text), md5, scram-sha-256 and scram-sha-256-plus. The
-//! password goes out in clear text only over TLS, or where the caller allows otherwise.
+//! Supported methods are trust, password (clear text), md5, scram-sha-256 and scram-sha-256-plus.
+//! The password is sent in clear text only over TLS, unless the caller allows otherwise.
 
 mod md5;
 mod policy;
@@ -22,7 +22,7 @@ pub(crate) use scram::fuzz;
 pub(crate) use scram::{ChannelBinding, NONCE};
 use scram::{ClientFirst, ServerProof};
 
-/// A password. Its `Debug` does not show it.
+/// Password, which its `Debug` output does not contain.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -55,15 +55,15 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What the connection below can do for the authentication.
+/// Transport of the connection, as far as it matters for the authentication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Transport {
     Plain,
-    /// Over TLS; the hash of the server's certificate (RFC 5929, tls-server-end-point) if known.
+    /// TLS, with the hash of the server's certificate (RFC 5929, `tls-server-end-point`) if known.
     Tls(Option<Vec<u8>>),
 }
 
-/// The client's side of the authentication.
+/// State machine of the client's side of the authentication.
 pub(crate) struct Authenticator {
     user: String,
     password: Option<Secret>,
@@ -74,17 +74,17 @@ pub(crate) struct Authenticator {
 
 #[derive(Debug)]
 enum State {
-    /// Nothing has been asked yet.
+    /// The server has requested nothing yet.
     Start,
-    /// The password is out, in one form or another; the server decides.
+    /// The password or its hash was sent; the server's decision is pending.
     PasswordSent,
-    /// Our first SCRAM message is out.
+    /// The client's first SCRAM message was sent.
     First(ClientFirst),
-    /// Our proof is out; the server's is due.
+    /// The client's final SCRAM message was sent; the server's signature is pending.
     Final(ServerProof),
-    /// The server has proved that it knows the password.
+    /// The server's signature was verified: it knows the password.
     Verified,
-    /// Complete, or failed.
+    /// The authentication has succeeded or failed.
     Finished,
 }
 
@@ -112,8 +112,8 @@ impl Authenticator {
         }
     }
 
-    /// Handles a step of the server and queues the answer. Returns whether the authentication is
-    /// complete.
+    /// Handles an authentication message and appends the response to `out`. Returns whether the
+    /// authentication is complete.
     pub(crate) fn handle(
         &mut self,
         message: Authentication<'_>,
@@ -180,7 +180,7 @@ impl Authenticator {
             _ => {
                 return Err(ProtocolError::UnexpectedMessage {
                     tag: message::tag::AUTHENTICATION,
-                    state: "another step of the authentication was due",
+                    state: "another authentication message was expected",
                 });
             }
         };
@@ -188,7 +188,8 @@ impl Authenticator {
     }
 
     fn password(&self) -> Result<&str, AuthenticationError> {
-        // The server refuses an empty password in any case, some methods with an odd message.
+        // The server rejects an empty password in any case, for some methods with a misleading
+        // message.
         match &self.password {
             Some(password) if !password.expose().is_empty() => Ok(password.expose()),
             _ => Err(AuthenticationError::PasswordMissing),
@@ -196,7 +197,7 @@ impl Authenticator {
     }
 }
 
-/// Chooses the mechanism, and with it what is said about channel binding (RFC 5802, section 6).
+/// Chooses the SASL mechanism and the client's channel binding flag (RFC 5802, section 6).
 fn choose_channel_binding(
     offered: SaslMechanisms<'_>,
     transport: &Transport,
@@ -205,7 +206,7 @@ fn choose_channel_binding(
     let offers = |mechanism| offered.iter().any(|name| name == mechanism);
     let (plain, plus) = (offers(scram::SHA_256), offers(scram::SHA_256_PLUS));
     match transport {
-        // Without TLS the offer shows that somebody sits in between, whatever the policy.
+        // Servers offer channel binding over TLS only: a man in the middle has removed the TLS.
         Transport::Plain if plus => Err(AuthenticationError::ChannelBindingWithoutTls),
         Transport::Tls(Some(hash)) if plus && policy != BindingPolicy::Disable => {
             Ok(ChannelBinding::TlsServerEndPoint(hash.clone()))

@@ -1,21 +1,21 @@
-//! What the caller accepts of a server that asks who we are.
+//! Requirements of the caller on the authentication.
 
 use crate::message::Authentication;
 
-/// Whether a login is bound to the TLS connection, as libpq's `channel_binding`.
+/// Use of channel binding, as libpq's `channel_binding`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BindingPolicy {
-    /// Never.
+    /// Never used.
     Disable,
-    /// Where both sides can.
+    /// Used if the client and the server support it.
     #[default]
     Prefer,
-    /// Always: nothing but SCRAM-SHA-256-PLUS is a login.
+    /// Required: only SCRAM-SHA-256-PLUS is accepted.
     Require,
 }
 
 impl BindingPolicy {
-    /// Reads libpq's spelling.
+    /// Parses a value in libpq's spelling. Returns `None` if it is unknown.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "disable" => Some(Self::Disable),
@@ -26,7 +26,7 @@ impl BindingPolicy {
     }
 }
 
-/// Methods in libpq's spelling for `require_auth`.
+/// Authentication methods in libpq's spelling for `require_auth`.
 const METHODS: [&str; 7] = [
     "none",
     "password",
@@ -37,7 +37,7 @@ const METHODS: [&str; 7] = [
     "oauth",
 ];
 
-/// The methods by which a login may go, as libpq's `require_auth`.
+/// Authentication methods that are allowed, as libpq's `require_auth`. Default: all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AllowedMethods([bool; METHODS.len()]);
 
@@ -48,8 +48,8 @@ impl Default for AllowedMethods {
 }
 
 impl AllowedMethods {
-    /// Reads a list as libpq takes it: methods separated by commas, either those that are allowed,
-    /// or, each behind `!`, those that are not.
+    /// Parses a list in libpq's syntax: methods separated by commas, either those that are allowed
+    /// or, each prefixed with `!`, those that are not. Returns `None` if the list is invalid.
     pub fn parse(text: &str) -> Option<Self> {
         let entries: Vec<_> = text.split(',').map(str::trim).collect();
         let excludes = entries.iter().all(|entry| entry.starts_with('!'));
@@ -73,7 +73,7 @@ impl AllowedMethods {
             .any(|(known, allowed)| *known == method && allowed)
     }
 
-    /// Returns the name of what the server asks for where that is not allowed.
+    /// Returns the name of the method that the server requests, if it is not allowed.
     pub(super) fn refused_method(self, message: &Authentication<'_>) -> Option<&'static str> {
         let method = match message {
             Authentication::Ok => "none",
@@ -88,17 +88,17 @@ impl AllowedMethods {
                     "oauth"
                 }
             }
-            // Refused in any case.
+            // Not supported, so refused later.
             _ => return None,
         };
         (!self.allows(method)).then_some(method)
     }
 }
 
-/// All of it.
+/// Requirements on the authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Policy {
-    /// A password in clear text may go over a connection without TLS.
+    /// Whether a password may be sent in clear text over a connection without TLS.
     pub(crate) allow_cleartext: bool,
     pub(crate) binding: BindingPolicy,
     pub(crate) methods: AllowedMethods,

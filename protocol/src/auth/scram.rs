@@ -1,4 +1,4 @@
-//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, the client's side.
+//! Client of SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.
 //!
 //! ```text
 //! ClientFirst  -- n=,r=nonce -------------------------->
@@ -8,8 +8,8 @@
 //! ServerProof  verify()
 //! ```
 //!
-//! RFC 5802 and 7677, and <https://www.postgresql.org/docs/current/sasl-authentication.html>. The
-//! user name in the exchange stays empty: the server takes that of the StartupMessage.
+//! The user name in the exchange is empty: the server uses that of the StartupMessage. See RFC 5802,
+//! RFC 7677 and <https://www.postgresql.org/docs/current/sasl-authentication.html>.
 
 use std::{borrow::Cow, fmt};
 
@@ -22,24 +22,25 @@ use crate::error::AuthenticationError;
 pub(super) const SHA_256: &str = "SCRAM-SHA-256";
 pub(super) const SHA_256_PLUS: &str = "SCRAM-SHA-256-PLUS";
 
-/// Random bytes in a nonce of ours.
+/// Number of random bytes in the client's nonce.
 pub(crate) const NONCE: usize = 24;
 
-/// The most iterations that are computed: a hostile server must not keep the client busy for good.
-/// The server's default is 4096; ten million take a few seconds.
+/// Largest iteration count that is accepted, so that a hostile server cannot keep the client busy
+/// without limit. The server's default is 4096; ten million iterations take a few seconds.
 const MAX_ITERATIONS: u32 = 10_000_000;
 
 type Key = [u8; 32];
 
-/// What the client says about channel binding.
+/// Channel binding flag of the client's first message.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum ChannelBinding {
-    /// The client cannot: no TLS, or a certificate without a defined hash.
+    /// The client does not support it: no TLS, no hash that is defined for the certificate, or
+    /// disabled.
     Unsupported,
-    /// The client could, and believes that the server cannot. A server that offered it and reads
-    /// this knows that somebody took the offer away.
+    /// The client supports it, but the server has not offered it. A server that has offered it
+    /// detects by this flag that a man in the middle removed the offer.
     NotOffered,
-    /// The exchange is bound to the certificate with this hash.
+    /// The exchange is bound to the server's certificate. Contains the hash of the certificate.
     TlsServerEndPoint(Vec<u8>),
 }
 
@@ -60,7 +61,7 @@ impl ChannelBinding {
     }
 }
 
-/// The client's first message, waiting for the server's.
+/// State after the client's first message: the server's first message is pending.
 pub(super) struct ClientFirst {
     message: String,
     nonce: String,
@@ -71,7 +72,7 @@ pub(super) struct ClientFirst {
 impl ClientFirst {
     pub(super) fn new(password: &str, nonce: &[u8; NONCE], binding: ChannelBinding) -> Self {
         let nonce = BASE64_STANDARD.encode(nonce);
-        // What SASLprep prohibits is used as it is: so the server did when it stored the password.
+        // A password that SASLprep prohibits is used unchanged, as the server did when it stored it.
         let password = stringprep::saslprep(password).unwrap_or(Cow::Borrowed(password));
         Self {
             message: format!("{}n=,r={nonce}", binding.header()),
@@ -92,7 +93,7 @@ impl ClientFirst {
         self.message.as_bytes()
     }
 
-    /// Answers the server's first message with our proof.
+    /// Handles the server's first message. Returns the client's final message.
     pub(super) fn handle(
         self,
         server_first: &[u8],
@@ -107,7 +108,7 @@ impl ClientFirst {
     ) -> Result<(Vec<u8>, ServerProof), AuthenticationError> {
         let server_first = text(server_first)?;
         let challenge = Challenge::parse(server_first, max_iterations)?;
-        // An equal nonce would let the server play back an old exchange.
+        // A server that adds nothing to the client's nonce could replay an old exchange.
         match challenge.nonce.strip_prefix(&self.nonce) {
             Some(more) if !more.is_empty() => {}
             _ => return Err(AuthenticationError::ScramNonceMismatch),
@@ -154,20 +155,21 @@ impl fmt::Debug for ClientFirst {
     }
 }
 
-/// What it takes to verify the server's signature.
+/// State after the client's final message: the server's signature is pending.
 pub(super) struct ServerProof {
     server_key: Key,
     auth_message: String,
 }
 
 impl ServerProof {
-    /// Verifies the server's last message.
+    /// Verifies the signature in the server's final message.
     pub(super) fn verify(self, server_final: &[u8]) -> Result<(), AuthenticationError> {
         let server_final = text(server_final)?;
         let mut attributes = server_final.split(',');
         let first = attributes.next().unwrap_or_default();
         if let Some(word) = first.strip_prefix("e=") {
-            // The word is the peer's; it goes to a log.
+            // The text comes from the peer and is logged: control characters are removed, and the
+            // length is limited.
             let word = word.chars().filter(|c| !c.is_control()).take(100).collect();
             return Err(AuthenticationError::ScramRefused(word));
         }
@@ -180,7 +182,7 @@ impl ServerProof {
         check_extensions(attributes)?;
         let mut mac = hmac_with_key(&self.server_key);
         mac.update(self.auth_message.as_bytes());
-        // Compares in constant time.
+        // This comparison takes constant time.
         mac.verify_slice(&signature)
             .map_err(|_| AuthenticationError::ServerSignatureMismatch)
     }
@@ -192,7 +194,7 @@ impl fmt::Debug for ServerProof {
     }
 }
 
-/// The server's first message.
+/// Attributes of the server's first message.
 struct Challenge<'a> {
     nonce: &'a str,
     salt: Vec<u8>,
@@ -213,10 +215,10 @@ impl<'a> Challenge<'a> {
         let iterations = next("i=", "the iteration count is missing")?;
         check_extensions(attributes)?;
 
-        // RFC 5802, section 7: printable ASCII, and a comma cannot be here.
+        // RFC 5802, section 7: printable ASCII without commas, which `split` has removed.
         if !nonce.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(AuthenticationError::ScramMalformed(
-                "the nonce is not printable",
+                "the nonce contains characters that are not printable",
             ));
         }
         let salt = BASE64_STANDARD
@@ -224,14 +226,14 @@ impl<'a> Challenge<'a> {
             .ok()
             .filter(|salt| !salt.is_empty())
             .ok_or(AuthenticationError::ScramMalformed(
-                "the salt is not base64",
+                "the salt is not valid base64",
             ))?;
         if iterations.is_empty() || !iterations.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(AuthenticationError::ScramMalformed(
-                "the iteration count is no number",
+                "the iteration count is not a number",
             ));
         }
-        // A number too large for 64 bits is too large in any case.
+        // A number that exceeds 64 bits exceeds the limit, too.
         let found = iterations.parse().unwrap_or(u64::MAX);
         match u32::try_from(found) {
             Ok(iterations) if (1..=max_iterations).contains(&iterations) => Ok(Self {
@@ -247,7 +249,7 @@ impl<'a> Challenge<'a> {
     }
 }
 
-/// Checks what stands behind the attributes that are defined: extensions that may be ignored.
+/// Checks the attributes after the defined ones. Optional extensions are ignored.
 fn check_extensions<'a>(
     attributes: impl Iterator<Item = &'a str>,
 ) -> Result<(), AuthenticationError> {
@@ -256,7 +258,7 @@ fn check_extensions<'a>(
             [name, b'=', _, ..] if name.is_ascii_alphabetic() && *name != b'm' => {}
             _ => {
                 return Err(AuthenticationError::ScramMalformed(
-                    "an unknown attribute follows",
+                    "an unknown attribute is present",
                 ));
             }
         }
@@ -273,7 +275,7 @@ fn text(message: &[u8]) -> Result<&str, AuthenticationError> {
 fn salted_password(password: &str, salt: &[u8], iterations: u32) -> Key {
     let keyed = hmac_with_key(password.as_bytes());
     let round = |parts: &[&[u8]]| -> Key {
-        // Cloning keeps the two hash states that depend on the key alone.
+        // The clone reuses the two hash states that depend on the key only.
         let mut mac = keyed.clone();
         for part in parts {
             mac.update(part);
@@ -300,7 +302,7 @@ fn hmac(key: &[u8], parts: &[&[u8]]) -> Key {
 }
 
 fn hmac_with_key(key: &[u8]) -> Hmac<Sha256> {
-    // HMAC takes keys of any length: longer ones are hashed, shorter ones padded (RFC 2104).
+    // HMAC accepts keys of any length: longer ones are hashed, shorter ones are padded (RFC 2104).
     let mut block = [0; 64];
     let hashed;
     let key = if key.len() > block.len() {
@@ -315,12 +317,12 @@ fn hmac_with_key(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new(&block.into())
 }
 
-/// Runs an exchange against a hostile server.
+/// Runs an exchange with the messages of a hostile server.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz(server_first: &[u8], server_final: &[u8]) {
     let first = ClientFirst::new("pencil", &[7; NONCE], ChannelBinding::Unsupported);
     if let Ok((_, proof)) = first.handle_within(server_first, 8) {
-        // Without the password nobody can sign.
+        // A signature requires the password.
         assert!(proof.verify(server_final).is_err());
     }
 }
@@ -330,7 +332,7 @@ mod tests {
     use super::*;
 
     const OURS: [u8; NONCE] = *b"a nonce of 24 fixed byte";
-    /// The exchange of `tests/data/startup_scram`.
+    /// Exchange in the recording `tests/data/startup_scram`.
     const SERVER_FIRST: &str = "r=YSBub25jZSBvZiAyNCBmaXhlZCBieXRl/tJNCZKZeIufeUAn2jVPq3ut,\
                                 s=sv1Nsik+LMUe11aGhDfrlg==,i=4096";
     const CLIENT_FINAL: &str = "c=biws,r=YSBub25jZSBvZiAyNCBmaXhlZCBieXRl/tJNCZKZeIufeUAn2jVPq3ut,\
@@ -345,7 +347,7 @@ mod tests {
         first().handle(SERVER_FIRST.as_bytes()).unwrap().1
     }
 
-    /// The server's first message with other attributes behind the nonce.
+    /// Returns the error for a first message of the server with these attributes after the nonce.
     fn refused(attributes: &str) -> AuthenticationError {
         let message = format!("r=YSBub25jZSBvZiAyNCBmaXhlZCBieXRlmore,{attributes}");
         first().handle(message.as_bytes()).unwrap_err()
@@ -412,7 +414,7 @@ mod tests {
             assert!(first.message().starts_with(start.as_bytes()));
             let (answer, proof) = first.handle(SERVER_FIRST.as_bytes()).unwrap();
             assert!(answer.starts_with(repeated.as_bytes()));
-            // A proof over another binding is another one.
+            // The recorded signature belongs to an exchange without channel binding.
             let verified = proof.verify(SERVER_FINAL.as_bytes()).is_ok();
             assert_eq!(verified, start.starts_with('n'));
         }

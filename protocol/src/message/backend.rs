@@ -1,4 +1,4 @@
-//! What a server sends, as borrowed bodies.
+//! Messages from the server.
 
 use std::fmt;
 
@@ -16,73 +16,73 @@ use crate::{
     },
 };
 
-/// A message of the server, borrowed from the receive buffer.
+/// Message from the server, borrowed from the receive buffer.
 ///
 /// See <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BackendMessage<'a> {
-    /// A step of the authentication.
+    /// Request or result of the authentication.
     Authentication(Authentication<'a>),
-    /// What a CancelRequest needs.
+    /// Data for a CancelRequest.
     BackendKeyData(BackendKeyData<'a>),
-    /// Answer to Bind.
+    /// Response to Bind.
     BindComplete,
-    /// Answer to Close.
+    /// Response to Close.
     CloseComplete,
-    /// A command is complete; its tag, such as `SELECT 5`.
+    /// A command has completed. Contains its command tag, such as `SELECT 5`.
     CommandComplete(&'a str),
-    /// The connection now carries CopyData both ways.
+    /// The connection enters CopyBoth mode: both sides send CopyData.
     CopyBothResponse(CopyResponse<'a>),
-    /// A piece of a COPY stream.
+    /// Data of a COPY stream.
     CopyData(&'a [u8]),
-    /// The server's end of a COPY stream.
+    /// End of the server's half of a COPY stream.
     CopyDone,
-    /// The server now takes CopyData.
+    /// The connection enters CopyIn mode: the client sends CopyData.
     CopyInResponse(CopyResponse<'a>),
-    /// The server now sends CopyData.
+    /// The connection enters CopyOut mode: the server sends CopyData.
     CopyOutResponse(CopyResponse<'a>),
-    /// A row.
+    /// Row of a result.
     DataRow(DataRow<'a>),
-    /// A query string held no command.
+    /// Response to an empty query string.
     EmptyQueryResponse,
-    /// An error.
+    /// Error.
     ErrorResponse(Report<'a>),
-    /// The result of a function call, an old part of the protocol; `None` is NULL.
+    /// Result of a FunctionCall, a legacy part of the protocol. `None` is NULL.
     FunctionCallResponse(Option<&'a [u8]>),
-    /// The server does not know the minor version, or some options, of the StartupMessage.
+    /// The server does not support the minor version or some options of the StartupMessage.
     NegotiateProtocolVersion(NegotiateProtocolVersion<'a>),
-    /// What was described returns no rows.
+    /// The described statement or portal returns no rows.
     NoData,
-    /// A notice.
+    /// Notice.
     NoticeResponse(Report<'a>),
-    /// A NOTIFY of some session.
+    /// Notification of a NOTIFY command.
     NotificationResponse(Notification<'a>),
-    /// The parameters of a statement.
+    /// Types of the parameters of a statement.
     ParameterDescription(ParameterDescription<'a>),
-    /// The value of a run-time parameter.
+    /// Value of a run-time parameter.
     ParameterStatus {
-        /// The parameter.
+        /// Name of the parameter.
         name: &'a str,
-        /// Its value.
+        /// Value of the parameter.
         value: &'a str,
     },
-    /// Answer to Parse.
+    /// Response to Parse.
     ParseComplete,
-    /// Execute's limit of rows was reached.
+    /// Execute has reached its maximum number of rows.
     PortalSuspended,
     /// The server is ready for the next query.
     ReadyForQuery(TransactionStatus),
-    /// The columns of a result.
+    /// Columns of a result.
     RowDescription(RowDescription<'a>),
 }
 
 impl<'a> BackendMessage<'a> {
-    /// Parses the body of the message with this tag.
+    /// Parses the body of a message with the given tag.
     ///
     /// # Errors
     ///
-    /// If the tag is unknown, or the body is not exactly such a message.
+    /// Fails if the tag is unknown, or the body is not exactly one message of that kind.
     pub fn parse(tag: u8, body: &'a [u8]) -> Result<Self, DecodeError> {
         let empty = |message: &'static str, value: Self| {
             all_consuming(message, body, |input| Ok((input, value)))
@@ -152,12 +152,12 @@ fn nullable(input: &[u8]) -> Parsed<'_, Option<&[u8]>> {
     }
 }
 
-/// The start of a COPY: the forms of the stream and its columns.
+/// Start of a COPY: the formats of the stream and its columns.
 ///
 /// See [CopyOutResponse](https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-COPYOUTRESPONSE).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CopyResponse<'a> {
-    /// The form of the stream as a whole.
+    /// Overall format of the stream.
     pub format: Format,
     columns: &'a [u8],
 }
@@ -180,7 +180,7 @@ impl<'a> CopyResponse<'a> {
         Ok((rest, Self { format, columns }))
     }
 
-    /// Returns the form of each column.
+    /// Returns an iterator over the formats of the columns.
     pub fn columns(&self) -> impl Iterator<Item = Format> + use<'a> {
         let mut rest = self.columns;
         std::iter::from_fn(move || {
@@ -191,13 +191,13 @@ impl<'a> CopyResponse<'a> {
     }
 }
 
-/// The form of a value: as text, or in the type's binary form.
+/// Format of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Format {
-    /// What the type's output function writes.
+    /// Text format: the result of the type's output function.
     #[default]
     Text,
-    /// What the type's send function writes.
+    /// Binary format: the result of the type's send function.
     Binary,
 }
 
@@ -210,7 +210,7 @@ impl Format {
         }
     }
 
-    /// Returns the number that goes over the wire.
+    /// Returns the format code on the wire.
     pub(crate) const fn code(self) -> u16 {
         match self {
             Self::Text => 0,
@@ -219,16 +219,16 @@ impl Format {
     }
 }
 
-/// A NOTIFY of some session.
+/// Notification of a NOTIFY command.
 ///
 /// See <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Notification<'a> {
-    /// The process that serves the notifying session.
+    /// Process of the backend that executed NOTIFY.
     pub process_id: ProcessId,
-    /// The channel's name.
+    /// Name of the channel.
     pub channel: &'a [u8],
-    /// What the notifying session passed.
+    /// Payload of the notification.
     pub payload: &'a [u8],
 }
 
@@ -246,7 +246,7 @@ impl<'a> Notification<'a> {
     }
 }
 
-/// The types of a statement's parameters.
+/// Types of the parameters of a statement.
 ///
 /// See [ParameterDescription](https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-PARAMETERDESCRIPTION).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -264,7 +264,7 @@ impl<'a> ParameterDescription<'a> {
         Ok((rest, Self { types }))
     }
 
-    /// Returns the type of each parameter.
+    /// Returns an iterator over the types of the parameters.
     pub fn iter(&self) -> impl Iterator<Item = Oid> + use<'a> {
         let mut input = self.types;
         std::iter::from_fn(move || {
@@ -281,15 +281,15 @@ impl fmt::Debug for ParameterDescription<'_> {
     }
 }
 
-/// Whether the session is in a transaction block.
+/// Transaction status of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TransactionStatus {
-    /// Not in one.
+    /// Not in a transaction block.
     #[default]
     Idle,
-    /// In one.
+    /// In a transaction block.
     InTransaction,
-    /// In one that failed: only its end is accepted.
+    /// In a failed transaction block: the server rejects commands until it ends.
     Failed,
 }
 

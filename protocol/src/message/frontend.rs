@@ -1,4 +1,4 @@
-//! What a client sends.
+//! Messages from the client.
 
 use std::fmt;
 
@@ -11,20 +11,20 @@ use crate::{
     message::{BackendKeyData, Format, tag::client},
 };
 
-/// Takes the place of a protocol version in a request for TLS.
+/// Code of SSLRequest, in the place of a protocol version.
 const SSL_REQUEST: u32 = 80_877_103;
-/// Takes the place of a protocol version in a request to cancel.
+/// Code of CancelRequest, in the place of a protocol version.
 const CANCEL_REQUEST: u32 = 80_877_102;
 
-/// The protocol version that a session asks for.
+/// Protocol version that a session requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[non_exhaustive]
 pub enum ProtocolVersion {
-    /// What every server and proxy understands.
+    /// Version 3.0, which every server and proxy supports.
     #[default]
     V3_0,
-    /// Servers since 18: keys of CancelRequests are longer. Older servers negotiate it down, some
-    /// proxies fail.
+    /// Version 3.2, for servers since 18: the secret keys of CancelRequests are longer. Older
+    /// servers negotiate version 3.0; some proxies fail.
     V3_2,
 }
 
@@ -39,7 +39,7 @@ impl ProtocolVersion {
 
 type Encoded = Result<(), EncodeError>;
 
-/// SSLRequest. See <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL>.
+/// Appends SSLRequest. See <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL>.
 pub(crate) fn ssl_request(out: &mut BytesMut) -> Encoded {
     put_frame(out, None, "SSLRequest", |out| {
         out.put_u32(SSL_REQUEST);
@@ -47,7 +47,7 @@ pub(crate) fn ssl_request(out: &mut BytesMut) -> Encoded {
     })
 }
 
-/// StartupMessage.
+/// Appends StartupMessage.
 pub(crate) fn startup_message<'a>(
     out: &mut BytesMut,
     version: ProtocolVersion,
@@ -64,14 +64,14 @@ pub(crate) fn startup_message<'a>(
     })
 }
 
-/// PasswordMessage.
+/// Appends PasswordMessage.
 pub(crate) fn password(out: &mut BytesMut, password: &str) -> Encoded {
     put_frame(out, Some(client::PASSWORD), "password", |out| {
         put_c_str(out, password, "password")
     })
 }
 
-/// SASLInitialResponse.
+/// Appends SASLInitialResponse.
 pub(crate) fn sasl_initial_response(out: &mut BytesMut, mechanism: &str, data: &[u8]) -> Encoded {
     put_frame(out, Some(client::PASSWORD), "SASLInitialResponse", |out| {
         put_c_str(out, mechanism, "SASL mechanism")?;
@@ -79,7 +79,7 @@ pub(crate) fn sasl_initial_response(out: &mut BytesMut, mechanism: &str, data: &
     })
 }
 
-/// SASLResponse.
+/// Appends SASLResponse.
 pub(crate) fn sasl_response(out: &mut BytesMut, data: &[u8]) -> Encoded {
     put_frame(out, Some(client::PASSWORD), "SASLResponse", |out| {
         out.put_slice(data);
@@ -87,14 +87,14 @@ pub(crate) fn sasl_response(out: &mut BytesMut, data: &[u8]) -> Encoded {
     })
 }
 
-/// Query.
+/// Appends Query.
 pub(crate) fn query(out: &mut BytesMut, sql: &str) -> Encoded {
     put_frame(out, Some(client::QUERY), "query", |out| {
         put_c_str(out, sql, "query")
     })
 }
 
-/// Parse.
+/// Appends Parse.
 pub(crate) fn parse(
     out: &mut BytesMut,
     statement: &str,
@@ -112,7 +112,7 @@ pub(crate) fn parse(
     })
 }
 
-/// Bind, with all parameters as text and all columns of the result in one format.
+/// Appends Bind, with all parameters as text and all columns of the result in one format.
 pub(crate) fn bind(
     out: &mut BytesMut,
     portal: &str,
@@ -123,20 +123,20 @@ pub(crate) fn bind(
     put_frame(out, Some(client::BIND), "list of parameters", |out| {
         put_c_str(out, portal, "name of a portal")?;
         put_c_str(out, statement, "name of a statement")?;
-        // No format codes: all are text.
+        // No format codes: all parameters are text.
         put_count16(out, 0, "list of parameters")?;
         put_count16(out, parameters.len(), "list of parameters")?;
         for parameter in parameters {
             put_sized(out, *parameter, "parameter")?;
         }
-        // One format code: it holds for all columns.
+        // One format code, which applies to all columns.
         put_count16(out, 1, "list of formats")?;
         out.put_u16(result_format.code());
         Ok(())
     })
 }
 
-/// What Describe and Close are about.
+/// Kind of object that Describe or Close refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
     Statement,
@@ -152,12 +152,12 @@ impl Target {
     }
 }
 
-/// Describe.
+/// Appends Describe.
 pub(crate) fn describe(out: &mut BytesMut, target: Target, name: &str) -> Encoded {
     put_targeted(out, client::DESCRIBE, target, name)
 }
 
-/// Close.
+/// Appends Close.
 pub(crate) fn close(out: &mut BytesMut, target: Target, name: &str) -> Encoded {
     put_targeted(out, client::CLOSE, target, name)
 }
@@ -169,7 +169,7 @@ fn put_targeted(out: &mut BytesMut, tag: u8, target: Target, name: &str) -> Enco
     })
 }
 
-/// Execute; 0 rows are all rows.
+/// Appends Execute. A `max_rows` of 0 means all rows.
 pub(crate) fn execute(out: &mut BytesMut, portal: &str, max_rows: u32) -> Encoded {
     put_frame(out, Some(client::EXECUTE), "name", |out| {
         put_c_str(out, portal, "name of a portal")?;
@@ -178,22 +178,22 @@ pub(crate) fn execute(out: &mut BytesMut, portal: &str, max_rows: u32) -> Encode
     })
 }
 
-/// Flush.
+/// Appends Flush.
 pub(crate) fn flush(out: &mut BytesMut) -> Encoded {
     put_empty(out, client::FLUSH)
 }
 
-/// Sync.
+/// Appends Sync.
 pub(crate) fn sync(out: &mut BytesMut) -> Encoded {
     put_empty(out, client::SYNC)
 }
 
-/// Terminate.
+/// Appends Terminate.
 pub(crate) fn terminate(out: &mut BytesMut) -> Encoded {
     put_empty(out, client::TERMINATE)
 }
 
-/// CopyData.
+/// Appends CopyData.
 pub(crate) fn copy_data(out: &mut BytesMut, data: &[u8]) -> Encoded {
     put_frame(out, Some(client::COPY_DATA), "CopyData", |out| {
         out.put_slice(data);
@@ -201,12 +201,12 @@ pub(crate) fn copy_data(out: &mut BytesMut, data: &[u8]) -> Encoded {
     })
 }
 
-/// CopyDone.
+/// Appends CopyDone.
 pub(crate) fn copy_done(out: &mut BytesMut) -> Encoded {
     put_empty(out, client::COPY_DONE)
 }
 
-/// CopyFail.
+/// Appends CopyFail.
 pub(crate) fn copy_fail(out: &mut BytesMut, reason: &str) -> Encoded {
     put_frame(out, Some(client::COPY_FAIL), "reason", |out| {
         put_c_str(out, reason, "reason")
@@ -217,9 +217,9 @@ fn put_empty(out: &mut BytesMut, tag: u8) -> Encoded {
     put_frame(out, Some(tag), "message", |_| Ok(()))
 }
 
-/// What it takes to cancel the query that a session is running.
+/// Key to cancel the query that a session is running.
 ///
-/// The request goes over a connection of its own, which the server then closes without an answer.
+/// A CancelRequest needs a separate connection, which the server closes without a response.
 /// See <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CancelKey {
@@ -235,15 +235,15 @@ impl CancelKey {
         }
     }
 
-    /// Returns the process that serves the session.
+    /// Returns the process of the session's backend.
     pub fn process_id(&self) -> ProcessId {
         self.process_id
     }
 
-    /// Returns the CancelRequest: all that is to be sent, in place of a StartupMessage.
+    /// Returns the CancelRequest, the only message to send over its connection.
     pub fn cancel_request(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(12 + self.secret.len());
-        // The secret has at most 256 bytes, so the length fits its prefix.
+        // The secret has at most 256 bytes, so the length fits its field.
         let length = u32::try_from(12 + self.secret.len()).unwrap_or_default();
         out.put_u32(length);
         out.put_u32(CANCEL_REQUEST);

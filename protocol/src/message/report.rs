@@ -1,4 +1,4 @@
-//! Errors and notices of the server, with all their fields.
+//! Errors and notices from the server, with all their fields.
 //!
 //! See <https://www.postgresql.org/docs/current/protocol-error-fields.html>.
 
@@ -14,10 +14,10 @@ const SEVERITY: u8 = b'V';
 const CODE: u8 = b'C';
 const MESSAGE: u8 = b'M';
 
-/// The body of an ErrorResponse or NoticeResponse.
+/// Body of an ErrorResponse or NoticeResponse.
 ///
-/// Texts are in the server's language and, before the session is established, possibly not in
-/// UTF-8: bytes that are not are replaced.
+/// Texts are in the server's language. Before the session is established they may be in an
+/// encoding other than UTF-8: invalid bytes are replaced by U+FFFD.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Report<'a> {
     fields: &'a [u8],
@@ -56,9 +56,9 @@ impl<'a> Report<'a> {
         })
     }
 
-    /// Returns how severe it is.
+    /// Returns the severity.
     pub fn severity(&self) -> Severity {
-        // The untranslated word came with 9.6; without it the translated one has to do.
+        // Servers before 9.6 do not send the untranslated severity.
         let word = self
             .field(SEVERITY)
             .or_else(|| self.field(SEVERITY_LOCALIZED));
@@ -70,88 +70,88 @@ impl<'a> Report<'a> {
         self.code
     }
 
-    /// Returns what happened, in one line.
+    /// Returns the primary message, usually one line.
     pub fn message(&self) -> Cow<'a, str> {
         self.text(MESSAGE).unwrap_or_default()
     }
 
-    /// Returns more about what happened. May quote values of rows.
+    /// Returns the detail message. It may quote values of rows.
     pub fn detail(&self) -> Option<Cow<'a, str>> {
         self.text(b'D')
     }
 
-    /// Returns what to do about it.
+    /// Returns the suggestion what to do about the problem.
     pub fn hint(&self) -> Option<Cow<'a, str>> {
         self.text(b'H')
     }
 
-    /// Returns the severity as the server's language has it.
+    /// Returns the severity in the server's language.
     pub fn severity_localized(&self) -> Option<Cow<'a, str>> {
         self.text(SEVERITY_LOCALIZED)
     }
 
-    /// Returns where in the statement it is, in characters, the first being 1.
+    /// Returns the position of the error in the query string, in characters from 1.
     pub fn position(&self) -> Option<u32> {
         self.number(b'P')
     }
 
-    /// Returns where in the internal statement it is, in characters, the first being 1.
+    /// Returns the position of the error in the internal query, in characters from 1.
     pub fn internal_position(&self) -> Option<u32> {
         self.number(b'p')
     }
 
-    /// Returns the statement that the server made itself and that failed.
+    /// Returns the internally generated query that failed.
     pub fn internal_query(&self) -> Option<Cow<'a, str>> {
         self.text(b'q')
     }
 
-    /// Returns the call stack of procedural languages and internal statements.
+    /// Returns the context: the call stack of procedural languages and internal queries.
     pub fn context(&self) -> Option<Cow<'a, str>> {
         self.text(b'W')
     }
 
-    /// Returns the schema that it is about.
+    /// Returns the schema of the object that the report is about.
     pub fn schema(&self) -> Option<Cow<'a, str>> {
         self.text(b's')
     }
 
-    /// Returns the table that it is about.
+    /// Returns the table that the report is about.
     pub fn table(&self) -> Option<Cow<'a, str>> {
         self.text(b't')
     }
 
-    /// Returns the column that it is about.
+    /// Returns the column that the report is about.
     pub fn column(&self) -> Option<Cow<'a, str>> {
         self.text(b'c')
     }
 
-    /// Returns the data type that it is about.
+    /// Returns the data type that the report is about.
     pub fn data_type(&self) -> Option<Cow<'a, str>> {
         self.text(b'd')
     }
 
-    /// Returns the constraint that it is about.
+    /// Returns the constraint that the report is about.
     pub fn constraint(&self) -> Option<Cow<'a, str>> {
         self.text(b'n')
     }
 
-    /// Returns the file of the server's source that reported it.
+    /// Returns the source file of the server that made the report.
     pub fn file(&self) -> Option<Cow<'a, str>> {
         self.text(b'F')
     }
 
-    /// Returns the line in that file.
+    /// Returns the line in the source file of the server.
     pub fn line(&self) -> Option<u32> {
         self.number(b'L')
     }
 
-    /// Returns the routine of the server's source that reported it.
+    /// Returns the source routine of the server that made the report.
     pub fn routine(&self) -> Option<Cow<'a, str>> {
         self.text(b'R')
     }
 
-    /// Returns all fields in the order they came: the letter of each and its bytes. Unknown
-    /// letters are among them, as the protocol allows new ones.
+    /// Returns an iterator over all fields in the order of the message: the code of each and its
+    /// bytes. This includes fields with unknown codes, which the protocol allows.
     pub fn fields(&self) -> impl Iterator<Item = (u8, &'a [u8])> + use<'a> {
         let mut rest = self.fields;
         std::iter::from_fn(move || {
@@ -185,7 +185,7 @@ impl<'a> Report<'a> {
 }
 
 impl fmt::Debug for Report<'_> {
-    /// Leaves out the fields that may quote values of rows.
+    /// Omits the fields that may quote values of rows.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Report")
             .field("severity", &self.severity())
@@ -202,7 +202,7 @@ fn field(input: &[u8]) -> Parsed<'_, (u8, &[u8])> {
     }
 }
 
-/// An error that the server reported, with all its fields.
+/// Error that the server reported, with all its fields.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerError {
     fields: Box<[u8]>,
@@ -210,7 +210,7 @@ pub struct ServerError {
 }
 
 impl ServerError {
-    /// Returns the report with its fields.
+    /// Returns the report with all fields.
     pub fn report(&self) -> Report<'_> {
         Report {
             fields: &self.fields,
@@ -223,22 +223,22 @@ impl ServerError {
         self.code
     }
 
-    /// Returns how severe it is.
+    /// Returns the severity.
     pub fn severity(&self) -> Severity {
         self.report().severity()
     }
 
-    /// Returns what happened, in one line.
+    /// Returns the primary message, usually one line.
     pub fn message(&self) -> Cow<'_, str> {
         self.report().message()
     }
 
-    /// Returns more about what happened. May quote values of rows.
+    /// Returns the detail message. It may quote values of rows.
     pub fn detail(&self) -> Option<Cow<'_, str>> {
         self.report().detail()
     }
 
-    /// Returns what to do about it.
+    /// Returns the suggestion what to do about the problem.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         self.report().hint()
     }
@@ -258,27 +258,27 @@ impl fmt::Debug for ServerError {
 
 impl std::error::Error for ServerError {}
 
-/// How severe an error or notice is.
+/// Severity of an error or notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Severity {
-    /// The statement failed.
+    /// ERROR: the statement failed.
     Error,
-    /// The session ended.
+    /// FATAL: the session ends.
     Fatal,
-    /// All sessions ended.
+    /// PANIC: all sessions end.
     Panic,
-    /// Something is likely wrong.
+    /// WARNING: a likely problem.
     Warning,
-    /// Something the user may want to know.
+    /// NOTICE: possibly useful information.
     Notice,
-    /// Something for developers.
+    /// DEBUG: information for developers.
     Debug,
-    /// Something the user asked for.
+    /// INFO: information that the user requested.
     Info,
-    /// Something for the server's log.
+    /// LOG: information for administrators.
     Log,
-    /// A word that is not one of the above.
+    /// Any other severity, for example a translated one.
     Other,
 }
 
@@ -297,20 +297,20 @@ impl Severity {
         }
     }
 
-    /// Returns whether the server ends the session with it.
+    /// Returns whether the server ends the session after this report.
     pub const fn ends_session(self) -> bool {
         matches!(self, Self::Fatal | Self::Panic)
     }
 }
 
-/// A five-letter error code.
+/// SQLSTATE: an error code of five letters and digits.
 ///
 /// See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SqlState([u8; 5]);
 
 impl SqlState {
-    /// Makes a code of five ASCII letters and digits; `None` if they are not.
+    /// Creates a code. Returns `None` unless all bytes are ASCII letters or digits.
     pub const fn new(code: [u8; 5]) -> Option<Self> {
         let [a, b, c, d, e] = code;
         if a.is_ascii_alphanumeric()
@@ -334,16 +334,16 @@ impl SqlState {
 
     /// Returns the code as text.
     pub fn as_str(&self) -> &str {
-        // All five bytes are ASCII by construction.
+        // The constructor accepts ASCII only.
         str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    /// Returns the code's bytes.
+    /// Returns the code as bytes.
     pub const fn as_bytes(&self) -> &[u8; 5] {
         &self.0
     }
 
-    /// Returns the class of the error: the code's first two letters.
+    /// Returns the class of the error: the first two characters of the code.
     pub fn class(&self) -> &str {
         self.as_str().get(..2).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! DataRow and RowDescription: what carries a result.
+//! Results of queries: DataRow and RowDescription.
 
 use std::{fmt, iter::FusedIterator};
 
@@ -11,7 +11,7 @@ use crate::{
     message::Format,
 };
 
-/// One row of a result: for each column its value, or `None` for NULL.
+/// Row of a result: the value of each column, or `None` for NULL.
 ///
 /// See [DataRow](https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-DATAROW).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl<'a> DataRow<'a> {
         self.count == 0
     }
 
-    /// Returns the values in the order of the columns.
+    /// Returns an iterator over the values, in the order of the columns.
     #[inline]
     pub fn iter(&self) -> DataRowIter<'a> {
         DataRowIter {
@@ -66,7 +66,7 @@ impl<'a> IntoIterator for DataRow<'a> {
 }
 
 impl fmt::Debug for DataRow<'_> {
-    /// Shows the shape of the row and none of its values.
+    /// Shows the size of the row, without its values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -77,7 +77,7 @@ impl fmt::Debug for DataRow<'_> {
     }
 }
 
-/// The values of a [`DataRow`].
+/// Iterator over the values of a [`DataRow`].
 #[derive(Clone)]
 pub struct DataRowIter<'a> {
     left: u16,
@@ -89,7 +89,7 @@ impl<'a> Iterator for DataRowIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        // The row was validated: the count is what runs out, the bytes do not.
+        // The row has been validated: the count reaches 0 before the bytes run out.
         self.left = self.left.checked_sub(1)?;
         let (rest, value) = value(self.rest).ok()?;
         self.rest = rest;
@@ -117,7 +117,7 @@ impl fmt::Debug for DataRowIter<'_> {
     }
 }
 
-/// A length and that many bytes; -1 is NULL.
+/// Parses a length and as many bytes. A length of -1 means NULL.
 #[inline(always)]
 fn value(input: &[u8]) -> Parsed<'_, Option<&[u8]>> {
     let (rest, length) = int32(input)?;
@@ -128,7 +128,7 @@ fn value(input: &[u8]) -> Parsed<'_, Option<&[u8]>> {
     }
 }
 
-/// The columns of a result.
+/// Columns of a result.
 ///
 /// See [RowDescription](https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-ROWDESCRIPTION).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl<'a> RowDescription<'a> {
         self.count == 0
     }
 
-    /// Returns the columns in order.
+    /// Returns an iterator over the columns, in order.
     pub fn iter(&self) -> RowDescriptionIter<'a> {
         RowDescriptionIter {
             left: self.count,
@@ -183,7 +183,7 @@ impl fmt::Debug for RowDescription<'_> {
     }
 }
 
-/// The columns of a [`RowDescription`].
+/// Iterator over the columns of a [`RowDescription`].
 #[derive(Debug, Clone)]
 pub struct RowDescriptionIter<'a> {
     left: u16,
@@ -209,22 +209,22 @@ impl ExactSizeIterator for RowDescriptionIter<'_> {}
 
 impl FusedIterator for RowDescriptionIter<'_> {}
 
-/// One column of a result.
+/// Column of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FieldDescription<'a> {
-    /// The column's name.
+    /// Name of the column.
     pub name: &'a str,
-    /// The table that the column is one of; invalid if it is an expression.
+    /// Table of the column; [`Oid::INVALID`] if it is not a column of a table.
     pub table: Oid,
-    /// The column's number in that table; 0 if it is an expression.
+    /// Number of the column in its table; 0 if it is not a column of a table.
     pub column: i16,
-    /// The data type.
+    /// Data type.
     pub type_oid: Oid,
-    /// The type's size in bytes; negative for one of variable size.
+    /// Size of the type in bytes; negative for a type of variable size.
     pub type_size: i16,
-    /// The type's modifier, such as the length of a varchar; -1 for none.
+    /// Type modifier, such as the length of a varchar; -1 for none.
     pub type_modifier: i32,
-    /// The form of the values. When a statement is described it is not yet known, and is text.
+    /// Format of the values. In the description of a statement it is not known yet: always text.
     pub format: Format,
 }
 

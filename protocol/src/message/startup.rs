@@ -1,4 +1,4 @@
-//! What a server sends before a session is established.
+//! Messages from the server before a session is established.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::{
     ids::ProcessId,
 };
 
-/// A step of the authentication: what the server asks for.
+/// Authentication message: a request of the server, or its success.
 ///
 /// See <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,30 +16,30 @@ use crate::{
 pub enum Authentication<'a> {
     /// The authentication is complete.
     Ok,
-    /// Kerberos V5.
+    /// Request for Kerberos V5 authentication.
     KerberosV5,
-    /// The password in clear text.
+    /// Request for the password in clear text.
     CleartextPassword,
-    /// The password, hashed by crypt(3).
+    /// Request for the password hashed by crypt(3).
     CryptPassword,
-    /// The password, hashed by MD5.
+    /// Request for the password hashed by MD5.
     Md5Password {
-        /// What to mix into the hash.
+        /// Salt of the hash.
         salt: [u8; 4],
     },
-    /// The credentials of the Unix socket.
+    /// Request for the credentials of the Unix socket.
     ScmCredential,
-    /// GSSAPI.
+    /// Request for GSSAPI authentication.
     Gss,
-    /// More data for GSSAPI or SSPI.
+    /// Continuation of a GSSAPI or SSPI exchange.
     GssContinue(&'a [u8]),
-    /// SSPI.
+    /// Request for SSPI authentication.
     Sspi,
-    /// SASL, by one of these mechanisms.
+    /// Request for SASL authentication with one of the offered mechanisms.
     Sasl(SaslMechanisms<'a>),
-    /// The server's next message of the SASL exchange.
+    /// Continuation of a SASL exchange.
     SaslContinue(&'a [u8]),
-    /// The server's last message of the SASL exchange.
+    /// Last message of the server in a SASL exchange.
     SaslFinal(&'a [u8]),
 }
 
@@ -63,7 +63,7 @@ impl<'a> Authentication<'a> {
         }
     }
 
-    /// Returns the method's name as an administrator knows it.
+    /// Returns the common name of the method, for errors.
     pub(crate) const fn method(&self) -> &'static str {
         match self {
             Self::Ok => "trust",
@@ -80,7 +80,7 @@ impl<'a> Authentication<'a> {
 }
 
 impl fmt::Debug for Authentication<'_> {
-    /// Names the step and shows none of its data.
+    /// Shows the kind of the message, without its data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ok => "Ok",
@@ -95,7 +95,7 @@ fn crypt_salt(input: &[u8]) -> Parsed<'_, ()> {
     uint16(input).map(|(rest, _)| (rest, ()))
 }
 
-/// The names of the SASL mechanisms that a server offers.
+/// Names of the SASL mechanisms that a server offers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SaslMechanisms<'a> {
     names: &'a [u8],
@@ -113,7 +113,7 @@ impl<'a> SaslMechanisms<'a> {
         }
     }
 
-    /// Returns the names in the server's order of preference.
+    /// Returns an iterator over the names, in the server's order of preference.
     pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         c_strs(self.names).take_while(|name| !name.is_empty())
     }
@@ -125,14 +125,14 @@ impl fmt::Debug for SaslMechanisms<'_> {
     }
 }
 
-/// What a CancelRequest needs: the serving process and a secret.
+/// Data for a CancelRequest: the process of the backend and a secret key.
 ///
 /// See <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BackendKeyData<'a> {
-    /// The process that serves the session.
+    /// Process of the session's backend.
     pub process_id: ProcessId,
-    /// The secret: 4 bytes in protocol 3.0, up to 256 since 3.2.
+    /// Secret key: 4 bytes in protocol 3.0, up to 256 since 3.2.
     pub secret: &'a [u8],
 }
 
@@ -161,13 +161,13 @@ impl fmt::Debug for BackendKeyData<'_> {
     }
 }
 
-/// What the server does not know of the StartupMessage. It goes on with what it knows.
+/// Parts of the StartupMessage that the server does not support. It continues without them.
 ///
 /// See [NegotiateProtocolVersion](https://www.postgresql.org/docs/current/protocol-message-formats.html#PROTOCOL-MESSAGE-FORMATS-NEGOTIATEPROTOCOLVERSION).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct NegotiateProtocolVersion<'a> {
-    /// The newest version that the server knows of the major version that was asked for: major in
-    /// the upper half, minor in the lower. Servers before 18 may leave the major version out.
+    /// Newest version that the server supports of the requested major version: the major version
+    /// in the upper 16 bits, the minor in the lower. Servers before 18 may leave out the major one.
     pub version: u32,
     options: &'a [u8],
 }
@@ -176,7 +176,7 @@ impl<'a> NegotiateProtocolVersion<'a> {
     pub(super) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
         let (input, version) = uint32(input)?;
         let (options, count) = uint32(input)?;
-        // The loop ends with the input at the latest, whatever the count.
+        // The loop ends with the input at the latest, even for a hostile count.
         let mut rest = options;
         for _ in 0..count {
             (rest, _) = c_str(rest)?;
@@ -184,7 +184,7 @@ impl<'a> NegotiateProtocolVersion<'a> {
         Ok((rest, Self { version, options }))
     }
 
-    /// Returns the names of the protocol options that the server does not know.
+    /// Returns an iterator over the names of the protocol options that the server does not support.
     pub fn options(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         c_strs(self.options)
     }

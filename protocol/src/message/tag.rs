@@ -1,4 +1,4 @@
-//! The first byte of each message, as the manual writes it.
+//! Tags of messages: the first byte, as the manual writes it.
 
 pub(crate) const AUTHENTICATION: u8 = b'R';
 pub(crate) const BACKEND_KEY_DATA: u8 = b'K';
@@ -25,7 +25,7 @@ pub(crate) const PORTAL_SUSPENDED: u8 = b's';
 pub(crate) const READY_FOR_QUERY: u8 = b'Z';
 pub(crate) const ROW_DESCRIPTION: u8 = b'T';
 
-/// The tags of what a client sends; some letters mean something else than from a server.
+/// Tags of messages from the client. Some letters have another meaning than from the server.
 pub(crate) mod client {
     pub(crate) const BIND: u8 = b'B';
     pub(crate) const CLOSE: u8 = b'C';
@@ -36,7 +36,7 @@ pub(crate) mod client {
     pub(crate) const EXECUTE: u8 = b'E';
     pub(crate) const FLUSH: u8 = b'H';
     pub(crate) const PARSE: u8 = b'P';
-    /// PasswordMessage, SASLInitialResponse and SASLResponse share it.
+    /// Tag of PasswordMessage, SASLInitialResponse and SASLResponse.
     pub(crate) const PASSWORD: u8 = b'p';
     pub(crate) const QUERY: u8 = b'Q';
     pub(crate) const SYNC: u8 = b'S';

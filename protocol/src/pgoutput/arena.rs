@@ -1,26 +1,27 @@
-//! Memory of the values of tuples.
+//! Memory for the values of tuples.
 
 use bumpalo::Bump;
 
 use super::TupleData;
 
-/// A bump arena for the values of tuples.
+/// Bump arena for the values of tuples.
 ///
-/// What is allocated borrows the arena, and [`TupleArena::reset`] takes it mutably: the compiler
-/// proves that nothing outlives it.
+/// Allocations borrow the arena, and [`TupleArena::reset`] borrows it mutably: the compiler proves
+/// that no allocation outlives a reset.
 #[derive(Debug, Default)]
 pub struct TupleArena {
     bump: Bump,
 }
 
-/// Memory that the arena keeps over a reset; what one huge row needed beyond it is given back.
+/// Largest size, in bytes, of the memory that a reset retains. An arena that has grown beyond it for a
+/// huge row is freed.
 const RETAINED_BYTES: usize = 1024 * 1024;
 
 impl TupleArena {
-    /// Returns so many places, which hold NULL.
+    /// Allocates `count` values, all NULL.
     #[inline]
     pub fn alloc_nulls<'a>(&'a self, count: usize) -> &'a mut [TupleData<'a>] {
-        // A copy of what is there takes half of the instructions that a loop does.
+        // Copying a constant takes half of the instructions of a loop.
         const NULLS: &[TupleData<'_>] = &[TupleData::Null; 32];
         match NULLS.get(..count) {
             Some(nulls) => self.bump.alloc_slice_copy(nulls),
@@ -28,7 +29,7 @@ impl TupleArena {
         }
     }
 
-    /// Forgets everything and keeps the memory for the next batch.
+    /// Frees all values and retains up to 1 MiB of memory for the next batch.
     pub fn reset(&mut self) {
         if self.bump.allocated_bytes() > RETAINED_BYTES {
             self.bump = Bump::new();

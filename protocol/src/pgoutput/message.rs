@@ -1,7 +1,6 @@
-//! The bodies of the messages of every version: transactions and rows.
+//! Messages of every protocol version: transactions and rows.
 //!
-//! Each is described at
-//! <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
+//! See <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
 
 use std::fmt;
 
@@ -19,14 +18,14 @@ use crate::{
     timestamp::PgTimestamp,
 };
 
-/// Which tuple follows.
+/// Tags of the tuples in a message.
 pub(crate) mod part {
     pub(crate) const KEY: u8 = b'K';
     pub(crate) const OLD: u8 = b'O';
     pub(crate) const NEW: u8 = b'N';
 }
 
-/// The transaction that a message names within a stream block.
+/// Parses the transaction identifier, which a message contains only within a stream block.
 #[inline(always)]
 pub(super) fn stream_xid(input: &[u8], context: ParseContext) -> Parsed<'_, Option<Xid>> {
     if context.in_stream_block {
@@ -36,14 +35,14 @@ pub(super) fn stream_xid(input: &[u8], context: ParseContext) -> Parsed<'_, Opti
     }
 }
 
-/// A transaction begins. All of its messages follow before another one's.
+/// Begin of a transaction. All of its messages follow before those of another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BeginMessage {
-    /// The position of the commit.
+    /// Position of the commit record.
     pub final_lsn: Lsn,
-    /// When it was committed.
+    /// Time of the commit.
     pub commit_time: PgTimestamp,
-    /// The transaction.
+    /// Transaction.
     pub xid: Xid,
 }
 
@@ -61,18 +60,20 @@ impl BeginMessage {
     }
 }
 
-/// What `pg_logical_emit_message` was called with; option `messages`, servers since 14.
+/// Logical decoding message: the arguments of `pg_logical_emit_message`.
+///
+/// Requires the option `messages`, which servers since 14 have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct LogicalDecodingMessage<'a> {
-    /// The transaction, within a stream block.
+    /// Transaction, within a stream block.
     pub xid: Option<Xid>,
-    /// Whether it is part of the transaction, or stands alone.
+    /// Whether the message is part of a transaction.
     pub transactional: bool,
-    /// The position of the message.
+    /// Position of the message.
     pub message_lsn: Lsn,
-    /// Its prefix.
+    /// Prefix of the message.
     pub prefix: &'a str,
-    /// Its content.
+    /// Content of the message.
     pub content: &'a [u8],
 }
 
@@ -106,14 +107,14 @@ impl fmt::Debug for LogicalDecodingMessage<'_> {
     }
 }
 
-/// The transaction is complete.
+/// Commit of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitMessage {
-    /// The position of the commit.
+    /// Position of the commit record.
     pub commit_lsn: Lsn,
-    /// The position behind the transaction.
+    /// Position after the commit record.
     pub end_lsn: Lsn,
-    /// When it was committed.
+    /// Time of the commit.
     pub commit_time: PgTimestamp,
 }
 
@@ -132,12 +133,12 @@ impl CommitMessage {
     }
 }
 
-/// The transaction comes from another server.
+/// Origin of a transaction that was replicated from another server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OriginMessage<'a> {
-    /// The position of the commit on that server.
+    /// Position of the commit record on the origin server.
     pub commit_lsn: Lsn,
-    /// The name of the replication origin.
+    /// Name of the replication origin.
     pub name: &'a str,
 }
 
@@ -148,20 +149,21 @@ impl<'a> OriginMessage<'a> {
     }
 }
 
-/// A row was inserted.
+/// Insert of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InsertMessage<'a> {
-    /// The transaction or subtransaction, within a stream block.
+    /// Transaction or subtransaction, within a stream block.
     pub xid: Option<Xid>,
-    /// The table.
+    /// Table of the row.
     pub relation: Oid,
-    /// The row.
+    /// New row.
     pub new: Tuple<'a>,
 }
 
 impl<'a> InsertMessage<'a> {
-    /// Returns the message if it is well-formed. `parse` does the same and says why it is not, with
-    /// results that are too large for registers.
+    /// Parses the message. Returns `None` if it is malformed.
+    ///
+    /// Unlike the result of `parse`, which tells the reason, this one fits in registers.
     #[inline(always)]
     pub(super) fn split(
         input: &'a [u8],
@@ -197,16 +199,16 @@ impl<'a> InsertMessage<'a> {
     }
 }
 
-/// A row was updated.
+/// Update of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UpdateMessage<'a> {
-    /// The transaction or subtransaction, within a stream block.
+    /// Transaction or subtransaction, within a stream block.
     pub xid: Option<Xid>,
-    /// The table.
+    /// Table of the row.
     pub relation: Oid,
-    /// The row before: of its key if that has changed, whole if the replica identity is FULL.
+    /// Old row: its key if the key has changed, or all columns if the replica identity is FULL.
     pub old: Option<OldTuple<'a>>,
-    /// The row after.
+    /// New row.
     pub new: Tuple<'a>,
 }
 
@@ -236,14 +238,14 @@ impl<'a> UpdateMessage<'a> {
     }
 }
 
-/// A row was deleted.
+/// Delete of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeleteMessage<'a> {
-    /// The transaction or subtransaction, within a stream block.
+    /// Transaction or subtransaction, within a stream block.
     pub xid: Option<Xid>,
-    /// The table.
+    /// Table of the row.
     pub relation: Oid,
-    /// The row.
+    /// Deleted row.
     pub old: OldTuple<'a>,
 }
 
@@ -282,14 +284,14 @@ fn old_tuple<'a>(input: &'a [u8], arena: &'a TupleArena) -> Parsed<'a, OldTuple<
     }
 }
 
-/// Tables were truncated, all by one command. Servers since 11.
+/// Truncation of tables by one command. Sent by servers since 11.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TruncateMessage<'a> {
-    /// The transaction or subtransaction, within a stream block.
+    /// Transaction or subtransaction, within a stream block.
     pub xid: Option<Xid>,
-    /// Whether CASCADE was given.
+    /// Whether the command had the option CASCADE.
     pub cascade: bool,
-    /// Whether RESTART IDENTITY was given.
+    /// Whether the command had the option RESTART IDENTITY.
     pub restart_identity: bool,
     relations: &'a [u8],
 }
@@ -318,7 +320,7 @@ impl<'a> TruncateMessage<'a> {
         Ok((rest, message))
     }
 
-    /// Returns the tables.
+    /// Returns an iterator over the tables.
     pub fn relations(&self) -> impl Iterator<Item = Oid> + use<'a> {
         let mut input = self.relations;
         std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! The messages of the `pgoutput` plugin, protocol versions 1 to 4, as XLogData carries them.
+//! Messages of the output plugin `pgoutput`, protocol versions 1 to 4, which XLogData carries.
 //!
 //! See <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
 
@@ -32,7 +32,7 @@ pub use streamed::Streamed;
 pub(crate) use tuple::kind;
 pub use tuple::{OldTuple, Tuple, TupleData};
 
-/// The first byte of each message, as the manual writes it.
+/// Tags of messages: the first byte, as the manual writes it.
 pub(crate) mod tag {
     pub(crate) const BEGIN: u8 = b'B';
     pub(crate) const MESSAGE: u8 = b'M';
@@ -55,21 +55,22 @@ pub(crate) mod tag {
     pub(crate) const STREAM_PREPARE: u8 = b'p';
 }
 
-/// What the messages' form depends on: the options of START_REPLICATION, and what came before.
+/// Context that the format of messages depends on: options of START_REPLICATION, and whether a
+/// stream block is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParseContext {
-    /// The option `proto_version`, 1 to 4. Messages that the version does not have are errors.
+    /// Option `proto_version`, 1 to 4. Messages that the version does not define are errors.
     pub protocol_version: u8,
-    /// Whether the message stands between StreamStart and StreamStop, where each names its
-    /// transaction.
+    /// Whether the message is within a stream block, between StreamStart and StreamStop. There each
+    /// message contains its transaction identifier.
     pub in_stream_block: bool,
-    /// Whether the option `streaming` is `parallel` (version 4): a StreamAbort then says where and
-    /// when.
+    /// Whether the option `streaming` is `parallel` (version 4). StreamAbort then contains the
+    /// position and time of the abort.
     pub parallel_streaming: bool,
 }
 
 impl ParseContext {
-    /// Makes the context of a stream's start, with streaming not in parallel.
+    /// Creates the context at the start of a stream, without parallel streaming.
     pub const fn new(protocol_version: u8) -> Self {
         Self {
             protocol_version,
@@ -85,66 +86,66 @@ impl Default for ParseContext {
     }
 }
 
-/// What an XLogData carries.
+/// Logical replication message: the data of an XLogData.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LogicalReplicationMessage<'a> {
-    /// A transaction begins.
+    /// Begin of a transaction.
     Begin(BeginMessage),
-    /// `pg_logical_emit_message` was called.
+    /// Logical decoding message, from `pg_logical_emit_message`.
     Message(LogicalDecodingMessage<'a>),
-    /// The transaction is complete.
+    /// Commit of a transaction.
     Commit(CommitMessage),
-    /// The transaction comes from another server.
+    /// Origin of a transaction that was replicated from another server.
     Origin(OriginMessage<'a>),
-    /// A table's columns.
+    /// Description of a table and its columns.
     Relation(RelationMessage<'a>),
-    /// A type's name.
+    /// Description of a data type.
     Type(TypeMessage<'a>),
-    /// A row was inserted.
+    /// Insert of a row.
     Insert(InsertMessage<'a>),
-    /// A row was updated.
+    /// Update of a row.
     Update(UpdateMessage<'a>),
-    /// A row was deleted.
+    /// Delete of a row.
     Delete(DeleteMessage<'a>),
-    /// Tables were truncated.
+    /// Truncation of tables.
     Truncate(TruncateMessage<'a>),
-    /// A block of a transaction in progress begins (version 2).
+    /// Begin of a stream block of a transaction in progress (version 2).
     StreamStart(StreamStartMessage),
-    /// The block ends (version 2).
+    /// End of a stream block (version 2).
     StreamStop,
-    /// A streamed transaction is complete (version 2).
+    /// Commit of a streamed transaction (version 2).
     StreamCommit(StreamCommitMessage),
-    /// A streamed transaction, or a subtransaction of it, was rolled back (version 2).
+    /// Rollback of a streamed transaction or of a subtransaction (version 2).
     StreamAbort(StreamAbortMessage),
-    /// A transaction that will be prepared begins (version 3).
+    /// Begin of a transaction that is prepared (version 3).
     BeginPrepare(BeginPrepareMessage<'a>),
-    /// The transaction was prepared (version 3).
+    /// Prepare of a transaction (version 3).
     Prepare(PrepareMessage<'a>),
-    /// A prepared transaction was committed (version 3).
+    /// Commit of a prepared transaction (version 3).
     CommitPrepared(CommitPreparedMessage<'a>),
-    /// A prepared transaction was rolled back (version 3).
+    /// Rollback of a prepared transaction (version 3).
     RollbackPrepared(RollbackPreparedMessage<'a>),
-    /// A streamed transaction was prepared (version 3).
+    /// Prepare of a streamed transaction (version 3).
     StreamPrepare(StreamPrepareMessage<'a>),
 }
 
 impl<'a> LogicalReplicationMessage<'a> {
     /// Parses the data of an XLogData.
     ///
-    /// The message borrows from it, and from the arena, where the values of rows have their places.
-    /// All of it is validated here: what the message holds iterates without failing.
+    /// The message borrows from the data, and from the arena, which stores the values of rows. The
+    /// data is validated completely here, so iterating over parts of the message does not fail.
     ///
     /// # Errors
     ///
-    /// If the data is not exactly a message of this protocol version.
+    /// Fails if the data is not exactly one message of the protocol version.
     #[inline(always)]
     pub fn parse(
         data: &'a [u8],
         context: ParseContext,
         arena: &'a TupleArena,
     ) -> Result<Self, DecodeError> {
-        // The offsets of errors count from the tag.
+        // Offsets in errors count from the tag.
         match data.split_first() {
             Some((&tag::INSERT, body))
                 if let Some(insert) = InsertMessage::split(body, context, arena) =>

@@ -1,7 +1,6 @@
-//! The bodies of the messages about two-phase commit, since version 3.
+//! Messages of two-phase commit, since protocol version 3.
 //!
-//! Each is described at
-//! <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
+//! See <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
 
 use nom::Parser;
 
@@ -12,18 +11,18 @@ use crate::{
     timestamp::PgTimestamp,
 };
 
-/// A transaction that will be prepared begins.
+/// Begin of a transaction that is prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BeginPrepareMessage<'a> {
-    /// The position of the PREPARE TRANSACTION.
+    /// Position of the PREPARE TRANSACTION record.
     pub prepare_lsn: Lsn,
-    /// The position behind it.
+    /// Position after the PREPARE TRANSACTION record.
     pub end_lsn: Lsn,
-    /// When it was prepared.
+    /// Time of the prepare.
     pub prepare_time: PgTimestamp,
-    /// The transaction.
+    /// Transaction.
     pub xid: Xid,
-    /// The name that the user gave it.
+    /// Global transaction identifier, which the user has chosen.
     pub gid: &'a str,
 }
 
@@ -44,18 +43,18 @@ impl<'a> BeginPrepareMessage<'a> {
     }
 }
 
-/// The transaction was prepared.
+/// Prepare of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrepareMessage<'a> {
-    /// The position of the PREPARE TRANSACTION.
+    /// Position of the PREPARE TRANSACTION record.
     pub prepare_lsn: Lsn,
-    /// The position behind it.
+    /// Position after the PREPARE TRANSACTION record.
     pub end_lsn: Lsn,
-    /// When it was prepared.
+    /// Time of the prepare.
     pub prepare_time: PgTimestamp,
-    /// The transaction.
+    /// Transaction.
     pub xid: Xid,
-    /// The name that the user gave it.
+    /// Global transaction identifier, which the user has chosen.
     pub gid: &'a str,
 }
 
@@ -82,18 +81,18 @@ impl<'a> PrepareMessage<'a> {
     }
 }
 
-/// A prepared transaction was committed.
+/// Commit of a prepared transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitPreparedMessage<'a> {
-    /// The position of the COMMIT PREPARED.
+    /// Position of the COMMIT PREPARED record.
     pub commit_lsn: Lsn,
-    /// The position behind it.
+    /// Position after the COMMIT PREPARED record.
     pub end_lsn: Lsn,
-    /// When it was committed.
+    /// Time of the commit.
     pub commit_time: PgTimestamp,
-    /// The transaction.
+    /// Transaction.
     pub xid: Xid,
-    /// The name that the user gave it.
+    /// Global transaction identifier, which the user has chosen.
     pub gid: &'a str,
 }
 
@@ -114,20 +113,20 @@ impl<'a> CommitPreparedMessage<'a> {
     }
 }
 
-/// A prepared transaction was rolled back.
+/// Rollback of a prepared transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RollbackPreparedMessage<'a> {
-    /// The position behind the PREPARE TRANSACTION.
+    /// Position after the PREPARE TRANSACTION record.
     pub prepare_end_lsn: Lsn,
-    /// The position behind the ROLLBACK PREPARED.
+    /// Position after the ROLLBACK PREPARED record.
     pub rollback_end_lsn: Lsn,
-    /// When it was prepared.
+    /// Time of the prepare.
     pub prepare_time: PgTimestamp,
-    /// When it was rolled back.
+    /// Time of the rollback.
     pub rollback_time: PgTimestamp,
-    /// The transaction.
+    /// Transaction.
     pub xid: Xid,
-    /// The name that the user gave it.
+    /// Global transaction identifier, which the user has chosen.
     pub gid: &'a str,
 }
 
@@ -147,18 +146,18 @@ impl<'a> RollbackPreparedMessage<'a> {
     }
 }
 
-/// A streamed transaction was prepared.
+/// Prepare of a streamed transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamPrepareMessage<'a> {
-    /// The position of the PREPARE TRANSACTION.
+    /// Position of the PREPARE TRANSACTION record.
     pub prepare_lsn: Lsn,
-    /// The position behind it.
+    /// Position after the PREPARE TRANSACTION record.
     pub end_lsn: Lsn,
-    /// When it was prepared.
+    /// Time of the prepare.
     pub prepare_time: PgTimestamp,
-    /// The transaction.
+    /// Transaction.
     pub xid: Xid,
-    /// The name that the user gave it.
+    /// Global transaction identifier, which the user has chosen.
     pub gid: &'a str,
 }
 

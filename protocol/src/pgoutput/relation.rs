@@ -1,4 +1,4 @@
-//! What describes rows: relations and types.
+//! Descriptions of relations and data types.
 
 use std::{fmt, iter::FusedIterator};
 
@@ -11,20 +11,22 @@ use crate::{
     ids::{Oid, Xid},
 };
 
-/// A table's columns, sent before its first row and after each change.
+/// Description of a table and its columns.
+///
+/// The server sends it before the first row of the table, and again after each change of its definition.
 ///
 /// See [Relation](https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html#PROTOCOL-LOGICALREP-MESSAGE-FORMATS-RELATION).
 #[derive(Clone, Copy)]
 pub struct RelationMessage<'a> {
-    /// The transaction, within a stream block.
+    /// Transaction, within a stream block.
     pub xid: Option<Xid>,
-    /// The table that later messages mean by this.
+    /// Identifier of the table in later messages.
     pub relation: Oid,
-    /// The schema; empty for `pg_catalog`.
+    /// Schema; empty for `pg_catalog`.
     pub namespace: &'a str,
-    /// The table's name.
+    /// Name of the table.
     pub name: &'a str,
-    /// Which columns old rows come with.
+    /// Replica identity of the table.
     pub replica_identity: ReplicaIdentity,
     count: u16,
     columns: &'a [u8],
@@ -64,7 +66,7 @@ impl<'a> RelationMessage<'a> {
         self.count == 0
     }
 
-    /// Returns the columns in the order of the tuples' values.
+    /// Returns an iterator over the columns, in the order of the values of tuples.
     pub fn columns(&self) -> ColumnIter<'a> {
         ColumnIter {
             left: self.count,
@@ -74,7 +76,7 @@ impl<'a> RelationMessage<'a> {
 }
 
 impl PartialEq for RelationMessage<'_> {
-    /// Compares what is known of the columns, and not their flags that are not defined yet.
+    /// Compares all defined fields, but not flags of columns that are not defined.
     fn eq(&self, other: &Self) -> bool {
         (
             self.xid,
@@ -107,18 +109,18 @@ impl fmt::Debug for RelationMessage<'_> {
     }
 }
 
-/// A table's replica identity: which columns old rows come with.
+/// Replica identity of a table: the columns that the server sends of old rows.
 ///
 /// See <https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-REPLICA-IDENTITY>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReplicaIdentity {
-    /// Those of the primary key, if there is one.
+    /// Columns of the primary key, if there is one.
     Default,
-    /// None.
+    /// No columns.
     Nothing,
-    /// All.
+    /// All columns.
     Full,
-    /// Those of an index.
+    /// Columns of a unique index.
     Index,
 }
 
@@ -131,7 +133,7 @@ impl ReplicaIdentity {
         }
     }
 
-    /// Makes one of a value of `pg_class.relreplident`.
+    /// Converts a value of `pg_class.relreplident`. Returns `None` if it is unknown.
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {
             b'd' => Some(Self::Default),
@@ -153,7 +155,7 @@ impl ReplicaIdentity {
     }
 }
 
-/// The columns of a [`RelationMessage`].
+/// Iterator over the columns of a [`RelationMessage`].
 #[derive(Debug, Clone)]
 pub struct ColumnIter<'a> {
     left: u16,
@@ -179,16 +181,16 @@ impl ExactSizeIterator for ColumnIter<'_> {}
 
 impl FusedIterator for ColumnIter<'_> {}
 
-/// A column of a relation.
+/// Column of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column<'a> {
-    /// Whether it is one of the replica identity.
+    /// Whether the column is part of the replica identity.
     pub is_key: bool,
-    /// The column's name.
+    /// Name of the column.
     pub name: &'a str,
-    /// The data type.
+    /// Data type.
     pub type_oid: Oid,
-    /// The type's modifier, such as the length of a varchar; -1 for none.
+    /// Type modifier, such as the length of a varchar; -1 for none.
     pub type_modifier: i32,
 }
 
@@ -198,7 +200,7 @@ impl<'a> Column<'a> {
     fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
         let (input, (flags, name, type_oid, type_modifier)) =
             (uint8, c_str, oid, int32).parse(input)?;
-        // Flags that are not defined yet are ignored, as the server's own subscriber does.
+        // Unknown flags are ignored, as PostgreSQL's own subscriber does.
         let is_key = flags & Self::KEY_FLAG != 0;
         Ok((
             input,
@@ -212,18 +214,20 @@ impl<'a> Column<'a> {
     }
 }
 
-/// A type's name, sent before the relation that has a column of it, unless it is built in.
+/// Description of a data type that is not built in.
+///
+/// The server sends it before the description of a relation that has a column of the type.
 ///
 /// See [Type](https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html#PROTOCOL-LOGICALREP-MESSAGE-FORMATS-TYPE).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TypeMessage<'a> {
-    /// The transaction, within a stream block.
+    /// Transaction, within a stream block.
     pub xid: Option<Xid>,
-    /// The data type.
+    /// Data type.
     pub type_oid: Oid,
-    /// The schema; empty for `pg_catalog`.
+    /// Schema; empty for `pg_catalog`.
     pub namespace: &'a str,
-    /// The type's name.
+    /// Name of the type.
     pub name: &'a str,
 }
 

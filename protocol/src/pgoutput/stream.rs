@@ -1,7 +1,6 @@
-//! The bodies of the messages about transactions in progress, since version 2.
+//! Messages of streamed transactions, which are in progress, since protocol version 2.
 //!
-//! Each is described at
-//! <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
+//! See <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
 
 use nom::Parser;
 
@@ -13,12 +12,12 @@ use crate::{
     timestamp::PgTimestamp,
 };
 
-/// A block of a transaction in progress begins.
+/// Begin of a stream block of a transaction in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamStartMessage {
-    /// The transaction.
+    /// Transaction.
     pub xid: Xid,
-    /// Whether it is the transaction's first block.
+    /// Whether this is the first stream block of the transaction.
     pub first_segment: bool,
 }
 
@@ -29,16 +28,16 @@ impl StreamStartMessage {
     }
 }
 
-/// A streamed transaction is complete.
+/// Commit of a streamed transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamCommitMessage {
-    /// The transaction.
+    /// Transaction.
     pub xid: Xid,
-    /// The position of the commit.
+    /// Position of the commit record.
     pub commit_lsn: Lsn,
-    /// The position behind the transaction.
+    /// Position after the commit record.
     pub end_lsn: Lsn,
-    /// When it was committed.
+    /// Time of the commit.
     pub commit_time: PgTimestamp,
 }
 
@@ -58,14 +57,14 @@ impl StreamCommitMessage {
     }
 }
 
-/// A streamed transaction, or a subtransaction of it, was rolled back.
+/// Rollback of a streamed transaction or of a subtransaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamAbortMessage {
-    /// The transaction.
+    /// Transaction.
     pub xid: Xid,
-    /// The subtransaction; the same as `xid` if all of it was rolled back.
+    /// Subtransaction; equal to `xid` if the whole transaction was rolled back.
     pub subxid: Xid,
-    /// Where and when it was rolled back, with parallel streaming.
+    /// Position and time of the rollback, with parallel streaming.
     pub abort: Option<(Lsn, PgTimestamp)>,
 }
 

@@ -1,4 +1,4 @@
-//! Messages within a stream block, for somebody who keeps them for later.
+//! Messages within a stream block, for a caller that stores them until the transaction commits.
 
 use super::tag;
 use crate::{
@@ -6,36 +6,38 @@ use crate::{
     ids::{Oid, Xid},
 };
 
-/// A message between StreamStart and StreamStop, looked at no closer than it takes to keep it until
-/// its transaction commits. What it says is parsed then.
+/// Message within a stream block, between StreamStart and StreamStop, of which only the header is
+/// parsed.
+///
+/// This suffices to store the message until its transaction commits, when
+/// [`LogicalReplicationMessage::parse`](crate::LogicalReplicationMessage::parse) parses all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Streamed<'a> {
-    /// Something that was done by a transaction or subtransaction, and is void if that is rolled
-    /// back: a row was changed, tables were truncated, a message was emitted.
+    /// Change of a row, truncation of tables or logical decoding message. Contains its transaction or
+    /// subtransaction, whose rollback discards it.
     Change(Xid),
-    /// A relation or a type is described, on the occasion of a change of this transaction or
-    /// subtransaction.
+    /// Description of a relation or a data type.
     Description {
-        /// Whether it is a relation.
+        /// Whether the description is that of a relation.
         is_relation: bool,
-        /// Which relation or type.
+        /// Identifier of the relation or type.
         oid: Oid,
-        /// What the message is without the transaction: the same for each transaction.
+        /// Message without the tag and the transaction: equal for every transaction.
         content: &'a [u8],
     },
-    /// The transaction comes from another server.
+    /// Origin of a transaction that was replicated from another server.
     Origin,
-    /// The block ends.
+    /// End of the stream block.
     Stop,
 }
 
 impl<'a> Streamed<'a> {
-    /// Looks at the data of an XLogData.
+    /// Parses the header of a message, from the data of an XLogData.
     ///
     /// # Errors
     ///
-    /// If no message of this kind can stand in a stream block, or it is too short to have a
-    /// transaction.
+    /// Fails if a stream block cannot contain a message of this kind, or if the data is too short
+    /// for the header.
     #[inline]
     pub fn peek(data: &'a [u8]) -> Result<Self, DecodeError> {
         let (xid, rest) = match data {
@@ -72,7 +74,8 @@ impl<'a> Streamed<'a> {
         })
     }
 
-    /// Puts a description of a relation into `out`, as it is sent outside of stream blocks.
+    /// Replaces the content of `out` with the description of a relation as it is outside of stream
+    /// blocks: the tag and `content`.
     pub fn relation(content: &[u8], out: &mut Vec<u8>) {
         out.clear();
         out.push(tag::RELATION);

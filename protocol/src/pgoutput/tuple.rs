@@ -1,4 +1,4 @@
-//! Rows as pgoutput sends them.
+//! Rows in messages of `pgoutput`.
 
 use std::{fmt, iter::Copied, slice};
 
@@ -8,7 +8,7 @@ use crate::{
     error::DecodeErrorKind,
 };
 
-/// The form of each value.
+/// Tags of the kinds of values.
 pub(crate) mod kind {
     pub(crate) const NULL: u8 = b'n';
     pub(crate) const UNCHANGED_TOAST: u8 = b'u';
@@ -16,7 +16,7 @@ pub(crate) mod kind {
     pub(crate) const BINARY: u8 = b'b';
 }
 
-/// The values of a row, in the order of the relation's columns.
+/// Values of a row, in the order of the relation's columns.
 ///
 /// See [TupleData](https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html#PROTOCOL-LOGICALREP-MESSAGE-FORMATS-TUPLEDATA).
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,12 +33,12 @@ impl<'a> Tuple<'a> {
         }
     }
 
-    /// Splits a tuple off, if it is well-formed.
+    /// Splits off a tuple. Returns `None` if it is malformed.
     #[inline(always)]
     pub(super) fn split(input: &'a [u8], arena: &'a TupleArena) -> Option<(Self, &'a [u8])> {
         let (count, rest) = input.split_first_chunk()?;
         let count = usize::from(u16::from_be_bytes(*count));
-        // A value takes a byte at least: for what cannot be there is no memory.
+        // A value takes at least one byte. A larger count is an error, for which nothing is allocated.
         if count > rest.len() {
             return None;
         }
@@ -47,7 +47,7 @@ impl<'a> Tuple<'a> {
         Some((Self { values }, rest))
     }
 
-    /// Says what is wrong with a tuple that cannot be split off.
+    /// Returns the error for a malformed tuple.
     #[cold]
     fn malformed(input: &[u8]) -> nom::Err<Malformed> {
         let (mut rest, count) = match uint16(input) {
@@ -81,7 +81,7 @@ impl<'a> Tuple<'a> {
         self.values
     }
 
-    /// Returns an iterator over them.
+    /// Returns an iterator over the values, in the order of the columns.
     #[inline]
     pub fn iter(&self) -> Copied<slice::Iter<'a, TupleData<'a>>> {
         self.values.iter().copied()
@@ -99,27 +99,27 @@ impl<'a> IntoIterator for Tuple<'a> {
 }
 
 impl fmt::Debug for Tuple<'_> {
-    /// Shows the shape of the row and none of its values.
+    /// Shows the number of columns, without the values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tuple({} columns)", self.values.len())
     }
 }
 
-/// A value of a row.
+/// Value of a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TupleData<'a> {
     /// NULL.
     Null,
-    /// A value out of line that did not change, and is not sent.
+    /// TOASTed value that did not change, which the server does not send.
     UnchangedToast,
-    /// The value in its text form.
+    /// Value in text format.
     Text(&'a [u8]),
-    /// The value in its binary form: option `binary`, servers since 14.
+    /// Value in binary format. Requires the option `binary`, which servers since 14 have.
     Binary(&'a [u8]),
 }
 
 impl fmt::Debug for TupleData<'_> {
-    /// Shows the form and the length, and not the value.
+    /// Shows the kind and the length, without the value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("Null"),
@@ -130,15 +130,15 @@ impl fmt::Debug for TupleData<'_> {
     }
 }
 
-/// Puts values in their places, and returns what is behind them.
+/// Parses as many values as `values` holds, and returns the rest of the input.
 ///
-/// It is a function of its own because the loop is short, and has the registers for itself there.
+/// This function is not inlined, so that its short loop has all registers for itself.
 #[inline(never)]
 fn fill_values<'a>(values: &mut [TupleData<'a>], input: &'a [u8]) -> Option<&'a [u8]> {
     let mut rest = input;
     for value in values {
-        // Most values are text. Each kind is stored by itself: joined first, they would take the way
-        // over memory.
+        // Most values are text. Each branch stores its own value: a value that several branches
+        // return would pass through memory.
         if let Some((text, after)) = split_text(rest) {
             (*value, rest) = (TupleData::Text(text), after);
         } else if let [kind::NULL, after @ ..] = rest {
@@ -150,7 +150,7 @@ fn fill_values<'a>(values: &mut [TupleData<'a>], input: &'a [u8]) -> Option<&'a 
     Some(rest)
 }
 
-/// Splits the first value off, if it is well-formed.
+/// Splits off the first value. Returns `None` if it is malformed.
 fn split_value(input: &[u8]) -> Option<(TupleData<'_>, &[u8])> {
     if let Some((text, rest)) = split_text(input) {
         return Some((TupleData::Text(text), rest));
@@ -161,8 +161,8 @@ fn split_value(input: &[u8]) -> Option<(TupleData<'_>, &[u8])> {
     }
 }
 
-/// Splits the first value off, if it is text: nearly all are. One look at the length of the input is
-/// enough for the kind and the length of the value.
+/// Splits off the first value if it is text, as nearly all values are. A single check of the length
+/// of the input covers the kind and the length of the value.
 #[inline(always)]
 fn split_text(input: &[u8]) -> Option<(&[u8], &[u8])> {
     match input.split_first_chunk::<5>() {
@@ -182,21 +182,21 @@ fn split_other(input: &[u8]) -> Option<(TupleData<'_>, &[u8])> {
     }
 }
 
-/// Splits off a length and that many bytes.
+/// Splits off a length and as many bytes.
 #[inline(always)]
 fn split_sized(input: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = input.split_first_chunk()?;
     rest.split_at_checked(size(*length))
 }
 
-/// Reads the length of a value. A negative one becomes larger than any slice.
+/// Converts the length of a value. A negative length becomes larger than any slice.
 #[inline(always)]
 fn size(length: [u8; 4]) -> usize {
     let length = i64::from(i32::from_be_bytes(length)).cast_unsigned();
     usize::try_from(length).unwrap_or(usize::MAX)
 }
 
-/// Says what is wrong with a value that cannot be split off.
+/// Returns the error for a malformed value.
 #[cold]
 fn malformed(input: &[u8]) -> nom::Err<Malformed> {
     let parsed = uint8(input).and_then(|(rest, kind)| match kind {
@@ -209,17 +209,17 @@ fn malformed(input: &[u8]) -> nom::Err<Malformed> {
     }
 }
 
-/// What is known of a row before its change.
+/// Row before an update or delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OldTuple<'a> {
-    /// The columns of the replica identity, all others NULL.
+    /// Row with the columns of the replica identity; all others are NULL.
     Key(Tuple<'a>),
-    /// All columns: the replica identity is FULL.
+    /// Row with all columns: the replica identity is FULL.
     Full(Tuple<'a>),
 }
 
 impl<'a> OldTuple<'a> {
-    /// Returns the row, whichever of its columns are known.
+    /// Returns the row.
     #[inline]
     pub fn tuple(&self) -> Tuple<'a> {
         match self {

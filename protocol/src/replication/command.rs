@@ -1,29 +1,29 @@
-//! The commands of a walsender, to be sent as simple queries.
+//! Replication commands, which a walsender accepts as simple queries.
 //!
-//! They are read by a grammar of their own: identifiers and strings are quoted as in SQL, but a
-//! backslash is never an escape.
+//! Their grammar is not that of SQL: identifiers and strings are quoted as in SQL, but a backslash
+//! is never an escape.
 
 use std::fmt::Write;
 
 use crate::lsn::Lsn;
 
-/// Returns the command that tells which server, timeline and position this is.
+/// Returns the command that identifies the server, and reports its timeline and position.
 pub fn identify_system() -> &'static str {
     "IDENTIFY_SYSTEM"
 }
 
-/// How a logical replication slot is made.
+/// Options of a new logical replication slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateSlotOptions {
-    /// The output plugin.
+    /// Output plugin.
     pub plugin: String,
-    /// Drop the slot with the session.
+    /// Whether the slot is dropped at the end of the session.
     pub temporary: bool,
-    /// What becomes of the snapshot as of the slot's consistent point.
+    /// Use of the snapshot at the slot's consistent point.
     pub snapshot: SlotSnapshot,
-    /// Decode prepared transactions at PREPARE (servers since 14).
+    /// Whether prepared transactions are decoded at PREPARE TRANSACTION (servers since 14).
     pub two_phase: bool,
-    /// Keep the slot on standbys, too (servers since 17).
+    /// Whether the slot is synchronized to standbys (servers since 17).
     pub failover: bool,
 }
 
@@ -39,21 +39,21 @@ impl Default for CreateSlotOptions {
     }
 }
 
-/// What becomes of the snapshot as of a new slot's consistent point.
+/// Use of the snapshot at the consistent point of a new slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SlotSnapshot {
-    /// Nothing.
+    /// Discarded.
     #[default]
     Nothing,
-    /// It is exported for other sessions, until this one's next command.
+    /// Exported for other sessions, until the next command of this session.
     Export,
-    /// The transaction that this command is the first of goes on with it.
+    /// Used by the current transaction, of which this has to be the first command.
     Use,
 }
 
-/// Returns the command that makes a logical replication slot.
+/// Returns the command that creates a logical replication slot.
 ///
-/// In the form that servers since 10 read, but for `failover`, which only the later form has.
+/// The syntax is that of servers since 10, except for `failover`, which requires the newer one.
 pub fn create_replication_slot(slot: &str, options: &CreateSlotOptions) -> String {
     let mut sql = format!("CREATE_REPLICATION_SLOT {}", quote_identifier(slot));
     if options.temporary {
@@ -87,15 +87,15 @@ pub fn create_replication_slot(slot: &str, options: &CreateSlotOptions) -> Strin
     sql
 }
 
-/// Returns the command that drops a slot; with `wait`, once no other session uses it.
+/// Returns the command that drops a slot. With `wait` the server waits until no session uses it.
 pub fn drop_replication_slot(slot: &str, wait: bool) -> String {
     let wait = if wait { " WAIT" } else { "" };
     format!("DROP_REPLICATION_SLOT {}{wait}", quote_identifier(slot))
 }
 
-/// Returns the command that starts the stream of a logical slot with options of its plugin.
+/// Returns the command that starts the stream of a logical slot, with options of the output plugin.
 ///
-/// The server starts at `start`, or where the slot stands if that is later.
+/// The server starts at `start`, or at the slot's `confirmed_flush_lsn` if that is later.
 pub fn start_replication(slot: &str, start: Lsn, options: &[(&str, &str)]) -> String {
     let mut sql = format!(
         "START_REPLICATION SLOT {} LOGICAL {start}",
@@ -112,14 +112,14 @@ pub fn start_replication(slot: &str, start: Lsn, options: &[(&str, &str)]) -> St
     sql
 }
 
-/// Quotes an identifier, for SQL and for replication commands.
+/// Quotes an identifier for SQL and for replication commands.
 ///
 /// See <https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS>.
 pub fn quote_identifier(identifier: &str) -> String {
     quoted(identifier, '"')
 }
 
-/// Quotes a string for SQL, whatever `standard_conforming_strings` is.
+/// Quotes a string for SQL, independently of `standard_conforming_strings`.
 ///
 /// See <https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-STRINGS>.
 pub fn quote_literal(text: &str) -> String {

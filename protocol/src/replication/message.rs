@@ -1,4 +1,4 @@
-//! What CopyData carries in a replication stream, both ways.
+//! Messages that CopyData carries in a replication stream, in both directions.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::{
     timestamp::PgTimestamp,
 };
 
-/// The first byte of each message.
+/// Tags of messages: the first byte.
 mod tag {
     pub(super) const XLOG_DATA: u8 = b'w';
     pub(super) const PRIMARY_KEEPALIVE: u8 = b'k';
@@ -20,15 +20,15 @@ mod tag {
     pub(super) const HOT_STANDBY_FEEDBACK: u8 = b'h';
 }
 
-/// What the server sends in a CopyData.
+/// Message from the server in a CopyData.
 ///
 /// See <https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-START-REPLICATION>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplicationMessage<'a> {
-    /// A piece of the stream.
+    /// Data of the stream.
     XLogData(XLogData<'a>),
-    /// A sign of life.
+    /// Keepalive with the server's position.
     PrimaryKeepalive(PrimaryKeepalive),
 }
 
@@ -37,7 +37,7 @@ impl<'a> ReplicationMessage<'a> {
     ///
     /// # Errors
     ///
-    /// If the content is not exactly such a message.
+    /// Fails if the content is not exactly one such message.
     #[inline(always)]
     pub fn parse(data: &'a [u8]) -> Result<Self, DecodeError> {
         match data.split_first() {
@@ -59,16 +59,17 @@ impl<'a> ReplicationMessage<'a> {
     }
 }
 
-/// A piece of the stream: with logical replication, one message of the output plugin.
+/// Data of the stream: in logical replication, one message of the output plugin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct XLogData<'a> {
-    /// Where the piece starts; with logical replication the position of the change, or 0/0.
+    /// Start of the data in the write-ahead log: in logical replication the position of the change,
+    /// or 0/0.
     pub wal_start: Lsn,
-    /// The server's position when it sent the piece.
+    /// Server's position when it sent the data.
     pub wal_end: Lsn,
-    /// The server's time when it sent the piece.
+    /// Server's time when it sent the data.
     pub server_clock: PgTimestamp,
-    /// The piece.
+    /// Data, see [`LogicalReplicationMessage`](crate::LogicalReplicationMessage).
     pub data: &'a [u8],
 }
 
@@ -94,7 +95,7 @@ impl<'a> XLogData<'a> {
 }
 
 impl fmt::Debug for XLogData<'_> {
-    /// Shows the length of the data and none of it.
+    /// Shows the length of the data, without the data.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("XLogData")
             .field("wal_start", &self.wal_start)
@@ -105,14 +106,15 @@ impl fmt::Debug for XLogData<'_> {
     }
 }
 
-/// A sign of life of the server.
+/// Keepalive of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PrimaryKeepalive {
-    /// Up to where the server has sent, or found nothing to send.
+    /// Position up to which the server has sent all changes.
     pub wal_end: Lsn,
-    /// The server's time.
+    /// Server's time.
     pub server_clock: PgTimestamp,
-    /// Whether a [`StandbyStatusUpdate`] is due at once, or the server will hang up.
+    /// Whether the client has to send a [`StandbyStatusUpdate`] soon, to avoid a timeout of the
+    /// server.
     pub reply_requested: bool,
 }
 
@@ -135,23 +137,23 @@ impl PrimaryKeepalive {
     }
 }
 
-/// How far the client has come. The server keeps the log from `flush_lsn` on.
+/// Progress of the client. The server retains the write-ahead log from `flush_lsn` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StandbyStatusUpdate {
-    /// Up to where the stream was received.
+    /// Position up to which the stream was received.
     pub write_lsn: Lsn,
-    /// Up to where it is durable: the server forgets what lies before.
+    /// Position up to which the stream is durable. The server may remove everything before it.
     pub flush_lsn: Lsn,
-    /// Up to where it was applied.
+    /// Position up to which the stream was applied.
     pub apply_lsn: Lsn,
-    /// The client's time.
+    /// Client's time.
     pub clock: PgTimestamp,
-    /// Whether the server is asked for a sign of life.
+    /// Whether the server is requested to reply with a [`PrimaryKeepalive`].
     pub reply_requested: bool,
 }
 
 impl StandbyStatusUpdate {
-    /// Appends the message, the content of a CopyData.
+    /// Appends the message, as the content of a CopyData.
     pub fn encode(&self, out: &mut BytesMut) {
         out.reserve(34);
         out.put_u8(tag::STANDBY_STATUS_UPDATE);
@@ -163,23 +165,23 @@ impl StandbyStatusUpdate {
     }
 }
 
-/// Which transactions the client still needs to see the rows of. For hot standbys.
+/// Oldest transactions whose rows a hot standby still needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HotStandbyFeedback {
-    /// The client's time.
+    /// Client's time.
     pub clock: PgTimestamp,
-    /// The oldest transaction, without the catalog's; invalid to ask for none to be kept.
+    /// Oldest transaction for rows outside of the catalog; [`Xid::INVALID`] if none are needed.
     pub xmin: Xid,
-    /// The epoch of `xmin`.
+    /// Epoch of `xmin`.
     pub xmin_epoch: u32,
-    /// The oldest transaction that the catalog is needed of.
+    /// Oldest transaction for rows of the catalog.
     pub catalog_xmin: Xid,
-    /// The epoch of `catalog_xmin`.
+    /// Epoch of `catalog_xmin`.
     pub catalog_xmin_epoch: u32,
 }
 
 impl HotStandbyFeedback {
-    /// Appends the message, the content of a CopyData.
+    /// Appends the message, as the content of a CopyData.
     pub fn encode(&self, out: &mut BytesMut) {
         out.reserve(25);
         out.put_u8(tag::HOT_STANDBY_FEEDBACK);

@@ -1,4 +1,4 @@
-//! The streaming replication protocol: commands, and what CopyData carries.
+//! Streaming replication protocol: commands, and the messages that CopyData carries.
 //!
 //! See <https://www.postgresql.org/docs/current/protocol-replication.html>.
 
