@@ -4,7 +4,7 @@ use bytes::BytesMut;
 
 use crate::{error::ProtocolError, message};
 
-/// Client's half of a COPY stream: frames CopyData and CopyDone, and refuses both after CopyDone.
+/// Client's half of a COPY stream: encodes CopyData and CopyDone, and refuses both after CopyDone.
 ///
 /// A [`Session`](crate::Session) holds one while the client may send. In CopyBoth mode
 /// [`take_copy_sender`](crate::Session::take_copy_sender) hands it out, so that one task can send
@@ -18,7 +18,7 @@ pub struct CopySender {
 }
 
 impl CopySender {
-    /// Opens the client's half: the server has announced that it accepts CopyData.
+    /// Creates the open half, after the server has entered CopyIn or CopyBoth mode.
     pub(super) const fn new() -> Self {
         Self { is_open: true }
     }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_and_done_are_framed() {
+    fn data_and_done_are_encoded() {
         let mut sender = CopySender::new();
         let mut out = BytesMut::new();
         sender.copy_data(b"ab", &mut out).unwrap();

@@ -1,72 +1,72 @@
-//! What a session reports.
+//! Events that a session reports.
 
 use crate::message::{
     CopyResponse, DataRow, NegotiateProtocolVersion, Notification, ParameterDescription, Report,
     RowDescription, TransactionStatus,
 };
 
-/// One thing that arrived, borrowed from the receive buffer.
+/// Message from the server that a [`Session`](crate::Session) reports, borrowed from the receive buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// The server takes TLS: the handshake is due, then
+    /// The server accepts TLS: perform the handshake, then call
     /// [`handle_tls_established`](crate::Session::handle_tls_established).
     TlsAccepted,
-    /// The server has no TLS: go on with
-    /// [`handle_tls_declined`](crate::Session::handle_tls_declined), or give up.
+    /// The server refuses TLS: continue with
+    /// [`handle_tls_declined`](crate::Session::handle_tls_declined), or drop the session.
     TlsRefused,
-    /// The server knows less of the protocol than was asked for, and goes on with what it knows.
+    /// The server does not support a part of the StartupMessage, and continues without it.
     NegotiateProtocolVersion(NegotiateProtocolVersion<'a>),
-    /// A step of the authentication was answered; the answer is queued.
+    /// A request of the authentication was handled, and its response is queued.
     AuthenticationStep,
-    /// The authentication is complete, the server's part of it included.
+    /// The authentication is complete. With SCRAM, the server's signature was verified, too.
     Authenticated,
-    /// A run-time parameter has this value; [`parameter`](crate::Session::parameter) keeps it.
+    /// Value of a run-time parameter, which [`parameter`](crate::Session::parameter) returns later.
     ParameterStatus {
-        /// The parameter.
+        /// Name of the parameter.
         name: &'a str,
-        /// Its value.
+        /// Value of the parameter.
         value: &'a str,
     },
-    /// [`cancel_key`](crate::Session::cancel_key) is known.
+    /// The key for a CancelRequest is known: see [`cancel_key`](crate::Session::cancel_key).
     BackendKeyData,
-    /// The session is established, or a simple query or a Sync was completed.
+    /// The session is established, or a simple query or a Sync has completed.
     Ready(TransactionStatus),
-    /// The columns of the rows that follow, or of what was described.
+    /// Columns of the rows that follow, or of the described statement or portal.
     RowDescription(RowDescription<'a>),
-    /// A row.
+    /// Row of a result.
     DataRow(DataRow<'a>),
-    /// A command is complete; its tag, such as `SELECT 5`.
+    /// A command has completed. Contains its command tag, such as `SELECT 5`.
     CommandComplete(&'a str),
-    /// A query string held no command.
+    /// The query string was empty.
     EmptyQueryResponse,
     /// A statement was prepared.
     ParseComplete,
-    /// A portal was made.
+    /// A portal was created.
     BindComplete,
     /// A statement or portal was closed.
     CloseComplete,
-    /// What was described returns no rows.
+    /// The described statement or portal returns no rows.
     NoData,
-    /// The limit of rows was reached; another Execute goes on.
+    /// Execute has reached its maximum number of rows. Another Execute continues.
     PortalSuspended,
-    /// The types of a statement's parameters.
+    /// Types of the parameters of a statement.
     ParameterDescription(ParameterDescription<'a>),
-    /// The server sends CopyData now.
+    /// The connection enters CopyOut mode: the server sends CopyData.
     CopyOut(CopyResponse<'a>),
-    /// The server takes CopyData now.
+    /// The connection enters CopyIn mode: the client sends CopyData.
     CopyIn(CopyResponse<'a>),
-    /// The connection carries CopyData both ways now.
+    /// The connection enters CopyBoth mode: both sides send CopyData.
     CopyBoth(CopyResponse<'a>),
-    /// A piece of a COPY stream.
+    /// Data of a COPY stream.
     CopyData(&'a [u8]),
-    /// The server's end of a COPY stream.
+    /// End of the server's half of a COPY stream.
     CopyDone,
-    /// A notice. Can come at any time.
+    /// Notice. May arrive at any time.
     Notice(Report<'a>),
-    /// The server refuses something, or ends the session: see
+    /// Error of a request, or of the whole session: see
     /// [`is_closed`](crate::Session::is_closed).
     Error(Report<'a>),
-    /// A NOTIFY of some session. Can come at any time.
+    /// Notification of a NOTIFY command. May arrive at any time.
     Notification(Notification<'a>),
 }

@@ -1,4 +1,4 @@
-//! The state machine of a connection: what arrived goes in, what is to be sent comes out.
+//! State machine of a connection: received bytes in, events and bytes to send out.
 
 mod copy_both;
 mod copy_sender;
@@ -25,35 +25,35 @@ pub use event::Event;
 use pipeline::PendingRequest;
 use startup::Startup;
 
-/// What a session needs to know before it starts.
+/// Configuration of a [`Session`].
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
-    /// The role to connect as.
+    /// Role to connect as.
     pub user: String,
-    /// The database; the server takes the user's name if there is none.
+    /// Database to connect to. Without one the server uses the name of the role.
     pub database: Option<String>,
-    /// The password, should the server ask for one.
+    /// Password, in case the server requests one.
     pub password: Option<Secret>,
-    /// Run-time parameters to start with, such as `application_name`; also `replication`.
+    /// Run-time parameters of the StartupMessage, such as `application_name`; also `replication`.
     pub parameters: Vec<(String, String)>,
-    /// Whether to ask for TLS.
+    /// Use of TLS.
     pub tls: TlsRequest,
-    /// Fresh random bytes for the authentication. Never use them for a second session.
+    /// Fresh random bytes for the authentication. They must not be used for another session.
     pub nonce: [u8; NONCE],
-    /// Whether to send the password in clear text over a connection without TLS.
+    /// Whether the password may be sent in clear text over a connection without TLS.
     pub allow_cleartext: bool,
-    /// Whether the login is bound to the TLS connection.
+    /// Use of channel binding, which ties the authentication to the TLS connection.
     pub channel_binding: BindingPolicy,
-    /// The methods by which the login may go.
+    /// Authentication methods that are allowed.
     pub allowed_methods: AllowedMethods,
-    /// The protocol version to ask for.
+    /// Protocol version to request.
     pub protocol_version: ProtocolVersion,
-    /// The longest messages that are accepted.
+    /// Maximum lengths of messages from the server.
     pub limits: Limits,
 }
 
 impl SessionConfig {
-    /// Makes a configuration for a role, with fresh random bytes; all else has its default.
+    /// Creates a configuration for a role, with fresh random bytes and defaults for everything else.
     pub fn new(user: impl Into<String>, nonce: [u8; NONCE]) -> Self {
         Self {
             user: user.into(),
@@ -71,44 +71,46 @@ impl SessionConfig {
     }
 }
 
-/// Whether a session asks for TLS.
+/// Use of TLS by a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TlsRequest {
-    /// Start at once, without.
+    /// Start the session without TLS.
     #[default]
     Disable,
-    /// Ask first. The answer is [`Event::TlsAccepted`] or [`Event::TlsRefused`].
+    /// Send SSLRequest first. The response is reported as [`Event::TlsAccepted`] or
+    /// [`Event::TlsRefused`].
     Request,
-    /// Start with the handshake, as servers from version 17 can. No event tells to: the session
-    /// waits for [`Session::handle_tls_established`] from the first.
+    /// Start with the TLS handshake, which servers since 17 support. There is no event: the session
+    /// waits for [`Session::handle_tls_established`] from the start.
     Direct,
 }
 
-/// One connection to a server, from the first byte to the last.
+/// Protocol state machine of one connection, from the first byte to the last.
 ///
-/// The caller owns the socket, the receive buffer and the clock. The order of calls:
+/// The caller owns the socket, the receive buffer and the clock. The order of calls is:
 ///
-/// 1. [`new`](Self::new) queues the first message. Send what [`poll_transmit`](Self::poll_transmit)
-///    returns, after this and after every other call, until it returns `None`.
-/// 2. Give what was received to [`handle_input`](Self::handle_input), again and again, dropping
-///    from the buffer as many bytes as it consumed, until it returns `None`. Then receive at least
-///    [`needed`](Self::needed) bytes more.
-/// 3. After [`Event::TlsAccepted`] do the TLS handshake and call
-///    [`handle_tls_established`](Self::handle_tls_established); after [`Event::TlsRefused`] call
-///    [`handle_tls_declined`](Self::handle_tls_declined), or give up.
-/// 4. After the first [`Event::Ready`] queue queries. Extended queries may be queued before earlier
-///    ones are answered; each [`sync`](Self::sync) is answered by one [`Event::Ready`], and
-///    [`is_ready`](Self::is_ready) holds after the last. A simple query waits for that.
-/// 5. [`terminate`](Self::terminate) at the end.
+/// 1. [`new`](Self::new) queues the first message. After this and after every other call, send the
+///    bytes that [`poll_transmit`](Self::poll_transmit) returns, until it returns `None`.
+/// 2. Pass the received bytes to [`handle_input`](Self::handle_input) repeatedly, and remove the
+///    consumed bytes from the buffer each time, until it returns `None`. Then receive at least
+///    [`needed`](Self::needed) more bytes.
+/// 3. After [`Event::TlsAccepted`] perform the TLS handshake and call
+///    [`handle_tls_established`](Self::handle_tls_established). After [`Event::TlsRefused`] call
+///    [`handle_tls_declined`](Self::handle_tls_declined), or drop the session.
+/// 4. After the first [`Event::Ready`] queue queries. Extended queries may be queued before the
+///    responses to earlier ones have arrived: each [`sync`](Self::sync) leads to one
+///    [`Event::Ready`], and [`is_ready`](Self::is_ready) returns true after the last one. A simple
+///    query can only be queued while `is_ready` returns true.
+/// 5. Call [`terminate`](Self::terminate) at the end.
 ///
-/// An [`Event::Error`] is the server's, and the session goes on unless it
-/// [`is_closed`](Self::is_closed). What `handle_input` fails with is the end of the session.
+/// An [`Event::Error`] is reported by the server, and the session continues unless
+/// [`is_closed`](Self::is_closed) returns true. An error from `handle_input` closes the session.
 pub struct Session {
     phase: Phase,
     pending: VecDeque<PendingRequest>,
-    /// Extended queries were queued behind the last Sync.
+    /// Whether extended queries were queued after the last Sync.
     unsynced: bool,
-    /// The server skips what it is asked for until a Sync that is not yet queued.
+    /// Whether the server skips requests, after an error, up to a Sync that is not queued yet.
     skipping: bool,
     limits: Limits,
     parameters: Vec<(String, String)>,
@@ -120,16 +122,16 @@ pub struct Session {
 #[derive(Debug)]
 enum Phase {
     Startup(Box<Startup>),
-    /// Established. What is going on is in `pending`.
+    /// Established, with the requests in `pending` in progress.
     Open,
     Closed,
 }
 
-/// The most run-time parameters that are kept. Servers report about twenty.
+/// Maximum number of run-time parameters that are stored. Servers report about twenty.
 const MAX_PARAMETERS: usize = 256;
 
 impl fmt::Debug for Session {
-    /// Shows what is going on, and nothing of what was sent or received.
+    /// Shows the state, without any data that was sent or received.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("phase", &self.phase)
@@ -140,11 +142,11 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Starts a session: queues the request for TLS, or the StartupMessage.
+    /// Starts a session: queues SSLRequest or StartupMessage.
     ///
     /// # Errors
     ///
-    /// If the configuration does not fit into the messages.
+    /// Fails if the configuration cannot be encoded in the messages.
     pub fn new(config: SessionConfig) -> Result<Self, ProtocolError> {
         let limits = config.limits;
         let mut out = BytesMut::new();
@@ -162,21 +164,22 @@ impl Session {
         })
     }
 
-    /// Takes the first message off the input: returns how many bytes it took and what it was, or
-    /// `None` if it is not whole yet. Answers that the protocol demands are queued.
+    /// Handles the first message of the input. Returns the number of bytes that it takes and its
+    /// event, or `None` if it is incomplete. Responses that the protocol requires are queued.
     ///
-    /// The event borrows from the input. Nothing is copied or kept.
+    /// The event borrows from the input, which is not copied.
     ///
     /// # Errors
     ///
-    /// If the server breaks the protocol, or cannot be authenticated to. The session is closed then.
+    /// Fails if the server violates the protocol, or if the authentication fails on the client's
+    /// side. The session is closed then.
     #[inline(always)]
     pub fn handle_input<'a>(
         &mut self,
         input: &'a [u8],
     ) -> Result<Option<(usize, Event<'a>)>, ProtocolError> {
-        // Streams come first: they are nearly all there is. This much is made part of the caller,
-        // where the event need not take the way over memory.
+        // Nearly all messages are data of streams. Only this case is inlined into the caller, so that
+        // its event does not pass through memory.
         if let (Phase::Open, Some(pending)) = (&self.phase, self.pending.front())
             && let Some(&tag::COPY_DATA) = input.first()
             && pending.accepts_data(tag::COPY_DATA)
@@ -279,10 +282,12 @@ impl Session {
         Ok(Some((frame.size(), event)))
     }
 
-    /// Returns how many bytes more are needed at least before
-    /// [`handle_input`](Self::handle_input) can go on with this input. Once a message's header is
-    /// there, it is what is missing of the message; to size the buffer by it is safe, since
-    /// [`Limits`] cap it. 0 if there is something to handle already.
+    /// Returns the minimum number of bytes to receive, in addition to this input, before
+    /// [`handle_input`](Self::handle_input) can continue.
+    ///
+    /// This is 0 if the input can be handled already. Once the header of a message is complete, it
+    /// is the number of missing bytes of that message. It is safe to reserve as much memory, since
+    /// [`Limits`] restrict it.
     pub fn needed(&self, input: &[u8]) -> usize {
         match &self.phase {
             Phase::Startup(startup) => startup.needed(input, &self.limits),
@@ -296,17 +301,17 @@ impl Session {
         (!self.out.is_empty()).then(|| self.out.split().freeze())
     }
 
-    /// Returns whether a query can be queued and nothing is under way.
+    /// Returns whether a query can be queued and no request is in progress.
     pub fn is_ready(&self) -> bool {
         self.is_idle()
     }
 
-    /// Returns whether the session is over: terminated, ended by the server or failed.
+    /// Returns whether the session has ended: terminated, ended by the server, or failed.
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
     }
 
-    /// Returns whether the connection carries CopyData both ways.
+    /// Returns whether the connection is in CopyBoth mode.
     pub fn is_copy_both(&self) -> bool {
         self.pending
             .front()
@@ -326,12 +331,12 @@ impl Session {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Returns the process that serves the session, once it is known.
+    /// Returns the process of the session's backend, once it is known.
     pub fn process_id(&self) -> Option<ProcessId> {
         self.cancel_key.as_ref().map(CancelKey::process_id)
     }
 
-    /// Returns what it takes to cancel a query of this session, once it is known.
+    /// Returns the key to cancel a query of this session, once it is known.
     pub fn cancel_key(&self) -> Option<&CancelKey> {
         self.cancel_key.as_ref()
     }
@@ -348,15 +353,16 @@ impl Session {
     }
 }
 
-/// What the connection below reports.
+/// Results of the TLS negotiation, from the caller.
 impl Session {
-    /// Goes on after [`Event::TlsAccepted`] and a handshake: queues the StartupMessage. The hash is
-    /// that of the server's certificate as RFC 5929 has it for `tls-server-end-point`, if it
-    /// defines one; with it the authentication is bound to this connection where the server can.
+    /// Continues after [`Event::TlsAccepted`] and the handshake: queues the StartupMessage.
+    ///
+    /// `server_end_point` is the hash of the server's certificate that RFC 5929 defines for
+    /// `tls-server-end-point`; `None` if it defines none. It is used for channel binding.
     ///
     /// # Errors
     ///
-    /// Unless the session waits for it.
+    /// Fails unless the session waits for the handshake.
     pub fn handle_tls_established(
         &mut self,
         server_end_point: Option<Vec<u8>>,
@@ -364,11 +370,11 @@ impl Session {
         self.finish_tls("handle_tls_established", Transport::Tls(server_end_point))
     }
 
-    /// Goes on without TLS after [`Event::TlsRefused`]: queues the StartupMessage.
+    /// Continues without TLS after [`Event::TlsRefused`]: queues the StartupMessage.
     ///
     /// # Errors
     ///
-    /// Unless the session waits for it.
+    /// Fails unless the server has refused TLS.
     pub fn handle_tls_declined(&mut self) -> Result<(), ProtocolError> {
         self.finish_tls("handle_tls_declined", Transport::Plain)
     }

@@ -1,7 +1,8 @@
-//! What was asked for and is not yet answered, in order.
+//! Queue of the requests in progress.
 //!
-//! The server answers in the order of the requests, so the first one says which messages may come.
-//! After an error it skips what was asked for up to the next Sync, and so does the queue here.
+//! The server responds in the order of the requests, so the first one determines the messages that
+//! are allowed. After an error the server skips all requests up to the next Sync, and they are
+//! removed from the queue.
 
 use super::{CopySender, Event, Phase, Session, copy_both::CopyState};
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     message::{BackendMessage, tag},
 };
 
-/// A request by its request.
+/// Kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Request {
     Query,
@@ -22,21 +23,21 @@ pub(super) enum Request {
     Sync,
 }
 
-/// A request and how far its answer has come.
+/// Request in progress, with the state of its response.
 #[derive(Debug)]
 pub(super) struct PendingRequest {
     request: Request,
     copy: CopyState,
-    /// The tag of the rows or stream pieces that may come now; 0 for none.
+    /// Tag of the data that is allowed now, DataRow or CopyData; 0 for none.
     data_tag: u8,
-    /// A first part of the answer has come: of a described statement its parameters, of a simple
-    /// query an error.
+    /// Whether the first part of the response has arrived: the parameters of a described statement,
+    /// or the error of a simple query.
     partly_answered: bool,
 }
 
 impl PendingRequest {
     pub(super) fn new(request: Request) -> Self {
-        // An executed portal was described before, or not at all; its rows come unannounced.
+        // Execute sends no RowDescription: the rows of a portal may arrive at once.
         let data_tag = if request == Request::Execute {
             tag::DATA_ROW
         } else {
@@ -50,7 +51,7 @@ impl PendingRequest {
         }
     }
 
-    /// Returns whether a row, or a piece of a stream, may come now.
+    /// Returns whether data with this tag, DataRow or CopyData, is allowed now.
     #[inline]
     pub(super) fn accepts_data(&self, tag: u8) -> bool {
         tag == self.data_tag && tag != 0
@@ -73,12 +74,12 @@ impl PendingRequest {
         self.update_copy(|state| *state = copy);
     }
 
-    /// Changes the state of the COPY, and with it the messages that may come.
+    /// Changes the state of the COPY, and the data that is allowed.
     pub(super) fn update_copy<T>(&mut self, update: impl FnOnce(&mut CopyState) -> T) -> T {
         let was_both = self.copy.is_both();
         let result = update(&mut self.copy);
-        // A walsender that reads the client's CopyDone in the middle of its work ends its own half
-        // at once, and then still sends what it had begun.
+        // A walsender that receives the client's CopyDone while it sends a change ends its own half
+        // at once, and sends the rest of the change after its CopyDone.
         let trailing = was_both && self.copy == CopyState::None;
         self.data_tag = if self.copy.server_sends() || trailing {
             tag::COPY_DATA
@@ -88,7 +89,7 @@ impl PendingRequest {
         result
     }
 
-    /// Ends any COPY: an error came instead.
+    /// Ends the response, including any COPY, after an error.
     fn fail(&mut self) {
         self.copy = CopyState::None;
         self.data_tag = 0;
@@ -97,21 +98,21 @@ impl PendingRequest {
 
     fn state(&self) -> &'static str {
         match (&self.copy, self.request) {
-            (CopyState::None, Request::Query) => "a simple query is under way",
+            (CopyState::None, Request::Query) => "a simple query is in progress",
             (CopyState::None, Request::Parse) => "a statement is being parsed",
             (CopyState::None, Request::Bind) => "a portal is being bound",
             (CopyState::None, Request::DescribePortal) => "a portal is being described",
             (CopyState::None, Request::DescribeStatement) => "a statement is being described",
             (CopyState::None, Request::Execute) => "a portal is being executed",
             (CopyState::None, Request::Close) => "a statement or portal is being closed",
-            (CopyState::None, Request::Sync) => "a Sync is under way",
+            (CopyState::None, Request::Sync) => "a Sync is in progress",
             (copy, _) => copy.describe(),
         }
     }
 }
 
 impl Session {
-    /// Advances the first request by a message of its answer.
+    /// Advances the first request by a message of its response.
     pub(super) fn advance<'a>(
         &mut self,
         tag: u8,
@@ -121,7 +122,7 @@ impl Session {
         let Some(pending) = self.pending.front_mut() else {
             return Err(ProtocolError::UnexpectedMessage {
                 tag,
-                state: "nothing is under way",
+                state: "no request is in progress",
             });
         };
         let state = pending.state();
@@ -134,7 +135,7 @@ impl Session {
             return Ok(Event::CopyDone);
         }
         if pending.request == Request::Query && pending.partly_answered {
-            // After an error nothing is left of a simple query but its end.
+            // After an error a simple query only ends.
             let BackendMessage::ReadyForQuery(status) = message else {
                 return Err(unexpected);
             };
@@ -166,11 +167,11 @@ impl Session {
             }
             (Request::Query | Request::Execute, BackendMessage::CopyInResponse(response)) => {
                 if queued_after > 0 {
-                    // The server has read what was queued behind as part of the stream: it ignores
-                    // Flush and Sync there, and fails at anything else.
+                    // The server reads the requests that are queued after this one as part of the
+                    // stream: it ignores Flush and Sync, and fails at any other message.
                     return Err(ProtocolError::Call {
                         call: "COPY FROM STDIN",
-                        state: "more is queued behind it",
+                        state: "other requests are queued after it",
                     });
                 }
                 pending.start_copy(CopyState::In(CopySender::new()));
@@ -216,7 +217,7 @@ impl Session {
         Event::Ready(status)
     }
 
-    /// Drops what the server skipping after an error.
+    /// Removes the requests that the server skips after an error.
     pub(super) fn handle_error(&mut self) {
         match self.pending.front_mut() {
             Some(pending) if pending.is_simple() => {
@@ -232,12 +233,12 @@ impl Session {
                 }
                 self.skipping = self.pending.is_empty();
             }
-            // Unasked for, as when a setting that was reloaded is wrong.
+            // Not caused by a request, but for example by an invalid setting that was reloaded.
             None => {}
         }
     }
 
-    /// Queues a request of the extended protocol that was encoded.
+    /// Adds a request of the extended query protocol, which was encoded.
     pub(super) fn push_extended(&mut self, request: Request) {
         if request == Request::Sync {
             self.unsynced = false;

@@ -1,4 +1,4 @@
-//! What a client asks for: the calls that queue messages.
+//! Requests of the client: the functions that queue messages.
 
 use bytes::BytesMut;
 
@@ -12,22 +12,22 @@ use crate::{
     message::{self, Format, Target},
 };
 
-/// What a client asks for.
+/// Requests of the client.
 ///
-/// All of these calls but [`terminate`](Self::terminate) want an established session.
+/// All of these functions except [`terminate`](Self::terminate) require an established session.
 impl Session {
-    /// Queues a simple query; it may hold several statements.
+    /// Queues a simple query, which may contain several statements.
     ///
     /// # Errors
     ///
-    /// Unless nothing is under way, or if the text holds a zero byte.
+    /// Fails unless [`is_ready`](Self::is_ready) returns true, or if the text contains a zero byte.
     pub fn query(&mut self, sql: &str) -> Result<(), ProtocolError> {
         const CALL: &str = "query";
         self.check_open(CALL)?;
         if !self.is_idle() {
             return Err(ProtocolError::Call {
                 call: CALL,
-                state: "another one is under way",
+                state: "another request is in progress",
             });
         }
         message::query(&mut self.out, sql)?;
@@ -35,12 +35,13 @@ impl Session {
         Ok(())
     }
 
-    /// Queues Parse: prepares a statement; the empty name is that of the unnamed one. The server
-    /// infers the types that are left out or [`Oid::INVALID`].
+    /// Queues Parse, which prepares a statement. The empty name is that of the unnamed statement. The
+    /// server infers the types that are left out or [`Oid::INVALID`].
     ///
     /// # Errors
     ///
-    /// While a simple query or a COPY is under way, or if an argument does not fit the message.
+    /// Fails while a simple query or a COPY FROM STDIN is in progress, or if an argument cannot be
+    /// encoded.
     pub fn parse(
         &mut self,
         statement: &str,
@@ -52,12 +53,13 @@ impl Session {
         })
     }
 
-    /// Queues Bind: makes a portal of a statement, with its parameters as text, `None` for NULL.
-    /// All columns of the result come in one format.
+    /// Queues Bind, which creates a portal from a statement and its parameters, in text format or
+    /// `None` for NULL. All columns of the result have the same format.
     ///
     /// # Errors
     ///
-    /// While a simple query or a COPY is under way, or if an argument does not fit the message.
+    /// Fails while a simple query or a COPY FROM STDIN is in progress, or if an argument cannot be
+    /// encoded.
     pub fn bind(
         &mut self,
         portal: &str,
@@ -74,7 +76,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// While a simple query or a COPY is under way, or if the name holds a zero byte.
+    /// Fails while a simple query or a COPY FROM STDIN is in progress, or if the name contains a zero
+    /// byte.
     pub fn describe_portal(&mut self, portal: &str) -> Result<(), ProtocolError> {
         self.queue_extended("describe_portal", Request::DescribePortal, |out| {
             message::describe(out, Target::Portal, portal)
@@ -85,18 +88,20 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// While a simple query or a COPY is under way, or if the name holds a zero byte.
+    /// Fails while a simple query or a COPY FROM STDIN is in progress, or if the name contains a zero
+    /// byte.
     pub fn describe_statement(&mut self, statement: &str) -> Result<(), ProtocolError> {
         self.queue_extended("describe_statement", Request::DescribeStatement, |out| {
             message::describe(out, Target::Statement, statement)
         })
     }
 
-    /// Queues Execute of a portal, for at most so many rows; 0 for all.
+    /// Queues Execute of a portal, for at most `max_rows` rows; 0 for all.
     ///
     /// # Errors
     ///
-    /// While a simple query or a COPY is under way, or if an argument does not fit the message.
+    /// Fails while a simple query or a COPY FROM STDIN is in progress, or if an argument cannot be
+    /// encoded.
     pub fn execute(&mut self, portal: &str, max_rows: u32) -> Result<(), ProtocolError> {
         self.queue_extended("execute", Request::Execute, |out| {
             message::execute(out, portal, max_rows)
@@ -107,7 +112,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// While a simple query or a COPY is under way, or if the name holds a zero byte.
+    /// Fails while a simple query or a COPY FROM STDIN is in progress, or if the name contains a zero
+    /// byte.
     pub fn close_portal(&mut self, portal: &str) -> Result<(), ProtocolError> {
         self.queue_extended("close_portal", Request::Close, |out| {
             message::close(out, Target::Portal, portal)
@@ -118,38 +124,39 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// While a simple query or a COPY is under way, or if the name holds a zero byte.
+    /// Fails while a simple query or a COPY FROM STDIN is in progress, or if the name contains a zero
+    /// byte.
     pub fn close_statement(&mut self, statement: &str) -> Result<(), ProtocolError> {
         self.queue_extended("close_statement", Request::Close, |out| {
             message::close(out, Target::Statement, statement)
         })
     }
 
-    /// Queues Flush: the server sends what it has ready.
+    /// Queues Flush, which makes the server send its buffered responses.
     ///
     /// # Errors
     ///
-    /// While a simple query or a COPY is under way.
+    /// Fails while a simple query or a COPY FROM STDIN is in progress.
     pub fn flush(&mut self) -> Result<(), ProtocolError> {
         self.check_extended("flush")?;
         Ok(message::flush(&mut self.out)?)
     }
 
-    /// Queues Sync, the end of a sequence of extended queries: outside of a transaction block they
-    /// are one transaction, and after an error the server goes on behind it.
+    /// Queues Sync, which ends a sequence of extended queries. Outside of a transaction block the
+    /// sequence is one transaction. After an error the server continues with the request after Sync.
     ///
     /// # Errors
     ///
-    /// While a simple query or a COPY is under way.
+    /// Fails while a simple query or a COPY FROM STDIN is in progress.
     pub fn sync(&mut self) -> Result<(), ProtocolError> {
         self.queue_extended("sync", Request::Sync, message::sync)
     }
 
-    /// Queues Terminate: the end of the session.
+    /// Queues Terminate, which ends the session.
     ///
     /// # Errors
     ///
-    /// If the session is already closed, or not yet started.
+    /// Fails if the session is closed, or negotiates TLS.
     pub fn terminate(&mut self) -> Result<(), ProtocolError> {
         match &self.phase {
             Phase::Startup(startup) => startup.check_started()?,
@@ -180,7 +187,7 @@ impl Session {
         match self.pending.front() {
             Some(pending) if pending.is_simple() => Err(ProtocolError::Call {
                 call,
-                state: "a simple query is under way",
+                state: "a simple query is in progress",
             }),
             Some(pending) if pending.copy().client_sends() => Err(ProtocolError::Call {
                 call,

@@ -1,4 +1,4 @@
-//! From the first byte to the first ReadyForQuery.
+//! Start-up of a session, from the first byte to the first ReadyForQuery.
 //!
 //! ```text
 //! AwaitTlsAnswer -> AwaitHandshake -> Authenticate -> AwaitReady -> (established)
@@ -16,25 +16,25 @@ use crate::{
     message::{self, BackendMessage, CancelKey, ProtocolVersion},
 };
 
-/// A session before it is established.
+/// State of a session before it is established.
 pub(super) struct Startup {
     state: State,
     transport: Transport,
     authenticator: Authenticator,
     version: ProtocolVersion,
-    /// The StartupMessage, made when its arguments were checked, until it may be sent.
+    /// StartupMessage until it may be sent. It is encoded early, to check the arguments.
     message: BytesMut,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// SSLRequest is out: one byte is due.
+    /// SSLRequest was sent: its response, one byte, is pending.
     AwaitTlsAnswer,
-    /// The caller does the handshake, or decides about going on without.
+    /// The caller performs the TLS handshake, or decides whether to continue without TLS.
     AwaitHandshake { accepted: bool },
-    /// StartupMessage is out.
+    /// StartupMessage was sent: the authentication is in progress.
     Authenticate,
-    /// The server sends its parameters.
+    /// The client is authenticated: the server sends its parameters.
     AwaitReady,
 }
 
@@ -117,24 +117,26 @@ impl Startup {
             }
             _ => Err(ProtocolError::Call {
                 call,
-                state: "the session does not wait for it",
+                state: "the session does not wait for this result of the TLS negotiation",
             }),
         }
     }
 
-    /// Terminate is a message of a session that was started: not of one that still asks for TLS.
+    /// Fails unless StartupMessage was sent: the server accepts no Terminate before it.
     pub(super) fn check_started(&self) -> Result<(), ProtocolError> {
         match self.state {
             State::Authenticate | State::AwaitReady => Ok(()),
             State::AwaitTlsAnswer | State::AwaitHandshake { .. } => Err(ProtocolError::Call {
                 call: "terminate",
-                state: "the session is asking for TLS",
+                state: "the session negotiates TLS",
             }),
         }
     }
 
-    /// Reads the answer to SSLRequest: one byte, and nothing may follow it. What followed would
-    /// have been injected before the handshake, and be taken for what came through it.
+    /// Handles the response to SSLRequest, a single byte.
+    ///
+    /// More bytes are an error: they were injected before the handshake, and must not be treated as
+    /// if they had been received over TLS.
     fn tls_answer<'a>(
         &mut self,
         input: &'a [u8],
@@ -184,7 +186,7 @@ impl Session {
         let event = match (startup.state, message) {
             (_, BackendMessage::NoticeResponse(report)) => Event::Notice(report),
             (_, BackendMessage::ErrorResponse(report)) => {
-                // Whatever its severity, the server closes the connection behind it.
+                // The server closes the connection after this error, for any severity.
                 self.close();
                 Event::Error(report)
             }
@@ -200,7 +202,7 @@ impl Session {
                 }
             }
             (State::Authenticate, BackendMessage::NegotiateProtocolVersion(negotiation)) => {
-                // Old servers send the minor version alone.
+                // Old servers send the minor version only.
                 let (major, minor) = (negotiation.version >> 16, negotiation.version & 0xffff);
                 if !matches!(major, 0 | 3) || minor > startup.version.code() & 0xffff {
                     return Err(ProtocolError::Version {
@@ -225,7 +227,7 @@ impl Session {
             (state, _) => {
                 let state = match state {
                     State::AwaitReady => "the session is being set up",
-                    _ => "the authentication is under way",
+                    _ => "the authentication is in progress",
                 };
                 return Err(ProtocolError::UnexpectedMessage {
                     tag: frame.tag,

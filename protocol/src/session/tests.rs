@@ -18,7 +18,7 @@ fn config() -> SessionConfig {
     config
 }
 
-/// The bytes of a server.
+/// Messages of a scripted server.
 #[derive(Default)]
 struct Server(BytesMut);
 
@@ -74,7 +74,7 @@ impl Server {
         self.encode(|out| data_row(out, [None, Some(&b"value"[..])]))
     }
 
-    /// Plays all of it and returns the names of the events.
+    /// Passes all messages to the session and returns the names of its events.
     fn play(self, session: &mut Session) -> Result<Vec<String>, ProtocolError> {
         let mut input = &self.0[..];
         let mut events = Vec::new();
@@ -83,7 +83,7 @@ impl Server {
             let name = format!("{event:?}");
             events.push(name.split(['(', ' ']).next().unwrap().to_owned());
         }
-        assert_eq!(input.len(), 0, "all of it is consumed");
+        assert_eq!(input.len(), 0, "the session consumes all bytes");
         Ok(events)
     }
 
@@ -99,7 +99,7 @@ fn server() -> Server {
     Server::default()
 }
 
-/// A session that is ready, with nothing left to send.
+/// Creates a session that is ready and has no output.
 fn established() -> Session {
     let mut session = Session::new(config()).unwrap();
     let server = server()
@@ -121,7 +121,7 @@ fn sent(session: &mut Session) -> Vec<u8> {
     sent
 }
 
-fn asking_for_tls() -> Session {
+fn requesting_tls() -> Session {
     let mut config = config();
     config.tls = TlsRequest::Request;
     let mut session = Session::new(config).unwrap();
@@ -158,7 +158,7 @@ fn start_up_parameters_with_a_zero_byte_are_refused() {
 
 #[test]
 fn tls_is_requested_and_accepted() {
-    let mut session = asking_for_tls();
+    let mut session = requesting_tls();
     assert_eq!(
         session.handle_input(b"S"),
         Ok(Some((1, Event::TlsAccepted)))
@@ -179,7 +179,7 @@ fn tls_is_requested_and_accepted() {
 
 #[test]
 fn tls_is_requested_and_refused() {
-    let mut session = asking_for_tls();
+    let mut session = requesting_tls();
     assert_eq!(session.handle_input(b"N"), Ok(Some((1, Event::TlsRefused))));
     assert_eq!(sent(&mut session), b"");
     assert!(session.handle_tls_established(None).is_err());
@@ -190,14 +190,14 @@ fn tls_is_requested_and_refused() {
 #[test]
 fn bytes_before_the_tls_handshake_are_an_error() {
     for answer in [b"SR", b"NR"] {
-        let mut session = asking_for_tls();
+        let mut session = requesting_tls();
         assert_eq!(
             session.handle_input(answer),
             Err(ProtocolError::BytesBeforeTls)
         );
         assert!(session.is_closed());
     }
-    let mut session = asking_for_tls();
+    let mut session = requesting_tls();
     session.handle_input(b"S").unwrap();
     assert_eq!(
         session.handle_input(b"R"),
@@ -208,12 +208,12 @@ fn bytes_before_the_tls_handshake_are_an_error() {
 
 #[test]
 fn other_answers_to_ssl_request_are_errors() {
-    let mut session = asking_for_tls();
+    let mut session = requesting_tls();
     let error = session.handle_input(b"E\0\0\0\x0aerror").unwrap_err();
     assert_eq!(error, ProtocolError::TlsAnswer(b'E'));
     assert!(error.to_string().contains("with an error"));
     assert_eq!(
-        asking_for_tls().handle_input(b"G"),
+        requesting_tls().handle_input(b"G"),
         Err(ProtocolError::TlsAnswer(b'G'))
     );
 }
@@ -231,14 +231,14 @@ fn a_clear_text_password_needs_tls_or_permission() {
     server().authentication(3, &[]).play(&mut session).unwrap();
     assert_eq!(sent(&mut session), b"p\0\0\0\x0bpencil\0");
 
-    let mut session = asking_for_tls();
+    let mut session = requesting_tls();
     session.handle_input(b"S").unwrap();
     session.handle_tls_established(None).unwrap();
     sent(&mut session);
     server().authentication(3, &[]).play(&mut session).unwrap();
     assert_eq!(sent(&mut session), b"p\0\0\0\x0bpencil\0");
 
-    let mut session = asking_for_tls();
+    let mut session = requesting_tls();
     session.handle_input(b"N").unwrap();
     session.handle_tls_declined().unwrap();
     assert_eq!(server().authentication(3, &[]).fail(&mut session), refused);
@@ -294,7 +294,7 @@ fn required_methods_and_channel_binding_are_enforced() {
         config.tls = TlsRequest::Direct;
         change(&mut config);
         let mut session = Session::new(config).unwrap();
-        assert_eq!(sent(&mut session), b"", "the handshake comes first");
+        assert_eq!(sent(&mut session), b"", "the TLS handshake comes first");
         session.handle_tls_established(Some(vec![1; 32])).unwrap();
         sent(&mut session);
         session
@@ -362,7 +362,7 @@ fn the_first_scram_message_states_the_clients_channel_binding() {
         (None, BOTH, "SCRAM-SHA-256", "n,,n=,r="),
         (None, PLAIN, "SCRAM-SHA-256", "n,,n=,r="),
     ] {
-        let mut session = asking_for_tls();
+        let mut session = requesting_tls();
         session.handle_input(b"S").unwrap();
         session.handle_tls_established(hash).unwrap();
         sent(&mut session);
@@ -433,7 +433,7 @@ fn authentication_messages_out_of_order_are_errors() {
 fn an_error_before_the_session_is_established_ends_it() {
     for (server, events) in [
         (server().error("FATAL"), &["Error"][..]),
-        // Whatever the server calls it.
+        // The severity does not matter.
         (
             server().authentication(0, &[]).error("ERROR"),
             &["Authenticated", "Error"],
@@ -776,7 +776,7 @@ fn each_sync_is_answered_and_the_session_is_ready_after_the_last() {
 
 #[test]
 fn after_an_error_everything_up_to_the_next_sync_is_skipped() {
-    // The Sync is queued already.
+    // With a Sync that is queued before the error.
     let mut session = established();
     session.parse("", "nonsense", &[]).unwrap();
     session.execute("", 0).unwrap();
@@ -791,7 +791,7 @@ fn after_an_error_everything_up_to_the_next_sync_is_skipped() {
         .unwrap();
     assert_eq!(events, ["Error", "Ready", "CommandComplete", "Ready"]);
 
-    // The Sync comes later; what is queued before it is not answered.
+    // With a Sync that is queued after the error: the server skips the requests before it.
     session.parse("", "nonsense", &[]).unwrap();
     session.flush().unwrap();
     server().error("ERROR").play(&mut session).unwrap();
@@ -805,7 +805,7 @@ fn after_an_error_everything_up_to_the_next_sync_is_skipped() {
     assert_eq!(events, ["Ready", "CommandComplete", "Ready"]);
     assert!(session.is_ready());
 
-    // Sync itself can fail: it commits.
+    // Sync itself can fail, since it commits.
     session.sync().unwrap();
     assert_eq!(
         server().error("ERROR").ready().play(&mut session).unwrap(),
@@ -853,7 +853,7 @@ fn the_client_ends_a_stream_first() {
         .unwrap();
     assert_eq!(events, ["CopyData", "CopyDone"]);
     assert!(!session.is_copy_both());
-    // What the server had begun trails.
+    // The rest of a change trails.
     let messages = server()
         .send(BackendMessage::CopyData(b"piece"))
         .send(BackendMessage::CommandComplete("COPY 0"))
@@ -877,7 +877,7 @@ fn the_server_ends_a_stream_first() {
     session.copy_data(b"status").unwrap();
     session.copy_done().unwrap();
     assert!(session.copy_data(b"status").is_err());
-    // After the end of a timeline comes a result that names the next one.
+    // The end of a timeline is followed by a result that contains the next one.
     let messages = server()
         .columns()
         .row()
@@ -1025,7 +1025,7 @@ fn calls_in_the_wrong_state_queue_nothing() {
     assert!(session.sync().is_err());
     assert!(session.copy_data(b"").is_err());
     assert_eq!(session.poll_transmit(), None);
-    assert!(asking_for_tls().terminate().is_err());
+    assert!(requesting_tls().terminate().is_err());
 
     let mut session = established();
     assert!(session.copy_data(b"").is_err());
@@ -1039,7 +1039,7 @@ fn calls_in_the_wrong_state_queue_nothing() {
     let error = session.flush().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "flush is not possible while a simple query is under way"
+        "flush is not possible while a simple query is in progress"
     );
     assert_eq!(session.poll_transmit(), None);
 }
