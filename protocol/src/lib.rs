@@ -1,20 +1,23 @@
 //! The PostgreSQL wire protocol, without I/O: bytes and times in, values and bytes out.
 //!
-//! What it does not do: open connections, run TLS, read a clock, make random numbers, resolve names,
-//! decode values. Those are the caller's. What arrives is borrowed from the caller's buffer, all the
-//! way down to the values of a row, whose places are noted in the caller's [`TupleArena`].
+//! The crate does not open connections, run TLS, read a clock, generate random numbers, resolve
+//! names or decode values: these are tasks of the caller. Messages borrow from the caller's receive
+//! buffer. The list of the values of a changed row is allocated in the caller's [`TupleArena`].
 //!
 //! | layer | types |
 //! |---|---|
-//! | a connection | [`Session`], [`Event`] |
-//! | messages of a server | [`BackendMessage`], [`DataRow`], [`RowDescription`], [`Report`] |
+//! | connection | [`Session`], [`Event`], [`CopySender`] |
+//! | messages from the server | [`BackendMessage`], [`DataRow`], [`RowDescription`], [`Report`] |
 //! | replication commands | [`command`] |
-//! | the content of CopyData in a replication stream | [`ReplicationMessage`], [`StandbyStatusUpdate`] |
-//! | the data of XLogData, from the plugin `pgoutput` | [`LogicalReplicationMessage`], [`Tuple`] |
+//! | content of CopyData in a stream | [`ReplicationMessage`], [`StandbyStatusUpdate`] |
+//! | data of XLogData, from `pgoutput` | [`LogicalReplicationMessage`], [`Tuple`] |
 //!
-//! The order of calls is described at [`Session`]. In short: send what [`Session::poll_transmit`]
-//! gives, hand what arrives to [`Session::handle_input`], react to the [`Event`]s. The messages of a
-//! replication stream know nothing of the session that carries them:
+//! # Order of calls
+//!
+//! [`Session`] documents the order of calls. In short: send the bytes that
+//! [`Session::poll_transmit`] returns, pass the received bytes to [`Session::handle_input`], and
+//! react to the [`Event`]s. The messages of a replication stream are parsed separately from the
+//! session:
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -24,8 +27,8 @@
 //!     SessionConfig, TupleArena, TupleData, command,
 //! };
 //!
-//! /// Prints the rows that are inserted into any published table.
-//! fn follow(
+//! /// Prints the rows that are inserted into the published tables.
+//! fn print_inserts(
 //!     connection: &mut (impl Read + Write),
 //!     nonce: [u8; 24],
 //! ) -> Result<(), Box<dyn std::error::Error>> {
@@ -61,11 +64,12 @@
 //! }
 //!
 //! fn print(data: &[u8]) -> Result<(), protocol::DecodeError> {
-//!     let ReplicationMessage::XLogData(piece) = ReplicationMessage::parse(data)? else {
+//!     let ReplicationMessage::XLogData(xlog_data) = ReplicationMessage::parse(data)? else {
 //!         return Ok(());
 //!     };
 //!     let arena = TupleArena::default();
-//!     let message = LogicalReplicationMessage::parse(piece.data, ParseContext::new(1), &arena)?;
+//!     let context = ParseContext::new(1);
+//!     let message = LogicalReplicationMessage::parse(xlog_data.data, context, &arena)?;
 //!     if let LogicalReplicationMessage::Insert(insert) = message {
 //!         for value in insert.new.iter() {
 //!             match value {
@@ -78,12 +82,16 @@
 //! }
 //! ```
 //!
-//! Nothing that a server sends makes the crate panic, or makes it reserve memory: lengths are checked
-//! against [`Limits`] before a caller is told to make room, counts against the bytes that are there.
-//! The server is authenticated before [`Event::Authenticated`] is reported, where the method is one
-//! that lets it: with SCRAM its signature has been verified by then.
+//! # Hostile servers
 //!
-//! The feature `testing` adds encoders for what only a server sends.
+//! No input makes the crate panic or reserve excessive memory: lengths are checked against
+//! [`Limits`] before [`Session::needed`] reports them, and counts against the bytes of the message.
+//! When [`Event::Authenticated`] is reported, the server has proved its identity if the
+//! authentication method provides for it: with SCRAM its signature has been verified.
+//!
+//! # Features
+//!
+//! - `testing` adds encoders for the messages that only a server sends.
 //!
 //! See <https://www.postgresql.org/docs/current/protocol.html>.
 
@@ -142,3 +150,8 @@ pub use replication::{
 };
 pub use session::{CopySender, Event, Session, SessionConfig, TlsRequest};
 pub use timestamp::PgTimestamp;
+
+/// Compiles and runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;
