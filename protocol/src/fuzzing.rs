@@ -1,4 +1,4 @@
-//! Entry points for the fuzz targets. They return normally, or panic where something is wrong.
+//! Entry points for the fuzz targets. They panic if a property does not hold.
 
 use bytes::BytesMut;
 
@@ -9,9 +9,9 @@ use crate::{
     testing::{backend_message as encode, logical_replication_message},
 };
 
-/// Splits frames off the input until there are no more.
+/// Splits off frames until the input is exhausted or invalid.
 pub fn frame(data: &[u8]) {
-    // Small caps, so that short inputs reach them.
+    // Small limits, so that short inputs exceed them.
     let limits = Limits {
         control: 32,
         description: 64,
@@ -39,7 +39,8 @@ pub fn frame(data: &[u8]) {
     }
 }
 
-/// Parses one message by its tag and encodes it again; then takes the input as what a server sends.
+/// Parses the input as one message, encodes the message again, and compares. Then plays the input
+/// to a session as the bytes of a server, whole and byte by byte, and compares the results.
 pub fn backend_message(data: &[u8]) {
     if let Some((&tag, body)) = data.split_first()
         && let Ok(message) = BackendMessage::parse(tag, body)
@@ -47,7 +48,7 @@ pub fn backend_message(data: &[u8]) {
         let mut out = BytesMut::new();
         encode(&mut out, &message).unwrap_or_else(|error| unreachable!("{error}"));
         let frame = Frame::split(&out, &Limits::default());
-        // What a cap refuses was short enough to be fuzzed, so it is a small one's.
+        // The input may exceed the smaller limits: the frame is refused then.
         if let Ok(Some(frame)) = frame {
             assert_eq!(BackendMessage::parse(frame.tag, frame.body), Ok(message));
         }
@@ -58,8 +59,8 @@ pub fn backend_message(data: &[u8]) {
     assert_eq!(whole, bytewise);
 }
 
-/// Feeds a session pieces of the input and returns what came out.
-fn play_session(data: &[u8], piece: usize) -> (Vec<String>, BytesMut) {
+/// Plays the input to a session in chunks. Returns the events and the output of the session.
+fn play_session(data: &[u8], chunk_size: usize) -> (Vec<String>, BytesMut) {
     let mut config = SessionConfig::new("user", [7; 24]);
     config.password = Some("pencil".into());
     config.allow_cleartext = true;
@@ -69,8 +70,8 @@ fn play_session(data: &[u8], piece: usize) -> (Vec<String>, BytesMut) {
         return (events, sent);
     };
     let mut buffer = Vec::new();
-    for piece in data.chunks(piece) {
-        buffer.extend_from_slice(piece);
+    for chunk in data.chunks(chunk_size) {
+        buffer.extend_from_slice(chunk);
         let mut consumed = 0;
         while let Some(input) = buffer.get(consumed..) {
             match session.handle_input(input) {
@@ -78,7 +79,7 @@ fn play_session(data: &[u8], piece: usize) -> (Vec<String>, BytesMut) {
                     assert!(size > 0);
                     consumed += size;
                     events.push(format!("{event:?}"));
-                    // Asks for a bit of everything, whatever the state allows.
+                    // Requests of every kind, some of which the state may not allow.
                     if session.is_ready() {
                         let _ = match events.len() % 3 {
                             0 => session.query("a query"),
@@ -118,7 +119,7 @@ fn drain(mut session: Session, mut sent: BytesMut) -> BytesMut {
     sent
 }
 
-/// Takes the input as the server's two SCRAM messages, joined by a zero byte.
+/// Plays the input to a SCRAM client as the server's two messages, separated by a zero byte.
 pub fn scram(data: &[u8]) {
     let mut parts = data.splitn(2, |&byte| byte == 0);
     auth::fuzz(
@@ -127,8 +128,8 @@ pub fn scram(data: &[u8]) {
     );
 }
 
-/// Parses the input as the content of a CopyData, and as a message of pgoutput in the context that
-/// the first byte chooses.
+/// Parses the input as the content of a CopyData. Then parses it as a message of `pgoutput`, in the
+/// context that the first byte encodes.
 pub fn pgoutput(data: &[u8]) {
     let _ = ReplicationMessage::parse(data).map(|message| format!("{message:?}"));
     let Some((context, data)) = context(data) else {
@@ -155,7 +156,7 @@ pub fn pgoutput(data: &[u8]) {
     }
 }
 
-/// Parses a message of pgoutput, encodes it, and parses that: nothing may be lost.
+/// Parses a message of `pgoutput`, encodes it, parses the result, and compares the two messages.
 pub fn pgoutput_round_trip(data: &[u8]) {
     let Some((context, data)) = context(data) else {
         return;

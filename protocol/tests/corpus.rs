@@ -1,4 +1,4 @@
-//! Replays the seeds of the fuzz targets on stable Rust.
+//! Replays the seeds of the fuzz targets, on stable Rust.
 
 #![cfg(feature = "fuzzing")]
 
@@ -12,16 +12,16 @@ fn replay(target: &str, run: fn(&[u8])) {
     for entry in fs::read_dir(&folder).unwrap() {
         let path = entry.unwrap().path();
         let data = fs::read(&path).unwrap();
-        // The name of what failed is part of the panic's output.
+        // Shown if the test fails.
         println!("{}", path.display());
         run(&data);
-        // What is cut short must do no harm either.
+        // Truncated seeds must not fail either.
         for end in 0..data.len().min(200) {
             run(&data[..end]);
         }
         count += 1;
     }
-    assert!(count > 5, "{} holds {count} seeds", folder.display());
+    assert!(count > 5, "{} contains {count} seeds", folder.display());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Damages every message that real servers sent: what is cut short or continued is an error, what
-//! is changed is an error or another message, and nothing panics.
+//! Damages every message in the recordings of real servers: a truncated or extended message is an
+//! error, a changed one is an error or another message, and none causes a panic.
 
 #![cfg(feature = "testing")]
 
@@ -11,7 +11,7 @@ use protocol::{
     TupleArena, testing,
 };
 
-/// All messages of the recordings, each form of each once.
+/// Returns all distinct messages in the recordings.
 fn frames() -> Vec<(u8, Vec<u8>)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let mut seen = HashSet::new();
@@ -25,7 +25,7 @@ fn frames() -> Vec<(u8, Vec<u8>)> {
             continue;
         }
         let bytes = fs::read(&path).unwrap();
-        // The answer to SSLRequest is no message.
+        // The response to SSLRequest has no frame.
         let answered = bytes.starts_with(b"SR") || bytes.starts_with(b"NR");
         let mut input = &bytes[usize::from(answered)..];
         while let Some((header, rest)) = input.split_first_chunk::<5>() {
@@ -41,7 +41,7 @@ fn frames() -> Vec<(u8, Vec<u8>)> {
     frames
 }
 
-/// The messages of pgoutput in the recordings, with the contexts in which each of them parses.
+/// Returns the messages of `pgoutput` in the recordings, each with a context in which it parses.
 fn logical_messages() -> Vec<(ParseContext, Vec<u8>)> {
     let mut messages = Vec::new();
     let mut kinds = HashSet::new();
@@ -50,7 +50,7 @@ fn logical_messages() -> Vec<(ParseContext, Vec<u8>)> {
         if tag != b'd' {
             continue;
         }
-        let Ok(ReplicationMessage::XLogData(piece)) = ReplicationMessage::parse(&body) else {
+        let Ok(ReplicationMessage::XLogData(xlog_data)) = ReplicationMessage::parse(&body) else {
             continue;
         };
         for in_stream_block in [false, true] {
@@ -60,31 +60,31 @@ fn logical_messages() -> Vec<(ParseContext, Vec<u8>)> {
                     in_stream_block,
                     parallel_streaming,
                 };
-                let Ok(message) = Logical::parse(piece.data, context, &arena) else {
+                let Ok(message) = Logical::parse(xlog_data.data, context, &arena) else {
                     continue;
                 };
-                // Enough of each kind in each context.
+                // One message of each kind and length in each context is enough.
                 let kind = (
-                    piece.data[0],
+                    xlog_data.data[0],
                     in_stream_block,
                     parallel_streaming,
-                    piece.data.len(),
+                    xlog_data.data.len(),
                 );
                 if kinds.insert(kind) {
                     let mut out = BytesMut::new();
                     testing::logical_replication_message(&mut out, &message, context).unwrap();
-                    assert_eq!(out, piece.data, "encoded again it is the same");
-                    messages.push((context, piece.data.to_vec()));
+                    assert_eq!(out, xlog_data.data, "encoding reproduces the message");
+                    messages.push((context, xlog_data.data.to_vec()));
                 }
             }
         }
     }
     let tags: HashSet<_> = messages.iter().map(|(_, data)| data[0]).collect();
-    assert_eq!(tags.len(), 19, "all kinds of messages were recorded");
+    assert_eq!(tags.len(), 19, "every kind of message was recorded");
     messages
 }
 
-/// Every change of a byte to a few values.
+/// Returns copies of the data, each with one byte changed.
 fn mutations(data: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let step = data.len().div_ceil(300).max(1);
     (0..data.len()).step_by(step).flat_map(move |at| {
@@ -96,7 +96,7 @@ fn mutations(data: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// Whether a message may end anywhere: what it holds has no length of its own.
+/// Returns whether a message may end anywhere, because its content has no length of its own.
 fn is_open_ended(tag: u8, body: &[u8]) -> bool {
     match tag {
         b'd' => true,
@@ -113,18 +113,18 @@ fn backend_messages_parse_completely_or_fail() {
         let mut out = BytesMut::new();
         testing::backend_message(&mut out, &message).unwrap();
         assert_eq!(out[0], tag);
-        assert_eq!(out[5..], body, "encoded again it is the same");
+        assert_eq!(out[5..], body, "encoding reproduces the message");
         if body.len() > 2000 {
             continue;
         }
         if !is_open_ended(tag, &body) {
             for end in 0..body.len() {
-                // A key of protocol 3.2 has any length from 4 bytes on.
+                // In protocol 3.2 a secret key may have any length of at least 4 bytes.
                 if tag == b'K' && end >= 8 {
                     continue;
                 }
                 let result = BackendMessage::parse(tag, &body[..end]);
-                let error = result.expect_err("a message that is cut short");
+                let error = result.expect_err("a truncated message");
                 assert!(error.offset() <= end);
             }
             let longer = [&body[..], &[0]].concat();
@@ -154,7 +154,7 @@ fn replication_messages_parse_completely_or_fail() {
         let message = ReplicationMessage::parse(&body).unwrap();
         let mut out = BytesMut::new();
         testing::replication_message(&mut out, &message);
-        assert_eq!(out, body, "encoded again it is the same");
+        assert_eq!(out, body, "encoding reproduces the message");
         let fixed = if body[0] == b'w' { 25 } else { 18 };
         for end in 0..fixed {
             assert!(ReplicationMessage::parse(&body[..end]).is_err());
@@ -172,7 +172,8 @@ fn pgoutput_messages_parse_completely_or_fail() {
     for (context, data) in logical_messages() {
         let arena = TupleArena::default();
         for end in 0..data.len() {
-            let error = Logical::parse(&data[..end], context, &arena).expect_err("cut short");
+            let error =
+                Logical::parse(&data[..end], context, &arena).expect_err("a truncated message");
             assert!(error.offset() <= end);
         }
         let longer = [&data[..], &[0]].concat();

@@ -1,12 +1,13 @@
-//! Encodes messages made at random and parses them: nothing may be lost.
+//! Encodes random messages, parses them, and compares.
 //!
-//! `PROTOCOL_TESTS_SECONDS` says how long to try (default 1); `PROTOCOL_TESTS_SEED` repeats a failure.
+//! `PROTOCOL_TESTS_SECONDS` is the time for each test, in seconds (default 1).
+//! `PROTOCOL_TESTS_SEED` repeats a failure.
 
 #![cfg(feature = "testing")]
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "the crate reads no clock and no environment, its tests may"
+    reason = "only tests may read the clock and the environment"
 )]
 
 use std::time::{Duration, Instant, SystemTime};
@@ -17,7 +18,7 @@ use protocol::{
     OldTuple, ParseContext, ReplicaIdentity, TupleArena, TupleData, Xid, testing,
 };
 
-/// Xorshift: enough randomness for shapes and sizes.
+/// Xorshift generator, which is random enough for this purpose.
 struct Random(u64);
 
 impl Random {
@@ -59,7 +60,7 @@ impl Random {
     }
 }
 
-/// A value that owns its bytes.
+/// Value of a row that owns its bytes.
 enum Value {
     Null,
     UnchangedToast,
@@ -94,9 +95,9 @@ fn check(mut property: impl FnMut(&mut Random)) {
     let first = variable("PROTOCOL_TESTS_SEED").unwrap_or(u64::try_from(now).unwrap());
     let end = Instant::now() + Duration::from_secs(seconds);
     for seed in first.. {
-        // Printed if it fails.
+        // Shown if the test fails.
         println!("PROTOCOL_TESTS_SEED={seed}");
-        // Neighbouring seeds are spread apart, and none of them becomes zero.
+        // The state must not be zero, and differs widely for consecutive seeds.
         property(&mut Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1));
         if Instant::now() > end {
             break;

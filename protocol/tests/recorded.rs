@@ -1,5 +1,5 @@
-//! Plays the recorded sessions: the server's bytes in, and what comes out must be what was written
-//! down when they were recorded.
+//! Plays recorded sessions: for the bytes of the server, the output and the events of the session
+//! must equal the recorded ones.
 
 mod support;
 
@@ -33,8 +33,8 @@ fn recordings() -> impl Iterator<Item = Recording> {
 }
 
 impl Recording {
-    /// Positions in the server's bytes: as many as a test has time for, at most all. Without
-    /// optimization the key derivation of SCRAM alone takes a good part of a second.
+    /// Returns up to `budget` positions in the server's bytes, fewer for sessions that take long.
+    /// Without optimization the key derivation of SCRAM takes a large part of a second.
     fn positions(&self, budget: usize) -> impl Iterator<Item = usize> + use<> {
         let budget = match self.server.len() {
             _ if self.client.windows(5).any(|part| part == b"SCRAM") => 5,
@@ -46,20 +46,21 @@ impl Recording {
     }
 }
 
-/// What came out of a session.
+/// Output, events and final state of a session.
 #[derive(PartialEq)]
 struct Outcome {
     sent: Vec<u8>,
     transcript: String,
-    /// Bytes that were not consumed, and how many more the session asks for.
+    /// Number of bytes that were not consumed.
     left: usize,
+    /// Number of further bytes that the session needs.
     needed: usize,
     closed: bool,
     error: Option<ProtocolError>,
 }
 
-/// Gives the session its input in pieces, as a caller with a receive buffer would.
-fn play<'a>(scenario: &Scenario, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+/// Passes the input to the session in chunks, as a caller with a receive buffer does.
+fn play<'a>(scenario: &Scenario, chunks: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     let mut player = Player::new(scenario.clone());
     let mut sent = Vec::new();
     let mut buffer = Vec::new();
@@ -70,17 +71,17 @@ fn play<'a>(scenario: &Scenario, pieces: impl IntoIterator<Item = &'a [u8]>) -> 
     };
     drain(&mut player);
     let mut error = None;
-    'pieces: for piece in pieces {
-        // The answer to SSLRequest stands alone: what follows comes after the handshake.
+    'input: for chunk in chunks {
+        // The response to SSLRequest is separate: the bytes after it follow the TLS handshake.
         let split = usize::from(player.transcript.text.is_empty() && buffer.is_empty());
-        let (first, rest) = piece.split_at(split.min(piece.len()));
-        for piece in [first, rest] {
-            buffer.extend_from_slice(piece);
+        let (first, rest) = chunk.split_at(split.min(chunk.len()));
+        for part in [first, rest] {
+            buffer.extend_from_slice(part);
             match player.play(&buffer) {
                 Ok(consumed) => drop(buffer.drain(..consumed)),
                 Err(found) => {
                     error = Some(found);
-                    break 'pieces;
+                    break 'input;
                 }
             }
             drain(&mut player);
@@ -109,10 +110,7 @@ fn recorded_sessions_give_the_recorded_transcript_and_output() {
         let name = scenario.name;
         let outcome = play(&scenario, [&server[..]]);
         assert_eq!(outcome.error, None, "{name}");
-        assert!(
-            outcome.closed,
-            "{name}: the server or the client ended the session"
-        );
+        assert!(outcome.closed, "{name}: the session ends");
         if std::env::var_os("PROTOCOL_TESTS_WRITE").is_some() {
             fs::write(path(name, "transcript"), &outcome.transcript).unwrap();
         }
@@ -129,7 +127,7 @@ fn recorded_sessions_give_the_recorded_transcript_and_output() {
         assert!(!transcript.contains("\nfailed: "), "{name}");
         count += 1;
     }
-    // None is in the folder that no script belongs to.
+    // Every recording has a scenario.
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let files = fs::read_dir(folder).unwrap().filter(|entry| {
         entry
@@ -152,12 +150,12 @@ fn any_split_of_the_input_gives_the_same_output() {
         let whole = play(scenario, [&server[..]]);
         for size in [1, 2, 3, 7, 1000] {
             let outcome = play(scenario, server.chunks(size));
-            assert!(outcome == whole, "{name} in pieces of {size}");
+            assert!(outcome == whole, "{name} in chunks of {size}");
         }
         for cut in recording.positions(1000) {
             let (first, rest) = server.split_at(cut);
             let outcome = play(scenario, [first, rest]);
-            assert!(outcome == whole, "{name} cut at {cut}");
+            assert!(outcome == whole, "{name} split at {cut}");
         }
     }
 }
@@ -174,7 +172,7 @@ fn a_truncated_session_needs_more_bytes() {
             assert_eq!(outcome.error, None, "{name} cut at {end}");
             let whole = [&server[..end], &server[end..][..outcome.needed]].concat();
             assert!(outcome.closed || outcome.needed > 0, "{name} cut at {end}");
-            // What it asks for is there, and is not more than the rest of a message.
+            // The needed bytes exist, and are not more than the rest of the message.
             let next = play(scenario, [&whole[..]]);
             assert!(
                 outcome.closed || next.left == 0 || next.needed > 0,
@@ -196,7 +194,7 @@ fn a_changed_byte_never_panics_or_exceeds_the_limits() {
                 let mut server = server.clone();
                 server[at] ^= change;
                 let outcome = play(scenario, [&server[..]]);
-                // A length that grew asks for more, but never for more than its cap.
+                // A larger length needs more bytes, but never more than its limit.
                 assert!(
                     outcome.needed <= 1 << 30,
                     "{} changed at {at}",

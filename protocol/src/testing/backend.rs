@@ -1,4 +1,4 @@
-//! Messages of the server's side of the frontend/backend protocol.
+//! Encoders for the messages that a server sends in the frontend/backend protocol.
 
 use bytes::{BufMut, BytesMut};
 
@@ -10,7 +10,7 @@ use crate::{
 
 type Encoded = Result<(), EncodeError>;
 
-/// Appends any message that was parsed, or made by hand.
+/// Appends a message.
 pub fn backend_message(out: &mut BytesMut, message: &BackendMessage<'_>) -> Encoded {
     let put_empty = |out: &mut BytesMut, tag| frame(out, tag, |_| Ok(()));
     match message {
@@ -179,7 +179,7 @@ pub fn row_description<'a>(
     })
 }
 
-/// Appends ErrorResponse with its fields: the letter of each and its text.
+/// Appends ErrorResponse with its fields: the code and the text of each.
 pub fn error_response<'a>(
     out: &mut BytesMut,
     report: impl IntoIterator<Item = (u8, &'a str)>,
@@ -190,7 +190,7 @@ pub fn error_response<'a>(
     put_fields(out, tag::ERROR_RESPONSE, report)
 }
 
-/// Appends NoticeResponse with its fields: the letter of each and its text.
+/// Appends NoticeResponse with its fields: the code and the text of each.
 pub fn notice_response<'a>(
     out: &mut BytesMut,
     report: impl IntoIterator<Item = (u8, &'a str)>,
@@ -226,7 +226,7 @@ pub fn parameter_description(out: &mut BytesMut, types: impl IntoIterator<Item =
     })
 }
 
-/// Appends NegotiateProtocolVersion with the names of the options that are not known.
+/// Appends NegotiateProtocolVersion with the names of the options that are not supported.
 pub fn negotiate_protocol_version<'a>(
     out: &mut BytesMut,
     version: u32,
@@ -247,7 +247,7 @@ fn frame(out: &mut BytesMut, tag: u8, body: impl FnOnce(&mut BytesMut) -> Encode
     put_frame(out, Some(tag), "message", body)
 }
 
-/// Appends a count of 16 bits and so many elements.
+/// Appends a 16-bit count and the elements.
 pub(super) fn put_counted<T>(
     out: &mut BytesMut,
     elements: impl IntoIterator<Item = T>,

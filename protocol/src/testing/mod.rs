@@ -1,6 +1,6 @@
-//! Encoders for what only a server sends: for scripted peers and for round trips.
+//! Encoders for the messages that only a server sends: for scripted servers and round-trip tests.
 //!
-//! Messages go into a buffer one after the other. An error is a value that does not fit its message.
+//! Each function appends one message to a buffer, and fails if a value cannot be encoded.
 
 mod backend;
 mod pgoutput;

@@ -1,4 +1,4 @@
-//! Messages of a replication stream.
+//! Encoders for the messages of a replication stream.
 
 use bytes::{BufMut, BytesMut};
 
@@ -12,15 +12,15 @@ use crate::{
 
 type Encoded = Result<(), EncodeError>;
 
-/// Appends the content of a CopyData.
+/// Appends a replication message, the content of a CopyData.
 pub fn replication_message(out: &mut BytesMut, message: &ReplicationMessage<'_>) {
     match message {
-        ReplicationMessage::XLogData(piece) => {
+        ReplicationMessage::XLogData(xlog_data) => {
             out.put_u8(b'w');
-            put_lsn(out, piece.wal_start);
-            put_lsn(out, piece.wal_end);
-            put_timestamp(out, piece.server_clock);
-            out.put_slice(piece.data);
+            put_lsn(out, xlog_data.wal_start);
+            put_lsn(out, xlog_data.wal_end);
+            put_timestamp(out, xlog_data.server_clock);
+            out.put_slice(xlog_data.data);
         }
         ReplicationMessage::PrimaryKeepalive(keepalive) => {
             out.put_u8(b'k');
@@ -31,8 +31,9 @@ pub fn replication_message(out: &mut BytesMut, message: &ReplicationMessage<'_>)
     }
 }
 
-/// Appends the data of an XLogData, for any message that was parsed. A message within a stream
-/// block has to name its transaction.
+/// Appends a logical replication message, the data of an XLogData.
+///
+/// A message within a stream block has to contain its transaction.
 pub fn logical_replication_message(
     out: &mut BytesMut,
     message: &Logical<'_>,
@@ -169,7 +170,7 @@ pub fn logical_replication_message(
     Ok(())
 }
 
-/// Appends a RelationMessage with its schema and name.
+/// Appends a RelationMessage for a table, given by its schema and name.
 pub fn relation<'a>(
     out: &mut BytesMut,
     xid: Option<Xid>,
@@ -204,7 +205,7 @@ pub fn insert<'a>(
     put_tuple(out, part::NEW, new)
 }
 
-/// Appends an UpdateMessage, with `b'K'` and the key or `b'O'` and the whole of the old row.
+/// Appends an UpdateMessage. The old row is `b'K'` with its key, or `b'O'` with all columns.
 pub fn update<'a>(
     out: &mut BytesMut,
     xid: Option<Xid>,
@@ -220,7 +221,7 @@ pub fn update<'a>(
     put_tuple(out, part::NEW, new)
 }
 
-/// Appends a DeleteMessage, with `b'K'` and the key or `b'O'` and the whole of the row.
+/// Appends a DeleteMessage. The row is `b'K'` with its key, or `b'O'` with all columns.
 pub fn delete<'a>(
     out: &mut BytesMut,
     xid: Option<Xid>,
@@ -233,7 +234,7 @@ pub fn delete<'a>(
     put_tuple(out, part, old)
 }
 
-/// Appends a TruncateMessage; the options are CASCADE and RESTART IDENTITY.
+/// Appends a TruncateMessage with its options CASCADE and RESTART IDENTITY.
 pub fn truncate(
     out: &mut BytesMut,
     xid: Option<Xid>,

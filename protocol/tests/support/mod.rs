@@ -1,4 +1,4 @@
-//! What the tests of this crate share.
+//! Parts that several tests of this crate share.
 
 pub(crate) mod scenario;
 pub(crate) mod transcript;

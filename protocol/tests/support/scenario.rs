@@ -1,7 +1,7 @@
-//! Sessions that were recorded from real servers, and the script that each followed.
+//! Scenarios of the sessions that were recorded from real servers.
 //!
-//! A script depends on what the server says and on nothing else, so playing it against the
-//! recorded bytes of the server must give the recorded bytes of the client.
+//! A scenario depends only on the messages of the server, so playing it against the recorded bytes
+//! of the server must reproduce the recorded bytes of the client.
 
 use std::error::Error;
 
@@ -14,12 +14,12 @@ use protocol::{
 
 use super::transcript::Transcript;
 
-/// What a client does when the server is ready for it.
+/// Action of the client when the server is ready.
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
     Query(String),
     Extended(Vec<Request>),
-    /// START_REPLICATION, ended by the client after so many ends of transactions.
+    /// START_REPLICATION, which the client ends after a number of completed transactions.
     Replicate {
         command: String,
         context: ParseContext,
@@ -27,7 +27,7 @@ pub(crate) enum Action {
     },
 }
 
-/// A message of the extended protocol.
+/// Message of the extended query protocol.
 #[derive(Debug, Clone)]
 pub(crate) enum Request {
     Parse(&'static str, &'static str, Vec<Oid>),
@@ -46,31 +46,31 @@ pub(crate) enum Request {
     Sync,
 }
 
-/// How a COPY FROM STDIN goes.
+/// Client's part in a COPY FROM STDIN.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum CopyIn {
     Data(&'static [u8]),
     Fail(&'static str),
 }
 
-/// A recorded session.
+/// Scenario of a recorded session.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
-    /// The major version of the server.
+    /// Major version of the server.
     pub(crate) server: u32,
-    /// Over a Unix socket rather than TCP.
+    /// Whether the connection uses a Unix socket rather than TCP.
     pub(crate) unix_socket: bool,
     pub(crate) config: SessionConfig,
-    /// The hash of the server's certificate, for channel binding.
+    /// Hash of the server's certificate, for channel binding.
     pub(crate) server_end_point: Option<Vec<u8>>,
     pub(crate) copy_in: CopyIn,
-    /// Acknowledge each transaction of a stream and ask for a sign of life.
+    /// Whether each transaction of a stream is acknowledged, with a request for a keepalive.
     pub(crate) acknowledge: bool,
     pub(crate) actions: Vec<Action>,
 }
 
-/// The nonce of all recordings.
+/// Nonce in all recordings.
 pub(crate) const NONCE: [u8; 24] = *b"a nonce of 24 fixed byte";
 
 fn scenario(name: &'static str, server: u32, user: &str) -> Scenario {
@@ -149,7 +149,7 @@ impl Scenario {
     }
 }
 
-/// All recorded sessions. The hash is that of the recording server's certificate.
+/// Returns all scenarios. The hash is that of the recorded server's certificate.
 pub(crate) fn all(server_end_point: Vec<u8>) -> Vec<Scenario> {
     let mut all = startups(server_end_point);
     all.extend(queries());
@@ -187,7 +187,7 @@ fn startups(server_end_point: Vec<u8>) -> Vec<Scenario> {
         clear,
         scenario("startup_md5", 15, "md5_user").password("pencil"),
         scenario("startup_scram", 15, "scram_user").password("pencil"),
-        // Soft hyphens vanish and the ligature is spelt out: SASLprep.
+        // SASLprep removes the soft hyphen and decomposes the ligature.
         scenario("startup_scram_saslprep", 15, "prep_user").password("p\u{ad}encil \u{fb01}\u{aa}"),
         plus,
         scenario("startup_scram_tls_without_binding", 15, "scram_user")
@@ -273,7 +273,7 @@ fn queries() -> Vec<Scenario> {
                 Execute("", 0),
                 Sync,
             ]),
-        // Three sequences are sent at once; the second fails in its middle.
+        // Three sequences are sent at once, of which the second fails.
         scenario("extended_query_pipelined", 15, "postgres").extended([
             Parse("", "SELECT 'first'", vec![]),
             Bind("", "", vec![], Format::Text),
@@ -379,13 +379,13 @@ fn streams() -> Vec<Scenario> {
         scenario("stream_of_a_missing_slot", 15, "postgres").stream("nowhere", version(1), &[], 1),
         scenario("stream_failed_by_the_server", 15, "postgres")
             .replication()
-            .fail("unpublished"),
+            .stream_missing_publication("unpublished"),
     ]
 }
 
 impl Scenario {
-    /// A stream of a publication that does not exist: the server notices at the first change.
-    fn fail(mut self, slot: &str) -> Self {
+    /// Streams from a publication that does not exist, which the server detects at a change.
+    fn stream_missing_publication(mut self, slot: &str) -> Self {
         let options = [("proto_version", "1"), ("publication_names", "missing")];
         let command = command::start_replication(slot, Lsn::INVALID, &options);
         let context = ParseContext::new(1);
@@ -398,7 +398,7 @@ impl Scenario {
     }
 }
 
-/// Plays a script: takes what the server sends, makes the client's calls, writes down what happens.
+/// Client that plays a scenario and writes a transcript.
 #[derive(Debug)]
 pub(crate) struct Player {
     pub(crate) session: Session,
@@ -420,12 +420,12 @@ impl Player {
         }
     }
 
-    /// Handles what can be handled of the input. Returns how many bytes were consumed.
+    /// Handles all complete messages of the input. Returns the number of consumed bytes.
     pub(crate) fn play(&mut self, input: &[u8]) -> Result<usize, ProtocolError> {
         let mut consumed = 0;
         while let Some((size, event)) = self.session.handle_input(&input[consumed..])? {
             consumed += size;
-            // In a recorded session nothing fails; in a mutated one anything may.
+            // A recorded session never fails here, a mutated one may.
             if let Err(error) = self.react(event) {
                 self.transcript.failure(&*error);
             }
@@ -457,7 +457,7 @@ impl Player {
                         self.session.copy_fail(reason)?;
                     }
                 }
-                // In the extended protocol the Sync is due now; a simple query has none.
+                // The extended query protocol needs a Sync now. In a simple query the call fails.
                 let _ = self.session.sync();
             }
             Event::CopyData(data) => self.stream(data)?,
@@ -512,12 +512,12 @@ impl Player {
         self.transcript.replication(&message);
         match message {
             ReplicationMessage::PrimaryKeepalive(keepalive) if keepalive.reply_requested => {
-                // The client's half may be closed already.
+                // This fails if the client's half is closed already.
                 let _ = self.update(keepalive.wal_end, Lsn::INVALID);
             }
-            ReplicationMessage::XLogData(piece) => {
+            ReplicationMessage::XLogData(xlog_data) => {
                 let arena = TupleArena::default();
-                let message = Logical::parse(piece.data, *context, &arena)?;
+                let message = Logical::parse(xlog_data.data, *context, &arena)?;
                 self.transcript.logical(&message);
                 match message {
                     Logical::StreamStart(_) => context.in_stream_block = true,
@@ -535,7 +535,7 @@ impl Player {
                     _ => false,
                 };
                 if ends && self.scenario.acknowledge {
-                    self.update(piece.wal_end, piece.wal_end)?;
+                    self.update(xlog_data.wal_end, xlog_data.wal_end)?;
                 }
                 if ends && let Some((_, transactions)) = &mut self.stream {
                     *transactions -= 1;

@@ -1,4 +1,4 @@
-//! What happened in a session, as text to read and compare.
+//! Transcripts of sessions, as text to read and compare.
 
 use std::{error::Error, fmt::Write};
 
@@ -7,7 +7,7 @@ use protocol::{
     ReplicationMessage, Report, Tuple, TupleData, UpdateMessage, Xid,
 };
 
-/// One line for each thing that happened.
+/// Transcript of a session, with one line for each event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Transcript {
     pub(crate) text: String,
@@ -43,28 +43,28 @@ impl Transcript {
 
     pub(crate) fn replication(&mut self, message: &ReplicationMessage<'_>) {
         match message {
-            ReplicationMessage::XLogData(piece) => {
-                let (start, end) = (piece.wal_start, piece.wal_end);
-                let clock = piece.server_clock.as_micros();
+            ReplicationMessage::XLogData(xlog_data) => {
+                let (start, end) = (xlog_data.wal_start, xlog_data.wal_end);
+                let clock = xlog_data.server_clock.as_micros();
                 write!(self.text, "XLogData {start} {end} {clock} ").unwrap();
             }
             other => self.line(&format!("{other:?}"), []),
         }
     }
 
-    /// What the client made of it was an error.
+    /// Adds an error of the client's script.
     pub(crate) fn failure(&mut self, error: &dyn Error) {
         self.line(&format!("failed: {error}"), []);
     }
 
-    /// A piece that came although the client had ended the stream.
+    /// Adds data that arrived after the client had ended the stream.
     pub(crate) fn trailing(&mut self, data: &[u8]) {
         if let Some(tag) = data.first().filter(|tag| matches!(tag, b'w' | b'k')) {
             self.line(&format!("trailing '{}'", tag.escape_ascii()), []);
         }
     }
 
-    /// Goes on with the line of the XLogData.
+    /// Completes the line of the XLogData with its message.
     pub(crate) fn logical(&mut self, message: &Logical<'_>) {
         match message {
             Logical::Insert(InsertMessage { xid, relation, new }) => {
@@ -146,7 +146,7 @@ fn bytes_or_null(value: Option<&[u8]>) -> String {
     value.map_or_else(|| "null".to_owned(), escaped)
 }
 
-/// Long values are cut: their bytes are in the recording.
+/// Returns a value with escapes. A long value is truncated: its bytes are in the recording.
 fn escaped(value: &[u8]) -> String {
     if value.len() > 200 {
         format!(
