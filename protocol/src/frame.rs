@@ -36,7 +36,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Returns the limit for a tag. Unknown tags have the smallest one: they are errors in any case.
+    /// Returns the limit for a tag. Unknown tags have the smallest one: they are always errors.
     #[inline]
     pub(crate) fn cap(&self, tag: u8) -> u32 {
         match tag {

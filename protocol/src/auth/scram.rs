@@ -8,8 +8,8 @@
 //! ServerProof  verify()
 //! ```
 //!
-//! The user name in the exchange is empty: the server uses that of the StartupMessage. See RFC 5802,
-//! RFC 7677 and <https://www.postgresql.org/docs/current/sasl-authentication.html>.
+//! The user name in the exchange is empty: the server uses that of the StartupMessage. See
+//! RFC 5802, RFC 7677 and <https://www.postgresql.org/docs/current/sasl-authentication.html>.
 
 use std::{borrow::Cow, fmt};
 
@@ -72,7 +72,7 @@ pub(super) struct ClientFirst {
 impl ClientFirst {
     pub(super) fn new(password: &str, nonce: &[u8; NONCE], binding: ChannelBinding) -> Self {
         let nonce = BASE64_STANDARD.encode(nonce);
-        // A password that SASLprep prohibits is used unchanged, as the server did when it stored it.
+        // A password that SASLprep prohibits is used unchanged, as the server does, too.
         let password = stringprep::saslprep(password).unwrap_or(Cow::Borrowed(password));
         Self {
             message: format!("{}n=,r={nonce}", binding.header()),

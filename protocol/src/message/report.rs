@@ -80,7 +80,7 @@ impl<'a> Report<'a> {
         self.text(b'D')
     }
 
-    /// Returns the suggestion what to do about the problem.
+    /// Returns the hint: a suggestion for solving the problem.
     pub fn hint(&self) -> Option<Cow<'a, str>> {
         self.text(b'H')
     }
@@ -238,7 +238,7 @@ impl ServerError {
         self.report().detail()
     }
 
-    /// Returns the suggestion what to do about the problem.
+    /// Returns the hint: a suggestion for solving the problem.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         self.report().hint()
     }

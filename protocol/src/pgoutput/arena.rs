@@ -13,8 +13,8 @@ pub struct TupleArena {
     bump: Bump,
 }
 
-/// Largest size, in bytes, of the memory that a reset retains. An arena that has grown beyond it for a
-/// huge row is freed.
+/// Largest size, in bytes, of the memory that a reset retains. An arena that has grown beyond it,
+/// for a huge row, is freed.
 const RETAINED_BYTES: usize = 1024 * 1024;
 
 impl TupleArena {

@@ -13,7 +13,8 @@ use crate::{
 
 /// Description of a table and its columns.
 ///
-/// The server sends it before the first row of the table, and again after each change of its definition.
+/// The server sends it before the first row of the table, and again after each change of its
+/// definition.
 ///
 /// See [Relation](https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html#PROTOCOL-LOGICALREP-MESSAGE-FORMATS-RELATION).
 #[derive(Clone, Copy)]

@@ -13,8 +13,8 @@ use crate::{
 /// [`LogicalReplicationMessage::parse`](crate::LogicalReplicationMessage::parse) parses all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Streamed<'a> {
-    /// Change of a row, truncation of tables or logical decoding message. Contains its transaction or
-    /// subtransaction, whose rollback discards it.
+    /// Change of a row, truncation of tables, or logical decoding message. Contains its transaction
+    /// or subtransaction, whose rollback discards it.
     Change(Xid),
     /// Description of a relation or a data type.
     Description {

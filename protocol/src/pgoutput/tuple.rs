@@ -38,7 +38,7 @@ impl<'a> Tuple<'a> {
     pub(super) fn split(input: &'a [u8], arena: &'a TupleArena) -> Option<(Self, &'a [u8])> {
         let (count, rest) = input.split_first_chunk()?;
         let count = usize::from(u16::from_be_bytes(*count));
-        // A value takes at least one byte. A larger count is an error, for which nothing is allocated.
+        // A value takes at least one byte. Nothing is allocated for a larger count.
         if count > rest.len() {
             return None;
         }

@@ -12,10 +12,11 @@
 //! ```
 //!
 //! In `BothClient` only the client still sends, in `BothServer` only the server does. The states in
-//! which the client may send contain the [`CopySender`] that encodes its messages. Taking the sender
-//! out of the session has the effect of the client's CopyDone on the state. `None` is followed by
-//! CommandComplete or, after CopyFail, by an error. Between the end of `Both` and CommandComplete
-//! the server may send trailing CopyData, which is reported like other CopyData. See
+//! which the client may send contain the [`CopySender`] that encodes its messages. Taking the
+//! sender out of the session has the effect of the client's CopyDone on the state.
+//!
+//! `None` is followed by CommandComplete or, after CopyFail, by an error. Between the end of `Both`
+//! and CommandComplete the server may send trailing CopyData, which is reported like any other. See
 //! <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-COPY>.
 
 use std::mem;

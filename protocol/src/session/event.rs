@@ -5,7 +5,7 @@ use crate::message::{
     RowDescription, TransactionStatus,
 };
 
-/// Message from the server that a [`Session`](crate::Session) reports, borrowed from the receive buffer.
+/// Event that a [`Session`](crate::Session) reports, borrowed from the receive buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {

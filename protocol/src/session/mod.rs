@@ -53,7 +53,7 @@ pub struct SessionConfig {
 }
 
 impl SessionConfig {
-    /// Creates a configuration for a role, with fresh random bytes and defaults for everything else.
+    /// Creates a configuration for a role, with fresh random bytes and defaults for the rest.
     pub fn new(user: impl Into<String>, nonce: [u8; NONCE]) -> Self {
         Self {
             user: user.into(),
@@ -178,8 +178,8 @@ impl Session {
         &mut self,
         input: &'a [u8],
     ) -> Result<Option<(usize, Event<'a>)>, ProtocolError> {
-        // Nearly all messages are data of streams. Only this case is inlined into the caller, so that
-        // its event does not pass through memory.
+        // Nearly all messages are data of streams. Only this case is inlined into the caller, so
+        // that its event does not pass through memory.
         if let (Phase::Open, Some(pending)) = (&self.phase, self.pending.front())
             && let Some(&tag::COPY_DATA) = input.first()
             && pending.accepts_data(tag::COPY_DATA)

@@ -35,8 +35,8 @@ impl Session {
         Ok(())
     }
 
-    /// Queues Parse, which prepares a statement. The empty name is that of the unnamed statement. The
-    /// server infers the types that are left out or [`Oid::INVALID`].
+    /// Queues Parse, which prepares a statement. The empty name is that of the unnamed statement.
+    /// The server infers the types that are left out or [`Oid::INVALID`].
     ///
     /// # Errors
     ///
@@ -76,8 +76,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Fails while a simple query or a COPY FROM STDIN is in progress, or if the name contains a zero
-    /// byte.
+    /// Fails while a simple query or a COPY FROM STDIN is in progress, or if the name contains a
+    /// zero byte.
     pub fn describe_portal(&mut self, portal: &str) -> Result<(), ProtocolError> {
         self.queue_extended("describe_portal", Request::DescribePortal, |out| {
             message::describe(out, Target::Portal, portal)
@@ -88,8 +88,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Fails while a simple query or a COPY FROM STDIN is in progress, or if the name contains a zero
-    /// byte.
+    /// Fails while a simple query or a COPY FROM STDIN is in progress, or if the name contains a
+    /// zero byte.
     pub fn describe_statement(&mut self, statement: &str) -> Result<(), ProtocolError> {
         self.queue_extended("describe_statement", Request::DescribeStatement, |out| {
             message::describe(out, Target::Statement, statement)
@@ -112,8 +112,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Fails while a simple query or a COPY FROM STDIN is in progress, or if the name contains a zero
-    /// byte.
+    /// Fails while a simple query or a COPY FROM STDIN is in progress, or if the name contains a
+    /// zero byte.
     pub fn close_portal(&mut self, portal: &str) -> Result<(), ProtocolError> {
         self.queue_extended("close_portal", Request::Close, |out| {
             message::close(out, Target::Portal, portal)
@@ -124,8 +124,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// Fails while a simple query or a COPY FROM STDIN is in progress, or if the name contains a zero
-    /// byte.
+    /// Fails while a simple query or a COPY FROM STDIN is in progress, or if the name contains a
+    /// zero byte.
     pub fn close_statement(&mut self, statement: &str) -> Result<(), ProtocolError> {
         self.queue_extended("close_statement", Request::Close, |out| {
             message::close(out, Target::Statement, statement)
@@ -143,7 +143,8 @@ impl Session {
     }
 
     /// Queues Sync, which ends a sequence of extended queries. Outside of a transaction block the
-    /// sequence is one transaction. After an error the server continues with the request after Sync.
+    /// sequence is one transaction. After an error the server continues with the request after
+    /// Sync.
     ///
     /// # Errors
     ///
