@@ -1,4 +1,4 @@
-//! Parses one message, and plays the input to a session as what a server sends.
+//! Parses the input as one message, and plays it to a session as the bytes of a server.
 
 #![no_main]
 

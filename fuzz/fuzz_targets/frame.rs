@@ -1,4 +1,4 @@
-//! Splits frames off the input.
+//! Splits the input into frames.
 
 #![no_main]
 

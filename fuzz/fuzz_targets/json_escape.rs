@@ -1,4 +1,4 @@
-//! Writes the input as a JSON string by every implementation that this processor can run.
+//! Writes the input as a JSON string with every implementation that this processor supports.
 
 #![no_main]
 
@@ -7,7 +7,7 @@ use source_postgres::json::Escaper;
 
 fuzz_target!(|data: &[u8]| {
     let mut expected = None;
-    // The scalar one comes first.
+    // The scalar implementation comes first, so the others are compared with it.
     for escaper in Escaper::all() {
         let mut out = Vec::new();
         escaper.write(data, &mut out);

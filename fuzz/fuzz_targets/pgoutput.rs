@@ -1,4 +1,4 @@
-//! Parses replication messages and messages of pgoutput.
+//! Parses the input as a replication message and as a message of `pgoutput`.
 
 #![no_main]
 

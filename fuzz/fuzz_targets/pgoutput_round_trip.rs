@@ -1,4 +1,4 @@
-//! Parses a message of pgoutput, encodes it and parses that.
+//! Parses a message of `pgoutput`, encodes it, and parses the result.
 
 #![no_main]
 

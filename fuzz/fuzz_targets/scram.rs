@@ -1,4 +1,4 @@
-//! Plays a hostile server's half of a SCRAM exchange.
+//! Plays the input to a SCRAM client as the messages of a hostile server.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Sends messages to a spool of little memory, each behind a byte that says how long it is.
+//! Passes messages to a spool with little memory. In the input each follows a byte with its length.
 
 #![no_main]
 
@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
         let (message, after) = after.split_at(after.len().min(usize::from(length)));
         (rest, position) = (after, position + 1);
         let wal_start = Lsn::from(position);
-        let sent = if spool.is_receiving() {
+        let stored = if spool.is_receiving() {
             spool.keep(wal_start, message).map(drop)
         } else {
             let Ok(parsed) = LogicalReplicationMessage::parse(message, Spool::CONTEXT, &arena)
@@ -28,10 +28,10 @@ fuzz_target!(|data: &[u8]| {
             };
             spool.handle(&parsed, wal_start, message).map(drop)
         };
-        if sent.is_err() {
+        if stored.is_err() {
             return;
         }
-        // What was kept came back, or it could not be parsed.
+        // The stored messages are read back, unless one cannot be parsed.
         while spool.is_replaying() {
             if spool.next_message(&arena).is_err() {
                 return;
