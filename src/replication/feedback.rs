@@ -1,4 +1,4 @@
-//! Standby status updates: the task that tells the server where we are, whatever else goes on.
+//! Standby status updates: the task that reports the durable position to the server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +14,12 @@ use super::DurablePosition;
 use crate::background;
 use crate::client::ReplicationWriter;
 
-/// Sends the durable position to the server: at an interval, when the server asks, and when the
-/// capture wants to know how far the server has come.
+/// Task that sends status updates with the durable position: at an interval, when the server
+/// requests a reply, and when the capture needs the server's position.
 ///
-/// It is a task of its own since a capture that reads a chunk, or waits for its output to be taken,
-/// does not read the stream meanwhile, and a server that hears nothing for wal_sender_timeout ends
-/// the connection.
+/// The task is separate from the reader of the stream. The capture does not read the stream while
+/// it reads a chunk or waits for its output to be taken, but the server ends the connection if it
+/// receives no update for `wal_sender_timeout`.
 #[derive(Debug)]
 pub struct Feedback {
     shared: Arc<Shared>,
@@ -30,13 +30,14 @@ pub struct Feedback {
 struct Shared {
     durable_position: Arc<DurablePosition>,
     wake: Notify,
-    /// Whether the next update asks the server for its position.
-    ask: AtomicBool,
+    /// Whether the next update requests a reply with the server's position.
+    request_reply: AtomicBool,
+    /// Whether the next update is the last one.
     finish: AtomicBool,
 }
 
 impl Feedback {
-    /// Starts the task; the first update goes out at once.
+    /// Starts the task, which sends the first update at once.
     pub fn start(
         writer: ReplicationWriter,
         durable_position: Arc<DurablePosition>,
@@ -45,14 +46,14 @@ impl Feedback {
         let shared = Arc::new(Shared {
             durable_position,
             wake: Notify::new(),
-            ask: AtomicBool::new(false),
+            request_reply: AtomicBool::new(false),
             finish: AtomicBool::new(false),
         });
         let task = background::spawn(run(writer, Arc::clone(&shared), interval));
         Self { shared, task }
     }
 
-    /// Returns whether updates cannot be sent any more.
+    /// Returns whether the task has ended, so that no more updates are sent.
     pub fn has_failed(&self) -> bool {
         self.task.is_finished()
     }
@@ -62,24 +63,24 @@ impl Feedback {
         self.shared.wake.notify_one();
     }
 
-    /// Sends an update now, and asks the server to answer with its position.
+    /// Sends an update now, and requests a reply with the server's position.
     pub fn ask_position(&self) {
-        self.shared.ask.store(true, Ordering::Release);
+        self.shared.request_reply.store(true, Ordering::Release);
         self.shared.wake.notify_one();
     }
 
-    /// Ends the task at once, and with it this half of the connection.
+    /// Aborts the task, and closes the sending half of the connection with it.
     pub fn abandon(&self) {
         self.task.abort();
     }
 
-    /// Sends a last update, so that what was acknowledged to the end is not streamed again, and ends
-    /// the task.
+    /// Sends a last update and CopyDone, and ends the task. The server then does not send changes
+    /// again that were acknowledged after the previous update.
     pub async fn finish(self) {
         self.shared.finish.store(true, Ordering::Release);
         self.shared.wake.notify_one();
         if let Err(error) = self.task.await {
-            debug!(%error, "the status updates ended early");
+            debug!(%error, "status update task failed");
         }
     }
 }
@@ -91,11 +92,11 @@ async fn run(mut writer: ReplicationWriter, shared: Arc<Shared>, interval: Durat
     let mut message = BytesMut::new();
     loop {
         let mut reply_requested = tokio::select! {
-            // An answer to each regular update shows that the server is alive.
+            // The reply to each regular update shows that the server is alive.
             _ = timer.tick() => true,
             () = shared.wake.notified() => false,
         };
-        reply_requested |= shared.ask.swap(false, Ordering::AcqRel);
+        reply_requested |= shared.request_reply.swap(false, Ordering::AcqRel);
         let finish = shared.finish.load(Ordering::Acquire);
         let durable = shared.durable_position.durable();
         update.clear();
@@ -109,17 +110,17 @@ async fn run(mut writer: ReplicationWriter, shared: Arc<Shared>, interval: Durat
         }
         .encode(&mut update);
         let sender = writer.copy_sender();
-        let mut framed = sender.copy_data(&update, &mut message);
+        let mut encoded = sender.copy_data(&update, &mut message);
         if finish {
-            framed = framed.and_then(|()| sender.copy_done(&mut message));
+            encoded = encoded.and_then(|()| sender.copy_done(&mut message));
         }
-        if let Err(error) = framed {
-            warn!(%error, "a status update cannot be encoded");
+        if let Err(error) = encoded {
+            warn!(%error, "status update not encoded");
             return;
         }
         if let Err(error) = writer.send(&message).await {
-            // The stream's reader meets the same loss and ends the capture with it.
-            debug!(%error, "a status update could not be sent");
+            // The reader of the stream fails for this reason, too, and ends the capture.
+            debug!(%error, "status update not sent");
             return;
         }
         if finish {
