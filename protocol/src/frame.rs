@@ -140,12 +140,12 @@ mod tests {
         let limits = Limits::default();
         for end in 0..READY.len() {
             assert_eq!(Frame::split(&READY[..end], &limits), Ok(None));
-            let due = if end < HEADER {
+            let expected = if end < HEADER {
                 HEADER - end
             } else {
                 READY.len() - end
             };
-            assert_eq!(missing(&READY[..end], &limits), due);
+            assert_eq!(missing(&READY[..end], &limits), expected);
         }
         let more = [READY, b"Z"].concat();
         let frame = Frame::split(&more, &limits).unwrap().unwrap();

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 /// Log sequence number (LSN): a byte position in the write-ahead log.
 ///
-/// Its text form is that of the server: `16/B374D848`.
+/// The text form is that of the server: `16/B374D848`.
 ///
 /// See <https://www.postgresql.org/docs/current/datatype-pg-lsn.html>.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

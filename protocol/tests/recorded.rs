@@ -115,8 +115,8 @@ fn recorded_sessions_give_the_recorded_transcript_and_output() {
             fs::write(path(name, "transcript"), &outcome.transcript).unwrap();
         }
         let transcript = String::from_utf8(read(name, "transcript")).unwrap();
-        for (found, due) in outcome.transcript.lines().zip(transcript.lines()) {
-            assert_eq!(found, due, "{name}");
+        for (found, expected) in outcome.transcript.lines().zip(transcript.lines()) {
+            assert_eq!(found, expected, "{name}");
         }
         assert_eq!(outcome.transcript, transcript, "{name}");
         assert_eq!(outcome.sent, client, "{name}: what the client sent");

@@ -331,7 +331,7 @@ pub(crate) fn fuzz(server_first: &[u8], server_final: &[u8]) {
 mod tests {
     use super::*;
 
-    const OURS: [u8; NONCE] = *b"a nonce of 24 fixed byte";
+    const CLIENT_NONCE: [u8; NONCE] = *b"a nonce of 24 fixed byte";
     /// Exchange in the recording `tests/data/startup_scram`.
     const SERVER_FIRST: &str = "r=YSBub25jZSBvZiAyNCBmaXhlZCBieXRl/tJNCZKZeIufeUAn2jVPq3ut,\
                                 s=sv1Nsik+LMUe11aGhDfrlg==,i=4096";
@@ -340,7 +340,7 @@ mod tests {
     const SERVER_FINAL: &str = "v=MftYFUY/g4tdwoKLA/7elqlA+d/2livqOmASb+r6qyQ=";
 
     fn first() -> ClientFirst {
-        ClientFirst::new("pencil", &OURS, ChannelBinding::Unsupported)
+        ClientFirst::new("pencil", &CLIENT_NONCE, ChannelBinding::Unsupported)
     }
 
     fn proof() -> ServerProof {
@@ -409,7 +409,7 @@ mod tests {
                 "c=cD10bHMtc2VydmVyLWVuZC1wb2ludCwsAAEC,",
             ),
         ] {
-            let first = ClientFirst::new("pencil", &OURS, binding);
+            let first = ClientFirst::new("pencil", &CLIENT_NONCE, binding);
             assert_eq!(first.mechanism(), mechanism);
             assert!(first.message().starts_with(start.as_bytes()));
             let (answer, proof) = first.handle(SERVER_FIRST.as_bytes()).unwrap();
@@ -422,7 +422,8 @@ mod tests {
 
     #[test]
     fn passwords_are_normalized_unless_saslprep_prohibits_them() {
-        let prepared = |password| ClientFirst::new(password, &OURS, ChannelBinding::Unsupported);
+        let prepared =
+            |password| ClientFirst::new(password, &CLIENT_NONCE, ChannelBinding::Unsupported);
         assert_eq!(
             prepared("p\u{ad}encil \u{fb01}\u{aa}").password,
             "pencil fia"

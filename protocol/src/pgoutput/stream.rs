@@ -1,4 +1,4 @@
-//! Messages of streamed transactions, which are in progress, since protocol version 2.
+//! Messages of transactions that are streamed while in progress, since protocol version 2.
 //!
 //! See <https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html>.
 

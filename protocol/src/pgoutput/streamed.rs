@@ -106,12 +106,12 @@ mod tests {
     fn descriptions_are_separated_from_their_transaction() {
         for (tag, is_relation) in [(b'R', true), (b'Y', false)] {
             let data = [tag, 0, 0, 0, 7, 0, 0, 1, 0, b'x'];
-            let due = Streamed::Description {
+            let expected = Streamed::Description {
                 is_relation,
                 oid: Oid(256),
                 content: &data[5..],
             };
-            assert_eq!(Streamed::peek(&data), Ok(due));
+            assert_eq!(Streamed::peek(&data), Ok(expected));
             for end in 0..9 {
                 assert!(Streamed::peek(&data[..end]).is_err(), "{end}");
             }

@@ -209,9 +209,9 @@ mod tests {
         };
         let mut out = BytesMut::new();
         update.encode(&mut out);
-        let due = b"r\0\0\0\0\x01\x55\xa3\x80\0\0\0\0\x01\x55\xa3\x80\0\0\0\0\0\0\0\0\
+        let expected = b"r\0\0\0\0\x01\x55\xa3\x80\0\0\0\0\x01\x55\xa3\x80\0\0\0\0\0\0\0\0\
                     \xff\xff\xff\xff\xff\xff\xff\xfe\x01";
-        assert_eq!(&out[..], due);
+        assert_eq!(&out[..], expected);
     }
 
     #[test]

@@ -145,8 +145,8 @@ impl Session {
     ///
     /// The session keeps the server's half: [`handle_input`](Self::handle_input) is called as
     /// before. It treats the client's half as closed, so [`copy_data`](Self::copy_data),
-    /// [`copy_done`](Self::copy_done) and another call of this function fail. After an
-    /// [`Event::Error`](super::Event::Error) the stream is over, which the sender is not told.
+    /// [`copy_done`](Self::copy_done) and another call of this function fail. An
+    /// [`Event::Error`](super::Event::Error) ends the stream: the sender has to be dropped then.
     ///
     /// # Errors
     ///

@@ -138,8 +138,8 @@ fn startup_message_names_user_database_and_parameters() {
         .parameters
         .push(("replication".to_owned(), "database".to_owned()));
     let mut session = Session::new(config).unwrap();
-    let due = b"\0\0\0\x36\0\x03\0\0user\0user\0database\0base\0replication\0database\0\0";
-    assert_eq!(sent(&mut session), due);
+    let expected = b"\0\0\0\x36\0\x03\0\0user\0user\0database\0base\0replication\0database\0\0";
+    assert_eq!(sent(&mut session), expected);
 }
 
 #[test]
@@ -709,14 +709,14 @@ fn extended_queries_are_answered_in_order() {
         .unwrap();
     session.execute("", 10).unwrap();
     session.sync().unwrap();
-    let due = [
+    let expected = [
         &b"P\0\0\0\x10\0SELECT 1\0\0\0"[..],
         b"D\0\0\0\x06S\0",
         b"B\0\0\0\x17\0\0\0\0\0\x02\0\0\0\x011\xff\xff\xff\xff\0\x01\0\x01",
         b"E\0\0\0\x09\0\0\0\0\x0a",
         b"S\0\0\0\x04",
     ];
-    assert_eq!(sent(&mut session), due.concat());
+    assert_eq!(sent(&mut session), expected.concat());
     assert!(session.query("SELECT 1").is_err());
 
     let answers = server()
