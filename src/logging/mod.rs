@@ -95,11 +95,6 @@ pub fn init() -> Result<()> {
     Ok(())
 }
 
-/// Returns the name of the level in use, for programs that are started from here.
-pub fn level() -> &'static str {
-    settings().level.name()
-}
-
 /// Logs what the connector is doing, as the task's status. An exact repeat is left out.
 pub fn status(message: &str) {
     if is_new_status(message) {
