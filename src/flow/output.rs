@@ -76,11 +76,6 @@ impl<W: Write> Output<W> {
         }
     }
 
-    /// Returns the form of the messages.
-    pub fn codec(&self) -> Codec {
-        self.codec
-    }
-
     /// Begins a document of a binding. Until it is ended or abandoned, only
     /// [`buffer`](Self::buffer) may be used, and only to append to.
     #[inline]
@@ -183,12 +178,6 @@ impl<W: Write> Output<W> {
     pub fn flush(&mut self) -> Result<()> {
         self.write_out()?;
         self.writer.flush().map_err(|error| self.break_off(error))
-    }
-
-    /// Returns how many bytes wait in the buffer.
-    #[inline]
-    pub fn pending_bytes(&self) -> usize {
-        self.buffer.len()
     }
 
     /// Writes the lengths that were left open. Returns whether they fit.
