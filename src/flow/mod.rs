@@ -25,6 +25,6 @@ pub use request::{
 };
 pub use response::{
     Applied, Captured, Checkpoint, ConnectorState, Discovered, DiscoveredBinding, Opened, Response,
-    ResponseMessage, SourcedSchema, Spec, Validated, ValidatedBinding,
+    SourcedSchema, Spec, Validated, ValidatedBinding,
 };
 pub use spec::{DOCUMENTATION_URL, PROTOCOL_VERSION, spec};

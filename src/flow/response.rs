@@ -1,6 +1,5 @@
 //! What the connector answers.
 
-use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use super::codec::Codec;
@@ -36,14 +35,6 @@ pub enum Response {
     #[prost(message, tag = "8")]
     #[serde(alias = "sourced_schema")]
     SourcedSchema(SourcedSchema),
-}
-
-/// A response as it stands on the wire, for those who read it.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct ResponseMessage {
-    /// The one member that is set.
-    #[prost(oneof = "Response", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
-    pub response: Option<Response>,
 }
 
 /// What the connector is.
@@ -320,21 +311,6 @@ impl Response {
             }
         }
         Ok(())
-    }
-}
-
-impl ResponseMessage {
-    /// Reads a protobuf message.
-    ///
-    /// # Errors
-    ///
-    /// If it is malformed, or of a kind that is unknown here.
-    pub fn parse(message: &[u8]) -> Result<Response> {
-        let malformed = || Error::new(ErrorKind::Protocol, "malformed response");
-        Self::decode(message)
-            .map_err(|error| malformed().with_source(error))?
-            .response
-            .ok_or_else(malformed)
     }
 }
 

@@ -1,7 +1,15 @@
+use prost::Message;
 use serde_json::Value;
 
 use super::*;
-use crate::flow::{Captured, Opened, ResponseMessage};
+use crate::flow::{Captured, Opened};
+
+/// A response as it stands on the wire.
+#[derive(Clone, PartialEq, prost::Message)]
+struct ResponseMessage {
+    #[prost(oneof = "Response", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    response: Option<Response>,
+}
 
 /// Takes everything apart again by the ordinary decoders.
 fn decode(codec: Codec, mut bytes: &[u8]) -> Vec<Response> {
@@ -10,7 +18,7 @@ fn decode(codec: Codec, mut bytes: &[u8]) -> Vec<Response> {
         Codec::Proto => {
             while let Some((header, rest)) = bytes.split_first_chunk::<4>() {
                 let (frame, rest) = rest.split_at(u32::from_le_bytes(*header) as usize);
-                responses.push(ResponseMessage::parse(frame).unwrap());
+                responses.push(ResponseMessage::decode(frame).unwrap().response.unwrap());
                 bytes = rest;
             }
             assert!(bytes.is_empty());
