@@ -28,7 +28,7 @@ impl Codec {
     /// # Errors
     ///
     /// If the name is neither `proto` nor `json`.
-    pub fn from_name(name: &str) -> Result<Self> {
+    fn from_name(name: &str) -> Result<Self> {
         match name {
             "" | "proto" => Ok(Self::Proto),
             "json" => Ok(Self::Json),

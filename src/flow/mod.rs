@@ -20,11 +20,9 @@ pub use collection::{
 };
 pub use output::{Mark, Output, stdout};
 pub use reader::RequestReader;
-pub use request::{
-    Acknowledge, Apply, Discover, Open, RangeSpec, Request, RequestMessage, SpecRequest, Validate,
-};
+pub use request::{Acknowledge, Apply, Discover, Open, RangeSpec, Request, Validate};
 pub use response::{
     Applied, Captured, Checkpoint, ConnectorState, Discovered, DiscoveredBinding, Opened, Response,
     SourcedSchema, Spec, Validated, ValidatedBinding,
 };
-pub use spec::{DOCUMENTATION_URL, PROTOCOL_VERSION, spec};
+pub use spec::spec;

@@ -125,7 +125,7 @@ impl<W: Write> Output<W> {
     }
 
     /// Takes back a document that was begun.
-    pub fn abandon_captured(&mut self, mark: Mark) {
+    fn abandon(&mut self, mark: Mark) {
         self.buffer.truncate(mark.frame);
     }
 
@@ -215,7 +215,7 @@ impl<W: Write> Output<W> {
 
     #[cold]
     fn refuse(&mut self, mark: Mark, length: usize) -> Error {
-        self.abandon_captured(mark);
+        self.abandon(mark);
         let what = if length == 0 {
             "a document is empty".to_owned()
         } else {

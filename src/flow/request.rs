@@ -43,36 +43,36 @@ impl Request {
 
 /// A request as it stands on the wire: of its members exactly one must be set.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
-pub struct RequestMessage {
+pub(super) struct RequestMessage {
     /// What are you?
     #[prost(message, optional, tag = "1")]
     #[serde(default, skip_serializing_if = "is_default")]
-    pub spec: Option<SpecRequest>,
+    pub(super) spec: Option<SpecRequest>,
     /// Which tables are there?
     #[prost(message, optional, tag = "2")]
     #[serde(default, skip_serializing_if = "is_default")]
-    pub discover: Option<Discover>,
+    pub(super) discover: Option<Discover>,
     /// Would this configuration work?
     #[prost(message, optional, tag = "3")]
     #[serde(default, skip_serializing_if = "is_default")]
-    pub validate: Option<Validate>,
+    pub(super) validate: Option<Validate>,
     /// The task was published; set up what it needs.
     #[prost(message, optional, tag = "4")]
     #[serde(default, skip_serializing_if = "is_default")]
-    pub apply: Option<Apply>,
+    pub(super) apply: Option<Apply>,
     /// Start capturing.
     #[prost(message, optional, tag = "5")]
     #[serde(default, skip_serializing_if = "is_default")]
-    pub open: Option<Open>,
+    pub(super) open: Option<Open>,
     /// Checkpoints have been committed.
     #[prost(message, optional, tag = "6")]
     #[serde(default, skip_serializing_if = "is_default")]
-    pub acknowledge: Option<Acknowledge>,
+    pub(super) acknowledge: Option<Acknowledge>,
 }
 
 /// Asks what the connector is.
 #[derive(Clone, Copy, PartialEq, prost::Message, Serialize, Deserialize)]
-pub struct SpecRequest {}
+pub(super) struct SpecRequest {}
 
 /// Asks which tables there are.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
@@ -264,7 +264,7 @@ impl RequestMessage {
     ///
     /// If not exactly one member is set, or if something is missing that the request cannot do
     /// without.
-    pub fn check(self) -> Result<Request> {
+    pub(super) fn check(self) -> Result<Request> {
         let mut set = [
             self.spec.map(|_| Request::Spec),
             self.discover.map(Request::Discover),

@@ -4,10 +4,10 @@ use super::response::{Response, Spec};
 use crate::config::{ENDPOINT_SCHEMA, RESOURCE_SCHEMA};
 
 /// The version of the protocol that this connector speaks.
-pub const PROTOCOL_VERSION: u32 = 3_032_023;
+const PROTOCOL_VERSION: u32 = 3_032_023;
 
 /// Where the documentation is, unless the environment says otherwise.
-pub const DOCUMENTATION_URL: &str = "https://go.estuary.dev/source-postgresql";
+const DOCUMENTATION_URL: &str = "https://go.estuary.dev/source-postgresql";
 
 /// Returns what the connector is. `docs_url` replaces the place of the documentation: the value of
 /// `DOCS_URL`, by which an image for one kind of server points to pages of its own.

@@ -87,7 +87,7 @@ fn what_is_written_is_what_decoders_read() {
                     output
                         .buffer()
                         .extend_from_slice(b"{\"half\":\"of a document");
-                    output.abandon_captured(mark);
+                    output.abandon(mark);
                 }
                 3 => {
                     output.checkpoint("{\"cursor\":\"0/1\"}").unwrap();
