@@ -13,14 +13,14 @@ pub struct Buffer {
     memory: Vec<u8>,
     length: usize,
     /// Where bytes come together that a writer to vectors appends.
-    apart: Vec<u8>,
+    scratch: Vec<u8>,
 }
 
 /// The least that a buffer grows by.
-const GROWTH: usize = 256;
+const MIN_GROWTH: usize = 256;
 
 /// What is kept of the memory beside a buffer.
-const KEPT_APART: usize = 1024 * 1024;
+const MAX_IDLE_SCRATCH: usize = 1024 * 1024;
 
 impl Buffer {
     /// Makes an empty buffer.
@@ -30,13 +30,13 @@ impl Buffer {
 
     /// Lets something write to a vector as to a buffer.
     #[inline]
-    pub(crate) fn around<T>(vec: &mut Vec<u8>, write: impl FnOnce(&mut Self) -> T) -> T {
+    pub(crate) fn wrap<T>(vec: &mut Vec<u8>, write: impl FnOnce(&mut Self) -> T) -> T {
         let memory = std::mem::take(vec);
         let length = memory.len();
         let mut buffer = Self {
             memory,
             length,
-            apart: Vec::new(),
+            scratch: Vec::new(),
         };
         let written = write(&mut buffer);
         buffer.memory.truncate(buffer.length);
@@ -57,8 +57,8 @@ impl Buffer {
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         self.reserve(bytes.len());
         let end = self.length + bytes.len();
-        if let Some(place) = self.memory.get_mut(self.length..end) {
-            place.copy_from_slice(bytes);
+        if let Some(target) = self.memory.get_mut(self.length..end) {
+            target.copy_from_slice(bytes);
             self.length = end;
         }
     }
@@ -67,21 +67,21 @@ impl Buffer {
     #[inline(always)]
     pub fn push_part<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
         self.reserve(N);
-        let place = self.memory.get_mut(self.length..);
-        if let Some(place) = place.and_then(<[u8]>::first_chunk_mut) {
-            *place = *bytes;
+        let target = self.memory.get_mut(self.length..);
+        if let Some(target) = target.and_then(<[u8]>::first_chunk_mut) {
+            *target = *bytes;
             self.length += length.min(N);
         }
     }
 
     /// Appends what is appended to a vector.
     pub fn append<T>(&mut self, append: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        let mut apart = std::mem::take(&mut self.apart);
-        let appended = append(&mut apart);
-        self.extend_from_slice(&apart);
-        if apart.capacity() <= KEPT_APART {
-            apart.clear();
-            self.apart = apart;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let appended = append(&mut scratch);
+        self.extend_from_slice(&scratch);
+        if scratch.capacity() <= MAX_IDLE_SCRATCH {
+            scratch.clear();
+            self.scratch = scratch;
         }
         appended
     }
@@ -139,11 +139,11 @@ impl Buffer {
 #[cold]
 #[inline(never)]
 fn grow(memory: &mut Vec<u8>, length: usize, additional: usize) {
-    memory.reserve((length + additional + GROWTH).saturating_sub(memory.len()));
+    memory.reserve((length + additional + MIN_GROWTH).saturating_sub(memory.len()));
     // With some for what comes next, and not all that there is: where many strings are appended to one
     // vector, each would fill the rest of it anew.
-    let some = (length + GROWTH).saturating_add(additional.saturating_mul(2));
-    memory.resize(some.min(memory.capacity()), 0);
+    let size = (length + MIN_GROWTH).saturating_add(additional.saturating_mul(2));
+    memory.resize(size.min(memory.capacity()), 0);
 }
 
 impl Deref for Buffer {
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_appended_is_there_and_what_was_taken_back_is_not() {
+    fn appended_bytes_are_kept_until_truncated() {
         let mut buffer = Buffer::new();
         let mut due = Vec::new();
         for round in 0..200_usize {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_is_given_back_is_without_bytes() {
+    fn shrinking_keeps_the_bytes_and_frees_the_rest() {
         let mut buffer = Buffer::new();
         buffer.extend_from_slice(&[7; 10_000]);
         buffer.shrink_to(100);
@@ -198,33 +198,33 @@ mod tests {
         buffer.shrink_to(100);
         assert!(buffer.capacity() < 1_000);
         assert_eq!(*buffer, [7; 50]);
-        buffer.append(|out| out.resize(2 * KEPT_APART, 1));
+        buffer.append(|out| out.resize(2 * MAX_IDLE_SCRATCH, 1));
         assert_eq!(
-            (buffer.len(), buffer.apart.capacity()),
-            (50 + 2 * KEPT_APART, 0)
+            (buffer.len(), buffer.scratch.capacity()),
+            (50 + 2 * MAX_IDLE_SCRATCH, 0)
         );
     }
 
     #[test]
-    fn a_vector_is_written_to_as_a_buffer_is() {
+    fn a_wrapped_vector_keeps_its_bytes_and_gets_the_new_ones() {
         let mut vec = b"before".to_vec();
-        let length = Buffer::around(&mut vec, |buffer| {
-            buffer.extend_from_slice(b", behind");
+        let length = Buffer::wrap(&mut vec, |buffer| {
+            buffer.extend_from_slice(b", after");
             buffer.len()
         });
-        assert_eq!((vec.as_slice(), length), (&b"before, behind"[..], 14));
+        assert_eq!((vec.as_slice(), length), (&b"before, after"[..], 13));
     }
 
     #[test]
-    fn a_large_vector_is_not_filled_for_the_sake_of_a_short_piece() {
-        let mut vec = Vec::with_capacity(100 * GROWTH);
+    fn a_short_append_to_a_large_vector_does_not_fill_its_capacity() {
+        let mut vec = Vec::with_capacity(100 * MIN_GROWTH);
         for round in 1..=20 {
-            let filled = Buffer::around(&mut vec, |buffer| {
+            let filled = Buffer::wrap(&mut vec, |buffer| {
                 buffer.reserve(10);
                 buffer.extend_from_slice(b"0123456789");
                 buffer.memory().len()
             });
-            assert!((10 * round..10 * round + 2 * GROWTH).contains(&filled));
+            assert!((10 * round..10 * round + 2 * MIN_GROWTH).contains(&filled));
         }
         assert_eq!(vec, b"0123456789".repeat(20));
     }

@@ -22,13 +22,13 @@ const TAG_DOC: u8 = 2 << 3 | 2;
 
 /// A length is only known when the document is there, so room for it is kept: five bytes hold any
 /// `u32`, and a varint may be longer than it need be.
-const LENGTH_ROOM: usize = 5;
+const PADDED_VARINT: usize = 5;
 
 /// Where the `Captured` message begins in a frame: behind the length of the frame, a tag and the
 /// message's own length.
-const CAPTURED: usize = 4 + 1 + LENGTH_ROOM;
+const CAPTURED_START: usize = 4 + 1 + PADDED_VARINT;
 
-const JSON_TAIL: &[u8] = b"}}\n";
+const JSON_SUFFIX: &[u8] = b"}}\n";
 
 /// Where a document under construction begins. See [`Output::begin_captured`].
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +52,7 @@ pub struct Output<W> {
     codec: Codec,
     buffer: Buffer,
     /// What stands before a document of the binding that was written last.
-    opening: Opening,
+    prefix: DocumentPrefix,
     /// A write that failed may have left half a message behind, so none may follow.
     is_broken: bool,
 }
@@ -71,7 +71,7 @@ impl<W: Write> Output<W> {
             writer,
             codec,
             buffer: Buffer::new(),
-            opening: Opening::new(codec, 0),
+            prefix: DocumentPrefix::new(codec, 0),
             is_broken: false,
         }
     }
@@ -80,10 +80,10 @@ impl<W: Write> Output<W> {
     /// [`buffer`](Self::buffer) may be used, and only to append to.
     #[inline]
     pub fn begin_captured(&mut self, binding: u32) -> Mark {
-        if self.opening.binding != binding {
-            self.opening.begin(self.codec, binding);
+        if self.prefix.binding != binding {
+            self.prefix.set_binding(self.codec, binding);
         }
-        let Opening { bytes, length, .. } = &self.opening;
+        let DocumentPrefix { bytes, length, .. } = &self.prefix;
         let frame = self.buffer.len();
         self.buffer.push_part(bytes, *length);
         Mark {
@@ -108,14 +108,14 @@ impl<W: Write> Output<W> {
     pub fn end_captured(&mut self, mark: Mark) -> Result<()> {
         let length = self.buffer.len().saturating_sub(mark.document);
         if length == 0 || !self.patch_lengths(mark) {
-            return Err(self.refuse(mark, length));
+            return Err(self.reject(mark, length));
         }
         if self.codec == Codec::Json {
             debug_assert!(
                 !self.buffer[mark.document..].contains(&b'\n'),
                 "a line feed within a document ends its message"
             );
-            self.buffer.extend_from_slice(JSON_TAIL);
+            self.buffer.extend_from_slice(JSON_SUFFIX);
         }
         if self.buffer.len() >= FLUSH_THRESHOLD {
             self.write_out()
@@ -177,7 +177,7 @@ impl<W: Write> Output<W> {
     /// If writing fails, now or before.
     pub fn flush(&mut self) -> Result<()> {
         self.write_out()?;
-        self.writer.flush().map_err(|error| self.break_off(error))
+        self.writer.flush().map_err(|error| self.fail(error))
     }
 
     /// Writes the lengths that were left open. Returns whether they fit.
@@ -191,37 +191,37 @@ impl<W: Write> Output<W> {
         let Ok(frame) = u32::try_from(end - mark.frame - 4) else {
             return false;
         };
-        let captured = padded_varint((end - mark.frame - CAPTURED) as u64);
+        let captured = padded_varint((end - mark.frame - CAPTURED_START) as u64);
         let document = padded_varint((end - mark.document) as u64);
         // The places of the lengths are all within an opening, which was written as a whole.
-        let opening: Option<&mut [u8; OPENING]> = self
+        let prefix: Option<&mut [u8; MAX_PREFIX]> = self
             .buffer
             .memory()
             .get_mut(mark.frame..)
             .and_then(<[u8]>::first_chunk_mut);
-        let Some(opening) = opening else { return false };
-        if let Some(place) = opening.first_chunk_mut() {
-            *place = frame.to_le_bytes();
+        let Some(prefix) = prefix else { return false };
+        if let Some(length_field) = prefix.first_chunk_mut() {
+            *length_field = frame.to_le_bytes();
         }
-        if let Some(place) = opening.get_mut(CAPTURED - LENGTH_ROOM..CAPTURED) {
-            place.copy_from_slice(&captured);
+        if let Some(length_field) = prefix.get_mut(CAPTURED_START - PADDED_VARINT..CAPTURED_START) {
+            length_field.copy_from_slice(&captured);
         }
         let length = mark.document.saturating_sub(mark.frame);
-        if let Some(place) = opening.get_mut(length.saturating_sub(LENGTH_ROOM)..length) {
-            place.copy_from_slice(&document);
+        if let Some(length_field) = prefix.get_mut(length.saturating_sub(PADDED_VARINT)..length) {
+            length_field.copy_from_slice(&document);
         }
         true
     }
 
     #[cold]
-    fn refuse(&mut self, mark: Mark, length: usize) -> Error {
+    fn reject(&mut self, mark: Mark, length: usize) -> Error {
         self.abandon(mark);
-        let what = if length == 0 {
+        let message = if length == 0 {
             "a document is empty".to_owned()
         } else {
             format!("a document of {length} bytes outgrows the framing of 4 GiB")
         };
-        Error::new(ErrorKind::Internal, what)
+        Error::new(ErrorKind::Internal, message)
     }
 
     fn write_out(&mut self) -> Result<()> {
@@ -233,11 +233,11 @@ impl<W: Write> Output<W> {
         if self.buffer.capacity() > MAX_IDLE_BUFFER {
             self.buffer.shrink_to(FLUSH_THRESHOLD);
         }
-        result.map_err(|error| self.break_off(error))
+        result.map_err(|error| self.fail(error))
     }
 
     #[cold]
-    fn break_off(&mut self, error: io::Error) -> Error {
+    fn fail(&mut self, error: io::Error) -> Error {
         self.is_broken = true;
         let message = match error.kind() {
             io::ErrorKind::BrokenPipe => "writing responses failed: their reader is gone",
@@ -249,60 +249,60 @@ impl<W: Write> Output<W> {
 
 /// What stands before every document of a binding.
 #[derive(Debug)]
-struct Opening {
+struct DocumentPrefix {
     binding: u32,
-    bytes: [u8; OPENING],
+    bytes: [u8; MAX_PREFIX],
     /// How many of the bytes are used.
     length: usize,
     /// Memory to write them in: rows of two tables may come in turns.
-    apart: Vec<u8>,
+    scratch: Vec<u8>,
 }
 
 /// The longest of them is the one in JSON.
-const OPENING: usize = r#"{"captured":{"binding":4294967295,"doc":"#.len();
+const MAX_PREFIX: usize = r#"{"captured":{"binding":4294967295,"doc":"#.len();
 
-impl Opening {
+impl DocumentPrefix {
     fn new(codec: Codec, binding: u32) -> Self {
-        let mut opening = Self {
+        let mut prefix = Self {
             binding,
-            bytes: [0; OPENING],
+            bytes: [0; MAX_PREFIX],
             length: 0,
-            apart: Vec::with_capacity(OPENING),
+            scratch: Vec::with_capacity(MAX_PREFIX),
         };
-        opening.begin(codec, binding);
-        opening
+        prefix.set_binding(codec, binding);
+        prefix
     }
 
     /// Becomes that of another binding.
     #[inline(never)]
-    fn begin(&mut self, codec: Codec, binding: u32) {
-        let opening = &mut self.apart;
-        opening.clear();
+    fn set_binding(&mut self, codec: Codec, binding: u32) {
+        let prefix = &mut self.scratch;
+        prefix.clear();
         match codec {
             Codec::Proto => {
-                opening.extend_from_slice(&[0; 4]);
-                opening.push(TAG_CAPTURED);
-                opening.extend_from_slice(&[0; LENGTH_ROOM]);
+                prefix.extend_from_slice(&[0; 4]);
+                prefix.push(TAG_CAPTURED);
+                prefix.extend_from_slice(&[0; PADDED_VARINT]);
                 if binding != 0 {
-                    opening.push(TAG_BINDING);
-                    prost::encoding::encode_varint(u64::from(binding), opening);
+                    prefix.push(TAG_BINDING);
+                    prost::encoding::encode_varint(u64::from(binding), prefix);
                 }
-                opening.push(TAG_DOC);
-                opening.extend_from_slice(&[0; LENGTH_ROOM]);
+                prefix.push(TAG_DOC);
+                prefix.extend_from_slice(&[0; PADDED_VARINT]);
             }
             Codec::Json => {
-                opening.extend_from_slice(b"{\"captured\":{");
+                prefix.extend_from_slice(b"{\"captured\":{");
                 if binding != 0 {
                     // A vector takes all that is written to it.
-                    let _ = write!(opening, "\"binding\":{binding},");
+                    let _ = write!(prefix, "\"binding\":{binding},");
                 }
-                opening.extend_from_slice(b"\"doc\":");
+                prefix.extend_from_slice(b"\"doc\":");
             }
         }
         self.binding = binding;
-        self.length = opening.len();
-        opening.resize(OPENING, 0);
-        self.bytes = opening.first_chunk().copied().unwrap_or([0; OPENING]);
+        self.length = prefix.len();
+        prefix.resize(MAX_PREFIX, 0);
+        self.bytes = prefix.first_chunk().copied().unwrap_or([0; MAX_PREFIX]);
     }
 }
 
@@ -324,7 +324,7 @@ pub fn stdout() -> Result<File> {
 
 /// The varint of a number of 32 bits in exactly five bytes.
 #[inline]
-fn padded_varint(number: u64) -> [u8; LENGTH_ROOM] {
+fn padded_varint(number: u64) -> [u8; PADDED_VARINT] {
     // Seven bits go into each byte; all but the last say that another follows.
     let byte = |index: u64| (number >> (7 * index) & 0x7F) << (8 * index);
     let bytes = byte(0) | byte(1) | byte(2) | byte(3) | byte(4) | 0x8080_8080;

@@ -62,7 +62,7 @@ fn document(length: usize) -> String {
 const CODECS: [Codec; 2] = [Codec::Proto, Codec::Json];
 
 #[test]
-fn what_is_written_is_what_decoders_read() {
+fn decoders_read_back_what_was_written() {
     for codec in CODECS {
         let mut written = Vec::new();
         let mut due = Vec::new();
@@ -154,7 +154,7 @@ fn json_lines_have_the_documented_shapes() {
 }
 
 #[test]
-fn an_empty_document_is_refused_and_leaves_no_trace() {
+fn an_empty_document_is_rejected_and_removed_from_the_buffer() {
     for codec in CODECS {
         let mut written = Vec::new();
         let mut output = Output::new(&mut written, codec);
@@ -169,7 +169,7 @@ fn an_empty_document_is_refused_and_leaves_no_trace() {
 }
 
 #[test]
-fn a_response_with_bad_json_leaves_no_trace() {
+fn a_response_with_invalid_json_writes_nothing() {
     let mut written = Vec::new();
     let mut output = Output::new(&mut written, Codec::Json);
     output.checkpoint("{\"cursor\":").unwrap_err();
@@ -203,7 +203,7 @@ impl Write for Pipe {
 }
 
 #[test]
-fn documents_wait_for_a_full_buffer_and_other_responses_do_not() {
+fn documents_are_buffered_and_other_responses_are_flushed() {
     for codec in CODECS {
         let pipe = Pipe {
             taken: 0,
@@ -225,7 +225,7 @@ fn documents_wait_for_a_full_buffer_and_other_responses_do_not() {
 }
 
 #[test]
-fn the_buffer_is_kept_unless_a_document_made_it_huge() {
+fn the_buffer_is_reused_unless_a_document_made_it_huge() {
     let mut output = Output::new(io::sink(), Codec::Proto);
     let row = "{\"id\":12345678,\"name\":\"a name of common length\"}";
     let mut fill = || {
@@ -264,23 +264,23 @@ fn a_failed_write_is_reported_and_nothing_follows_it() {
 }
 
 #[test]
-fn numbers_are_encoded_whole() {
+fn padded_varints_and_bindings_encode_every_width() {
     for number in [0, 1, 127, 128, 9, 10, 99, 65_535, 1 << 28, u32::MAX] {
         let bytes = padded_varint(u64::from(number));
         let read = prost::encoding::decode_varint(&mut &bytes[..]).unwrap();
         assert_eq!(read, u64::from(number));
-        let opening = Opening::new(Codec::Json, number);
+        let prefix = DocumentPrefix::new(Codec::Json, number);
         let binding = match number {
             0 => String::new(),
             _ => format!("\"binding\":{number},"),
         };
         let expected = format!("{{\"captured\":{{{binding}\"doc\":");
-        assert_eq!(opening.bytes[..opening.length], *expected.as_bytes());
+        assert_eq!(prefix.bytes[..prefix.length], *expected.as_bytes());
     }
 }
 
 #[test]
-fn every_response_is_the_same_through_both_codecs() {
+fn every_response_round_trips_in_both_codecs() {
     let discovered = crate::flow::DiscoveredBinding {
         recommended_name: "public/t".into(),
         resource_config_json: "{\"n\":1.10}".into(),

@@ -127,7 +127,7 @@ impl Escaper {
         }
         match self.0 {
             Implementation::Scalar => scalar::write(text, out),
-            _ => Buffer::around(out, |out| {
+            _ => Buffer::wrap(out, |out| {
                 let mut room = Room::new(out, 0);
                 self.write_long(text, &mut room);
                 room.finish();

@@ -124,7 +124,7 @@ impl Transcoder {
     ///
     /// Fails if the text is not what the server writes for the type; nothing is appended then.
     pub fn write(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
-        Buffer::around(out, |out| {
+        Buffer::wrap(out, |out| {
             let start = out.len();
             let mut room = Room::new(out, text.len());
             let written = self.write_to(text, &mut room);
