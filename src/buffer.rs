@@ -1,34 +1,35 @@
-//! A buffer whose bytes to come are there already.
+//! A byte buffer whose spare capacity is initialised.
 
 use std::ops::{Deref, DerefMut};
 
-/// Bytes that grow at their end, with initialised memory behind it.
+/// Growable byte buffer that keeps initialised memory after its end.
 ///
-/// A vector may only be written to behind its end by appending, which moves its length with each
-/// piece, or after filling that part with zeros. Here the memory is filled when it is got and stays
-/// as it is when the end moves back: what was written there before is overwritten.
+/// Without unsafe code, bytes after the end of a `Vec` can be written only by appending, which
+/// updates the length with each piece, or after filling them with zeros. This buffer fills its
+/// memory with zeros once, when it allocates it. Moving the end back leaves the memory initialised;
+/// later writes overwrite it.
 #[derive(Debug, Default)]
 pub struct Buffer {
-    /// The bytes, and behind them what is of no use.
+    /// The bytes of the buffer, then spare initialised memory.
     memory: Vec<u8>,
     length: usize,
-    /// Where bytes come together that a writer to vectors appends.
+    /// Vector that the closures of [`Buffer::append`] write to.
     scratch: Vec<u8>,
 }
 
-/// The least that a buffer grows by.
+/// Minimum number of bytes that a buffer grows by.
 const MIN_GROWTH: usize = 256;
 
-/// What is kept of the memory beside a buffer.
+/// Largest capacity of the scratch vector that is kept for reuse.
 const MAX_IDLE_SCRATCH: usize = 1024 * 1024;
 
 impl Buffer {
-    /// Makes an empty buffer.
+    /// Creates an empty buffer.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets something write to a vector as to a buffer.
+    /// Wraps a vector in a buffer while `write` runs, so that `write` can append to the vector.
     #[inline]
     pub(crate) fn wrap<T>(vec: &mut Vec<u8>, write: impl FnOnce(&mut Self) -> T) -> T {
         let memory = std::mem::take(vec);
@@ -44,7 +45,7 @@ impl Buffer {
         written
     }
 
-    /// Makes the memory behind the bytes at least so large.
+    /// Makes room for at least `additional` bytes after the end.
     #[inline(always)]
     pub fn reserve(&mut self, additional: usize) {
         if self.memory.len() - self.length < additional {
@@ -63,7 +64,8 @@ impl Buffer {
         }
     }
 
-    /// Appends the first `length` of these bytes. All of them are written, which costs less.
+    /// Appends the first `length` bytes of an array. Copies the whole array, which is cheaper than
+    /// a copy of variable length.
     #[inline(always)]
     pub fn push_part<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
         self.reserve(N);
@@ -74,7 +76,7 @@ impl Buffer {
         }
     }
 
-    /// Appends what is appended to a vector.
+    /// Appends the bytes that a closure appends to an empty vector.
     pub fn append<T>(&mut self, append: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let mut scratch = std::mem::take(&mut self.scratch);
         let appended = append(&mut scratch);
@@ -86,50 +88,49 @@ impl Buffer {
         appended
     }
 
-    /// Returns all of the memory, which only [`Buffer::reserve`] makes larger.
+    /// Returns the bytes and the spare memory after them, which [`Buffer::reserve`] enlarges.
     #[inline(always)]
     pub(crate) fn memory(&mut self) -> &mut [u8] {
         &mut self.memory
     }
 
-    /// Takes what the memory has before this place to be the bytes.
+    /// Sets the length: the bytes of the buffer end at `end`, at most at the end of the memory.
     #[inline(always)]
     pub(crate) fn end_at(&mut self, end: usize) {
         self.length = end.min(self.memory.len());
     }
 
-    /// Takes back the bytes from this place on.
+    /// Shortens the buffer to `length` bytes. Has no effect if the buffer is shorter.
     #[inline]
     pub fn truncate(&mut self, length: usize) {
         self.length = self.length.min(length);
     }
 
-    /// Takes back all bytes.
+    /// Removes all bytes and keeps the memory.
     #[inline]
     pub fn clear(&mut self) {
         self.length = 0;
     }
 
-    /// Returns the number of bytes, without a look whether the memory holds as many, as a slice of them
-    /// needs.
+    /// Returns the number of bytes, without the bounds check of [`Deref::deref`].
     #[inline(always)]
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Returns whether there are none.
+    /// Returns whether the buffer has no bytes.
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// Returns how large the memory is.
+    /// Returns the number of bytes of memory that the buffer has allocated.
     #[inline]
     pub fn capacity(&self) -> usize {
         self.memory.capacity()
     }
 
-    /// Gives back memory beyond this size that holds no bytes.
+    /// Frees spare memory beyond `size` bytes.
     pub fn shrink_to(&mut self, size: usize) {
         self.memory.truncate(size.max(self.length));
         self.memory.shrink_to_fit();
@@ -140,8 +141,8 @@ impl Buffer {
 #[inline(never)]
 fn grow(memory: &mut Vec<u8>, length: usize, additional: usize) {
     memory.reserve((length + additional + MIN_GROWTH).saturating_sub(memory.len()));
-    // With some for what comes next, and not all that there is: where many strings are appended to one
-    // vector, each would fill the rest of it anew.
+    // Fills some memory for the next writes, but not the whole capacity: where many strings are
+    // appended to one vector through `wrap`, each would fill the remaining capacity again.
     let size = (length + MIN_GROWTH).saturating_add(additional.saturating_mul(2));
     memory.resize(size.min(memory.capacity()), 0);
 }

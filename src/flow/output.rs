@@ -1,4 +1,4 @@
-//! Writes responses: documents into a buffer, everything else straight through it.
+//! Response output: buffers documents, flushes the buffer with every other response.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,63 +9,66 @@ use super::response::{Checkpoint, ConnectorState, Response, SourcedSchema};
 use crate::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The buffer is written out when it holds this much.
+/// Buffered bytes at which the buffer is written out.
 const FLUSH_THRESHOLD: usize = 1024 * 1024;
 
-/// A buffer that a large document made grow beyond this is given back.
+/// Largest capacity of an empty buffer; memory beyond it is freed after a large document.
 const MAX_IDLE_BUFFER: usize = 8 * FLUSH_THRESHOLD;
 
-/// The tags of the fields in the way to a document: field number and wire type.
+// Protobuf tags of the fields that enclose a document: field number and wire type.
 const TAG_CAPTURED: u8 = 6 << 3 | 2;
 const TAG_BINDING: u8 = 1 << 3;
 const TAG_DOC: u8 = 2 << 3 | 2;
 
-/// A length is only known when the document is there, so room for it is kept: five bytes hold any
-/// `u32`, and a varint may be longer than it need be.
+/// Width of the length fields before a document. The length is known only once the document is
+/// written, so the fields have a fixed width: five bytes encode any `u32`, since a varint may be
+/// padded.
 const PADDED_VARINT: usize = 5;
 
-/// Where the `Captured` message begins in a frame: behind the length of the frame, a tag and the
-/// message's own length.
+/// Offset of the `Captured` message in a frame: after the frame length, the tag and the length of
+/// the message.
 const CAPTURED_START: usize = 4 + 1 + PADDED_VARINT;
 
+/// End of a JSON message, after the document.
 const JSON_SUFFIX: &[u8] = b"}}\n";
 
-/// Where a document under construction begins. See [`Output::begin_captured`].
+/// Offsets of an unfinished document in the buffer. See [`Output::begin_captured`].
 #[derive(Debug, Clone, Copy)]
-#[must_use = "a document that was begun must be ended or abandoned"]
+#[must_use = "a document that was begun must be ended"]
 pub struct Mark {
-    /// Where the frame begins.
+    /// Offset of the frame in the buffer.
     frame: usize,
-    /// Where the document begins.
+    /// Offset of the document in the buffer.
     document: usize,
 }
 
-/// The responses on one stream, usually [`stdout`].
+/// Writer of responses to one stream, usually [`stdout`].
 ///
 /// A document is written in place: between [`begin_captured`](Self::begin_captured) and
-/// [`end_captured`](Self::end_captured) the caller appends it to [`buffer`](Self::buffer), which
-/// stays allocated. Documents may wait in the buffer, for without the next checkpoint they mean
-/// nothing; every other response takes along what waits before it.
+/// [`end_captured`](Self::end_captured) the caller appends it to [`buffer`](Self::buffer), whose
+/// memory is reused. Documents may stay buffered, since they take effect only with the next
+/// checkpoint; every other response flushes the buffered documents and itself.
 #[derive(Debug)]
 pub struct Output<W> {
     writer: W,
     codec: Codec,
     buffer: Buffer,
-    /// What stands before a document of the binding that was written last.
+    /// Prefix of documents of the binding that was used last.
     prefix: DocumentPrefix,
-    /// A write that failed may have left half a message behind, so none may follow.
+    /// Whether a write has failed. The stream may then end within a message, so nothing more may be
+    /// written to it.
     is_broken: bool,
 }
 
 impl Mark {
-    /// Returns how long the document is when the buffer has this length.
-    pub fn document_bytes(&self, buffer: usize) -> u64 {
-        buffer.saturating_sub(self.document) as u64
+    /// Returns the length of the document in bytes, given the length of the buffer.
+    pub fn document_bytes(&self, buffer_len: usize) -> u64 {
+        buffer_len.saturating_sub(self.document) as u64
     }
 }
 
 impl<W: Write> Output<W> {
-    /// Makes an output to `writer`, which need not buffer anything itself.
+    /// Creates an output to `writer`, which needs no buffer of its own.
     pub fn new(writer: W, codec: Codec) -> Self {
         Self {
             writer,
@@ -76,8 +79,8 @@ impl<W: Write> Output<W> {
         }
     }
 
-    /// Begins a document of a binding. Until it is ended or abandoned, only
-    /// [`buffer`](Self::buffer) may be used, and only to append to.
+    /// Begins a document of a binding. Until the document is ended, only
+    /// [`buffer`](Self::buffer) may be called, and only to append to the buffer.
     #[inline]
     pub fn begin_captured(&mut self, binding: u32) -> Mark {
         if self.prefix.binding != binding {
@@ -92,7 +95,7 @@ impl<W: Write> Output<W> {
         }
     }
 
-    /// Returns the buffer, to append a document to: one JSON value without line feeds.
+    /// Returns the buffer to append a document to: one JSON value without line feeds.
     #[inline]
     pub fn buffer(&mut self) -> &mut Buffer {
         &mut self.buffer
@@ -102,8 +105,8 @@ impl<W: Write> Output<W> {
     ///
     /// # Errors
     ///
-    /// If the document is empty or does not fit into a message, which abandons it, or if writing
-    /// fails.
+    /// Fails if the document is empty or does not fit into a message, which removes it from the
+    /// buffer, or if writing fails.
     #[inline]
     pub fn end_captured(&mut self, mark: Mark) -> Result<()> {
         let length = self.buffer.len().saturating_sub(mark.document);
@@ -124,16 +127,16 @@ impl<W: Write> Output<W> {
         }
     }
 
-    /// Takes back a document that was begun.
+    /// Removes an unfinished document from the buffer.
     fn abandon(&mut self, mark: Mark) {
         self.buffer.truncate(mark.frame);
     }
 
-    /// Writes a response, and everything that waits before it.
+    /// Writes the buffered documents, then a response, and flushes the stream.
     ///
     /// # Errors
     ///
-    /// If the response cannot be encoded, or if writing fails.
+    /// Fails if the response cannot be encoded, or if writing fails.
     pub fn respond(&mut self, response: &Response) -> Result<()> {
         let codec = self.codec;
         self.buffer
@@ -141,11 +144,11 @@ impl<W: Write> Output<W> {
         self.flush()
     }
 
-    /// Writes the schema that the source gives a binding's documents.
+    /// Writes the schema that the source declares for a binding's documents.
     ///
     /// # Errors
     ///
-    /// If writing fails, or if it is not JSON, which only the JSON codec finds out.
+    /// Fails if writing fails, or if `schema_json` is not JSON, which only the JSON codec checks.
     pub fn sourced_schema(&mut self, binding: u32, schema_json: &str) -> Result<()> {
         let schema_json = schema_json.to_owned();
         self.respond(
@@ -161,7 +164,7 @@ impl<W: Write> Output<W> {
     ///
     /// # Errors
     ///
-    /// If writing fails, or if it is not JSON, which only the JSON codec finds out.
+    /// Fails if writing fails, or if `state_json` is not JSON, which only the JSON codec checks.
     pub fn checkpoint(&mut self, state_json: &str) -> Result<()> {
         let state = ConnectorState {
             updated_json: state_json.to_owned(),
@@ -170,30 +173,30 @@ impl<W: Write> Output<W> {
         self.respond(&Checkpoint { state: Some(state) }.into())
     }
 
-    /// Writes out everything that waits.
+    /// Writes out the buffer and flushes the stream.
     ///
     /// # Errors
     ///
-    /// If writing fails, now or before.
+    /// Fails if writing fails, or has failed before.
     pub fn flush(&mut self) -> Result<()> {
         self.write_out()?;
         self.writer.flush().map_err(|error| self.fail(error))
     }
 
-    /// Writes the lengths that were left open. Returns whether they fit.
+    /// Writes the length fields before a finished document. Returns whether the lengths fit.
     #[inline]
     fn patch_lengths(&mut self, mark: Mark) -> bool {
         if self.codec == Codec::Json {
             return true;
         }
         let end = self.buffer.len();
-        // The frame is the longest: if its length fits, so do the others.
+        // The frame encloses the message and the document: if its length fits, theirs do.
         let Ok(frame) = u32::try_from(end - mark.frame - 4) else {
             return false;
         };
         let captured = padded_varint((end - mark.frame - CAPTURED_START) as u64);
         let document = padded_varint((end - mark.document) as u64);
-        // The places of the lengths are all within an opening, which was written as a whole.
+        // All length fields lie within the `MAX_PREFIX` bytes that `push_part` has written.
         let prefix: Option<&mut [u8; MAX_PREFIX]> = self
             .buffer
             .memory()
@@ -217,16 +220,19 @@ impl<W: Write> Output<W> {
     fn reject(&mut self, mark: Mark, length: usize) -> Error {
         self.abandon(mark);
         let message = if length == 0 {
-            "a document is empty".to_owned()
+            "found an empty document, expected a JSON value".to_owned()
         } else {
-            format!("a document of {length} bytes outgrows the framing of 4 GiB")
+            format!("a document of {length} bytes exceeds the message size limit of 4 GiB")
         };
         Error::new(ErrorKind::Internal, message)
     }
 
     fn write_out(&mut self) -> Result<()> {
         if self.is_broken {
-            return Err(Error::new(ErrorKind::Io, "writing responses failed before"));
+            return Err(Error::new(
+                ErrorKind::Io,
+                "writing responses failed earlier, and the stream cannot be used any more",
+            ));
         }
         let result = self.writer.write_all(&self.buffer);
         self.buffer.clear();
@@ -240,25 +246,27 @@ impl<W: Write> Output<W> {
     fn fail(&mut self, error: io::Error) -> Error {
         self.is_broken = true;
         let message = match error.kind() {
-            io::ErrorKind::BrokenPipe => "writing responses failed: their reader is gone",
+            io::ErrorKind::BrokenPipe => {
+                "writing responses failed: the reader has closed the stream"
+            }
             _ => "writing responses failed",
         };
         Error::new(ErrorKind::Io, message).with_source(error)
     }
 }
 
-/// What stands before every document of a binding.
+/// Bytes before each document of one binding: the frame up to the document, length fields zero.
 #[derive(Debug)]
 struct DocumentPrefix {
     binding: u32,
     bytes: [u8; MAX_PREFIX],
-    /// How many of the bytes are used.
+    /// Number of bytes used.
     length: usize,
-    /// Memory to write them in: rows of two tables may come in turns.
+    /// Memory to build the prefix in, reused because rows of several tables may alternate.
     scratch: Vec<u8>,
 }
 
-/// The longest of them is the one in JSON.
+/// Length of the longest prefix, which is the one in JSON.
 const MAX_PREFIX: usize = r#"{"captured":{"binding":4294967295,"doc":"#.len();
 
 impl DocumentPrefix {
@@ -273,7 +281,7 @@ impl DocumentPrefix {
         prefix
     }
 
-    /// Becomes that of another binding.
+    /// Rebuilds the prefix for a binding.
     #[inline(never)]
     fn set_binding(&mut self, codec: Codec, binding: u32) {
         let prefix = &mut self.scratch;
@@ -293,7 +301,7 @@ impl DocumentPrefix {
             Codec::Json => {
                 prefix.extend_from_slice(b"{\"captured\":{");
                 if binding != 0 {
-                    // A vector takes all that is written to it.
+                    // Writing to a vector cannot fail.
                     let _ = write!(prefix, "\"binding\":{binding},");
                 }
                 prefix.extend_from_slice(b"\"doc\":");
@@ -306,26 +314,26 @@ impl DocumentPrefix {
     }
 }
 
-/// Returns stdout as a file of its own. The standard library's handle would look for line feeds in
-/// every buffer and keep back what follows the last one.
+/// Returns stdout as a [`File`]. The standard library's own handle searches every buffer for line
+/// feeds and holds back the bytes after the last one.
 ///
 /// # Errors
 ///
-/// If stdout is closed, or no further file can be opened.
+/// Fails if stdout is closed, or no further file can be opened.
 pub fn stdout() -> Result<File> {
     let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(|error| {
         Error::new(ErrorKind::Io, "stdout cannot be written to").with_source(error)
     })?;
-    // A pipe that takes a whole buffer spares a wake-up for each of its pieces. Not every stdout is a
-    // pipe, and not everybody may have a large one; then it stays as it is.
+    // A pipe that holds a whole buffer saves waking up the reader for each piece of it. Fails if
+    // stdout is not a pipe, or if the user may not enlarge pipes; the size then stays unchanged.
     let _ = rustix::pipe::fcntl_setpipe_size(&stdout, FLUSH_THRESHOLD);
     Ok(File::from(stdout))
 }
 
-/// The varint of a number of 32 bits in exactly five bytes.
+/// Encodes a number of up to 32 bits as a varint of exactly five bytes.
 #[inline]
 fn padded_varint(number: u64) -> [u8; PADDED_VARINT] {
-    // Seven bits go into each byte; all but the last say that another follows.
+    // Each byte takes seven bits; the top bit of all but the last says that another byte follows.
     let byte = |index: u64| (number >> (7 * index) & 0x7F) << (8 * index);
     let bytes = byte(0) | byte(1) | byte(2) | byte(3) | byte(4) | 0x8080_8080;
     let [bytes @ .., _, _, _] = bytes.to_le_bytes();

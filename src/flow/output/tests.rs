@@ -11,7 +11,7 @@ struct ResponseMessage {
     response: Option<Response>,
 }
 
-/// Takes everything apart again by the ordinary decoders.
+/// Decodes all responses with prost and serde.
 fn decode(codec: Codec, mut bytes: &[u8]) -> Vec<Response> {
     let mut responses = Vec::new();
     match codec {
@@ -177,7 +177,7 @@ fn a_response_with_invalid_json_writes_nothing() {
     assert_eq!(decode(Codec::Json, &written).len(), 1);
 }
 
-/// Counts what arrives, and fails from some byte on.
+/// Counts the bytes that are written, and fails once its capacity is reached.
 struct Pipe {
     taken: usize,
     capacity: usize,
@@ -186,12 +186,12 @@ struct Pipe {
 
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = self.capacity - self.taken;
-        if room == 0 {
+        let left = self.capacity - self.taken;
+        if left == 0 {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        // In pieces, as a pipe does.
-        let taken = bytes.len().min(room).min(65_536);
+        // Takes at most 64 KiB at a time, as a pipe does.
+        let taken = bytes.len().min(left).min(65_536);
         self.taken += taken;
         Ok(taken)
     }
@@ -255,7 +255,7 @@ fn a_failed_write_is_reported_and_nothing_follows_it() {
         assert_eq!(error.kind(), ErrorKind::Io);
         assert_eq!(
             error.to_string(),
-            "writing responses failed: their reader is gone"
+            "writing responses failed: the reader has closed the stream"
         );
         output.writer.capacity = 1000;
         assert_eq!(output.checkpoint("{}").unwrap_err().kind(), ErrorKind::Io);
@@ -345,7 +345,7 @@ fn protobuf_frames_have_the_documented_field_numbers() {
         )
         .unwrap();
     let due: &[&[u8]] = &[
-        // The two lengths before the document are written in full width.
+        // The two lengths before the document are padded to five bytes.
         b"\x11\0\0\0\x32\x8b\x80\x80\x80\x00\x08\xac\x02\x12\x82\x80\x80\x80\x00{}",
         b"\x08\0\0\0\x42\x06\x08\x01\x12\x02{}",
         b"\x0a\0\0\0\x3a\x08\x0a\x06\x0a\x02{}\x10\x01",
