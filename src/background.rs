@@ -1,8 +1,9 @@
-//! The thread beside the session's own.
+//! Background thread for tasks that must not wait for the session.
 //!
-//! A session runs on the main thread, which also waits for its sockets, so that what arrives wakes
-//! one thread and not two. It blocks while its output is not taken. What has to go on meanwhile is
-//! spawned here: status updates, acknowledgements, signals.
+//! A session runs on the main thread, which also waits for the session's sockets, so that incoming
+//! data wakes one thread instead of two. That thread blocks while the reader of its output does not
+//! take the output. Tasks that must run meanwhile are spawned on the background thread: status
+//! updates, acknowledgements, signals.
 
 use std::sync::OnceLock;
 
@@ -11,25 +12,27 @@ use tokio::task::JoinHandle;
 
 use crate::error::Result;
 
+/// Runtime of the background thread, once [`start`] was called.
 static BACKGROUND: OnceLock<Handle> = OnceLock::new();
 
-/// Starts the thread. It ends with what is returned. A second one serves nobody.
+/// Starts the background thread, which ends when the returned runtime is dropped. [`spawn`] uses
+/// the runtime of the first call only.
 ///
 /// # Errors
 ///
-/// If the system has no thread to give.
+/// Fails if the operating system cannot create the thread.
 pub fn start() -> Result<Runtime> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("background")
         .enable_all()
         .build()?;
-    // Where there was one already, that one stays.
+    // Fails if a runtime is set already, which then stays in use.
     let _ = BACKGROUND.set(runtime.handle().clone());
     Ok(runtime)
 }
 
-/// Runs a task on that thread; where [`start`] was not called, on the runtime of the caller.
+/// Runs a task on the background thread; if [`start`] was not called, on the caller's runtime.
 pub fn spawn<F>(task: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,

@@ -1,33 +1,34 @@
-//! The connector's error: what went wrong, whose fault it is, and its cause.
+//! The connector's error type: kind, message for the user, SQLSTATE and cause.
 
 pub mod sqlstate;
 
 use std::fmt;
 
-/// Whose fault an error is. Retry policy and exit codes read this, never the text.
+/// Classification of an error by its origin. Retries and other decisions depend on the kind, never
+/// on the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The endpoint or resource configuration cannot be used as it is.
+    /// The endpoint or resource configuration is invalid.
     Configuration,
-    /// The database lacks something that the capture needs; the text says how to provide it.
+    /// The database lacks a prerequisite of the capture; the text says how to provide it.
     Prerequisite,
-    /// No connection could be made, or it ended.
+    /// A connection could not be made, or was lost.
     Connection,
-    /// The server answered with an ErrorResponse; [`Error::sqlstate`] has its code.
+    /// The server sent an ErrorResponse; [`Error::sqlstate`] has its code.
     Server,
-    /// A peer broke its protocol: the server's, or Flow's.
+    /// A peer violated its protocol: the PostgreSQL server, or the Flow runtime.
     Protocol,
-    /// The state to resume from is unusable, or does not fit the server.
+    /// The state to resume from is invalid, or does not match the server.
     State,
     /// A value from the database could not be represented.
     Value,
     /// Reading requests or writing responses failed.
     Io,
-    /// Transactions in progress cannot be kept: no room on disk, or a file or thread that fails. The
-    /// stream can go on without them.
+    /// Transactions in progress cannot be spooled: the disk is full, or a file or thread has
+    /// failed. Replication can continue without streaming of transactions in progress.
     Spool,
-    /// The capture was asked to stop.
+    /// The capture was told to stop.
     Shutdown,
     /// An invariant of the connector does not hold.
     Internal,
@@ -36,10 +37,10 @@ pub enum ErrorKind {
 /// Result of a fallible operation of the connector.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error with its kind, a message for the user, and optionally its cause.
+/// Error with a kind, a message for the user, and optionally a SQLSTATE and a cause.
 ///
-/// The message never holds a password or a value of a row. The cause is not repeated in it: whoever
-/// reports the error walks [`std::error::Error::source`].
+/// The message never contains a password or a row's values, and does not repeat the cause: code
+/// that reports the error follows [`std::error::Error::source`], or calls [`Error::causes`].
 pub struct Error {
     inner: Box<Inner>,
 }
@@ -52,7 +53,7 @@ struct Inner {
 }
 
 impl Error {
-    /// Makes an error without a cause.
+    /// Creates an error without a cause.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             inner: Box::new(Inner {
@@ -81,8 +82,8 @@ impl Error {
         self
     }
 
-    /// Wraps this error as the cause of one with a message that says what was being done. Kind and
-    /// SQLSTATE stay.
+    /// Wraps this error as the cause of a new one whose message names the operation that failed.
+    /// The new error has the same kind and SQLSTATE.
     #[must_use]
     pub fn context(self, message: impl Into<String>) -> Self {
         let (kind, sqlstate) = (self.inner.kind, self.inner.sqlstate);
@@ -91,12 +92,12 @@ impl Error {
         outer
     }
 
-    /// Returns whose fault it is.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
     }
 
-    /// Returns the SQLSTATE, when the server reported one.
+    /// Returns the SQLSTATE, if the server reported one.
     pub fn sqlstate(&self) -> Option<&str> {
         self.inner
             .sqlstate
@@ -104,7 +105,7 @@ impl Error {
             .and_then(|code| std::str::from_utf8(code).ok())
     }
 
-    /// Returns whether the same attempt may succeed later without anybody changing anything.
+    /// Returns whether the operation may succeed if it is repeated later without any change.
     pub fn is_retryable(&self) -> bool {
         match self.inner.kind {
             ErrorKind::Connection | ErrorKind::Io | ErrorKind::Spool => true,
@@ -115,7 +116,7 @@ impl Error {
         }
     }
 
-    /// Returns the causes, outermost first, joined by `: `; `None` where there is none.
+    /// Returns the chain of causes, outermost first, joined by `: `; `None` if there is no cause.
     pub fn causes(&self) -> Option<String> {
         let mut next = std::error::Error::source(self);
         let mut text = String::new();
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shutdown_of_the_server_is_retryable_and_a_wrong_password_is_not() {
+    fn a_server_shutdown_is_retryable_and_a_wrong_password_is_not() {
         let with = |code| Error::new(ErrorKind::Server, "x").with_sqlstate(code);
         assert!(with(sqlstate::ADMIN_SHUTDOWN).is_retryable());
         assert!(with(sqlstate::OBJECT_IN_USE).is_retryable());
