@@ -112,12 +112,12 @@ pub fn status_with_bindings(message: &str, bindings: usize) {
 /// Logs the error that ends the process: its message for the user, its causes as the field
 /// `source`. Written at every level, and even if [`init`] failed.
 pub fn fatal(error: &Error) {
-    to_stderr(&Record::fatal(error).line(settings().format, SystemTime::now()));
+    to_stderr(&Record::fatal(error).format(settings().format, SystemTime::now()));
 }
 
 fn settings() -> Settings {
     SETTINGS.get().copied().unwrap_or_else(|| Settings {
-        format: Format::Color(wants_color()),
+        format: Format::Color(use_color()),
         level: Severity::Info,
     })
 }
@@ -136,7 +136,7 @@ fn to_stderr(line: &str) {
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-fn wants_color() -> bool {
+fn use_color() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
@@ -148,7 +148,7 @@ impl Settings {
             "text" => Format::Text,
             // Asked for by name there is colour even if stderr is passed on to a pager.
             "color" => Format::Color(true),
-            "" => Format::Color(wants_color()),
+            "" => Format::Color(use_color()),
             other => {
                 return Err(Error::new(
                     ErrorKind::Configuration,
@@ -202,7 +202,7 @@ impl Severity {
         }
     }
 
-    fn of(level: Level) -> Self {
+    fn from_level(level: Level) -> Self {
         match level {
             Level::ERROR => Self::Error,
             Level::WARN => Self::Warning,
@@ -213,7 +213,7 @@ impl Severity {
     }
 
     /// What passes of tracing's events, to which the two levels at the top are unknown.
-    fn filter(self) -> LevelFilter {
+    fn max_level(self) -> LevelFilter {
         match self {
             Self::Panic | Self::Fatal => LevelFilter::OFF,
             Self::Error => LevelFilter::ERROR,
@@ -242,19 +242,19 @@ struct LogLayer<W> {
 
 impl<S: Subscriber, W: Fn(&str) + 'static> Layer<S> for LogLayer<W> {
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
-        *metadata.level() <= self.settings.level.filter()
+        *metadata.level() <= self.settings.level.max_level()
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(self.settings.level.filter())
+        Some(self.settings.level.max_level())
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
-        let mut record = Record::new(Severity::of(*metadata.level()));
+        let mut record = Record::new(Severity::from_level(*metadata.level()));
         record.is_status = metadata.target() == STATUS_TARGET;
         event.record(&mut record);
-        (self.write)(&record.line(self.settings.format, SystemTime::now()));
+        (self.write)(&record.format(self.settings.format, SystemTime::now()));
     }
 }
 

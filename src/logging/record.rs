@@ -20,7 +20,7 @@ pub(super) struct Record {
 
 enum Value {
     /// A number, or `true` or `false`.
-    Plain(String),
+    Literal(String),
     Text(String),
 }
 
@@ -59,7 +59,7 @@ impl Record {
         if is_free { "" } else { "fields." }
     }
 
-    pub(super) fn line(&self, format: Format, now: SystemTime) -> String {
+    pub(super) fn format(&self, format: Format, now: SystemTime) -> String {
         let mut line = String::with_capacity(256);
         // Writing to a String cannot fail.
         let _ = match format {
@@ -82,7 +82,7 @@ impl Record {
             // Names come from the source code, but are escaped all the same.
             let name = format!("{}{name}", self.prefix(name));
             match value {
-                Value::Plain(text) => write!(line, ",{}:{text}", Json(&name))?,
+                Value::Literal(text) => write!(line, ",{}:{text}", Json(&name))?,
                 Value::Text(text) => write!(line, ",{}:{}", Json(&name), Json(text))?,
             }
         }
@@ -124,7 +124,7 @@ impl Record {
 impl Value {
     fn as_str(&self) -> &str {
         match self {
-            Self::Plain(text) | Self::Text(text) => text,
+            Self::Literal(text) | Self::Text(text) => text,
         }
     }
 }
@@ -133,7 +133,7 @@ impl Visit for Record {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no other numbers.
         let make = if value.is_finite() {
-            Value::Plain
+            Value::Literal
         } else {
             Value::Text
         };
@@ -141,23 +141,23 @@ impl Visit for Record {
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.set(field.name(), Value::Plain(value.to_string()));
+        self.set(field.name(), Value::Literal(value.to_string()));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.set(field.name(), Value::Plain(value.to_string()));
+        self.set(field.name(), Value::Literal(value.to_string()));
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
-        self.set(field.name(), Value::Plain(value.to_string()));
+        self.set(field.name(), Value::Literal(value.to_string()));
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
-        self.set(field.name(), Value::Plain(value.to_string()));
+        self.set(field.name(), Value::Literal(value.to_string()));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.set(field.name(), Value::Plain(value.to_string()));
+        self.set(field.name(), Value::Literal(value.to_string()));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {

@@ -26,7 +26,7 @@ fn json(line: &str) -> serde_json::Value {
 }
 
 #[test]
-fn json_lines_have_their_fields_at_the_top() {
+fn json_lines_have_their_fields_at_the_top_level() {
     let found = lines("json", "", || {
         let none: Option<u64> = None;
         tracing::warn!(
@@ -84,7 +84,7 @@ fn fields_with_reserved_names_do_not_corrupt_the_line() {
 }
 
 #[test]
-fn levels_have_their_names_and_their_limits() {
+fn each_level_has_its_name_and_filters_lower_levels() {
     let log_all = || {
         tracing::error!("e");
         tracing::warn!("w");
@@ -116,7 +116,7 @@ fn levels_have_their_names_and_their_limits() {
 }
 
 #[test]
-fn unknown_settings_are_refused() {
+fn unknown_settings_are_rejected() {
     assert_eq!(
         Settings::from_names("text", "").unwrap().format,
         Format::Text
@@ -142,9 +142,9 @@ fn fatal_record() -> Record {
 }
 
 #[test]
-fn a_fatal_error_shows_its_message_and_its_causes_apart() {
+fn a_fatal_error_has_its_message_and_causes_in_separate_fields() {
     let now = UNIX_EPOCH + NOON;
-    let value = json(&fatal_record().line(Format::Json, now));
+    let value = json(&fatal_record().format(Format::Json, now));
     let due = serde_json::json!({
         "level": "fatal", "time": "2026-01-02T12:04:05.678Z",
         "msg": "the capture cannot run due to the following error(s):\n - one",
@@ -152,26 +152,26 @@ fn a_fatal_error_shows_its_message_and_its_causes_apart() {
     });
     assert_eq!(value, due);
     assert_eq!(
-        fatal_record().line(Format::Text, now),
+        fatal_record().format(Format::Text, now),
         "time=\"2026-01-02T12:04:05.678Z\" level=fatal msg=\"the capture cannot run due to \
          the following error(s):\\n - one\" source=\"permission\\u{1b}[2J denied\"\n"
     );
     assert_eq!(
-        fatal_record().line(Format::Color(false), now),
+        fatal_record().format(Format::Color(false), now),
         "2026-01-02T12:04:05.678Z FATAL   the capture cannot run due to the following \
          error(s):\n - one source=\"permission\\u{1b}[2J denied\"\n"
     );
-    let colored = fatal_record().line(Format::Color(true), now);
+    let colored = fatal_record().format(Format::Color(true), now);
     assert!(
         colored.contains(" \x1b[31mFATAL  \x1b[0m the capture"),
         "{colored}"
     );
-    let bare = Record::fatal(&Error::new(ErrorKind::Io, "gone")).line(Format::Json, now);
+    let bare = Record::fatal(&Error::new(ErrorKind::Io, "gone")).format(Format::Json, now);
     assert!(json(&bare).get("source").is_none());
 }
 
 #[test]
-fn an_error_as_a_field_shows_its_causes() {
+fn an_error_as_a_field_includes_its_causes() {
     let error = Error::new(ErrorKind::Server, "inner").context("outer");
     let found = lines("text", "", || {
         tracing::error!(
@@ -187,7 +187,7 @@ fn an_error_as_a_field_shows_its_causes() {
 }
 
 #[test]
-fn a_status_is_logged_once_until_it_changes() {
+fn a_repeated_status_is_logged_once() {
     let found = lines("json", "", || {
         status("Starting capture");
         status("Starting capture");
@@ -217,7 +217,7 @@ fn a_status_is_logged_once_until_it_changes() {
 }
 
 #[test]
-fn dates_follow_the_calendar() {
+fn times_are_formatted_as_rfc_3339_dates() {
     for (days, date) in [
         (0, "1970-01-01"),
         (789, "1972-02-29"),
