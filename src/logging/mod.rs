@@ -1,8 +1,8 @@
-//! Log lines as the Flow runtime reads them.
+//! Logging to stderr, in the format that the Flow runtime reads.
 //!
-//! Everything goes to stderr, each event in one write. In JSON the fields stand beside `level`,
-//! `msg` and `time`, for that is where the runtime looks. The last line before a failure is what a
-//! user gets to see of it; [`fatal`] writes that one.
+//! Each event is written in one call. In JSON the fields are members of the top-level object, next
+//! to `level`, `msg` and `time`, because the runtime reads them there. The runtime shows the last
+//! line before a failure to the user; [`fatal`] writes that line.
 
 mod record;
 
@@ -17,25 +17,25 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use self::record::Record;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// One line of `key=value` pairs.
     Text,
-    /// For people; the flag says whether with escape sequences.
+    /// Text for terminals; with colour escape sequences if the flag is set.
     Color(bool),
 }
 
-/// What is logged, and how.
+/// Format and lowest severity of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     format: Format,
     level: Severity,
 }
 
-/// The levels of the environment variable, which are more than tracing has.
+/// Severities that `LOG_LEVEL` may name. The two highest have no counterpart in `tracing`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Severity {
     Panic,
@@ -47,16 +47,16 @@ enum Severity {
     Trace,
 }
 
-/// Set once by [`init`]; until then the default serves.
+/// Settings in effect; [`init`] sets them once, and defaults apply before.
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
 
-/// The status that was logged last.
+/// Status that was logged last.
 static STATUS: Mutex<String> = Mutex::new(String::new());
 
-/// Events of this target may carry an `eventType`.
+/// Target of status events, the only events that may have the field `eventType`.
 const STATUS_TARGET: &str = "source_postgres::status";
 
-/// Names that the runtime, or the line itself, gives a meaning of its own.
+/// Field names that have a meaning to the runtime or in the line format.
 const RESERVED: [&str; 11] = [
     "eventTarget",
     "eventType",
@@ -71,11 +71,11 @@ const RESERVED: [&str; 11] = [
     "ts",
 ];
 
-/// Starts logging as `LOG_FORMAT` and `LOG_LEVEL` ask for. A second call has no effect.
+/// Starts logging, configured by `LOG_FORMAT` and `LOG_LEVEL`. A second call has no effect.
 ///
 /// # Errors
 ///
-/// If one of the variables has a value that is unknown.
+/// Fails if one of the variables has an unknown value.
 pub fn init() -> Result<()> {
     let variable = |name| {
         std::env::var_os(name)
@@ -89,28 +89,29 @@ pub fn init() -> Result<()> {
             settings,
             write: to_stderr,
         });
-        // Only an embedding program could have set another one; its choice stands.
+        // Fails if an embedding program has set a subscriber, which then stays in use.
         let _ = tracing::subscriber::set_global_default(subscriber);
     }
     Ok(())
 }
 
-/// Logs what the connector is doing, as the task's status. An exact repeat is left out.
+/// Logs a message as the task's status, unless the last status was identical.
 pub fn status(message: &str) {
     if is_new_status(message) {
         tracing::info!(target: STATUS_TARGET, eventType = "connectorStatus", "{message}");
     }
 }
 
-/// As [`status`], with the number of bindings.
+/// Logs a message and the number of bindings as the task's status, unless the last status had an
+/// identical message.
 pub fn status_with_bindings(message: &str, bindings: usize) {
     if is_new_status(message) {
         tracing::info!(target: STATUS_TARGET, eventType = "connectorStatus", bindings, "{message}");
     }
 }
 
-/// Logs the error that ends the process: its message for the user, its causes as the field
-/// `source`. Written at every level, and even if [`init`] failed.
+/// Logs the error that ends the process: its message for the user, and its causes as the field
+/// `source`. Writes at every `LOG_LEVEL`, and even if [`init`] failed.
 pub fn fatal(error: &Error) {
     to_stderr(&Record::fatal(error).format(settings().format, SystemTime::now()));
 }
@@ -131,7 +132,7 @@ fn is_new_status(message: &str) -> bool {
     true
 }
 
-/// A failure to log is nothing that could be logged, and no reason to stop.
+/// Writes a line to stderr. Ignores errors, which could not be logged and must not end the capture.
 fn to_stderr(line: &str) {
     let _ = io::stderr().write_all(line.as_bytes());
 }
@@ -141,12 +142,12 @@ fn use_color() -> bool {
 }
 
 impl Settings {
-    /// Reads the values of the two variables; empty means the default.
+    /// Parses the values of `LOG_FORMAT` and `LOG_LEVEL`; an empty value means the default.
     fn from_names(format: &str, level: &str) -> Result<Self> {
         let format = match format {
             "json" => Format::Json,
             "text" => Format::Text,
-            // Asked for by name there is colour even if stderr is passed on to a pager.
+            // An explicit request enables colour even if stderr is not a terminal, as with a pager.
             "color" => Format::Color(true),
             "" => Format::Color(use_color()),
             other => {
@@ -212,7 +213,8 @@ impl Severity {
         }
     }
 
-    /// What passes of tracing's events, to which the two levels at the top are unknown.
+    /// Returns the filter for `tracing` events. `tracing` has no levels above error, so the two
+    /// highest severities let no event pass.
     fn max_level(self) -> LevelFilter {
         match self {
             Self::Panic | Self::Fatal => LevelFilter::OFF,
@@ -234,7 +236,7 @@ impl Severity {
     }
 }
 
-/// Turns events into lines.
+/// Layer that formats events and writes them as lines.
 struct LogLayer<W> {
     settings: Settings,
     write: W,

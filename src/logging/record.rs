@@ -1,4 +1,4 @@
-//! One log line: what it says, and how that is written in each format.
+//! One log line: its content, and the three formats.
 
 use std::fmt::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,12 +9,12 @@ use x509_cert::der::DateTime;
 use super::{Format, RESERVED, Severity};
 use crate::error::Error;
 
-/// What one line says.
+/// Content of one log line, except its time.
 pub(super) struct Record {
     severity: Severity,
     message: String,
     fields: Vec<(&'static str, Value)>,
-    /// Whether `eventType` may be among the fields.
+    /// Whether this is a status event, which may have the field `eventType`.
     pub(super) is_status: bool,
 }
 
@@ -45,7 +45,7 @@ impl Record {
         record
     }
 
-    /// A later value of a field replaces an earlier one, since names in JSON should be unique.
+    /// Sets a field. Replaces an earlier value, since member names in JSON should be unique.
     fn set(&mut self, name: &'static str, value: Value) {
         match self.fields.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value,
@@ -53,12 +53,13 @@ impl Record {
         }
     }
 
-    /// What to put before the name of a field, so that it is not taken for something else.
+    /// Returns the prefix of a field name, which keeps it distinct from reserved names.
     fn prefix(&self, name: &str) -> &'static str {
         let is_free = !RESERVED.contains(&name) || (self.is_status && name == "eventType");
         if is_free { "" } else { "fields." }
     }
 
+    /// Returns the line, with its line feed.
     pub(super) fn format(&self, format: Format, now: SystemTime) -> String {
         let mut line = String::with_capacity(256);
         // Writing to a String cannot fail.
@@ -79,7 +80,7 @@ impl Record {
             Time(now)
         )?;
         for (name, value) in &self.fields {
-            // Names come from the source code, but are escaped all the same.
+            // Escapes the name too, although names are literals of the source code.
             let name = format!("{}{name}", self.prefix(name));
             match value {
                 Value::Literal(text) => write!(line, ",{}:{text}", Json(&name))?,
@@ -131,7 +132,7 @@ impl Value {
 
 impl Visit for Record {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        // JSON has no other numbers.
+        // JSON has no NaN and no infinity.
         let make = if value.is_finite() {
             Value::Literal
         } else {
@@ -178,13 +179,13 @@ impl Visit for Record {
         self.record_str(field, &text);
     }
 
-    /// Also what is recorded by `%`, and every message with arguments.
+    /// Also receives fields written with `%`, and every message with arguments.
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.record_str(field, &format!("{value:?}"));
     }
 }
 
-/// A text as a JSON string.
+/// Displays a text as a JSON string.
 struct Json<'a>(&'a str);
 
 impl fmt::Display for Json<'_> {
@@ -193,7 +194,7 @@ impl fmt::Display for Json<'_> {
     }
 }
 
-/// A text in quotes, unless it is a plain word.
+/// Displays a text in quotes with escapes, unless all its characters are safe without.
 struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {
@@ -207,7 +208,8 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// A text for a terminal: what a server says must not move its cursor.
+/// Displays a text with control characters escaped: a message from the server must not be able to
+/// control the terminal.
 struct Printable<'a>(&'a str);
 
 impl fmt::Display for Printable<'_> {
@@ -220,12 +222,12 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// A time as RFC 3339 writes it, in UTC, with milliseconds.
+/// Displays a time in the format of RFC 3339, in UTC, with milliseconds.
 pub(super) struct Time(pub(super) SystemTime);
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // No clock is set to before 1970 on purpose, or to after 9999.
+        // A clock before 1970 or after 9999 is wrong: the nearest valid time is shown.
         let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
         let time = DateTime::from_unix_duration(since).unwrap_or(DateTime::INFINITY);
         write!(

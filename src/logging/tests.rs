@@ -6,7 +6,7 @@ use super::*;
 
 const NOON: Duration = Duration::from_millis(1_767_355_445_678);
 
-/// Runs `events` and returns the lines that they write.
+/// Runs `events` and returns the log lines that they write.
 fn lines(format: &str, level: &str, events: impl FnOnce()) -> Vec<String> {
     let written = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&written);
