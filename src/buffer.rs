@@ -170,21 +170,21 @@ mod tests {
     #[test]
     fn appended_bytes_are_kept_until_truncated() {
         let mut buffer = Buffer::new();
-        let mut due = Vec::new();
+        let mut expected = Vec::new();
         for round in 0..200_usize {
             let bytes = vec![u8::try_from(round).unwrap(); round * 7 % 100];
             buffer.extend_from_slice(&bytes);
-            due.extend_from_slice(&bytes);
+            expected.extend_from_slice(&bytes);
             buffer.push_part(b"12345678", round % 10);
-            due.extend_from_slice(&b"12345678"[..(round % 10).min(8)]);
+            expected.extend_from_slice(&b"12345678"[..(round % 10).min(8)]);
             assert_eq!(buffer.append(|out| out.extend_from_slice(b"apart")), ());
-            due.extend_from_slice(b"apart");
-            assert_eq!(*buffer, *due);
+            expected.extend_from_slice(b"apart");
+            assert_eq!(*buffer, *expected);
             buffer.truncate(buffer.len() - round % 6);
-            due.truncate(due.len() - round % 6);
+            expected.truncate(expected.len() - round % 6);
             buffer.truncate(usize::MAX);
         }
-        assert_eq!(*buffer, *due);
+        assert_eq!(*buffer, *expected);
         buffer.clear();
         assert!(buffer.is_empty());
     }

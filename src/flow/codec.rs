@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn protobuf_is_the_default_and_other_names_are_refused() {
+    fn protobuf_is_the_default_and_unknown_names_are_rejected() {
         assert_eq!(Codec::from_name("").unwrap(), Codec::Proto);
         assert_eq!(Codec::from_name("proto").unwrap(), Codec::Proto);
         assert_eq!(Codec::from_name("json").unwrap(), Codec::Json);

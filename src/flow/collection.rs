@@ -326,38 +326,38 @@ mod tests {
     }
 
     #[test]
-    fn a_capture_is_checked_binding_by_binding() {
+    fn each_binding_of_a_capture_is_checked() {
         let binding = CaptureBinding {
             resource_config_json: "{}".into(),
             collection: Some(collection("a")),
             ..CaptureBinding::default()
         };
-        let good = CaptureSpec {
+        let valid = CaptureSpec {
             config_json: "{}".into(),
             bindings: vec![binding.clone(), binding],
             ..CaptureSpec::default()
         };
-        good.check().unwrap();
-        let spoilt = |spoil: &dyn Fn(&mut CaptureSpec)| {
-            let mut spec = good.clone();
-            spoil(&mut spec);
+        valid.check().unwrap();
+        let error_of = |change: &dyn Fn(&mut CaptureSpec)| {
+            let mut spec = valid.clone();
+            change(&mut spec);
             let error = spec.check().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Protocol);
             format!("{error}: {}", error.causes().unwrap_or_default())
         };
-        assert!(spoilt(&|spec| spec.config_json.clear()).contains("configuration"));
-        let error = spoilt(&|spec| spec.bindings[1].resource_config_json.clear());
+        assert!(error_of(&|spec| spec.config_json.clear()).contains("configuration"));
+        let error = error_of(&|spec| spec.bindings[1].resource_config_json.clear());
         assert!(error.starts_with("binding 1 of the capture: "), "{error}");
-        assert!(spoilt(&|spec| spec.bindings[0].collection = None).contains("no collection"));
-        let unkeyed = |spec: &mut CaptureSpec| {
+        assert!(error_of(&|spec| spec.bindings[0].collection = None).contains("no collection"));
+        let clear_key = |spec: &mut CaptureSpec| {
             spec.bindings[0]
                 .collection
                 .get_or_insert_default()
                 .key
                 .clear();
         };
-        assert!(spoilt(&unkeyed).contains("must be keyed"));
-        assert!(spoilt(&|spec| spec.linked_collections.push(collection("x"))).contains("beside"));
+        assert!(error_of(&clear_key).contains("must be keyed"));
+        assert!(error_of(&|spec| spec.linked_collections.push(collection("x"))).contains("beside"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 const MAX_MESSAGE: usize = 512 * 1024 * 1024;
 
 /// How much memory is set aside ahead of the data, whatever length a message claims to have.
-const READ_AHEAD: usize = 64 * 1024;
+const READ_SIZE: usize = 64 * 1024;
 
 /// The memory of a message beyond this is not kept for the requests that follow.
 const MAX_IDLE_BUFFER: usize = 2 * 1024 * 1024;
@@ -58,10 +58,10 @@ impl<R: AsyncRead + Unpin> RequestReader<R> {
             };
             if let Some(message) = message {
                 let request = message.check()?;
-                self.check_order(&request)?;
+                self.check_sequence(&request)?;
                 return Ok(Some(request));
             }
-            self.buffer.reserve(READ_AHEAD);
+            self.buffer.reserve(READ_SIZE);
             let read = self
                 .input
                 .read_buf(&mut self.buffer)
@@ -72,8 +72,8 @@ impl<R: AsyncRead + Unpin> RequestReader<R> {
             if read == 0 {
                 return match self.buffer.len() {
                     0 => Ok(None),
-                    left => Err(malformed(format!(
-                        "the requests end in the middle of a message, after {left} bytes of it"
+                    length => Err(malformed(format!(
+                        "the requests end in the middle of a message, after {length} bytes of it"
                     ))),
                 };
             }
@@ -131,7 +131,7 @@ impl<R: AsyncRead + Unpin> RequestReader<R> {
         message
     }
 
-    fn check_order(&mut self, request: &Request) -> Result<()> {
+    fn check_sequence(&mut self, request: &Request) -> Result<()> {
         let is_acknowledge = matches!(request, Request::Acknowledge(_));
         if self.is_open != is_acknowledge {
             let when = if self.is_open { "after" } else { "before" };

@@ -17,14 +17,14 @@ pub fn spec(docs_url: Option<&str>) -> Response {
         .unwrap_or(DOCUMENTATION_URL);
     Response::Spec(Spec {
         protocol: PROTOCOL_VERSION,
-        config_schema_json: unindent(ENDPOINT_SCHEMA),
-        resource_config_schema_json: unindent(RESOURCE_SCHEMA),
+        config_schema_json: without_indentation(ENDPOINT_SCHEMA),
+        resource_config_schema_json: without_indentation(RESOURCE_SCHEMA),
         documentation_url: documentation_url.to_owned(),
         resource_path_pointers: vec!["/namespace".to_owned(), "/stream".to_owned()],
     })
 }
 
-fn unindent(json: &str) -> String {
+fn without_indentation(json: &str) -> String {
     json.lines().map(str::trim).collect()
 }
 
@@ -43,18 +43,18 @@ mod tests {
             Some(line.len() - 1)
         );
         let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
-        let due = serde_json::json!({"spec": {
+        let expected = serde_json::json!({"spec": {
             "protocol": 3_032_023,
             "configSchema": endpoint_schema(),
             "resourceConfigSchema": resource_schema(),
             "documentationUrl": "https://go.estuary.dev/source-postgresql",
             "resourcePathPointers": ["/namespace", "/stream"],
         }});
-        assert_eq!(value, due);
+        assert_eq!(value, expected);
     }
 
     #[test]
-    fn an_image_can_point_to_pages_of_its_own() {
+    fn docs_url_replaces_the_documentation_url() {
         let url = |docs_url| match spec(docs_url) {
             Response::Spec(spec) => spec.documentation_url,
             _ => unreachable!("spec() answers Spec"),

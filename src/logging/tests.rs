@@ -50,12 +50,12 @@ fn json_lines_have_their_fields_at_the_top_level() {
         time.as_str().unwrap().len(),
         "2026-01-02T03:04:05.678Z".len()
     );
-    let due = serde_json::json!({
+    let expected = serde_json::json!({
         "level": "warning", "msg": "read 7 rows\nof \"t\"", "rows": 7, "delta": -3,
         "ratio": 0.5, "nan": "NaN", "observable": true, "stream": "public.t\n\"x\"",
         "debug": "Some(1)", "display": "shown",
     });
-    assert_eq!(value, due);
+    assert_eq!(value, expected);
 }
 
 #[test]
@@ -145,12 +145,12 @@ fn fatal_record() -> Record {
 fn a_fatal_error_has_its_message_and_causes_in_separate_fields() {
     let now = UNIX_EPOCH + NOON;
     let value = json(&fatal_record().format(Format::Json, now));
-    let due = serde_json::json!({
+    let expected = serde_json::json!({
         "level": "fatal", "time": "2026-01-02T12:04:05.678Z",
         "msg": "the capture cannot run due to the following error(s):\n - one",
         "source": "permission\u{1b}[2J denied",
     });
-    assert_eq!(value, due);
+    assert_eq!(value, expected);
     assert_eq!(
         fatal_record().format(Format::Text, now),
         "time=\"2026-01-02T12:04:05.678Z\" level=fatal msg=\"the capture cannot run due to \
@@ -201,13 +201,13 @@ fn a_repeated_status_is_logged_once() {
         .iter()
         .map(|value| value["msg"].as_str().unwrap())
         .collect();
-    let due = [
+    let expected = [
         "Starting capture",
         "Capture started",
         "Starting capture",
         "something else",
     ];
-    assert_eq!(messages, due);
+    assert_eq!(messages, expected);
     assert_eq!(found[0]["eventType"], "connectorStatus");
     assert_eq!(
         (&found[1]["level"], &found[1]["bindings"]),

@@ -65,7 +65,7 @@ const CODECS: [Codec; 2] = [Codec::Proto, Codec::Json];
 fn decoders_read_back_what_was_written() {
     for codec in CODECS {
         let mut written = Vec::new();
-        let mut due = Vec::new();
+        let mut expected = Vec::new();
         let mut output = Output::new(&mut written, codec);
         let lengths = (1..=300).chain([
             16_383,
@@ -80,7 +80,7 @@ fn decoders_read_back_what_was_written() {
             let binding = [0, 1, 127, 128, 65_535][index % 5];
             let document = document(length);
             capture(&mut output, binding, &document).unwrap();
-            due.push(captured(binding, &document));
+            expected.push(captured(binding, &document));
             match index % 7 {
                 0 => {
                     let mark = output.begin_captured(3);
@@ -95,12 +95,12 @@ fn decoders_read_back_what_was_written() {
                         updated_json: "{\"cursor\":\"0/1\"}".into(),
                         merge_patch: true,
                     };
-                    due.push(Checkpoint { state: Some(state) }.into());
+                    expected.push(Checkpoint { state: Some(state) }.into());
                 }
                 5 => {
                     output.sourced_schema(2, "{\"type\":\"object\"}").unwrap();
                     let schema_json = "{\"type\":\"object\"}".into();
-                    due.push(
+                    expected.push(
                         SourcedSchema {
                             binding: 2,
                             schema_json,
@@ -113,8 +113,8 @@ fn decoders_read_back_what_was_written() {
         }
         output.flush().unwrap();
         let found = decode(codec, &written);
-        assert_eq!(found.len(), due.len());
-        assert!(found == due, "{codec:?}: some response differs");
+        assert_eq!(found.len(), expected.len());
+        assert!(found == expected, "{codec:?}: some response differs");
     }
 }
 
@@ -140,7 +140,7 @@ fn json_lines_have_the_documented_shapes() {
     capture(&mut output, 2, "{\"id\":12345678901234567890.10}").unwrap();
     output.sourced_schema(3, "{\r\n  \"x\": 1.50\n}").unwrap();
     output.checkpoint("{\"cursor\":\"0/1\"}").unwrap();
-    let due = [
+    let expected = [
         "{\"opened\":{\"explicitAcknowledgements\":true}}",
         "{\"applied\":{}}",
         "{\"discovered\":{}}",
@@ -150,7 +150,7 @@ fn json_lines_have_the_documented_shapes() {
         "{\"checkpoint\":{\"state\":{\"updated\":{\"cursor\":\"0/1\"},\"mergePatch\":true}}}",
         "",
     ];
-    assert_eq!(String::from_utf8(written).unwrap(), due.join("\n"));
+    assert_eq!(String::from_utf8(written).unwrap(), expected.join("\n"));
 }
 
 #[test]
@@ -321,12 +321,12 @@ fn every_response_round_trips_in_both_codecs() {
     let mut line = Vec::new();
     responses[1].encode_frame(Codec::Json, &mut line).unwrap();
     let value: Value = serde_json::from_slice(&line).unwrap();
-    let due = serde_json::json!({"discovered": {"bindings": [{
+    let expected = serde_json::json!({"discovered": {"bindings": [{
         "recommendedName": "public/t", "documentSchema": true, "key": ["/a~1b", "/ü"],
         "resourceConfig": {"n": value["discovered"]["bindings"][0]["resourceConfig"]["n"]},
         "disable": true, "resourcePath": ["public", "t"], "isFallbackKey": true,
     }]}});
-    assert_eq!(value, due);
+    assert_eq!(value, expected);
 }
 
 #[test]
@@ -344,12 +344,12 @@ fn protobuf_frames_have_the_documented_field_numbers() {
             .into(),
         )
         .unwrap();
-    let due: &[&[u8]] = &[
+    let expected: &[&[u8]] = &[
         // The two lengths before the document are padded to five bytes.
         b"\x11\0\0\0\x32\x8b\x80\x80\x80\x00\x08\xac\x02\x12\x82\x80\x80\x80\x00{}",
         b"\x08\0\0\0\x42\x06\x08\x01\x12\x02{}",
         b"\x0a\0\0\0\x3a\x08\x0a\x06\x0a\x02{}\x10\x01",
         b"\x04\0\0\0\x2a\x02\x08\x01",
     ];
-    assert_eq!(written, due.concat());
+    assert_eq!(written, expected.concat());
 }

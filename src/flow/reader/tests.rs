@@ -11,13 +11,13 @@ use crate::flow::{
 };
 
 /// Hands out its bytes in pieces of a given length.
-struct Pieces {
+struct Chunked {
     bytes: Vec<u8>,
     position: usize,
     length: usize,
 }
 
-impl AsyncRead for Pieces {
+impl AsyncRead for Chunked {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -43,14 +43,14 @@ fn run<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-fn read_all(codec: Codec, bytes: &[u8], piece: usize) -> Result<Vec<Request>> {
+fn read_all(codec: Codec, bytes: &[u8], chunk_len: usize) -> Result<Vec<Request>> {
     run(async {
-        let pieces = Pieces {
+        let input = Chunked {
             bytes: bytes.to_vec(),
             position: 0,
-            length: piece,
+            length: chunk_len,
         };
-        let mut reader = RequestReader::new(pieces, codec);
+        let mut reader = RequestReader::new(input, codec);
         let mut requests = Vec::new();
         while let Some(request) = reader.next().await? {
             requests.push(request);
@@ -66,11 +66,14 @@ fn json(text: &str) -> Result<Vec<Request>> {
 }
 
 #[track_caller]
-fn refused(text: &str, due: &str) {
+fn assert_rejected(text: &str, expected: &str) {
     let error = json(text).expect_err(text);
     assert_eq!(error.kind(), ErrorKind::Protocol);
     let found = format!("{error}: {}", error.causes().unwrap_or_default());
-    assert!(found.contains(due), "{text}\n found: {found}\n due: {due}");
+    assert!(
+        found.contains(expected),
+        "{text}\n found: {found}\n expected: {expected}"
+    );
 }
 
 fn collection(name: &str) -> CollectionSpec {
@@ -184,22 +187,22 @@ fn encode(codec: Codec, requests: &[Request]) -> Vec<u8> {
 }
 
 #[test]
-fn a_session_is_read_in_any_pieces() {
-    let due = session();
+fn requests_are_read_whatever_the_sizes_of_reads() {
+    let expected = session();
     for codec in [Codec::Proto, Codec::Json] {
-        let bytes = encode(codec, &due);
-        for piece in [1, 2, 3, 7, 64, 1000, 1 << 20] {
+        let bytes = encode(codec, &expected);
+        for chunk_len in [1, 2, 3, 7, 64, 1000, 1 << 20] {
             assert_eq!(
-                read_all(codec, &bytes, piece).unwrap(),
-                due,
-                "{codec:?} {piece}"
+                read_all(codec, &bytes, chunk_len).unwrap(),
+                expected,
+                "{codec:?} {chunk_len}"
             );
         }
     }
 }
 
 #[test]
-fn every_cut_is_an_error_but_between_messages() {
+fn input_that_ends_within_a_message_is_an_error() {
     let requests = session();
     for codec in [Codec::Proto, Codec::Json] {
         let bytes = encode(codec, &requests);
@@ -223,17 +226,17 @@ fn every_cut_is_an_error_but_between_messages() {
 }
 
 #[test]
-fn a_dropped_call_loses_nothing() {
+fn a_dropped_call_to_next_loses_no_data() {
     for codec in [Codec::Proto, Codec::Json] {
-        let due = session();
-        let bytes = encode(codec, &due);
+        let expected = session();
+        let bytes = encode(codec, &expected);
         let requests = run(async {
-            let pieces = Pieces {
+            let input = Chunked {
                 bytes,
                 position: 0,
                 length: 5,
             };
-            let mut reader = RequestReader::new(pieces, codec);
+            let mut reader = RequestReader::new(input, codec);
             let mut requests = Vec::new();
             loop {
                 tokio::select! {
@@ -246,12 +249,12 @@ fn a_dropped_call_loses_nothing() {
                 }
             }
         });
-        assert_eq!(requests, due);
+        assert_eq!(requests, expected);
     }
 }
 
 #[test]
-fn json_is_taken_as_tolerantly_as_it_is_written_elsewhere() {
+fn json_accepts_the_variants_of_the_protobuf_mapping() {
     let requests = json(
         r#"
         {"spec":{"connectorType":"IMAGE","config":{}},"discover":null,"$internal":"AAA=","new":[1]}
@@ -298,7 +301,7 @@ fn json_is_taken_as_tolerantly_as_it_is_written_elsewhere() {
 }
 
 #[test]
-fn protobuf_skips_fields_that_are_unknown_or_of_no_use() {
+fn protobuf_skips_unknown_and_unused_fields() {
     #[derive(Clone, PartialEq, prost::Message)]
     struct Newer {
         #[prost(message, optional, tag = "6")]
@@ -329,8 +332,8 @@ fn protobuf_skips_fields_that_are_unknown_or_of_no_use() {
 }
 
 #[test]
-fn malformed_requests_are_refused() {
-    for (text, due) in [
+fn malformed_requests_are_rejected() {
+    for (text, expected) in [
         ("null", "must be a JSON object"),
         ("[]", "must be a JSON object"),
         ("\u{feff}{}", "must be a JSON object"),
@@ -400,12 +403,12 @@ fn malformed_requests_are_refused() {
             "unexpected Spec request after Open",
         ),
     ] {
-        refused(text, due);
+        assert_rejected(text, expected);
     }
 }
 
 #[test]
-fn a_claimed_length_is_not_allocated_ahead_of_the_data() {
+fn memory_is_not_allocated_for_a_length_before_its_data() {
     run(async {
         let mut bytes = (400_u32 << 20).to_le_bytes().to_vec();
         bytes.extend_from_slice(&[0; 100]);
@@ -422,7 +425,7 @@ fn a_claimed_length_is_not_allocated_ahead_of_the_data() {
 }
 
 #[test]
-fn a_large_request_does_not_keep_its_memory() {
+fn the_memory_of_a_large_request_is_freed() {
     run(async {
         let config_json = format!("\"{}\"", "x".repeat(5 << 20));
         let large = Request::Discover(Discover {
