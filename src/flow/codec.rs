@@ -1,33 +1,30 @@
-//! How messages are framed and encoded.
+//! Codecs: framing and encoding of messages.
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The form of messages in both directions.
+/// Framing and encoding of messages in both directions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Codec {
-    /// Protobuf messages, each behind its length as a little-endian `u32`.
+    /// Protobuf messages, each preceded by its length as a little-endian `u32`.
     #[default]
     Proto,
-    /// JSON messages, one a line.
+    /// JSON messages, one per line.
     Json,
 }
 
 impl Codec {
-    /// Returns the codec that the environment variable `FLOW_RUNTIME_CODEC` asks for.
+    /// Returns the codec that the environment variable `FLOW_RUNTIME_CODEC` names, by default
+    /// protobuf.
     ///
     /// # Errors
     ///
-    /// If it is neither `proto` nor `json`.
+    /// Fails if the value is neither empty nor `proto` nor `json`.
     pub fn from_env() -> Result<Self> {
         let value = std::env::var_os("FLOW_RUNTIME_CODEC").unwrap_or_default();
         Self::from_name(&value.to_string_lossy())
     }
 
-    /// Returns the codec of this name; without one it is protobuf.
-    ///
-    /// # Errors
-    ///
-    /// If the name is neither `proto` nor `json`.
+    /// Returns the codec of this name; an empty name means protobuf.
     fn from_name(name: &str) -> Result<Self> {
         match name {
             "" | "proto" => Ok(Self::Proto),

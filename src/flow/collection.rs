@@ -1,4 +1,4 @@
-//! Captures as Flow describes them: bindings, and the collections that they write to.
+//! Capture tasks in the messages of Flow: bindings, and the collections that they write to.
 
 use std::fmt;
 
@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 use super::fields::{connector_type, is_default, nullable, number, raw_json};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How the runtime starts the connector.
+/// Way in which the runtime starts the connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum ConnectorType {
     /// Not set.
     InvalidConnectorType = 0,
-    /// As a container.
+    /// In a container.
     Image = 7,
-    /// As a command of the same machine.
+    /// As a command on the machine of the runtime.
     Local = 8,
 }
 
 impl ConnectorType {
-    /// Returns the name that stands for the type in JSON.
+    /// Returns the name of the type in JSON.
     pub fn as_str_name(self) -> &'static str {
         match self {
             Self::InvalidConnectorType => "INVALID_CONNECTOR_TYPE",
@@ -29,7 +29,7 @@ impl ConnectorType {
         }
     }
 
-    /// Returns the type of this name.
+    /// Returns the type with this name.
     pub fn from_str_name(name: &str) -> Option<Self> {
         [Self::InvalidConnectorType, Self::Image, Self::Local]
             .into_iter()
@@ -37,12 +37,12 @@ impl ConnectorType {
     }
 }
 
-/// A capture task as it was built from the catalog.
+/// Capture task, built from the catalog.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[prost(skip_debug)]
 #[serde(rename_all = "camelCase")]
 pub struct CaptureSpec {
-    /// The task's name.
+    /// Name of the task.
     #[prost(string, tag = "1")]
     #[serde(
         default,
@@ -50,17 +50,17 @@ pub struct CaptureSpec {
         skip_serializing_if = "is_default"
     )]
     pub name: String,
-    /// A [`ConnectorType`].
+    /// Number of a [`ConnectorType`].
     #[prost(enumeration = "ConnectorType", tag = "2")]
     #[serde(default, alias = "connector_type", with = "connector_type")]
     #[serde(skip_serializing_if = "is_default")]
     pub connector_type: i32,
-    /// The endpoint configuration.
+    /// Endpoint configuration.
     #[prost(string, tag = "3")]
     #[serde(default, rename = "config", alias = "config_json", with = "raw_json")]
     #[serde(skip_serializing_if = "is_default")]
     pub config_json: String,
-    /// The enabled bindings.
+    /// Enabled bindings.
     #[prost(message, repeated, tag = "4")]
     #[serde(
         default,
@@ -68,18 +68,18 @@ pub struct CaptureSpec {
         skip_serializing_if = "is_default"
     )]
     pub bindings: Vec<CaptureBinding>,
-    /// The table of collections in the indirect form; empty in the inline form.
+    /// Collections that bindings refer to by index, in the indirect form; empty in the inline form.
     #[prost(message, repeated, tag = "12")]
     #[serde(default, alias = "linked_collections", deserialize_with = "nullable")]
     #[serde(skip_serializing_if = "is_default")]
     pub linked_collections: Vec<CollectionSpec>,
 }
 
-/// One binding of a capture.
+/// Binding of a capture.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CaptureBinding {
-    /// The resource configuration.
+    /// Resource configuration.
     #[prost(string, tag = "1")]
     #[serde(
         default,
@@ -89,16 +89,16 @@ pub struct CaptureBinding {
     )]
     #[serde(skip_serializing_if = "is_default")]
     pub resource_config_json: String,
-    /// What identifies the resource, as Validate answered.
+    /// Path that identifies the resource, from the response to Validate.
     #[prost(string, repeated, tag = "2")]
     #[serde(default, alias = "resource_path", deserialize_with = "nullable")]
     #[serde(skip_serializing_if = "is_default")]
     pub resource_path: Vec<String>,
-    /// The collection, in the inline form; see [`CaptureSpec::collection_of`].
+    /// Collection in the inline form; see [`CaptureSpec::collection_of`].
     #[prost(message, optional, tag = "3")]
     #[serde(default, skip_serializing_if = "is_default")]
     pub collection: Option<CollectionSpec>,
-    /// How often a repeated backfill was asked for.
+    /// Backfill counter, incremented each time another backfill is requested.
     #[prost(uint32, tag = "4")]
     #[serde(
         default,
@@ -106,12 +106,12 @@ pub struct CaptureBinding {
         skip_serializing_if = "is_default"
     )]
     pub backfill: u32,
-    /// The key of this binding's state. Opaque.
+    /// Key of this binding's state, an opaque string.
     #[prost(string, tag = "5")]
     #[serde(default, alias = "state_key", deserialize_with = "nullable")]
     #[serde(skip_serializing_if = "is_default")]
     pub state_key: String,
-    /// The position of the collection in the table, in the indirect form.
+    /// Index into the linked collections, in the indirect form.
     #[prost(uint32, tag = "6")]
     #[serde(
         default,
@@ -122,11 +122,11 @@ pub struct CaptureBinding {
     pub collection_index: u32,
 }
 
-/// One binding to be validated.
+/// Binding to validate.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ValidateBinding {
-    /// The resource configuration.
+    /// Resource configuration.
     #[prost(string, tag = "1")]
     #[serde(
         default,
@@ -136,11 +136,12 @@ pub struct ValidateBinding {
     )]
     #[serde(skip_serializing_if = "is_default")]
     pub resource_config_json: String,
-    /// The collection, in the inline form; see [`Validate::collection_of`](super::Validate::collection_of).
+    /// Collection in the inline form; see
+    /// [`Validate::collection_of`](super::Validate::collection_of).
     #[prost(message, optional, tag = "2")]
     #[serde(default, skip_serializing_if = "is_default")]
     pub collection: Option<CollectionSpec>,
-    /// How often a repeated backfill was asked for.
+    /// Backfill counter, incremented each time another backfill is requested.
     #[prost(uint32, tag = "3")]
     #[serde(
         default,
@@ -148,7 +149,7 @@ pub struct ValidateBinding {
         skip_serializing_if = "is_default"
     )]
     pub backfill: u32,
-    /// The position of the collection in the table, in the indirect form.
+    /// Index into the linked collections, in the indirect form.
     #[prost(uint32, tag = "4")]
     #[serde(
         default,
@@ -159,11 +160,11 @@ pub struct ValidateBinding {
     pub collection_index: u32,
 }
 
-/// A collection that a binding writes to.
+/// Collection that a binding writes to.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CollectionSpec {
-    /// The collection's name.
+    /// Name of the collection.
     #[prost(string, tag = "1")]
     #[serde(
         default,
@@ -171,7 +172,7 @@ pub struct CollectionSpec {
         skip_serializing_if = "is_default"
     )]
     pub name: String,
-    /// JSON pointers to the parts of the key.
+    /// JSON pointers to the fields of the key.
     #[prost(string, repeated, tag = "3")]
     #[serde(
         default,
@@ -179,7 +180,7 @@ pub struct CollectionSpec {
         skip_serializing_if = "is_default"
     )]
     pub key: Vec<String>,
-    /// The locations that have a field of their own.
+    /// Projections of the collection.
     #[prost(message, repeated, tag = "6")]
     #[serde(
         default,
@@ -189,10 +190,10 @@ pub struct CollectionSpec {
     pub projections: Vec<Projection>,
 }
 
-/// A location of a collection's documents that has a field of its own.
+/// Location in a collection's documents that is projected into a field.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 pub struct Projection {
-    /// A JSON pointer to the location.
+    /// JSON pointer to the location.
     #[prost(string, tag = "1")]
     #[serde(
         default,
@@ -207,8 +208,8 @@ impl CaptureSpec {
     ///
     /// # Errors
     ///
-    /// If the binding has none, has an index beyond the table, or mixes the two forms. Requests are
-    /// checked for that when they are read.
+    /// Fails if the binding has no collection or an index that is out of range, or mixes the two
+    /// forms. [`RequestReader`](super::RequestReader) has checked its requests for this.
     pub fn collection_of<'a>(&'a self, binding: &'a CaptureBinding) -> Result<&'a CollectionSpec> {
         resolve(
             &self.linked_collections,
@@ -217,7 +218,7 @@ impl CaptureSpec {
         )
     }
 
-    /// Checks what the connector relies on.
+    /// Checks that the configurations and the collection keys are present.
     pub(super) fn check(&self) -> Result<()> {
         if self.config_json.is_empty() {
             return Err(malformed("the capture has no configuration"));
@@ -230,7 +231,7 @@ impl CaptureSpec {
     }
 }
 
-/// Leaves out the configuration, which holds secrets.
+/// Leaves out the configuration, which contains secrets.
 impl fmt::Debug for CaptureSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CaptureSpec")
@@ -241,7 +242,7 @@ impl fmt::Debug for CaptureSpec {
     }
 }
 
-/// Checks a binding of either message.
+/// Checks a binding of a [`CaptureSpec`] or of a [`Validate`](super::Validate) request.
 pub(super) fn check_binding(
     resource_config: &str,
     collection: Result<&CollectionSpec>,
@@ -253,14 +254,15 @@ pub(super) fn check_binding(
     let key = &collection.key;
     if key.is_empty() || !key.iter().all(|pointer| pointer.starts_with('/')) {
         return Err(malformed(format!(
-            "collection {:?} must be keyed by JSON pointers, found {key:?}",
+            "the key of collection {:?} must be a list of JSON pointers, found {key:?}",
             collection.name
         )));
     }
     Ok(())
 }
 
-/// Finds a binding's collection. Which of the forms a message has is told by its table.
+/// Returns a binding's collection: by index from `linked` in the indirect form, else `inline`. The
+/// form is the indirect one if `linked` has entries.
 pub(super) fn resolve<'a>(
     linked: &'a [CollectionSpec],
     inline: Option<&'a CollectionSpec>,
@@ -268,14 +270,14 @@ pub(super) fn resolve<'a>(
 ) -> Result<&'a CollectionSpec> {
     match (linked, inline) {
         ([], Some(_)) if index != 0 => Err(malformed(format!(
-            "a binding has a collection of its own and index {index} into a table that is absent"
+            "a binding has an inline collection and index {index}, but there are no linked collections"
         ))),
         ([], Some(inline)) => Ok(inline),
         ([], None) => Err(malformed(
-            "a binding has no collection, nor is there a table of them",
+            "a binding has no collection, and there are no linked collections",
         )),
         (_, Some(_)) => Err(malformed(
-            "a binding has a collection of its own beside the table of them",
+            "a binding has an inline collection although there are linked collections",
         )),
         (linked, None) => usize::try_from(index)
             .ok()
@@ -283,13 +285,13 @@ pub(super) fn resolve<'a>(
             .ok_or_else(|| {
                 let count = linked.len();
                 malformed(format!(
-                    "a binding has collection index {index}, but the table has {count} entries"
+                    "a binding has collection index {index}, but there are {count} linked collections"
                 ))
             }),
     }
 }
 
-/// Makes an error for a request that the runtime should not have sent.
+/// Returns a protocol error about a malformed request.
 pub(super) fn malformed(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Protocol, message)
 }
@@ -356,8 +358,11 @@ mod tests {
                 .key
                 .clear();
         };
-        assert!(error_of(&clear_key).contains("must be keyed"));
-        assert!(error_of(&|spec| spec.linked_collections.push(collection("x"))).contains("beside"));
+        assert!(error_of(&clear_key).contains("must be a list of JSON pointers"));
+        assert!(
+            error_of(&|spec| spec.linked_collections.push(collection("x")))
+                .contains("although there are linked collections")
+        );
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! How single fields are read from JSON and written to it, where serde's own way would not do.
+//! Functions for serde attributes, for fields whose JSON form differs from serde's default.
 //!
-//! Reading takes `null` for absent throughout, as protobuf's JSON mapping asks for.
+//! All readers accept `null` as an absent field, as the JSON mapping of protobuf requires.
 
 use serde::{Deserialize, Deserializer};
 
-/// Reads a field of any type, `null` as its default.
+/// Reads a field of any type; `null` gives the default of the type.
 pub(super) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -13,12 +13,12 @@ where
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Returns whether a field is left out on output, since it has its default.
+/// Returns whether a field has its default and is therefore left out of the output.
 pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// JSON text that stands in a message as a value and is never interpreted.
+/// JSON value in a message, held as text and not interpreted.
 pub(super) mod raw_json {
     use serde::ser::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -43,7 +43,7 @@ pub(super) mod raw_json {
     }
 }
 
-/// A `uint32` or `fixed32`: a number, but a string of digits is understood as well.
+/// A `uint32` or `fixed32`: a number, or a string of digits.
 pub(super) mod number {
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer};
@@ -60,11 +60,11 @@ pub(super) mod number {
             Value::String(text) => text.parse().ok(),
             _ => None,
         }
-        .ok_or_else(|| D::Error::custom("a number from 0 to 4294967295 is due"))
+        .ok_or_else(|| D::Error::custom("expected a number from 0 to 4294967295"))
     }
 }
 
-/// The connector type: the name of a variant, or its number.
+/// Connector type: the name or the number of a variant.
 pub(super) mod connector_type {
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -82,7 +82,7 @@ pub(super) mod connector_type {
         }
     }
 
-    /// A name that is unknown is read as the invalid type; refusing it is left to the checks.
+    /// Reads an unknown name as the invalid type, which the checks of requests reject.
     pub(in crate::flow) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<i32, D::Error> {
@@ -96,6 +96,6 @@ pub(super) mod connector_type {
             }
             _ => None,
         }
-        .ok_or_else(|| D::Error::custom("the name or number of a connector type is due"))
+        .ok_or_else(|| D::Error::custom("expected the name or number of a connector type"))
     }
 }

@@ -1,9 +1,9 @@
-//! The Flow capture protocol: messages, both codecs, the request loop, the output.
+//! The Flow capture protocol: messages, both codecs, the request reader, the output.
 //!
-//! Requests come from [`RequestReader`], already checked; responses go through [`Output`]. Messages
-//! are tolerant where the configuration is strict: what is unknown is skipped, and members that this
-//! connector has no use for are not even declared. Raw JSON is carried as text from end to end, so
-//! that numbers keep their digits.
+//! [`RequestReader`] returns checked requests; [`Output`] writes responses. Unlike the parser of
+//! the configuration, the parsers of messages are tolerant: they skip unknown members, and the
+//! types here do not declare members that this connector does not use. JSON within messages stays
+//! text throughout, so that numbers keep all their digits.
 
 mod codec;
 mod collection;

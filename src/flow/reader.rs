@@ -1,4 +1,4 @@
-//! Reads requests from a stream of bytes.
+//! Request reader: splits a byte stream into requests and checks them.
 
 use bytes::BytesMut;
 use prost::Message;
@@ -8,19 +8,20 @@ use super::codec::Codec;
 use super::request::{Request, RequestMessage};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The largest message that is read. A task with the most bindings that Flow allows stays far below.
+/// Largest message that is accepted. A task with the maximum number of bindings that Flow allows is
+/// far smaller.
 const MAX_MESSAGE: usize = 512 * 1024 * 1024;
 
-/// How much memory is set aside ahead of the data, whatever length a message claims to have.
+/// Free buffer space before each read, independent of the length that a message claims.
 const READ_SIZE: usize = 64 * 1024;
 
-/// The memory of a message beyond this is not kept for the requests that follow.
+/// Largest message whose memory is kept for the next requests.
 const MAX_IDLE_BUFFER: usize = 2 * 1024 * 1024;
 
-/// The sequence of requests on one stream, usually stdin.
+/// Reader of the requests on one stream, usually stdin.
 ///
-/// The runtime may ask several things in turn. Open is the last: from then on only Acknowledge may
-/// come, until the end of the stream.
+/// The runtime may send several requests in sequence. Open is the last of them: after it, only
+/// Acknowledge requests may follow until the end of the stream.
 #[derive(Debug)]
 pub struct RequestReader<R> {
     input: R,
@@ -31,7 +32,7 @@ pub struct RequestReader<R> {
 }
 
 impl<R: AsyncRead + Unpin> RequestReader<R> {
-    /// Makes a reader of the requests in `input`.
+    /// Creates a reader of the requests in `input`.
     pub fn new(input: R, codec: Codec) -> Self {
         Self {
             input,
@@ -44,12 +45,12 @@ impl<R: AsyncRead + Unpin> RequestReader<R> {
 
     /// Returns the next request, or `None` at the end of the stream.
     ///
-    /// A call that is dropped before it returns loses nothing: the next one goes on from there.
+    /// Cancel safe: if the future is dropped, the next call continues with the bytes read so far.
     ///
     /// # Errors
     ///
-    /// If reading fails, the stream ends within a message, or a request is malformed or out of
-    /// place. The stream is of no use after that.
+    /// Fails if reading fails, the stream ends within a message, or a request is malformed or out
+    /// of sequence. The reader cannot be used after an error.
     pub async fn next(&mut self) -> Result<Option<Request>> {
         loop {
             let message = match self.codec {
@@ -73,7 +74,7 @@ impl<R: AsyncRead + Unpin> RequestReader<R> {
                 return match self.buffer.len() {
                     0 => Ok(None),
                     length => Err(malformed(format!(
-                        "the requests end in the middle of a message, after {length} bytes of it"
+                        "the request stream ended within a message, after {length} bytes of it"
                     ))),
                 };
             }
@@ -87,8 +88,9 @@ impl<R: AsyncRead + Unpin> RequestReader<R> {
         let length = usize::try_from(u32::from_le_bytes(*header)).unwrap_or(usize::MAX);
         if length > MAX_MESSAGE {
             return Err(malformed(format!(
-                "a request claims a length of {length} bytes, more than {MAX_MESSAGE}: are the \
-                 requests really in protobuf? FLOW_RUNTIME_CODEC=json chooses JSON"
+                "a request claims a length of {length} bytes, more than the limit of \
+                 {MAX_MESSAGE}: the requests may not be protobuf; set FLOW_RUNTIME_CODEC=json if \
+                 they are JSON"
             )));
         }
         if rest.len() < length {
@@ -101,7 +103,7 @@ impl<R: AsyncRead + Unpin> RequestReader<R> {
     }
 
     fn parse_json(&mut self) -> Result<Option<RequestMessage>> {
-        // White space between messages belongs to none, so the stream may end after it.
+        // White space between messages is not part of a message, so the stream may end after it.
         if self.scan.position == 0 {
             let blank = self
                 .buffer
@@ -115,14 +117,14 @@ impl<R: AsyncRead + Unpin> RequestReader<R> {
         };
         let text = self.take(length);
         self.scan = JsonScan::default();
-        // The error's own text names a position and what was due there, no values of ours; serde's
-        // complaints about types quote the value, but configurations are read as raw JSON.
+        // The source error names a position and the expected syntax. Its type errors also quote a
+        // value, but never one of a configuration, since those are read as raw JSON.
         let message = serde_json::from_slice(&text)
             .map_err(|error| malformed("a request is not valid JSON").with_source(error))?;
         Ok(Some(message))
     }
 
-    /// Takes a message out of the buffer. The memory of a large one goes with it.
+    /// Removes a message from the buffer. The memory of a large message is freed with the message.
     fn take(&mut self, length: usize) -> BytesMut {
         let message = self.buffer.split_to(length);
         if length > MAX_IDLE_BUFFER {
@@ -149,18 +151,21 @@ fn malformed(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Protocol, message)
 }
 
-/// Looks for the end of a JSON object, piece by piece as it arrives. Only braces and strings count;
-/// whether the rest is JSON is for the parser to say.
+/// Incremental search for the end of a JSON object. Tracks only brackets, braces and strings; the
+/// parser checks the syntax afterwards.
 #[derive(Debug, Default)]
 struct JsonScan {
-    /// How much of the buffer has been looked at.
+    /// Number of bytes of the buffer that were searched.
     position: usize,
+    /// Number of open brackets and braces.
     depth: usize,
     in_string: bool,
     is_escaped: bool,
 }
 
 impl JsonScan {
+    /// Returns the length of the object at the start of `buffer`, or `None` if its end has not
+    /// arrived yet.
     fn find_end(&mut self, buffer: &[u8]) -> Result<Option<usize>> {
         for &byte in &buffer[self.position..] {
             self.position += 1;
@@ -175,11 +180,11 @@ impl JsonScan {
             } else {
                 match byte {
                     b'{' | b'[' if self.depth > 0 || byte == b'{' => self.depth += 1,
-                    // Nothing but an object is a message, and waiting for its end would be in vain.
+                    // A message is a JSON object; the end of another value would never be found.
                     _ if self.depth == 0 => {
                         return Err(malformed(
-                            "a request must be a JSON object, found something else: are the \
-                             requests really in JSON? FLOW_RUNTIME_CODEC=proto chooses protobuf",
+                            "a request must be a JSON object, found another value: the requests \
+                             may not be JSON; set FLOW_RUNTIME_CODEC=proto if they are protobuf",
                         ));
                     }
                     b'}' | b']' => {

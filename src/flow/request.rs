@@ -1,4 +1,4 @@
-//! What the runtime asks for.
+//! Requests of the runtime.
 
 use std::fmt;
 
@@ -10,20 +10,20 @@ use super::collection::{
 use super::fields::{connector_type, is_default, nullable, number, raw_json};
 use crate::error::Result;
 
-/// A checked request.
+/// Checked request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
-    /// What are you? Its fields mean nothing here.
+    /// Asks for the version and the configuration schemas. Its fields are not used.
     Spec,
-    /// Which tables are there?
+    /// Asks for the tables that can be captured.
     Discover(Discover),
-    /// Would this configuration work?
+    /// Asks whether a configuration is valid.
     Validate(Validate),
-    /// The task was published; set up what it needs.
+    /// Reports that the task was published, and asks to set up its prerequisites.
     Apply(Apply),
-    /// Start capturing.
+    /// Starts the capture.
     Open(Open),
-    /// Checkpoints have been committed.
+    /// Reports that checkpoints are committed.
     Acknowledge(Acknowledge),
 }
 
@@ -41,62 +41,62 @@ impl Request {
     }
 }
 
-/// A request as it stands on the wire: of its members exactly one must be set.
+/// Request as encoded on the wire. Exactly one of its members must be set.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 pub(super) struct RequestMessage {
-    /// What are you?
+    /// Asks for the version and the configuration schemas.
     #[prost(message, optional, tag = "1")]
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) spec: Option<SpecRequest>,
-    /// Which tables are there?
+    /// Asks for the tables that can be captured.
     #[prost(message, optional, tag = "2")]
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) discover: Option<Discover>,
-    /// Would this configuration work?
+    /// Asks whether a configuration is valid.
     #[prost(message, optional, tag = "3")]
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) validate: Option<Validate>,
-    /// The task was published; set up what it needs.
+    /// Reports that the task was published, and asks to set up its prerequisites.
     #[prost(message, optional, tag = "4")]
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) apply: Option<Apply>,
-    /// Start capturing.
+    /// Starts the capture.
     #[prost(message, optional, tag = "5")]
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) open: Option<Open>,
-    /// Checkpoints have been committed.
+    /// Reports that checkpoints are committed.
     #[prost(message, optional, tag = "6")]
     #[serde(default, skip_serializing_if = "is_default")]
     pub(super) acknowledge: Option<Acknowledge>,
 }
 
-/// Asks what the connector is.
+/// Asks for the version and the configuration schemas of the connector.
 #[derive(Clone, Copy, PartialEq, prost::Message, Serialize, Deserialize)]
 pub(super) struct SpecRequest {}
 
-/// Asks which tables there are.
+/// Asks for the tables that can be captured.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[prost(skip_debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Discover {
-    /// A [`ConnectorType`].
+    /// Number of a [`ConnectorType`].
     #[prost(enumeration = "ConnectorType", tag = "1")]
     #[serde(default, alias = "connector_type", with = "connector_type")]
     #[serde(skip_serializing_if = "is_default")]
     pub connector_type: i32,
-    /// The endpoint configuration.
+    /// Endpoint configuration.
     #[prost(string, tag = "2")]
     #[serde(default, rename = "config", alias = "config_json", with = "raw_json")]
     #[serde(skip_serializing_if = "is_default")]
     pub config_json: String,
 }
 
-/// Asks whether a configuration would work.
+/// Asks whether a configuration is valid.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[prost(skip_debug)]
 #[serde(rename_all = "camelCase")]
 pub struct Validate {
-    /// The task's name.
+    /// Name of the task.
     #[prost(string, tag = "1")]
     #[serde(
         default,
@@ -104,17 +104,17 @@ pub struct Validate {
         skip_serializing_if = "is_default"
     )]
     pub name: String,
-    /// A [`ConnectorType`].
+    /// Number of a [`ConnectorType`].
     #[prost(enumeration = "ConnectorType", tag = "2")]
     #[serde(default, alias = "connector_type", with = "connector_type")]
     #[serde(skip_serializing_if = "is_default")]
     pub connector_type: i32,
-    /// The endpoint configuration.
+    /// Endpoint configuration.
     #[prost(string, tag = "3")]
     #[serde(default, rename = "config", alias = "config_json", with = "raw_json")]
     #[serde(skip_serializing_if = "is_default")]
     pub config_json: String,
-    /// The enabled bindings.
+    /// Enabled bindings.
     #[prost(message, repeated, tag = "4")]
     #[serde(
         default,
@@ -122,60 +122,59 @@ pub struct Validate {
         skip_serializing_if = "is_default"
     )]
     pub bindings: Vec<ValidateBinding>,
-    /// The task as it was built before; absent for a new one. It resolves collections by itself.
+    /// Task as last published; absent for a new task. Has linked collections of its own.
     #[prost(message, optional, tag = "5")]
     #[serde(default, alias = "last_capture", skip_serializing_if = "is_default")]
     pub last_capture: Option<CaptureSpec>,
-    /// The table of collections in the indirect form; empty in the inline form.
+    /// Collections that bindings refer to by index, in the indirect form; empty in the inline form.
     #[prost(message, repeated, tag = "7")]
     #[serde(default, alias = "linked_collections", deserialize_with = "nullable")]
     #[serde(skip_serializing_if = "is_default")]
     pub linked_collections: Vec<CollectionSpec>,
 }
 
-/// Tells that the task was published.
+/// Reports that the task was published, and asks to set up its prerequisites.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 pub struct Apply {
-    /// The task.
+    /// Task.
     #[prost(message, optional, tag = "1")]
     #[serde(default, skip_serializing_if = "is_default")]
     pub capture: Option<CaptureSpec>,
 }
 
-/// Tells to start capturing.
+/// Starts the capture.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 pub struct Open {
-    /// The task.
+    /// Task.
     #[prost(message, optional, tag = "1")]
     #[serde(default, skip_serializing_if = "is_default")]
     pub capture: Option<CaptureSpec>,
-    /// The part of the key space that is this process's. Checked, then of no use: a capture of a
-    /// database has one shard.
+    /// Key range of the shard. Checked but not used: a capture of a database has one shard.
     #[prost(message, optional, tag = "3")]
     #[serde(default, skip_serializing_if = "is_default")]
     pub range: Option<RangeSpec>,
-    /// The state to go on from; empty, or an empty object, at first.
+    /// State to resume from; empty, or an empty object, at the first start.
     #[prost(string, tag = "4")]
     #[serde(default, rename = "state", alias = "state_json", with = "raw_json")]
     #[serde(skip_serializing_if = "is_default")]
     pub state_json: String,
 }
 
-/// A part of the key space, its bounds inclusive.
+/// Range of keys and clocks, with inclusive bounds.
 #[derive(Clone, Copy, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RangeSpec {
-    /// The least hash of a key.
+    /// Smallest hash of a key.
     #[prost(fixed32, tag = "2")]
     #[serde(default, alias = "key_begin", deserialize_with = "number::deserialize")]
     #[serde(skip_serializing_if = "is_default")]
     pub key_begin: u32,
-    /// The greatest hash of a key.
+    /// Largest hash of a key.
     #[prost(fixed32, tag = "3")]
     #[serde(default, alias = "key_end", deserialize_with = "number::deserialize")]
     #[serde(skip_serializing_if = "is_default")]
     pub key_end: u32,
-    /// The least rotated clock.
+    /// Smallest rotated clock.
     #[prost(fixed32, tag = "4")]
     #[serde(
         default,
@@ -184,7 +183,7 @@ pub struct RangeSpec {
     )]
     #[serde(skip_serializing_if = "is_default")]
     pub r_clock_begin: u32,
-    /// The greatest rotated clock.
+    /// Largest rotated clock.
     #[prost(fixed32, tag = "5")]
     #[serde(
         default,
@@ -195,10 +194,10 @@ pub struct RangeSpec {
     pub r_clock_end: u32,
 }
 
-/// Tells that checkpoints have been committed.
+/// Reports that checkpoints are committed.
 #[derive(Clone, Copy, PartialEq, prost::Message, Serialize, Deserialize)]
 pub struct Acknowledge {
-    /// How many; see [`count`](Self::count).
+    /// Number of checkpoints as sent; see [`count`](Self::count).
     #[prost(uint32, tag = "1")]
     #[serde(
         default,
@@ -209,19 +208,19 @@ pub struct Acknowledge {
 }
 
 impl Acknowledge {
-    /// Returns how many checkpoints were committed: older runtimes say none and mean one.
+    /// Returns the number of committed checkpoints. Older runtimes send zero and mean one.
     pub fn count(&self) -> u32 {
         self.checkpoints.max(1)
     }
 }
 
 impl Validate {
-    /// Returns the collection of one of these bindings.
+    /// Returns the collection of one of the request's bindings.
     ///
     /// # Errors
     ///
-    /// If the binding has none, has an index beyond the table, or mixes the two forms. Requests are
-    /// checked for that when they are read.
+    /// Fails if the binding has no collection or an index that is out of range, or mixes the two
+    /// forms. [`RequestReader`](super::RequestReader) has checked its requests for this.
     pub fn collection_of<'a>(&'a self, binding: &'a ValidateBinding) -> Result<&'a CollectionSpec> {
         resolve(
             &self.linked_collections,
@@ -236,7 +235,8 @@ impl Apply {
     ///
     /// # Errors
     ///
-    /// If it is missing. Requests are checked for that when they are read.
+    /// Fails if the task is missing. [`RequestReader`](super::RequestReader) has checked its
+    /// requests for this.
     pub fn capture(&self) -> Result<&CaptureSpec> {
         self.capture
             .as_ref()
@@ -249,7 +249,8 @@ impl Open {
     ///
     /// # Errors
     ///
-    /// If it is missing. Requests are checked for that when they are read.
+    /// Fails if the task is missing. [`RequestReader`](super::RequestReader) has checked its
+    /// requests for this.
     pub fn capture(&self) -> Result<&CaptureSpec> {
         self.capture
             .as_ref()
@@ -262,8 +263,7 @@ impl RequestMessage {
     ///
     /// # Errors
     ///
-    /// If not exactly one member is set, or if something is missing that the request cannot do
-    /// without.
+    /// Fails if not exactly one member is set, or if a required member is missing.
     pub(super) fn check(self) -> Result<Request> {
         let mut set = [
             self.spec.map(|_| Request::Spec),
@@ -276,9 +276,7 @@ impl RequestMessage {
         .into_iter()
         .flatten();
         let Some(request) = set.next() else {
-            return Err(malformed(
-                "the request is empty, or of a kind that is unknown here",
-            ));
+            return Err(malformed("the request is empty or of an unknown kind"));
         };
         if let Some(second) = set.next() {
             return Err(malformed(format!(
@@ -351,14 +349,14 @@ fn check_open(open: &Open) -> Result<()> {
     }
 }
 
-/// Leaves out the configuration, which holds secrets.
+/// Leaves out the configuration, which contains secrets.
 impl fmt::Debug for Discover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Discover").finish_non_exhaustive()
     }
 }
 
-/// Leaves out the configuration, which holds secrets.
+/// Leaves out the configuration, which contains secrets.
 impl fmt::Debug for Validate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Validate")

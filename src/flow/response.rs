@@ -1,4 +1,4 @@
-//! What the connector answers.
+//! Responses of the connector.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,42 +6,43 @@ use super::codec::Codec;
 use super::fields::{is_default, nullable, number, raw_json};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A response; its variants are the members of the message.
+/// Response; the variants are the members of the message on the wire.
 #[derive(Clone, PartialEq, prost::Oneof, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Response {
-    /// What the connector is.
+    /// Response to Spec: version and configuration schemas of the connector.
     #[prost(message, tag = "1")]
     Spec(Spec),
-    /// The tables that can be captured.
+    /// Response to Discover: tables that can be captured.
     #[prost(message, tag = "2")]
     Discovered(Discovered),
-    /// The configuration works.
+    /// Response to Validate: the configuration is valid.
     #[prost(message, tag = "3")]
     Validated(Validated),
-    /// What the task needs is set up.
+    /// Response to Apply: the prerequisites of the task are set up.
     #[prost(message, tag = "4")]
     Applied(Applied),
-    /// Capturing begins.
+    /// Response to Open: the capture begins.
     #[prost(message, tag = "5")]
     Opened(Opened),
-    /// A document. [`Output::begin_captured`](super::Output::begin_captured) writes them in place.
+    /// Document. The connector writes documents in place; see
+    /// [`Output::begin_captured`](super::Output::begin_captured).
     #[prost(message, tag = "6")]
     Captured(Captured),
-    /// Everything up to here belongs to this state.
+    /// Checkpoint that covers all documents before it.
     #[prost(message, tag = "7")]
     Checkpoint(Checkpoint),
-    /// The schema that the source gives a binding's documents.
+    /// Schema that the source declares for a binding's documents.
     #[prost(message, tag = "8")]
     #[serde(alias = "sourced_schema")]
     SourcedSchema(SourcedSchema),
 }
 
-/// What the connector is.
+/// Version and configuration schemas of the connector.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Spec {
-    /// The protocol's version.
+    /// Version of the capture protocol.
     #[prost(uint32, tag = "1")]
     #[serde(
         default,
@@ -49,7 +50,7 @@ pub struct Spec {
         skip_serializing_if = "is_default"
     )]
     pub protocol: u32,
-    /// The JSON schema of the endpoint configuration.
+    /// JSON schema of the endpoint configuration.
     #[prost(string, tag = "2")]
     #[serde(
         default,
@@ -59,7 +60,7 @@ pub struct Spec {
     )]
     #[serde(skip_serializing_if = "is_default")]
     pub config_schema_json: String,
-    /// The JSON schema of the resource configuration.
+    /// JSON schema of the resource configuration.
     #[prost(string, tag = "3")]
     #[serde(
         default,
@@ -68,12 +69,12 @@ pub struct Spec {
     )]
     #[serde(with = "raw_json", skip_serializing_if = "is_default")]
     pub resource_config_schema_json: String,
-    /// Where the documentation is.
+    /// URL of the documentation.
     #[prost(string, tag = "4")]
     #[serde(default, alias = "documentation_url", deserialize_with = "nullable")]
     #[serde(skip_serializing_if = "is_default")]
     pub documentation_url: String,
-    /// Where in a resource configuration the parts of its path are.
+    /// JSON pointers to the elements of the resource path in a resource configuration.
     #[prost(string, repeated, tag = "6")]
     #[serde(
         default,
@@ -84,10 +85,10 @@ pub struct Spec {
     pub resource_path_pointers: Vec<String>,
 }
 
-/// The tables that can be captured.
+/// Tables that can be captured.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 pub struct Discovered {
-    /// A binding for each.
+    /// One binding for each table.
     #[prost(message, repeated, tag = "1")]
     #[serde(
         default,
@@ -97,16 +98,16 @@ pub struct Discovered {
     pub bindings: Vec<DiscoveredBinding>,
 }
 
-/// A table that can be captured.
+/// Table that can be captured.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DiscoveredBinding {
-    /// A name for its collection, to be put behind a prefix.
+    /// Recommended name of the collection, to which the runtime adds a prefix.
     #[prost(string, tag = "1")]
     #[serde(default, alias = "recommended_name", deserialize_with = "nullable")]
     #[serde(skip_serializing_if = "is_default")]
     pub recommended_name: String,
-    /// The resource configuration.
+    /// Resource configuration.
     #[prost(string, tag = "2")]
     #[serde(
         default,
@@ -116,7 +117,7 @@ pub struct DiscoveredBinding {
     )]
     #[serde(skip_serializing_if = "is_default")]
     pub resource_config_json: String,
-    /// The JSON schema of the documents.
+    /// JSON schema of the documents.
     #[prost(string, tag = "3")]
     #[serde(
         default,
@@ -126,7 +127,7 @@ pub struct DiscoveredBinding {
     )]
     #[serde(skip_serializing_if = "is_default")]
     pub document_schema_json: String,
-    /// JSON pointers to the parts of the key.
+    /// JSON pointers to the fields of the key.
     #[prost(string, repeated, tag = "4")]
     #[serde(
         default,
@@ -134,7 +135,7 @@ pub struct DiscoveredBinding {
         skip_serializing_if = "is_default"
     )]
     pub key: Vec<String>,
-    /// Whether the binding starts out disabled.
+    /// Whether the binding is disabled at first.
     #[prost(bool, tag = "5")]
     #[serde(
         default,
@@ -142,22 +143,23 @@ pub struct DiscoveredBinding {
         skip_serializing_if = "is_default"
     )]
     pub disable: bool,
-    /// What identifies the resource; left to the pointers of [`Spec`] if empty.
+    /// Path that identifies the resource. If empty, the runtime takes it from the resource
+    /// configuration by [`Spec::resource_path_pointers`].
     #[prost(string, repeated, tag = "6")]
     #[serde(default, alias = "resource_path", deserialize_with = "nullable")]
     #[serde(skip_serializing_if = "is_default")]
     pub resource_path: Vec<String>,
-    /// Whether the key is a makeshift that must not replace one a collection has.
+    /// Whether the key is a fallback that must not replace the key of an existing collection.
     #[prost(bool, tag = "7")]
     #[serde(default, alias = "is_fallback_key", deserialize_with = "nullable")]
     #[serde(skip_serializing_if = "is_default")]
     pub is_fallback_key: bool,
 }
 
-/// The configuration works.
+/// Result of a successful validation.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 pub struct Validated {
-    /// One for each binding of the request, in its order.
+    /// One binding for each binding of the request, in the order of the request.
     #[prost(message, repeated, tag = "1")]
     #[serde(
         default,
@@ -167,33 +169,33 @@ pub struct Validated {
     pub bindings: Vec<ValidatedBinding>,
 }
 
-/// A binding that works.
+/// Validated binding.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ValidatedBinding {
-    /// What identifies the resource.
+    /// Path that identifies the resource.
     #[prost(string, repeated, tag = "1")]
     #[serde(default, alias = "resource_path", deserialize_with = "nullable")]
     #[serde(skip_serializing_if = "is_default")]
     pub resource_path: Vec<String>,
 }
 
-/// What the task needs is set up.
+/// Result of setting up the prerequisites of a task.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
-    /// What was done, for the log.
+    /// Description of the actions taken, for the log.
     #[prost(string, tag = "1")]
     #[serde(default, alias = "action_description", deserialize_with = "nullable")]
     #[serde(skip_serializing_if = "is_default")]
     pub action_description: String,
 }
 
-/// Capturing begins.
+/// Start of the capture.
 #[derive(Clone, Copy, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Opened {
-    /// Whether Acknowledge requests are wanted.
+    /// Whether the connector wants Acknowledge requests.
     #[prost(bool, tag = "1")]
     #[serde(
         default,
@@ -204,10 +206,10 @@ pub struct Opened {
     pub explicit_acknowledgements: bool,
 }
 
-/// A document.
+/// Document of a binding.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 pub struct Captured {
-    /// The binding's position in the task.
+    /// Index of the binding in the task.
     #[prost(uint32, tag = "1")]
     #[serde(
         default,
@@ -215,17 +217,17 @@ pub struct Captured {
         skip_serializing_if = "is_default"
     )]
     pub binding: u32,
-    /// The document.
+    /// Document as JSON text.
     #[prost(string, tag = "2")]
     #[serde(default, rename = "doc", alias = "doc_json", with = "raw_json")]
     #[serde(skip_serializing_if = "is_default")]
     pub doc_json: String,
 }
 
-/// The schema that the source gives a binding's documents.
+/// Schema that the source declares for a binding's documents.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 pub struct SourcedSchema {
-    /// The binding's position in the task.
+    /// Index of the binding in the task.
     #[prost(uint32, tag = "1")]
     #[serde(
         default,
@@ -233,7 +235,7 @@ pub struct SourcedSchema {
         skip_serializing_if = "is_default"
     )]
     pub binding: u32,
-    /// The JSON schema.
+    /// JSON schema.
     #[prost(string, tag = "2")]
     #[serde(
         default,
@@ -245,25 +247,25 @@ pub struct SourcedSchema {
     pub schema_json: String,
 }
 
-/// Everything up to here belongs to this state.
+/// Checkpoint that covers all documents before it.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 pub struct Checkpoint {
-    /// The state.
+    /// State as of the checkpoint.
     #[prost(message, optional, tag = "1")]
     #[serde(default, skip_serializing_if = "is_default")]
     pub state: Option<ConnectorState>,
 }
 
-/// A state, or a change of it.
+/// State of the capture, or a merge patch to it.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectorState {
-    /// The state, or what to change.
+    /// State or merge patch, as JSON text.
     #[prost(string, tag = "1")]
     #[serde(default, rename = "updated", alias = "updated_json", with = "raw_json")]
     #[serde(skip_serializing_if = "is_default")]
     pub updated_json: String,
-    /// Whether it is a change, by the rules of RFC 7396.
+    /// Whether `updated_json` is a merge patch (RFC 7396) rather than a whole state.
     #[prost(bool, tag = "2")]
     #[serde(default, alias = "merge_patch", deserialize_with = "nullable")]
     #[serde(skip_serializing_if = "is_default")]
@@ -275,8 +277,8 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// If a member that holds JSON does not, or if the message outgrows its framing; nothing is
-    /// appended then.
+    /// Fails if a member for JSON text is not valid JSON, or if the message exceeds the size limit.
+    /// Appends nothing in that case.
     pub fn encode_frame(&self, codec: Codec, buffer: &mut Vec<u8>) -> Result<()> {
         let start = buffer.len();
         match codec {
@@ -285,7 +287,9 @@ impl Response {
                     let found = self.encoded_len();
                     Error::new(
                         ErrorKind::Internal,
-                        format!("a response of {found} bytes outgrows the framing of 4 GiB"),
+                        format!(
+                            "a response of {found} bytes exceeds the message size limit of 4 GiB"
+                        ),
                     )
                 })?;
                 buffer.extend_from_slice(&length.to_le_bytes());
@@ -300,8 +304,8 @@ impl Response {
                     )
                     .with_source(error));
                 }
-                // A line feed within would end the message. In valid JSON it is white space, for
-                // within a string it is escaped.
+                // A line feed ends a message, so none may occur within it. In valid JSON an
+                // unescaped line feed is white space and can be replaced by a space.
                 for byte in &mut buffer[start..] {
                     if matches!(byte, b'\n' | b'\r') {
                         *byte = b' ';

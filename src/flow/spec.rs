@@ -1,16 +1,16 @@
-//! The answer to Spec.
+//! Response to a Spec request.
 
 use super::response::{Response, Spec};
 use crate::config::{ENDPOINT_SCHEMA, RESOURCE_SCHEMA};
 
-/// The version of the protocol that this connector speaks.
+/// Version of the capture protocol that this connector implements.
 const PROTOCOL_VERSION: u32 = 3_032_023;
 
-/// Where the documentation is, unless the environment says otherwise.
+/// Default URL of the documentation.
 const DOCUMENTATION_URL: &str = "https://go.estuary.dev/source-postgresql";
 
-/// Returns what the connector is. `docs_url` replaces the place of the documentation: the value of
-/// `DOCS_URL`, by which an image for one kind of server points to pages of its own.
+/// Returns the response to a Spec request. `docs_url` is the value of the environment variable
+/// `DOCS_URL`, with which an image for one kind of server replaces the URL of the documentation.
 pub fn spec(docs_url: Option<&str>) -> Response {
     let documentation_url = docs_url
         .filter(|url| !url.is_empty())
@@ -57,7 +57,7 @@ mod tests {
     fn docs_url_replaces_the_documentation_url() {
         let url = |docs_url| match spec(docs_url) {
             Response::Spec(spec) => spec.documentation_url,
-            _ => unreachable!("spec() answers Spec"),
+            _ => unreachable!("spec() returns Response::Spec"),
         };
         assert_eq!(url(Some("https://x")), "https://x");
         assert_eq!(url(Some("")), DOCUMENTATION_URL);

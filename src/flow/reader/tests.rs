@@ -10,7 +10,7 @@ use crate::flow::{
     RangeSpec, Validate, ValidateBinding,
 };
 
-/// Hands out its bytes in pieces of a given length.
+/// Input that returns at most `length` bytes per read.
 struct Chunked {
     bytes: Vec<u8>,
     position: usize,
@@ -23,7 +23,7 @@ impl AsyncRead for Chunked {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        // Every second call is put off, so that dropping a call in the middle can be tried.
+        // Every second call is pending, so that tests can drop a call to `next` in between.
         self.length ^= 1 << 31;
         if self.length & (1 << 31) != 0 {
             context.waker().wake_by_ref();
@@ -55,7 +55,7 @@ fn read_all(codec: Codec, bytes: &[u8], chunk_len: usize) -> Result<Vec<Request>
         while let Some(request) = reader.next().await? {
             requests.push(request);
         }
-        // The end stays the end.
+        // The end of the stream is final.
         assert!(reader.next().await?.is_none());
         Ok(requests)
     })
@@ -369,7 +369,7 @@ fn malformed_requests_are_rejected() {
         (
             r#"{"validate":{"connectorType":7,"config":{},"bindings":[{"resourceConfig":{},
                 "collectionIndex":2}],"linkedCollections":[{"key":["/a"]}]}}"#,
-            "collection index 2, but the table has 1 entries",
+            "collection index 2, but there are 1 linked collections",
         ),
         (
             r#"{"validate":{"connectorType":7,"config":{},"bindings":[{"resourceConfig":{},
@@ -445,7 +445,7 @@ fn the_memory_of_a_large_request_is_freed() {
     });
 }
 
-/// A message with these fields, each given by its number and its bytes.
+/// Encodes a message with these length-delimited fields, each given by number and bytes.
 fn fields(fields: &[(u8, &[u8])]) -> Vec<u8> {
     let mut message = Vec::new();
     for (number, bytes) in fields {
