@@ -63,7 +63,7 @@ fn run(command: Option<Command>) -> Result<()> {
         .build()?;
     let result = runtime.block_on(async {
         tokio::select! {
-            result = work(command) => result,
+            result = run_command(command) => result,
             signal = stop_signal() => Err(signal),
         }
     });
@@ -73,7 +73,7 @@ fn run(command: Option<Command>) -> Result<()> {
     result
 }
 
-async fn work(command: Option<Command>) -> Result<()> {
+async fn run_command(command: Option<Command>) -> Result<()> {
     match command {
         None => service::serve().await,
         Some(Command::Capture(arguments)) => Box::pin(standalone::capture(&arguments)).await,
@@ -98,15 +98,15 @@ async fn stop_signal() -> Error {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
         };
-        let stopped = || {
+        let stop_error = || {
             Error::new(
                 ErrorKind::Shutdown,
                 format!("stopped by {name}; the capture goes on from its last checkpoint"),
             )
         };
-        let _ = sender.send(stopped());
+        let _ = sender.send(stop_error());
         tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-        logging::fatal(&stopped());
+        logging::fatal(&stop_error());
         std::process::exit(1);
     });
     match receiver.await {

@@ -55,7 +55,7 @@ impl Arguments {
     fn sql(&self) -> String {
         let user = quote_identifier(&self.user);
         let mut sql = String::new();
-        for line in self.platform.before() {
+        for line in self.platform.steps_before() {
             let _ = writeln!(sql, "-- {line}");
         }
         let _ = writeln!(sql);
@@ -132,11 +132,11 @@ impl Arguments {
                 quote_literal("logical")
             );
         }
-        let after = self.platform.after();
-        if !after.is_empty() {
+        let notes_after = self.platform.notes_after();
+        if !notes_after.is_empty() {
             let _ = writeln!(sql);
         }
-        for line in after {
+        for line in notes_after {
             let _ = writeln!(sql, "-- {line}");
         }
         sql
@@ -158,7 +158,7 @@ impl Arguments {
 
 impl Platform {
     /// What comes before the SQL.
-    fn before(self) -> &'static [&'static str] {
+    fn steps_before(self) -> &'static [&'static str] {
         match self {
             Self::SelfHosted => &[
                 "pg_hba.conf needs a line for the user, such as:",
@@ -190,7 +190,7 @@ impl Platform {
     }
 
     /// What the configuration of the capture has to heed.
-    fn after(self) -> &'static [&'static str] {
+    fn notes_after(self) -> &'static [&'static str] {
         match self {
             Self::SelfHosted => &[],
             Self::Rds => &[
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn each_platform_gets_its_own() {
+    fn each_platform_gets_its_own_statements() {
         for platform in Platform::value_variants() {
             let sql = setup(*platform, 17).sql();
             let is_amazon = matches!(platform, Platform::Rds | Platform::Aurora);
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn old_versions_get_what_they_know() {
+    fn old_versions_get_statements_that_they_support() {
         let sql = setup(Platform::SelfHosted, 12).sql();
         assert!(!sql.contains("pg_read_all_data") && !sql.contains("publish_via"));
         assert!(sql.contains("GRANT SELECT ON ALL TABLES IN SCHEMA \"shop\" TO \"flow_capture\";"));

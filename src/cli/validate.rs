@@ -20,11 +20,11 @@ pub(super) async fn validate(request: &Validate) -> Result<Validated> {
         tracing::warn!("{warning}");
     }
     let mut bindings = Vec::new();
-    let mut answer = Vec::new();
+    let mut validated = Vec::new();
     let mut backfills = Vec::new();
     for bound in &request.bindings {
         let resource = Resource::parse(&bound.resource_config_json)?;
-        answer.push(ValidatedBinding {
+        validated.push(ValidatedBinding {
             resource_path: vec![resource.namespace.clone(), resource.stream.clone()],
         });
         bindings.push(binding(
@@ -34,21 +34,23 @@ pub(super) async fn validate(request: &Validate) -> Result<Validated> {
         ));
         backfills.push(bound.backfill);
     }
-    let mut problems = contradictions(&bindings);
+    let mut problems = binding_problems(&bindings);
     if let Some(last) = &request.last_capture {
-        problems.extend(unexpected_changes(&bindings, &backfills, last)?);
+        problems.extend(changes_without_backfill(&bindings, &backfills, last)?);
     }
     let established = match &request.last_capture {
-        Some(last) => unchanged(&bindings, &backfills, last)?,
+        Some(last) => established_streams(&bindings, &backfills, last)?,
         None => HashSet::new(),
     };
-    check_all(&config, &bindings, &established, &problems).await?;
-    Ok(Validated { bindings: answer })
+    check_prerequisites(&config, &bindings, &established, &problems).await?;
+    Ok(Validated {
+        bindings: validated,
+    })
 }
 
 /// Checks the prerequisites, and fails with what they lack and with the problems found before, at
 /// once. The established are those whose changes are captured already.
-pub(super) async fn check_all(
+pub(super) async fn check_prerequisites(
     config: &Config,
     bindings: &[Binding],
     established: &HashSet<String>,
@@ -126,16 +128,16 @@ fn binding(resource: Resource, state_key: String, collection: &CollectionSpec) -
 }
 
 /// Bindings that contradict themselves, or each other.
-pub(super) fn contradictions(bindings: &[Binding]) -> Vec<String> {
+pub(super) fn binding_problems(bindings: &[Binding]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut seen = HashMap::new();
     for binding in bindings {
         let resource = &binding.resource;
-        let keyed = matches!(
+        let is_keyed = matches!(
             resource.mode,
             BackfillMode::Automatic | BackfillMode::Normal | BackfillMode::Precise
         );
-        if keyed && resource.primary_key.is_empty() && binding.key_columns().is_none() {
+        if is_keyed && resource.primary_key.is_empty() && binding.key_columns().is_none() {
             problems.push(format!(
                 "table \"{}\" cannot be backfilled by key, since its collection is keyed by \
                  /_meta/source/loc: give the collection the table's key, or use the backfill mode \
@@ -154,14 +156,14 @@ pub(super) fn contradictions(bindings: &[Binding]) -> Vec<String> {
 }
 
 /// The tables that were bound when the task was last published, and are not backfilled anew.
-fn unchanged(
+fn established_streams(
     bindings: &[Binding],
     backfills: &[u32],
     last: &CaptureSpec,
 ) -> Result<HashSet<String>> {
-    let before = published(last)?;
-    let is_unchanged = |stream: &String, backfill: u32| {
-        before
+    let published = published_bindings(last)?;
+    let is_established = |stream: &String, backfill: u32| {
+        published
             .get(stream)
             .is_some_and(|(_, last)| backfill <= *last)
     };
@@ -169,13 +171,13 @@ fn unchanged(
         .iter()
         .map(|binding| binding.resource.stream_id())
         .zip(backfills)
-        .filter(|(stream, backfill)| is_unchanged(stream, **backfill))
+        .filter(|(stream, backfill)| is_established(stream, **backfill))
         .map(|(stream, _)| stream)
         .collect())
 }
 
 /// The bindings of a task, by the names of their tables in lower case, with their backfill counters.
-fn published(capture: &CaptureSpec) -> Result<HashMap<String, (Resource, u32)>> {
+fn published_bindings(capture: &CaptureSpec) -> Result<HashMap<String, (Resource, u32)>> {
     capture
         .bindings
         .iter()
@@ -187,16 +189,16 @@ fn published(capture: &CaptureSpec) -> Result<HashMap<String, (Resource, u32)>> 
 }
 
 /// What has changed since the task was last published and cannot change without a backfill.
-fn unexpected_changes(
+fn changes_without_backfill(
     bindings: &[Binding],
     backfills: &[u32],
     last: &CaptureSpec,
 ) -> Result<Vec<String>> {
-    let before = published(last)?;
+    let published = published_bindings(last)?;
     let mut problems = Vec::new();
     for (binding, backfill) in bindings.iter().zip(backfills) {
         let resource = &binding.resource;
-        let Some((last, last_backfill)) = before.get(&resource.stream_id()) else {
+        let Some((last, last_backfill)) = published.get(&resource.stream_id()) else {
             continue;
         };
         if backfill > last_backfill {

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use self::sink::{LineSink, Stdout};
 use self::state_file::StateFile;
-use self::task::Prepared;
+use self::task::PreparedTask;
 use super::open::stop_when_caught_up;
 use crate::capture::{self, Acknowledgements, State};
 use crate::error::Result;
@@ -124,7 +124,7 @@ pub(super) async fn capture(arguments: &Arguments) -> Result<()> {
     };
     logging::status("Starting capture");
     let stop = arguments.exit_when_caught_up || stop_when_caught_up();
-    let Prepared { task, collections } =
+    let PreparedTask { task, collections } =
         task::prepare(source, &arguments.config, state, stop).await?;
     let sink = LineSink::new(Stdout::new(flow::stdout()?), &collections, file);
     Box::pin(capture::run(task, sink, Acknowledgements::default())).await

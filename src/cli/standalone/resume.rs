@@ -11,7 +11,7 @@ use crate::capture::{Binding, Mode, State, TableState};
 use crate::config::{BackfillMode, Config};
 
 /// Makes every change since the state's position count.
-pub(super) fn count_all_changes(state: &mut State, config: &Config, bindings: &[Binding]) {
+pub(super) fn emit_all_changes(state: &mut State, config: &Config, bindings: &[Binding]) {
     if state.cursor.is_none() {
         // Rows are printed only after a first position is in the state.
         return;
@@ -22,7 +22,7 @@ pub(super) fn count_all_changes(state: &mut State, config: &Config, bindings: &[
         };
         match entry.mode {
             Mode::Backfill => entry.mode = Mode::UnfilteredBackfill,
-            Mode::Pending => *entry = activated(binding, config),
+            Mode::Pending => *entry = started_state(binding, config),
             Mode::UnfilteredBackfill
             | Mode::KeylessBackfill
             | Mode::Active
@@ -33,18 +33,18 @@ pub(super) fn count_all_changes(state: &mut State, config: &Config, bindings: &[
 }
 
 /// The state of a table whose first chunk may have been printed.
-fn activated(binding: &Binding, config: &Config) -> TableState {
+fn started_state(binding: &Binding, config: &Config) -> TableState {
     let resource = &binding.resource;
     let key_columns = match resource.mode {
         BackfillMode::WithoutPrimaryKey => None,
         _ if resource.primary_key.is_empty() => binding.key_columns(),
         _ => Some(resource.primary_key.clone()),
     };
-    let skipped = config
+    let is_skipped = config
         .skip_backfills
         .skips(&resource.namespace, &resource.stream);
     let mode = match resource.mode {
-        _ if skipped => Mode::Active,
+        _ if is_skipped => Mode::Active,
         BackfillMode::OnlyChanges => Mode::Active,
         BackfillMode::WithoutPrimaryKey => Mode::KeylessBackfill,
         BackfillMode::Automatic | BackfillMode::Normal | BackfillMode::Precise => {
@@ -82,12 +82,12 @@ mod tests {
             format!(r#"{{"address":"a","user":"u","password":"p","advanced":{{{advanced}}}}}"#);
         let config = Config::parse(&config).unwrap();
         let mut state = State::parse(state).unwrap();
-        count_all_changes(&mut state, &config, std::slice::from_ref(binding));
+        emit_all_changes(&mut state, &config, std::slice::from_ref(binding));
         state.bindings.remove("t").unwrap()
     }
 
     #[test]
-    fn a_table_amid_its_scan_goes_on_from_there_with_all_changes() {
+    fn a_table_within_its_backfill_resumes_with_all_changes_emitted() {
         let state = r#"{"cursor":"0/1","bindingStateV1":{"t":{"mode":"Backfill","key_columns":["id"],"scanned":"FQM=","backfilled":3}}}"#;
         let table = resumed(state, &binding(BackfillMode::Precise), "");
         assert_eq!(table.mode, Mode::UnfilteredBackfill);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_was_about_to_be_scanned_counts_as_begun() {
+    fn a_pending_table_is_treated_as_started() {
         let state = r#"{"cursor":"0/1","bindingStateV1":{"t":{"mode":"Pending"}}}"#;
         let id = Some(vec!["id".to_owned()]);
         for (mode, expected, key) in [
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn before_there_is_a_position_nothing_was_printed() {
+    fn a_state_without_a_position_stays_unchanged() {
         let state = r#"{"bindingStateV1":{"t":{"mode":"Pending"}}}"#;
         let table = resumed(state, &binding(BackfillMode::Automatic), "");
         assert_eq!(table.mode, Mode::Pending);

@@ -70,10 +70,10 @@ pub(super) struct LineSink<W> {
     prefixes: Vec<Vec<u8>>,
     buffer: Buffer,
     /// Where the document that was begun last starts.
-    document: usize,
+    document_start: usize,
     uncommitted: u64,
     /// Documents that wait in the buffer, which is not to be said of them.
-    unwritten: u64,
+    buffered_documents: u64,
     /// `None` keeps no state.
     state: Option<StateFile>,
     report: Report,
@@ -91,9 +91,9 @@ impl<W: Output> LineSink<W> {
             output,
             prefixes: collections.iter().map(prefix).collect(),
             buffer: Buffer::new(),
-            document: 0,
+            document_start: 0,
             uncommitted: 0,
-            unwritten: 0,
+            buffered_documents: 0,
             state,
             report: Report::new(),
         }
@@ -102,19 +102,19 @@ impl<W: Output> LineSink<W> {
     fn write_out(&mut self) -> Result<()> {
         let result = self.output.write_all(&self.buffer);
         if result.is_ok() {
-            self.report.documents += std::mem::take(&mut self.unwritten);
+            self.report.documents += std::mem::take(&mut self.buffered_documents);
             self.report.bytes += self.buffer.len() as u64;
         }
         self.buffer.clear();
         if self.buffer.capacity() > MAX_IDLE_BUFFER {
             self.buffer.shrink_to(WRITE_SIZE);
         }
-        result.map_err(gone)
+        result.map_err(write_error)
     }
 }
 
 #[cold]
-fn gone(error: io::Error) -> Error {
+fn write_error(error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Error::new(
             ErrorKind::Shutdown,
@@ -138,7 +138,7 @@ impl<W: Output> Sink for LineSink<W> {
         debug_assert!(prefix.is_some(), "a binding that the task does not have");
         self.buffer
             .extend_from_slice(prefix.map_or(&[], Vec::as_slice));
-        self.document = self.buffer.len();
+        self.document_start = self.buffer.len();
     }
 
     #[inline]
@@ -148,9 +148,9 @@ impl<W: Output> Sink for LineSink<W> {
 
     #[inline]
     fn end_document(&mut self) -> Result<()> {
-        let length = self.buffer.len().saturating_sub(self.document) as u64;
+        let length = self.buffer.len().saturating_sub(self.document_start) as u64;
         self.uncommitted += length;
-        self.unwritten += 1;
+        self.buffered_documents += 1;
         self.buffer.extend_from_slice(b"]\n");
         if self.buffer.len() >= WRITE_SIZE {
             self.write_out()
@@ -166,10 +166,10 @@ impl<W: Output> Sink for LineSink<W> {
 
     fn checkpoint(&mut self, patch: &str) -> Result<Durability> {
         self.write_out()?;
-        self.output.flush().map_err(gone)?;
+        self.output.flush().map_err(write_error)?;
         if let Some(state) = &mut self.state {
             if self.uncommitted > 0 {
-                self.output.persist().map_err(gone)?;
+                self.output.persist().map_err(write_error)?;
             }
             state.commit(patch)?;
         }
@@ -191,7 +191,7 @@ struct Report {
     checkpoints: u64,
     started: Instant,
     /// When it was said last, and how many documents there were.
-    said: (Instant, u64),
+    last_report: (Instant, u64),
 }
 
 impl Report {
@@ -202,23 +202,23 @@ impl Report {
             bytes: 0,
             checkpoints: 0,
             started: now,
-            said: (now, 0),
+            last_report: (now, 0),
         }
     }
 
     fn checkpoint(&mut self) {
         self.checkpoints += 1;
-        let (when, documents) = self.said;
-        let elapsed = when.elapsed();
-        if documents == self.documents || elapsed < REPORT_INTERVAL {
+        let (last_time, last_documents) = self.last_report;
+        let elapsed = last_time.elapsed();
+        if last_documents == self.documents || elapsed < REPORT_INTERVAL {
             return;
         }
-        self.said = (Instant::now(), self.documents);
+        self.last_report = (Instant::now(), self.documents);
         info!(
             documents = self.documents,
             checkpoints = self.checkpoints,
             megabytes = self.bytes / 1_000_000,
-            per_second = per_second(self.documents - documents, elapsed),
+            per_second = per_second(self.documents - last_documents, elapsed),
             "captured so far"
         );
     }
@@ -251,12 +251,12 @@ mod tests {
 
     /// Notes what happens to it.
     #[derive(Default)]
-    struct Recorder {
+    struct RecordingOutput {
         events: Rc<RefCell<Vec<String>>>,
         error: Option<io::ErrorKind>,
     }
 
-    impl Write for Recorder {
+    impl Write for RecordingOutput {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             if let Some(kind) = self.error {
                 return Err(kind.into());
@@ -272,27 +272,31 @@ mod tests {
         }
     }
 
-    impl Output for Recorder {
+    impl Output for RecordingOutput {
         fn persist(&mut self) -> io::Result<()> {
             self.events.borrow_mut().push("persist".to_owned());
             Ok(())
         }
     }
 
-    fn put(sink: &mut LineSink<Recorder>, binding: u32, document: &str) -> Result<()> {
+    fn write_document(
+        sink: &mut LineSink<RecordingOutput>,
+        binding: u32,
+        document: &str,
+    ) -> Result<()> {
         sink.begin_document(binding);
         sink.buffer().extend_from_slice(document.as_bytes());
         sink.end_document()
     }
 
     #[test]
-    fn a_document_is_a_line_with_its_collection() {
-        let output = Recorder::default();
+    fn each_document_is_a_line_with_its_collection() {
+        let output = RecordingOutput::default();
         let events = Rc::clone(&output.events);
         let collections = ["acme/a".to_owned(), "acme/\"b\"\n".to_owned()];
         let mut sink = LineSink::new(output, &collections, None);
-        put(&mut sink, 0, r#"{"id":1}"#).unwrap();
-        put(&mut sink, 1, r#"{"id":2}"#).unwrap();
+        write_document(&mut sink, 0, r#"{"id":1}"#).unwrap();
+        write_document(&mut sink, 1, r#"{"id":2}"#).unwrap();
         assert!(events.borrow().is_empty());
         assert_eq!(sink.uncommitted_bytes(), 16);
         let durability = sink.checkpoint(r#"{"cursor":null}"#).unwrap();
@@ -308,13 +312,13 @@ mod tests {
     }
 
     #[test]
-    fn many_documents_are_written_before_the_checkpoint_in_large_pieces() {
-        let output = Recorder::default();
+    fn documents_are_written_in_large_blocks_before_their_checkpoint() {
+        let output = RecordingOutput::default();
         let events = Rc::clone(&output.events);
         let mut sink = LineSink::new(output, &["a".to_owned()], None);
         let document = format!("{{\"v\":\"{}\"}}", "x".repeat(1000));
         for _ in 0..1000 {
-            put(&mut sink, 0, &document).unwrap();
+            write_document(&mut sink, 0, &document).unwrap();
         }
         let events = events.borrow();
         assert!((3..10).contains(&events.len()), "{}", events.len());
@@ -332,10 +336,10 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         let path = folder.join("state.json");
         let (state, _) = StateFile::open(&path).unwrap();
-        let output = Recorder::default();
+        let output = RecordingOutput::default();
         let events = Rc::clone(&output.events);
         let mut sink = LineSink::new(output, &["a".to_owned()], Some(state));
-        put(&mut sink, 0, "{}").unwrap();
+        write_document(&mut sink, 0, "{}").unwrap();
         let durability = sink.checkpoint(r#"{"cursor":"0/10"}"#).unwrap();
         assert_eq!(durability, Durability::Durable);
         assert_eq!(*events.borrow(), ["[\"a\", {}]\n", "flush", "persist"]);
@@ -346,7 +350,7 @@ mod tests {
 
         // Where the output fails, neither moves on.
         sink.output.error = Some(io::ErrorKind::StorageFull);
-        put(&mut sink, 0, "{}").unwrap();
+        write_document(&mut sink, 0, "{}").unwrap();
         let error = sink.checkpoint(r#"{"cursor":"0/20"}"#).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);
         assert_eq!(
@@ -358,13 +362,13 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_gone_ends_the_capture_as_if_asked_to_stop() {
-        let output = Recorder {
+    fn a_closed_standard_output_is_a_shutdown_error() {
+        let output = RecordingOutput {
             error: Some(io::ErrorKind::BrokenPipe),
-            ..Recorder::default()
+            ..RecordingOutput::default()
         };
         let mut sink = LineSink::new(output, &["a".to_owned()], None);
-        put(&mut sink, 0, "{}").unwrap();
+        write_document(&mut sink, 0, "{}").unwrap();
         let error = sink.checkpoint("{}").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Shutdown);
     }

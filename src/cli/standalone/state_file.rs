@@ -23,7 +23,7 @@ pub(super) struct StateFile {
     path: PathBuf,
     folder: PathBuf,
     /// What is written first and then takes the file's place.
-    new: PathBuf,
+    temporary: PathBuf,
     value: Value,
     _lock: Lock,
 }
@@ -39,7 +39,7 @@ impl StateFile {
         let path = match fs::canonicalize(path) {
             Ok(real) => real,
             Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-            Err(error) => return Err(failed("cannot be opened", path, error)),
+            Err(error) => return Err(io_error("cannot be opened", path, error)),
         };
         let Some(name) = path.file_name().filter(|_| !path.is_dir()) else {
             return Err(Error::new(
@@ -47,25 +47,25 @@ impl StateFile {
                 format!("{} is not the name of a file for the state", path.display()),
             ));
         };
-        let beside = |suffix: &str| {
+        let sibling = |suffix: &str| {
             let mut name = name.to_owned();
             name.push(suffix);
             path.with_file_name(name)
         };
-        let lock = Lock::take(beside(".lock"), &path)?;
+        let lock = Lock::take(sibling(".lock"), &path)?;
         let (value, state) = match fs::read(&path) {
             Ok(bytes) => parse(&bytes, &path)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 (Value::Object(Map::new()), State::default())
             }
-            Err(error) => return Err(failed("cannot be read", &path, error)),
+            Err(error) => return Err(io_error("cannot be read", &path, error)),
         };
         let folder = match path.parent() {
             Some(folder) if folder != Path::new("") => folder.to_owned(),
             _ => PathBuf::from("."),
         };
         let file = Self {
-            new: beside(".new"),
+            temporary: sibling(".new"),
             folder,
             value,
             path,
@@ -85,7 +85,7 @@ impl StateFile {
         })?;
         merge_patch(&mut self.value, patch);
         self.replace(format!("{}\n", self.value).as_bytes())
-            .map_err(|error| failed("cannot be written", &self.path, error))
+            .map_err(|error| io_error("cannot be written", &self.path, error))
     }
 
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
@@ -94,40 +94,40 @@ impl StateFile {
             .create(true)
             .truncate(true)
             .mode(MODE)
-            .open(&self.new)?;
+            .open(&self.temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&self.new, &self.path)?;
+        fs::rename(&self.temporary, &self.path)?;
         // The new name is an entry of the folder, which is written by itself.
         File::open(&self.folder)?.sync_all()
     }
 }
 
 fn parse(bytes: &[u8], path: &Path) -> Result<(Value, State)> {
-    let refused = |error: Error| {
+    let unusable = |error: Error| {
         error.context(format!(
             "state file {} cannot be used; it is left as it is: repair it, or remove it to start \
              anew with a backfill of all tables",
             path.display()
         ))
     };
-    let text = str::from_utf8(bytes).map_err(|_| refused(not_a_state("it is not UTF-8")))?;
+    let text = str::from_utf8(bytes).map_err(|_| unusable(invalid_state("it is not UTF-8")))?;
     // What is empty was not written here, and to start anew would give the slot's position away.
     if text.trim().is_empty() {
-        return Err(refused(not_a_state("it is empty")));
+        return Err(unusable(invalid_state("it is empty")));
     }
-    let state = State::parse(text).map_err(refused)?;
+    let state = State::parse(text).map_err(unusable)?;
     match serde_json::from_str(text) {
         Ok(value @ Value::Object(_)) => Ok((value, state)),
-        _ => Err(refused(not_a_state("it is not a JSON object"))),
+        _ => Err(unusable(invalid_state("it is not a JSON object"))),
     }
 }
 
-fn not_a_state(what: &str) -> Error {
+fn invalid_state(what: &str) -> Error {
     Error::new(ErrorKind::State, what)
 }
 
-fn failed(what: &str, path: &Path, error: io::Error) -> Error {
+fn io_error(what: &str, path: &Path, error: io::Error) -> Error {
     Error::new(
         ErrorKind::Io,
         format!("state file {} {what}", path.display()),
@@ -144,8 +144,8 @@ struct Lock {
 }
 
 impl Lock {
-    fn take(path: PathBuf, guarded: &Path) -> Result<Self> {
-        let failed = |error| failed("cannot be locked", guarded, error);
+    fn take(path: PathBuf, state_path: &Path) -> Result<Self> {
+        let lock_error = |error| io_error("cannot be locked", state_path, error);
         loop {
             let mut file = OpenOptions::new()
                 .read(true)
@@ -154,26 +154,26 @@ impl Lock {
                 .truncate(false)
                 .mode(MODE)
                 .open(&path)
-                .map_err(failed)?;
+                .map_err(lock_error)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(fs::TryLockError::WouldBlock) => {
-                    let owner = io::read_to_string(file).unwrap_or_default();
+                    let process = io::read_to_string(file).unwrap_or_default();
                     return Err(Error::new(
                         ErrorKind::State,
                         format!(
                             "state file {} is in use by another capture (process {})",
-                            guarded.display(),
-                            owner.trim()
+                            state_path.display(),
+                            process.trim()
                         ),
                     ));
                 }
-                Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+                Err(fs::TryLockError::Error(error)) => return Err(lock_error(error)),
             }
             // Its last owner may have removed it meanwhile, and the next one made another.
-            let mine = file.metadata().map_err(failed)?;
-            let there = fs::metadata(&path);
-            if there.is_ok_and(|there| (there.dev(), there.ino()) == (mine.dev(), mine.ino())) {
+            let locked = file.metadata().map_err(lock_error)?;
+            let named = fs::metadata(&path);
+            if named.is_ok_and(|named| (named.dev(), named.ino()) == (locked.dev(), locked.ino())) {
                 // Whoever waits for it wants to know; a failure to say so is no reason to stop.
                 let _ = file.set_len(0);
                 let _ = writeln!(file, "{}", std::process::id());
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn patches_are_merged_and_read_back() {
+    fn patches_are_merged_and_the_state_is_read_back() {
         let folder = Folder::new("merged");
         let path = folder.0.join("state.json");
         let (mut file, state) = StateFile::open(&path).unwrap();
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_state_is_refused_and_left_alone() {
+    fn a_file_that_is_not_a_state_is_rejected_and_left_unchanged() {
         let folder = Folder::new("corrupt");
         let path = folder.0.join("state.json");
         for text in [
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_may_use_it_at_a_time() {
+    fn only_one_process_may_use_a_state_file() {
         let folder = Folder::new("lock");
         let path = folder.0.join("state.json");
         let (file, _) = StateFile::open(&path).unwrap();
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_fails_leaves_the_earlier_state() {
+    fn a_failed_write_leaves_the_previous_state() {
         let folder = Folder::new("atomic");
         let path = folder.0.join("state.json");
         let (mut file, _) = StateFile::open(&path).unwrap();
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_stays_a_link() {
+    fn a_symbolic_link_is_kept_and_its_target_replaced() {
         let folder = Folder::new("link");
         let (real, link) = (folder.0.join("real.json"), folder.0.join("link.json"));
         fs::write(&real, "{}").unwrap();

@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::super::{discover, validate};
 use super::catalog::{Bound, Capture, Source};
-use super::resume::count_all_changes;
+use super::resume::emit_all_changes;
 use crate::capture::{Binding, State, Task};
 use crate::catalog::{TableId, TableLookup, lookup_tables};
 use crate::client::Client;
@@ -18,7 +18,7 @@ use crate::net::{ConnectConfig, Purpose};
 use crate::schema::{discovered_key, key_pointers};
 
 /// A task, and the name of each binding's collection.
-pub(super) struct Prepared {
+pub(super) struct PreparedTask {
     pub(super) task: Task,
     pub(super) collections: Vec<String>,
 }
@@ -33,11 +33,11 @@ pub(super) async fn prepare(
     file: &Path,
     mut state: State,
     stop_when_caught_up: bool,
-) -> Result<Prepared> {
+) -> Result<PreparedTask> {
     let (name, config, bindings, collections) = match source {
         Source::Endpoint(config) => {
             let name = file.file_stem().unwrap_or_default().to_string_lossy();
-            let (bindings, collections) = discovered(&config).await?;
+            let (bindings, collections) = bind_discovered_tables(&config).await?;
             (name.into_owned(), *config, bindings, collections)
         }
         Source::Capture(capture) => {
@@ -49,18 +49,18 @@ pub(super) async fn prepare(
             for warning in config.warnings() {
                 warn!("{warning}");
             }
-            let (bindings, collections) = completed(&config, bindings).await?;
+            let (bindings, collections) = complete_bindings(&config, bindings).await?;
             (name, config, bindings, collections)
         }
     };
     // The session begins with the rest of the checks, and creates what is missing. Only where it
     // would not come to that they are made here, so that everything is reported at once.
-    let problems = validate::contradictions(&bindings);
+    let problems = validate::binding_problems(&bindings);
     if !problems.is_empty() {
-        validate::check_all(&config, &bindings, &HashSet::new(), &problems).await?;
+        validate::check_prerequisites(&config, &bindings, &HashSet::new(), &problems).await?;
     }
-    count_all_changes(&mut state, &config, &bindings);
-    Ok(Prepared {
+    emit_all_changes(&mut state, &config, &bindings);
+    Ok(PreparedTask {
         task: Task {
             name,
             config,
@@ -73,9 +73,9 @@ pub(super) async fn prepare(
 }
 
 /// Binds all tables that are discovered.
-async fn discovered(config: &Config) -> Result<(Vec<Binding>, Vec<String>)> {
-    let found = discover::discover_with(config).await?;
-    if found.is_empty() {
+async fn bind_discovered_tables(config: &Config) -> Result<(Vec<Binding>, Vec<String>)> {
+    let discovered = discover::discover_with(config).await?;
+    if discovered.is_empty() {
         return Err(Error::new(
             ErrorKind::Prerequisite,
             format!(
@@ -87,7 +87,7 @@ async fn discovered(config: &Config) -> Result<(Vec<Binding>, Vec<String>)> {
     }
     let mut bindings = Vec::new();
     let mut collections = Vec::new();
-    for binding in found {
+    for binding in discovered {
         let resource = Resource::parse(&binding.resource_config.to_string())?;
         bindings.push(Binding {
             state_key: state_key(&resource, 0),
@@ -101,16 +101,19 @@ async fn discovered(config: &Config) -> Result<(Vec<Binding>, Vec<String>)> {
 }
 
 /// Gives the tables' own keys to the collections that are not defined.
-async fn completed(config: &Config, bound: Vec<Bound>) -> Result<(Vec<Binding>, Vec<String>)> {
-    let of_tables = keys_of_tables(config, &bound).await?;
+async fn complete_bindings(
+    config: &Config,
+    bound: Vec<Bound>,
+) -> Result<(Vec<Binding>, Vec<String>)> {
+    let table_keys = lookup_keys(config, &bound).await?;
     Ok(bound
         .into_iter()
-        .zip(of_tables)
-        .map(|(bound, of_table)| {
+        .zip(table_keys)
+        .map(|(bound, table_key)| {
             let binding = Binding {
                 state_key: state_key(&bound.resource, bound.backfill),
                 resource: bound.resource,
-                key: bound.key.unwrap_or(of_table),
+                key: bound.key.unwrap_or(table_key),
                 transaction_ids: bound.transaction_ids,
             };
             (binding, bound.collection)
@@ -119,24 +122,24 @@ async fn completed(config: &Config, bound: Vec<Bound>) -> Result<(Vec<Binding>, 
 }
 
 /// Looks up the keys of the tables whose collections have none; the others' stay empty.
-async fn keys_of_tables(config: &Config, bound: &[Bound]) -> Result<Vec<Vec<String>>> {
+async fn lookup_keys(config: &Config, bound: &[Bound]) -> Result<Vec<Vec<String>>> {
     let mut keys = vec![Vec::new(); bound.len()];
-    let wanted: Vec<_> = bound
+    let without_key: Vec<_> = bound
         .iter()
         .zip(&mut keys)
         .filter(|(bound, _)| bound.key.is_none())
         .collect();
-    if wanted.is_empty() {
+    if without_key.is_empty() {
         return Ok(keys);
     }
-    let ids: Vec<_> = wanted
+    let ids: Vec<_> = without_key
         .iter()
         .map(|(bound, _)| TableId::new(&bound.resource.namespace, &bound.resource.stream))
         .collect();
     let mut client = Client::connect(&ConnectConfig::new(config)?, Purpose::Query).await?;
     let found = lookup_tables(&mut client, &ids).await?;
     let mut problems = Vec::new();
-    for (((bound, key), id), found) in wanted.into_iter().zip(&ids).zip(found) {
+    for (((bound, key), id), found) in without_key.into_iter().zip(&ids).zip(found) {
         match found {
             TableLookup::Found(table) => *key = key_pointers(&discovered_key(&table).columns),
             TableLookup::Missing => problems.push(format!(
@@ -189,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn state_keys_are_those_of_the_runtime() {
+    fn state_keys_equal_those_of_the_runtime() {
         let key = |namespace: &str, stream: &str, backfill| {
             let resource = Resource {
                 namespace: namespace.to_owned(),
