@@ -53,50 +53,73 @@ impl Arguments {
     }
 
     fn sql(&self) -> String {
-        let user = quote_identifier(&self.user);
         let mut sql = String::new();
-        for line in self.platform.steps_before() {
-            let _ = writeln!(sql, "-- {line}");
+        write_comments(&mut sql, self.platform.steps_before());
+        sql.push('\n');
+        self.write_user(&mut sql);
+        self.write_grants(&mut sql);
+        self.write_watermarks_table(&mut sql);
+        self.write_publication(&mut sql);
+        if self.platform == Platform::SelfHosted {
+            write_wal_level(&mut sql);
         }
-        let _ = writeln!(sql);
-        match self.platform {
-            Platform::Rds | Platform::Aurora => {
-                let _ = writeln!(sql, "CREATE USER {user} WITH PASSWORD 'secret';");
-                let _ = writeln!(sql, "GRANT rds_replication TO {user};");
-            }
-            Platform::Neon => {}
-            _ => {
-                let _ = writeln!(
-                    sql,
-                    "CREATE USER {user} WITH REPLICATION PASSWORD 'secret';"
-                );
-            }
+        let notes_after = self.platform.notes_after();
+        if !notes_after.is_empty() {
+            sql.push('\n');
         }
+        write_comments(&mut sql, notes_after);
+        sql
+    }
+
+    fn write_user(&self, sql: &mut String) {
+        let user = quote_identifier(&self.user);
+        let _ = match self.platform {
+            Platform::Neon => Ok(()),
+            Platform::Rds | Platform::Aurora => writeln!(
+                sql,
+                "CREATE USER {user} WITH PASSWORD 'secret';\n\
+                 GRANT rds_replication TO {user};"
+            ),
+            _ => writeln!(
+                sql,
+                "CREATE USER {user} WITH REPLICATION PASSWORD 'secret';"
+            ),
+        };
+    }
+
+    fn write_grants(&self, sql: &mut String) {
+        let user = quote_identifier(&self.user);
         if self.version >= 14 {
             let _ = writeln!(sql, "GRANT pg_read_all_data TO {user};");
         } else {
             for schema in self.schemas() {
                 let schema = quote_identifier(&schema);
-                let _ = writeln!(sql, "GRANT USAGE ON SCHEMA {schema} TO {user};");
                 let _ = writeln!(
                     sql,
-                    "GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {user};"
-                );
-                let _ = writeln!(
-                    sql,
-                    "ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO {user};"
+                    "GRANT USAGE ON SCHEMA {schema} TO {user};\n\
+                     GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {user};\n\
+                     ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT SELECT ON TABLES TO {user};"
                 );
             }
         }
         let _ = writeln!(
             sql,
             "-- Lets the capture tell which open transactions it need not wait for.\n\
-             GRANT pg_read_all_stats TO {user};\n\
-             \n\
-             CREATE TABLE IF NOT EXISTS public.flow_watermarks \
+             GRANT pg_read_all_stats TO {user};\n"
+        );
+    }
+
+    fn write_watermarks_table(&self, sql: &mut String) {
+        let user = quote_identifier(&self.user);
+        let _ = writeln!(
+            sql,
+            "CREATE TABLE IF NOT EXISTS public.flow_watermarks \
              (slot TEXT PRIMARY KEY, watermark TEXT);\n\
              GRANT ALL PRIVILEGES ON TABLE public.flow_watermarks TO {user};\n"
         );
+    }
+
+    fn write_publication(&self, sql: &mut String) {
         let publication = quote_identifier(&self.publication);
         let _ = writeln!(sql, "CREATE PUBLICATION {publication};");
         if self.version >= 13 {
@@ -124,22 +147,6 @@ impl Arguments {
                 "-- Add the tables to capture: ALTER PUBLICATION {publication} ADD TABLE ...;"
             );
         }
-        if self.platform == Platform::SelfHosted {
-            let _ = writeln!(
-                sql,
-                "\n-- Takes effect when the server is restarted.\n\
-                 ALTER SYSTEM SET wal_level = {};",
-                quote_literal("logical")
-            );
-        }
-        let notes_after = self.platform.notes_after();
-        if !notes_after.is_empty() {
-            let _ = writeln!(sql);
-        }
-        for line in notes_after {
-            let _ = writeln!(sql, "-- {line}");
-        }
-        sql
     }
 
     /// The schemas of the tables, at least `public`.
@@ -219,6 +226,21 @@ impl Platform {
             ],
         }
     }
+}
+
+fn write_comments(sql: &mut String, lines: &[&str]) {
+    for line in lines {
+        let _ = writeln!(sql, "-- {line}");
+    }
+}
+
+fn write_wal_level(sql: &mut String) {
+    let _ = writeln!(
+        sql,
+        "\n-- Takes effect when the server is restarted.\n\
+         ALTER SYSTEM SET wal_level = {};",
+        quote_literal("logical")
+    );
 }
 
 #[cfg(test)]
