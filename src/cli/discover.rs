@@ -1,4 +1,4 @@
-//! Discover: which tables can be bound.
+//! Handling of Discover requests: finds the tables that can be captured.
 
 use tracing::warn;
 
@@ -14,7 +14,7 @@ use crate::flow::{Discover, Discovered, DiscoveredBinding};
 use crate::net::{ConnectConfig, Purpose};
 use crate::schema::{self, discover_bindings};
 
-/// Answers a request to discover.
+/// Handles a Discover request.
 pub(super) async fn discover(request: &Discover) -> Result<Discovered> {
     let config = Config::parse(&request.config_json)?;
     let bindings = discover_with(&config)
@@ -32,7 +32,7 @@ pub(super) async fn discover(request: &Discover) -> Result<Discovered> {
     Ok(Discovered { bindings })
 }
 
-/// Discovers what a configuration lets be bound.
+/// Discovers the tables that can be captured with a configuration.
 pub(super) async fn discover_with(config: &Config) -> Result<Vec<schema::DiscoveredBinding>> {
     for warning in config.warnings() {
         warn!("{warning}");
@@ -56,7 +56,8 @@ pub(super) async fn discover_with(config: &Config) -> Result<Vec<schema::Discove
         .flat_map(|table| table.columns.iter().map(|column| column.type_oid))
         .collect();
     complete_types(&mut client, &mut types, used).await?;
-    // Until there is a publication every table is offered: it is created for those that are bound.
+    // Without a publication, offers every table: the publication is created later, for the tables
+    // that are bound.
     let publication = if config.discover_unpublished_tables {
         None
     } else {
@@ -75,8 +76,8 @@ pub(super) async fn discover_with(config: &Config) -> Result<Vec<schema::Discove
     if bindings.is_empty() {
         warn!(
             publication = %config.publication_name,
-            "no tables were discovered: see that the publication has tables, that the user may see \
-             them, and the discovery filters"
+            "no tables discovered: check that the publication has tables, that they are visible to \
+             the user, and that the discovery filters include them"
         );
     }
     Ok(bindings)

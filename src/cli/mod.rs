@@ -1,7 +1,8 @@
-//! The command line.
+//! Command line.
 //!
-//! Without arguments the connector serves the Flow capture protocol on standard input and output;
-//! `capture` runs one by itself, `setup` prints what prepares a database.
+//! Without a command, the connector serves the Flow capture protocol on standard input and output.
+//! `capture` runs a capture without a Flow runtime; `setup` prints the SQL that prepares a
+//! database.
 
 mod discover;
 mod open;
@@ -17,12 +18,12 @@ use clap::{Parser, Subcommand};
 use crate::error::{Error, ErrorKind, Result};
 use crate::{background, logging};
 
-/// Captures a PostgreSQL database into Estuary Flow collections: its rows, then every committed
-/// change.
+/// Captures a PostgreSQL database into Estuary Flow collections: the rows of its tables, then every
+/// committed change.
 ///
-/// Without a command it serves the Flow capture protocol on standard input and output, in the codec
+/// Without a command, serves the Flow capture protocol on standard input and output, in the codec
 /// that FLOW_RUNTIME_CODEC names: proto (the default) or json. LOG_FORMAT (json, text, color) and
-/// LOG_LEVEL say how it logs on standard error.
+/// LOG_LEVEL configure the log on standard error.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -36,11 +37,11 @@ enum Command {
     Setup(setup::Arguments),
 }
 
-/// Runs the program.
+/// Parses the command line and runs the command.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(Command::Setup(setup)) = &arguments.command {
-        // For people and psql: no log, and nothing of a session.
+        // Output for people and psql; needs neither the log nor a runtime.
         return setup.print();
     }
     let result = logging::init().and_then(|()| run(arguments.command));
@@ -55,8 +56,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Option<Command>) -> Result<()> {
     logging::status("Initializing connector");
-    // The session itself runs on this thread, which may block while its output is taken; status
-    // updates and acknowledgements go on beside it.
+    // The session runs on this thread and may block while it writes its output; status updates and
+    // acknowledgements run on the background thread.
     let background = background::start()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -67,7 +68,7 @@ fn run(command: Option<Command>) -> Result<()> {
             signal = stop_signal() => Err(signal),
         }
     });
-    // A read of standard input that is under way cannot be cancelled, and nobody waits for it.
+    // Does not wait for running tasks: a pending read of standard input cannot be cancelled.
     background.shutdown_background();
     runtime.shutdown_background();
     result
@@ -77,16 +78,17 @@ async fn run_command(command: Option<Command>) -> Result<()> {
     match command {
         None => service::serve().await,
         Some(Command::Capture(arguments)) => Box::pin(standalone::capture(&arguments)).await,
-        // Printed before anything else.
+        // `main` has printed the SQL already.
         Some(Command::Setup(_)) => Ok(()),
     }
 }
 
-/// Waits for a signal that asks the process to stop.
+/// Waits for SIGTERM or SIGINT, and returns the error that ends the process. Exits the process if
+/// it has not ended three seconds after the signal.
 async fn stop_signal() -> Error {
     use tokio::signal::unix::{SignalKind, signal};
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    // On the other thread, since a session that waits for its output to be taken hears nothing.
+    // The background thread receives the signal even while the session blocks on its output.
     background::spawn(async move {
         let (Ok(mut terminate), Ok(mut interrupt)) = (
             signal(SignalKind::terminate()),
@@ -101,7 +103,7 @@ async fn stop_signal() -> Error {
         let stop_error = || {
             Error::new(
                 ErrorKind::Shutdown,
-                format!("stopped by {name}; the capture goes on from its last checkpoint"),
+                format!("stopped by {name}; the next run resumes from the last checkpoint"),
             )
         };
         let _ = sender.send(stop_error());

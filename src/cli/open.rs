@@ -1,4 +1,4 @@
-//! Open: a session of a capture for the Flow runtime.
+//! Handling of Open requests: runs a capture session for the Flow runtime.
 
 use std::fs::File;
 
@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flow::{Mark, Open, Opened, Output, Request, RequestReader, Response};
 
-/// Runs a session until it ends.
+/// Runs a capture session until it ends or fails.
 pub(super) async fn open(
     request: &Open,
     reader: RequestReader<Stdin>,
@@ -45,12 +45,13 @@ pub(super) async fn open(
     }
 }
 
-/// Whether the environment asks the capture to end once it has caught up.
+/// Returns whether `SHUTDOWN_AFTER_POLLING` asks the capture to end once it is caught up.
 pub(super) fn stop_when_caught_up() -> bool {
     std::env::var("SHUTDOWN_AFTER_POLLING").is_ok_and(|value| value == "yes")
 }
 
-/// Reads acknowledgements. The end of the input is not the end of the capture.
+/// Reads acknowledgements until the input ends, then waits forever: the capture continues after the
+/// end of its input.
 async fn read_acknowledgements(
     mut reader: RequestReader<Stdin>,
     acknowledgements: Acknowledgements,
@@ -63,23 +64,22 @@ async fn read_acknowledgements(
             other => {
                 return Err(Error::new(
                     ErrorKind::Protocol,
-                    format!(
-                        "a request of kind {} came after the capture was opened",
-                        other.name()
-                    ),
+                    format!("unexpected {} request after Open", other.name()),
                 ));
             }
         }
     }
     acknowledgements.close();
-    debug!("no more acknowledgements will come: the input has ended");
+    debug!("input ended, no further acknowledgements expected");
     std::future::pending().await
 }
 
-/// Hands documents and checkpoints to the Flow runtime.
+/// Sink that writes documents and checkpoints to the Flow runtime.
 struct FlowSink {
     output: Output<File>,
+    /// Mark of the unfinished document.
     mark: Option<Mark>,
+    /// Bytes of documents since the last checkpoint.
     uncommitted: u64,
 }
 

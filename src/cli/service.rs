@@ -1,4 +1,4 @@
-//! The Flow service: requests in, responses out, until the input ends.
+//! Flow service: reads requests and writes responses until the input ends.
 
 use crate::error::Result;
 use crate::flow::{self, Applied, Codec, Output, Request, RequestReader, Response};
@@ -6,7 +6,7 @@ use crate::logging;
 
 use super::{discover, open, validate};
 
-/// Serves requests. Open is the last: from then on the input has acknowledgements only.
+/// Serves requests. Open is the last request; after it, the input has acknowledgements only.
 pub(super) async fn serve() -> Result<()> {
     let codec = Codec::from_env()?;
     let mut reader = RequestReader::new(tokio::io::stdin(), codec);
@@ -36,7 +36,7 @@ pub(super) async fn serve() -> Result<()> {
             Request::Acknowledge(_) => {
                 return Err(crate::error::Error::new(
                     crate::error::ErrorKind::Protocol,
-                    "a checkpoint was acknowledged before the capture was opened",
+                    "unexpected Acknowledge request before Open",
                 ));
             }
         }

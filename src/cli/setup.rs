@@ -1,4 +1,4 @@
-//! What prepares a database for a capture, as SQL with the steps outside of it as comments.
+//! SQL that prepares a database for a capture, with the steps outside of SQL as comments.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -7,27 +7,27 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use protocol::{quote_identifier, quote_literal};
 
-/// Prints the SQL that prepares a database, for one of the platforms.
+/// Prints the SQL that prepares a database for a capture, for a given platform.
 ///
-/// What has to be done elsewhere, such as in the platform's console, is said in
-/// comments. Run the rest as an administrator, in the database to capture from,
-/// after putting in a password.
+/// Comments describe the steps outside of SQL, such as in the console of the
+/// platform. Replace the password, then run the statements as an administrator in
+/// the database to capture from.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
-    /// Where the database runs
+    /// Platform that the database runs on
     #[arg(long, value_enum)]
     platform: Platform,
-    /// The user that the capture logs in as
+    /// User that the capture logs in as
     #[arg(long, default_value = "flow_capture")]
     user: String,
-    /// The publication
+    /// Name of the publication
     #[arg(long, default_value = "flow_publication")]
     publication: String,
-    /// A table to capture, as schema.table; may be repeated
+    /// Table to capture, as schema.table; may be repeated
     #[arg(long = "table", value_name = "SCHEMA.TABLE")]
     tables: Vec<String>,
-    /// The major version of the server
+    /// Major version of the server
     #[arg(long = "server-version", default_value_t = 17, value_parser = clap::value_parser!(u32).range(10..))]
     version: u32,
 }
@@ -44,7 +44,7 @@ enum Platform {
 }
 
 impl Arguments {
-    /// Prints it.
+    /// Prints the SQL to standard output.
     pub(super) fn print(&self) -> ExitCode {
         match std::io::stdout().write_all(self.sql().as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
@@ -104,7 +104,7 @@ impl Arguments {
         }
         let _ = writeln!(
             sql,
-            "-- Lets the capture tell which open transactions it need not wait for.\n\
+            "-- Shows the capture which open transactions it does not have to wait for.\n\
              GRANT pg_read_all_stats TO {user};\n"
         );
     }
@@ -125,7 +125,7 @@ impl Arguments {
         if self.version >= 13 {
             let _ = writeln!(
                 sql,
-                "-- Changes of partitions are captured under the name of the whole table.\n\
+                "-- Publishes changes of partitions under the name of the partitioned table.\n\
                  ALTER PUBLICATION {publication} SET (publish_via_partition_root = true);"
             );
         }
@@ -149,7 +149,7 @@ impl Arguments {
         }
     }
 
-    /// The schemas of the tables, at least `public`.
+    /// Returns the schemas of the tables, and `public`.
     fn schemas(&self) -> Vec<String> {
         let mut schemas: Vec<_> = self
             .tables
@@ -164,7 +164,7 @@ impl Arguments {
 }
 
 impl Platform {
-    /// What comes before the SQL.
+    /// Returns the steps to take before the statements.
     fn steps_before(self) -> &'static [&'static str] {
         match self {
             Self::SelfHosted => &[
@@ -173,43 +173,44 @@ impl Platform {
             ],
             Self::Rds => &[
                 "In the parameter group of the instance set rds.logical_replication = 1, and",
-                "reboot. The security group has to let the capture in.",
+                "reboot. The security group has to allow connections of the capture.",
             ],
             Self::Aurora => &[
-                "Make a DB cluster parameter group with rds.logical_replication = 1, associate",
-                "the cluster with it, and reboot the writer. Run this on the writer.",
+                "Create a DB cluster parameter group with rds.logical_replication = 1, assign it",
+                "to the cluster, and reboot the writer. Run these statements on the writer.",
             ],
             Self::CloudSql => &[
                 "Set the flag cloudsql.logical_decoding = on, which restarts the instance, and",
-                "add the capture's addresses to the authorized networks.",
+                "add the addresses of the capture to the authorized networks.",
             ],
             Self::Azure => &[
                 "In the server parameters set wal_level = LOGICAL (on a single server:",
-                "azure.replication_support = LOGICAL), restart, and let the capture's addresses",
-                "through the firewall.",
+                "azure.replication_support = LOGICAL), restart, and allow the addresses of the",
+                "capture in the firewall.",
             ],
-            Self::Supabase => &["wal_level is logical already."],
+            Self::Supabase => &["wal_level is logical by default."],
             Self::Neon => &[
-                "Enable logical replication in the settings of the project. Make the user in the",
-                "console (Roles): users that SQL makes may not replicate there.",
+                "Enable logical replication in the settings of the project. Create the user in the",
+                "console (Roles): users created by SQL cannot use replication there.",
             ],
         }
     }
 
-    /// What the configuration of the capture has to heed.
+    /// Returns notes on the configuration of the capture.
     fn notes_after(self) -> &'static [&'static str] {
         match self {
             Self::SelfHosted => &[],
             Self::Rds => &[
-                "address: the Endpoint and Port of the instance, not of a read replica, unless it",
-                "runs PostgreSQL 16 and advanced.read_only_capture is set.",
+                "address: the Endpoint and Port of the instance. Those of a read replica work only",
+                "if it runs PostgreSQL 16 or later and advanced.read_only_capture is set.",
             ],
             Self::Aurora => &[
                 "address: the writer endpoint of the cluster; readers cannot replicate logically.",
             ],
             Self::CloudSql => &[
-                "address: the public IP address. Its certificate names no host: advanced.sslmode",
-                "\"verify-ca\" with the instance's server CA in advanced.sslrootcert.",
+                "address: the public IP address. The certificate names no host: use",
+                "advanced.sslmode \"verify-ca\" with the server CA of the instance in",
+                "advanced.sslrootcert.",
             ],
             Self::Azure => &[
                 "address: the Server Name with port 5432. On a single server the user is",
@@ -221,7 +222,7 @@ impl Platform {
                 "only, unless the project has the IPv4 add-on.",
             ],
             Self::Neon => &[
-                "address: the host without \"-pooler\" in its name; advanced.sslmode",
+                "address: the host without \"-pooler\" in its name. Use advanced.sslmode",
                 "\"verify-full\".",
             ],
         }

@@ -1,4 +1,4 @@
-//! Validate and Apply: whether a capture can run as it is specified.
+//! Handling of Validate and Apply requests: checks whether a capture can run as specified.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,10 +10,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flow::{Apply, CaptureSpec, CollectionSpec, Validate, Validated, ValidatedBinding};
 use crate::net::{ConnectConfig, Purpose};
 
-/// The member of documents that holds the transaction's id.
+/// JSON pointer to the transaction ID in documents.
 const TRANSACTION_ID: &str = "/_meta/source/txid";
 
-/// Answers a request to validate.
+/// Handles a Validate request.
 pub(super) async fn validate(request: &Validate) -> Result<Validated> {
     let config = Config::parse(&request.config_json)?;
     for warning in config.warnings() {
@@ -48,8 +48,15 @@ pub(super) async fn validate(request: &Validate) -> Result<Validated> {
     })
 }
 
-/// Checks the prerequisites, and fails with what they lack and with the problems found before, at
-/// once. The established are those whose changes are captured already.
+/// Checks the prerequisites of a capture.
+///
+/// `established` has the streams whose changes are captured already; `problems` are problems found
+/// before.
+///
+/// # Errors
+///
+/// Fails if a prerequisite is missing or if `problems` is not empty; one error reports both. If the
+/// prerequisites cannot be checked, reports only the cause of that.
 pub(super) async fn check_prerequisites(
     config: &Config,
     bindings: &[Binding],
@@ -77,7 +84,7 @@ pub(super) async fn check_prerequisites(
     Err(Error::new(ErrorKind::Prerequisite, text))
 }
 
-/// Checks that the tables of a published task are there.
+/// Handles an Apply request: checks that the tables of the published task exist.
 pub(super) async fn apply(request: &Apply) -> Result<()> {
     let capture = request.capture()?;
     if capture.bindings.is_empty() {
@@ -99,7 +106,7 @@ pub(super) async fn apply(request: &Apply) -> Result<()> {
     Ok(())
 }
 
-/// Returns the bindings of a task.
+/// Returns the bindings of a task with their parsed resource configurations.
 pub(super) fn bindings_of(capture: &CaptureSpec) -> Result<Vec<Binding>> {
     capture
         .bindings
@@ -127,7 +134,7 @@ fn binding(resource: Resource, state_key: String, collection: &CollectionSpec) -
     }
 }
 
-/// Bindings that contradict themselves, or each other.
+/// Returns the problems of bindings that are invalid by themselves or conflict with each other.
 pub(super) fn binding_problems(bindings: &[Binding]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut seen = HashMap::new();
@@ -139,9 +146,9 @@ pub(super) fn binding_problems(bindings: &[Binding]) -> Vec<String> {
         );
         if is_keyed && resource.primary_key.is_empty() && binding.key_columns().is_none() {
             problems.push(format!(
-                "table \"{}\" cannot be backfilled by key, since its collection is keyed by \
-                 /_meta/source/loc: give the collection the table's key, or use the backfill mode \
-                 \"Without Primary Key\" or \"Only Changes\"",
+                "table \"{}\" cannot be backfilled by key, because the key of its collection is \
+                 /_meta/source/loc: change the key of the collection to the key of the table, or \
+                 use the backfill mode \"Without Primary Key\" or \"Only Changes\"",
                 binding.table_id()
             ));
         }
@@ -155,7 +162,8 @@ pub(super) fn binding_problems(bindings: &[Binding]) -> Vec<String> {
     problems
 }
 
-/// The tables that were bound when the task was last published, and are not backfilled anew.
+/// Returns the streams that were bound when the task was last published and whose backfill counter
+/// has not been incremented since.
 fn established_streams(
     bindings: &[Binding],
     backfills: &[u32],
@@ -176,7 +184,8 @@ fn established_streams(
         .collect())
 }
 
-/// The bindings of a task, by the names of their tables in lower case, with their backfill counters.
+/// Returns the resources and backfill counters of a task's bindings by stream ID, which is the
+/// table name in lower case.
 fn published_bindings(capture: &CaptureSpec) -> Result<HashMap<String, (Resource, u32)>> {
     capture
         .bindings
@@ -188,7 +197,8 @@ fn published_bindings(capture: &CaptureSpec) -> Result<HashMap<String, (Resource
         .collect()
 }
 
-/// What has changed since the task was last published and cannot change without a backfill.
+/// Returns the problems of bindings with changes since the task was last published that require a
+/// backfill, but without a request for one.
 fn changes_without_backfill(
     bindings: &[Binding],
     backfills: &[u32],
@@ -206,8 +216,8 @@ fn changes_without_backfill(
         }
         if resource.mode != last.mode {
             problems.push(format!(
-                "the backfill mode of table \"{}\" has changed from \"{}\" to \"{}\": it must be \
-                 backfilled anew",
+                "the backfill mode of table \"{}\" has changed from \"{}\" to \"{}\": the table \
+                 must be backfilled again",
                 binding.table_id(),
                 last.mode.as_str(),
                 resource.mode.as_str()
@@ -216,7 +226,8 @@ fn changes_without_backfill(
         let filter = &resource.additional_backfill_filter;
         if filter.is_some() && *filter != last.additional_backfill_filter {
             problems.push(format!(
-                "the backfill filter of table \"{}\" has changed: it must be backfilled anew",
+                "the backfill filter of table \"{}\" has changed: the table must be backfilled \
+                 again",
                 binding.table_id()
             ));
         }

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-/// Merges a patch into a value: objects member by member, where null removes; anything else takes
-/// the value's place.
+/// Merges a patch into a value: objects are merged member by member, with null removing a member;
+/// any other patch replaces the value.
 pub(super) fn merge_patch(target: &mut Value, patch: Value) {
     let Value::Object(patch) = patch else {
         *target = patch;

@@ -1,4 +1,4 @@
-//! A capture without a Flow runtime: documents on standard output, the state in a file.
+//! Capture without a Flow runtime: documents on standard output, state in a file.
 
 mod catalog;
 mod members;
@@ -21,18 +21,18 @@ use crate::capture::{self, Acknowledgements, State};
 use crate::error::Result;
 use crate::{flow, logging};
 
-/// Captures on its own, without Flow: prints documents, keeps its state in a file.
+/// Captures without a Flow runtime: prints documents and keeps the state in a file.
 ///
-/// Each document is a line of standard output: ["COLLECTION", {...}]. First come
-/// the rows of the tables, then every committed change, until the process is
+/// Each document is a line of standard output: ["COLLECTION", {...}]. The rows of
+/// the tables come first, then every committed change, until the process is
 /// stopped. The log goes to standard error.
 ///
-/// What is missing in the database is created where the user may: the publication,
-/// the watermarks table, the replication slot.
+/// If the publication, the watermarks table or the replication slot is missing, the
+/// capture creates it, provided that the user has the privileges.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, after_long_help = NOTES)]
 pub(super) struct Arguments {
-    /// What to capture, in YAML or JSON; "-" reads standard input
+    /// Configuration of the capture, in YAML or JSON; "-" reads standard input
     ///
     /// Either a Flow catalog:
     ///
@@ -48,76 +48,80 @@ pub(super) struct Arguments {
     ///   collections:
     ///     acme/orders: {schema: {...}, key: [/id]}
     ///
-    /// where config may be the path of a file, relative to the catalog, and
-    /// collections that are not defined take the table's own key. Imports are not
-    /// read. Or the endpoint configuration alone: then all tables that are discovered
-    /// are captured, into collections of their recommended names.
+    /// where config may be the path of a file, relative to the catalog, and a
+    /// collection without a definition has the key of its table. Imports are not
+    /// read. Or an endpoint configuration alone: all discovered tables are then
+    /// captured, into collections with their recommended names.
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     config: PathBuf,
 
-    /// Where to keep the state, and to go on from in the next run
+    /// File that holds the state, from which the next run resumes
     ///
-    /// JSON in the form in which Flow keeps it. The file is replaced at each
-    /// checkpoint, by way of FILE.new, and FILE.lock keeps a second process from
-    /// using it. Without a file the state is kept in memory alone: the next run then
-    /// starts anew with a new replication slot, and reads all tables again.
+    /// The content is JSON in the format of Flow. Each checkpoint writes FILE.new and
+    /// renames it to FILE; FILE.lock prevents a second process from using the file.
+    /// Without a file, the state is kept in memory only: the next run then starts
+    /// from the beginning, with a new replication slot and a backfill of all tables.
     #[arg(long, value_name = "FILE", verbatim_doc_comment)]
     state: Option<PathBuf>,
 
-    /// The capture to run, where the catalog defines several
+    /// Capture to run, if the catalog defines several
     #[arg(long, value_name = "NAME")]
     capture: Option<String>,
 
-    /// Ends the run once all tables are read and the log is caught up with
+    /// End the run once all tables are backfilled and the capture is caught up
     ///
-    /// The same as SHUTDOWN_AFTER_POLLING=yes in the environment.
+    /// SHUTDOWN_AFTER_POLLING=yes in the environment has this effect, too.
     #[arg(long, verbatim_doc_comment)]
     exit_when_caught_up: bool,
 }
 
 const NOTES: &str = "\
 Delivery:
-  Standard output gets each document at least once. A checkpoint counts as
-  acknowledged when standard output has taken its documents and the state file is
-  on disk; only then may the server forget the log before it. What was printed
-  after the last checkpoint of a run is printed again by the next one.
+  Each document is printed at least once. A checkpoint counts as acknowledged when
+  its documents are written to standard output and the state file is on disk; only
+  then may the server discard the log before the checkpoint. Documents that a run
+  prints after its last checkpoint are printed again by the next run.
 
-  Applied in order, by key, the lines of all runs lead to the rows of the table.
-  To that end a table whose rows are being read has, from the second run on, all
-  of its changes printed, as in the backfill mode Normal. Rows of tables without
-  a key that are printed again may have another /_meta/source/loc.
+  Applied in order, by key, the lines of all runs give the rows of the table. For
+  this reason, from the second run on, a table that is still being backfilled has
+  all its changes printed, as in the backfill mode Normal. Rows of tables without
+  a key that are printed again may have a different /_meta/source/loc.
 
-  If standard output is a regular file, it is written to disk before the state.
-  A run that is killed can leave its last line incomplete.
+  If standard output is a regular file, it is synchronised to disk before the state
+  file. A run that is killed can leave an incomplete last line.
 
 Exit status:
-  0 if the run has ended because it had caught up, else 1: on an error, on SIGINT
-  or SIGTERM, and when nobody reads standard output any more, as with \"| head\".
-  The state is that of the last checkpoint in each case.
+  0 if the run ended because it was caught up, else 1: after an error, after SIGINT
+  or SIGTERM, and if the reader closes standard output, as with \"| head\". In each
+  case the state file holds the last checkpoint.
 
 Environment:
-  LOG_FORMAT  text or json; by default for people, in colour on a terminal
+  LOG_FORMAT  json, text or color; by default text for people, in colour on a
+              terminal
   LOG_LEVEL   trace, debug, info (the default), warn, error, fatal or panic
-  SHUTDOWN_AFTER_POLLING  yes: as --exit-when-caught-up";
+  SHUTDOWN_AFTER_POLLING  yes has the effect of --exit-when-caught-up";
 
-/// Runs a capture to its end.
+/// Runs a capture until it ends or fails.
 pub(super) async fn capture(arguments: &Arguments) -> Result<()> {
     let source = catalog::read(&arguments.config, arguments.capture.as_deref())?;
     let (file, state) = match &arguments.state {
         Some(path) => {
             let (file, state) = StateFile::open(path)?;
             match state.cursor {
-                Some(cursor) => info!(state = %path.display(), %cursor, "going on from the state"),
-                None => {
-                    info!(state = %path.display(), "starting anew: the state has no position yet")
+                Some(cursor) => {
+                    info!(state = %path.display(), %cursor, "resuming from the state file")
                 }
+                None => info!(
+                    state = %path.display(),
+                    "starting from the beginning: the state file has no position"
+                ),
             }
             (Some(file), state)
         }
         None => {
             warn!(
-                "no --state file is given: the state is kept in memory, and the next run starts \
-                 anew, with a new replication slot"
+                "state kept in memory only: no --state file is given, so the next run starts from \
+                 the beginning, with a new replication slot"
             );
             (None, State::default())
         }

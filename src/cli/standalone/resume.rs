@@ -1,19 +1,20 @@
-//! What a state means where output cannot be taken back.
+//! Adjustment of the state for output that cannot be withdrawn.
 //!
-//! A run that was stopped amid a chunk has printed rows that are in no checkpoint. The engine
-//! counts on such rows never having been seen: it leaves changes of keys that are still to be read
-//! to the chunk that will read them. A row that was printed and then deleted would so never be
-//! taken back, since no chunk has it any more. So from the second run on, a table that is being
-//! read has all of its changes printed, of whatever key; those since the last checkpoint lead to
-//! the same end whether or not they were printed before.
+//! A run that is stopped within a chunk has printed rows that no checkpoint covers. The capture
+//! assumes that such rows were discarded: it drops changes to keys that are not scanned yet,
+//! because the chunk that will cover the key contains them. A row that was printed and is then
+//! deleted would therefore never be deleted in the output, since no later chunk contains the row.
+//! For this reason, from the second run on, a table within its backfill emits all changes, whatever
+//! their key. Changes since the last checkpoint that are printed twice lead to the same result.
 
 use crate::capture::{Binding, Mode, State, TableState};
 use crate::config::{BackfillMode, Config};
 
-/// Makes every change since the state's position count.
+/// Switches tables within their backfill to modes that emit every change after the state's
+/// position.
 pub(super) fn emit_all_changes(state: &mut State, config: &Config, bindings: &[Binding]) {
     if state.cursor.is_none() {
-        // Rows are printed only after a first position is in the state.
+        // Without a position in the state, no rows have been printed.
         return;
     }
     for binding in bindings {
@@ -32,7 +33,7 @@ pub(super) fn emit_all_changes(state: &mut State, config: &Config, bindings: &[B
     }
 }
 
-/// The state of a table whose first chunk may have been printed.
+/// Returns the state of a table whose first chunk may have been printed.
 fn started_state(binding: &Binding, config: &Config) -> TableState {
     let resource = &binding.resource;
     let key_columns = match resource.mode {

@@ -1,4 +1,4 @@
-//! Documents as lines of standard output, checkpoints in the state file.
+//! Sink that prints documents as lines and saves checkpoints in the state file.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -12,20 +12,21 @@ use crate::capture::{Durability, Sink};
 use crate::error::{Error, ErrorKind, Result};
 use crate::json;
 
-/// Documents are written out once there are so many bytes of them, and at checkpoints.
+/// Buffered bytes at which documents are written out; checkpoints write them out, too.
 const WRITE_SIZE: usize = 256 * 1024;
-/// A buffer that a large document has stretched beyond this is not kept.
+/// Largest capacity of an empty buffer; memory beyond it is freed after a large document.
 const MAX_IDLE_BUFFER: usize = 4 * 1024 * 1024;
-/// How often it is said how far the capture is, while documents come.
+/// Shortest interval between two log lines about progress.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What documents are written to.
+/// Destination of documents.
 pub(super) trait Output: Write {
-    /// Makes what was written survive the machine, where that can be.
+    /// Synchronises written bytes to disk, if the destination is a file.
     fn persist(&mut self) -> io::Result<()>;
 }
 
-/// Standard output. If it is a file of a disk, a state must not get there before its documents.
+/// Standard output. If it is a regular file, documents must be on disk before the state that covers
+/// them.
 #[derive(Debug)]
 pub(super) struct Stdout {
     file: File,
@@ -59,22 +60,24 @@ impl Output for Stdout {
     }
 }
 
-/// Prints each document as `["collection", {...}]` on a line of its own.
+/// Sink that prints each document as a line `["collection", {...}]`.
 ///
-/// Documents do not wait for their checkpoint: what is printed cannot be taken back, so there is
-/// nothing to be gained. A line is printed whole or, by a process that is killed, as the last.
+/// Documents may be printed before their checkpoint: since printed documents cannot be withdrawn,
+/// holding them back until the checkpoint would gain nothing. Lines are complete, except that the
+/// last line of a killed process may be cut short.
 #[derive(Debug)]
 pub(super) struct LineSink<W> {
     output: W,
-    /// `["collection", ` of each binding.
+    /// Start of the line, `["collection", `, for each binding.
     prefixes: Vec<Vec<u8>>,
     buffer: Buffer,
-    /// Where the document that was begun last starts.
+    /// Offset in the buffer of the document that was begun last.
     document_start: usize,
+    /// Bytes of documents since the last checkpoint.
     uncommitted: u64,
-    /// Documents that wait in the buffer, which is not to be said of them.
+    /// Documents in the buffer, which the progress report does not count yet.
     buffered_documents: u64,
-    /// `None` keeps no state.
+    /// State file; `None` if the state is kept in memory only.
     state: Option<StateFile>,
     report: Report,
 }
@@ -118,11 +121,11 @@ fn write_error(error: io::Error) -> Error {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Error::new(
             ErrorKind::Shutdown,
-            "stopped, since nobody reads standard output any more; what came after the last \
-             checkpoint is captured again by the next run",
+            "stopped: the reader has closed standard output; the next run captures again what \
+             follows the last checkpoint",
         );
     }
-    Error::new(ErrorKind::Io, "standard output cannot be written to").with_source(error)
+    Error::new(ErrorKind::Io, "writing to standard output failed").with_source(error)
 }
 
 impl<W: Output> Sink for LineSink<W> {
@@ -135,7 +138,7 @@ impl<W: Output> Sink for LineSink<W> {
         let prefix = usize::try_from(binding)
             .ok()
             .and_then(|index| self.prefixes.get(index));
-        debug_assert!(prefix.is_some(), "a binding that the task does not have");
+        debug_assert!(prefix.is_some(), "a document of an unknown binding");
         self.buffer
             .extend_from_slice(prefix.map_or(&[], Vec::as_slice));
         self.document_start = self.buffer.len();
@@ -160,7 +163,7 @@ impl<W: Output> Sink for LineSink<W> {
     }
 
     fn sourced_schema(&mut self, _binding: u32, _schema: &str) -> Result<()> {
-        // Nobody keeps a collection's schema here.
+        // There is no collection whose schema could be updated.
         Ok(())
     }
 
@@ -183,14 +186,14 @@ impl<W: Output> Sink for LineSink<W> {
     }
 }
 
-/// How much has been written, for a person who watches.
+/// Counts of printed documents, logged for the user.
 #[derive(Debug)]
 struct Report {
     documents: u64,
     bytes: u64,
     checkpoints: u64,
     started: Instant,
-    /// When it was said last, and how many documents there were.
+    /// Time of the last progress line, and the number of documents at that time.
     last_report: (Instant, u64),
 }
 
@@ -219,20 +222,20 @@ impl Report {
             checkpoints = self.checkpoints,
             megabytes = self.bytes / 1_000_000,
             per_second = per_second(self.documents - last_documents, elapsed),
-            "captured so far"
+            "capture progress"
         );
     }
 }
 
 impl Drop for Report {
-    /// However the run ends.
+    /// Logs the totals of the run, whether it succeeds or fails.
     fn drop(&mut self) {
         info!(
             documents = self.documents,
             checkpoints = self.checkpoints,
             megabytes = self.bytes / 1_000_000,
             seconds = self.started.elapsed().as_secs(),
-            "captured in this run"
+            "capture run ended"
         );
     }
 }
@@ -249,7 +252,7 @@ mod tests {
 
     use super::*;
 
-    /// Notes what happens to it.
+    /// Output that records the calls to it.
     #[derive(Default)]
     struct RecordingOutput {
         events: Rc<RefCell<Vec<String>>>,
@@ -348,7 +351,7 @@ mod tests {
             "{\"cursor\":\"0/10\"}\n"
         );
 
-        // Where the output fails, neither moves on.
+        // If the output fails, the state is not saved and the checkpoint not acknowledged.
         sink.output.error = Some(io::ErrorKind::StorageFull);
         write_document(&mut sink, 0, "{}").unwrap();
         let error = sink.checkpoint(r#"{"cursor":"0/20"}"#).unwrap_err();

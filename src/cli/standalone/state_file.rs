@@ -1,7 +1,8 @@
-//! The state of a capture in a file: the same JSON that Flow keeps.
+//! State of a capture in a file, as JSON in the format of Flow.
 //!
-//! A file is only ever replaced whole. Whatever happens when, the path leads to the state of one
-//! checkpoint, and once [`StateFile::commit`] has returned to that one or a later one.
+//! A state file is always replaced as a whole, so that it holds the state of exactly one checkpoint
+//! at any time, even after a crash. Once [`StateFile::commit`] has returned, it holds the state of
+//! that checkpoint or a later one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,28 +15,30 @@ use super::merge_patch::merge_patch;
 use crate::capture::State;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Only for its owner: positions of scans are keys of rows.
+/// Permissions for the owner only, since positions of scans are keys of rows.
 const MODE: u32 = 0o600;
 
-/// A state file that this process alone uses.
+/// State file, locked against use by other processes.
 #[derive(Debug)]
 pub(super) struct StateFile {
     path: PathBuf,
     folder: PathBuf,
-    /// What is written first and then takes the file's place.
+    /// File that is written first and then renamed to `path`.
     temporary: PathBuf,
+    /// State as of the last checkpoint.
     value: Value,
     _lock: Lock,
 }
 
 impl StateFile {
-    /// Takes hold of a state file and reads it. One that does not exist is a first start.
+    /// Locks a state file and reads the state. A missing file means an empty state.
     ///
     /// # Errors
     ///
-    /// Fails if another process has it, or if it does not hold a state; it stays as it is then.
+    /// Fails if another process uses the file, or if the content is not a state. The file stays
+    /// unchanged in that case.
     pub(super) fn open(path: &Path) -> Result<(Self, State)> {
-        // The file that a link leads to is what is replaced, not the link.
+        // Resolves symbolic links, so that the target is replaced and not the link.
         let path = match fs::canonicalize(path) {
             Ok(real) => real,
             Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
@@ -44,7 +47,10 @@ impl StateFile {
         let Some(name) = path.file_name().filter(|_| !path.is_dir()) else {
             return Err(Error::new(
                 ErrorKind::Configuration,
-                format!("{} is not the name of a file for the state", path.display()),
+                format!(
+                    "{} cannot be a state file: expected the path of a file",
+                    path.display()
+                ),
             ));
         };
         let sibling = |suffix: &str| {
@@ -74,20 +80,26 @@ impl StateFile {
         Ok((file, state))
     }
 
-    /// Merges a patch into the state. When this returns the result is on disk.
+    /// Merges a patch into the state. On return, the new state is on disk.
     ///
     /// # Errors
     ///
-    /// Fails if it cannot be written; the file then has the state of an earlier checkpoint.
+    /// Fails if the state cannot be written. The file then holds the state of an earlier
+    /// checkpoint.
     pub(super) fn commit(&mut self, patch: &str) -> Result<()> {
         let patch = serde_json::from_str(patch).map_err(|error| {
-            Error::new(ErrorKind::Internal, "a checkpoint is not JSON").with_source(error)
+            Error::new(
+                ErrorKind::Internal,
+                "the state of a checkpoint is not valid JSON",
+            )
+            .with_source(error)
         })?;
         merge_patch(&mut self.value, patch);
         self.replace(format!("{}\n", self.value).as_bytes())
             .map_err(|error| io_error("cannot be written", &self.path, error))
     }
 
+    /// Replaces the content of the file atomically and synchronises it to disk.
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         let mut file = OpenOptions::new()
             .write(true)
@@ -98,7 +110,7 @@ impl StateFile {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&self.temporary, &self.path)?;
-        // The new name is an entry of the folder, which is written by itself.
+        // The rename is durable once the folder is synchronised, too.
         File::open(&self.folder)?.sync_all()
     }
 }
@@ -106,13 +118,14 @@ impl StateFile {
 fn parse(bytes: &[u8], path: &Path) -> Result<(Value, State)> {
     let unusable = |error: Error| {
         error.context(format!(
-            "state file {} cannot be used; it is left as it is: repair it, or remove it to start \
-             anew with a backfill of all tables",
+            "state file {} cannot be used and was left unchanged: repair it, or remove it to start \
+             from the beginning with a backfill of all tables",
             path.display()
         ))
     };
     let text = str::from_utf8(bytes).map_err(|_| unusable(invalid_state("it is not UTF-8")))?;
-    // What is empty was not written here, and to start anew would give the slot's position away.
+    // This connector never writes an empty file, and a start from the beginning would lose the
+    // position of the slot.
     if text.trim().is_empty() {
         return Err(unusable(invalid_state("it is empty")));
     }
@@ -135,11 +148,12 @@ fn io_error(what: &str, path: &Path, error: io::Error) -> Error {
     .with_source(error)
 }
 
-/// The right to use a state file: a lock on a file beside it, since the file itself is replaced.
+/// Exclusive use of a state file, by a lock on a second file, since the state file itself is
+/// replaced.
 #[derive(Debug)]
 struct Lock {
     path: PathBuf,
-    /// The lock is on the open file and ends with it.
+    /// Open lock file; the lock ends when it is closed.
     file: File,
 }
 
@@ -170,11 +184,12 @@ impl Lock {
                 }
                 Err(fs::TryLockError::Error(error)) => return Err(lock_error(error)),
             }
-            // Its last owner may have removed it meanwhile, and the next one made another.
+            // Between opening and locking, the previous owner may have removed the file and another
+            // process created a new one. The lock counts only if the path still names this file.
             let locked = file.metadata().map_err(lock_error)?;
             let named = fs::metadata(&path);
             if named.is_ok_and(|named| (named.dev(), named.ino()) == (locked.dev(), locked.ino())) {
-                // Whoever waits for it wants to know; a failure to say so is no reason to stop.
+                // Names the owner for the error of a second process; the lock is valid without.
                 let _ = file.set_len(0);
                 let _ = writeln!(file, "{}", std::process::id());
                 return Ok(Self { path, file });
@@ -185,7 +200,8 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // While it is still locked: nobody takes one that is about to go for its own.
+        // Removed before it is unlocked, so that no other process can lock a file that is about to
+        // be removed.
         let _ = fs::remove_file(&self.path);
         let _ = self.file.unlock();
     }
@@ -195,7 +211,7 @@ impl Drop for Lock {
 mod tests {
     use super::*;
 
-    /// A folder of its own, removed at the end.
+    /// Temporary folder, removed at the end of the test.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -290,7 +306,7 @@ mod tests {
         assert!(error.to_string().ends_with(&process), "{error}");
         drop(file);
         StateFile::open(&path).unwrap();
-        // The lock file of a process that was killed locks nothing.
+        // A lock file left by a killed process is not locked.
         fs::write(folder.0.join("state.json.lock"), "1\n").unwrap();
         StateFile::open(&path).unwrap();
     }
@@ -306,10 +322,10 @@ mod tests {
         assert_ne!(
             fs::metadata(&path).unwrap().ino(),
             before,
-            "written in place"
+            "the file was not replaced"
         );
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, MODE);
-        // Nothing can be written where a folder stands.
+        // A folder at the path of the temporary file makes the write fail.
         fs::create_dir(folder.0.join("state.json.new")).unwrap();
         let error = file.commit(r#"{"cursor":"0/30"}"#).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);

@@ -1,4 +1,4 @@
-//! From what a file asks for to a task: keys that it leaves to the tables, state keys, checks.
+//! Task of a standalone capture: the configuration with table keys and state keys, checked.
 
 use std::collections::HashSet;
 
@@ -17,17 +17,17 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::{ConnectConfig, Purpose};
 use crate::schema::{discovered_key, key_pointers};
 
-/// A task, and the name of each binding's collection.
+/// Task, with the name of the collection of each binding.
 pub(super) struct PreparedTask {
     pub(super) task: Task,
     pub(super) collections: Vec<String>,
 }
 
-/// Completes what a file asks for with what the database says, and checks it as Validate does.
+/// Completes the configured capture with facts from the database, and checks it like Validate.
 ///
 /// # Errors
 ///
-/// Fails with what keeps the capture from running.
+/// Fails if the capture cannot run; the error says why.
 pub(super) async fn prepare(
     source: Source,
     file: &Path,
@@ -53,8 +53,9 @@ pub(super) async fn prepare(
             (name, config, bindings, collections)
         }
     };
-    // The session begins with the rest of the checks, and creates what is missing. Only where it
-    // would not come to that they are made here, so that everything is reported at once.
+    // The session begins with the checks of prerequisites, and creates missing objects. If the
+    // bindings have problems, there is no session: runs those checks here to report all problems at
+    // once.
     let problems = validate::binding_problems(&bindings);
     if !problems.is_empty() {
         validate::check_prerequisites(&config, &bindings, &HashSet::new(), &problems).await?;
@@ -72,15 +73,15 @@ pub(super) async fn prepare(
     })
 }
 
-/// Binds all tables that are discovered.
+/// Returns bindings of all discovered tables, and the names of their collections.
 async fn bind_discovered_tables(config: &Config) -> Result<(Vec<Binding>, Vec<String>)> {
     let discovered = discover::discover_with(config).await?;
     if discovered.is_empty() {
         return Err(Error::new(
             ErrorKind::Prerequisite,
             format!(
-                "no table was discovered that could be captured: see that publication \"{}\" has \
-                 tables, that user \"{}\" may see them, and the discovery filters",
+                "no tables discovered: check that publication \"{}\" has tables, that they are \
+                 visible to user \"{}\", and that the discovery filters include them",
                 config.publication_name, config.user
             ),
         ));
@@ -100,7 +101,8 @@ async fn bind_discovered_tables(config: &Config) -> Result<(Vec<Binding>, Vec<St
     Ok((bindings, collections))
 }
 
-/// Gives the tables' own keys to the collections that are not defined.
+/// Returns the bindings, with the key of the table for each collection without a definition, and
+/// the names of their collections.
 async fn complete_bindings(
     config: &Config,
     bound: Vec<Bound>,
@@ -121,7 +123,7 @@ async fn complete_bindings(
         .unzip())
 }
 
-/// Looks up the keys of the tables whose collections have none; the others' stay empty.
+/// Looks up the keys of tables whose collections have no key. Returns an empty key for the others.
 async fn lookup_keys(config: &Config, bound: &[Bound]) -> Result<Vec<Vec<String>>> {
     let mut keys = vec![Vec::new(); bound.len()];
     let without_key: Vec<_> = bound
@@ -143,13 +145,13 @@ async fn lookup_keys(config: &Config, bound: &[Bound]) -> Result<Vec<Vec<String>
         match found {
             TableLookup::Found(table) => *key = key_pointers(&discovered_key(&table).columns),
             TableLookup::Missing => problems.push(format!(
-                "{}: table \"{id}\" does not exist, or user \"{}\" may not see it",
+                "{}: table \"{id}\" does not exist or is not visible to user \"{}\"",
                 bound.place, config.user
             )),
             TableLookup::Ambiguous(ids) => {
                 let names: Vec<_> = ids.iter().map(|id| format!("\"{id}\"")).collect();
                 problems.push(format!(
-                    "{}: table \"{id}\" does not exist in that spelling, but {}",
+                    "{}: table \"{id}\" does not exist, but several tables differ only in case: {}",
                     bound.place,
                     names.join(", ")
                 ));
@@ -168,8 +170,8 @@ async fn lookup_keys(config: &Config, bound: &[Bound]) -> Result<Vec<Vec<String>
     ))
 }
 
-/// Returns the key of a binding's state as the Flow runtime builds it, so that a state can go from
-/// one to the other.
+/// Returns the key of a binding's state in the form of the Flow runtime, so that a state can move
+/// between the runtime and a standalone capture.
 fn state_key(resource: &Resource, backfill: u32) -> String {
     let mut key = String::new();
     for c in format!("{}/{}", resource.namespace, resource.stream).chars() {

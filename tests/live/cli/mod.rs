@@ -242,7 +242,7 @@ fn a_configuration_alone_captures_what_is_discovered_and_goes_on_from_its_state(
         !log.contains("hunter2") && !log.contains("\"level\":"),
         "{log}"
     );
-    assert!(log.contains("captured in this run documents=252"), "{log}");
+    assert!(log.contains("capture run ended documents=252"), "{log}");
     // What was missing has been made.
     assert_eq!(
         value(
@@ -487,7 +487,7 @@ fn a_reader_that_goes_away_ends_the_capture_in_order() {
     let log = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert!(
-        log.contains("nobody reads standard output any more"),
+        log.contains("the reader has closed standard output"),
         "{log}"
     );
     assert!(!log.contains("panicked"), "{log}");

@@ -202,7 +202,7 @@ fn a_state_that_cannot_be_used_is_refused_and_left_alone() {
             .start(&["--config", &config, "--state", &state])
             .fail();
         assert!(
-            log.contains("state.json cannot be used; it is left as it is"),
+            log.contains("state.json cannot be used and was left unchanged"),
             "{log}"
         );
         assert_eq!(fs::read_to_string(&state).expect("it is there"), text);
