@@ -1,6 +1,6 @@
 //! A byte buffer whose spare capacity is initialised.
 
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 
 /// Growable byte buffer that keeps initialised memory after its end.
 ///
@@ -153,13 +153,6 @@ impl Deref for Buffer {
     #[inline(always)]
     fn deref(&self) -> &[u8] {
         self.memory.get(..self.length).unwrap_or_default()
-    }
-}
-
-impl DerefMut for Buffer {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut [u8] {
-        self.memory.get_mut(..self.length).unwrap_or_default()
     }
 }
 
