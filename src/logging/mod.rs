@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+enum Format {
     /// One JSON object per line.
     Json,
     /// One line of `key=value` pairs.
@@ -30,7 +30,7 @@ pub enum Format {
 
 /// Format and lowest severity of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
+struct Settings {
     format: Format,
     level: Severity,
 }
