@@ -5,8 +5,8 @@ use std::ops::Deref;
 /// Growable byte buffer that keeps initialised memory after its end.
 ///
 /// Without unsafe code, bytes after the end of a `Vec` can be written only by appending, which
-/// updates the length with each piece, or after filling them with zeros. This buffer fills its
-/// memory with zeros once, when it allocates it. Moving the end back leaves the memory initialised;
+/// updates the length with each piece, or after filling them with zeros. This buffer fills
+/// memory with zeros once, before its first use. Moving the end back leaves the memory initialised;
 /// later writes overwrite it.
 #[derive(Debug, Default)]
 pub struct Buffer {
@@ -45,7 +45,7 @@ impl Buffer {
         written
     }
 
-    /// Makes room for at least `additional` bytes after the end.
+    /// Reserves initialised memory for at least `additional` bytes after the end.
     #[inline(always)]
     pub fn reserve(&mut self, additional: usize) {
         if self.memory.len() - self.length < additional {

@@ -136,7 +136,7 @@ pub struct Validate {
 /// Reports that the task was published, and asks to set up its prerequisites.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 pub struct Apply {
-    /// Task.
+    /// Published task.
     #[prost(message, optional, tag = "1")]
     #[serde(default, skip_serializing_if = "is_default")]
     pub capture: Option<CaptureSpec>,
@@ -145,7 +145,7 @@ pub struct Apply {
 /// Starts the capture.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
 pub struct Open {
-    /// Task.
+    /// Task to run.
     #[prost(message, optional, tag = "1")]
     #[serde(default, skip_serializing_if = "is_default")]
     pub capture: Option<CaptureSpec>,
