@@ -8,8 +8,8 @@ use tracing::debug;
 
 use super::coalesce::Pace;
 use super::connect::Canceller;
-use super::halves::{BoxedRead, BoxedWrite, ReplicationReader, ReplicationWriter};
 use super::incoming::Incoming;
+use super::replication_io::{BoxedRead, BoxedWrite, ReplicationReader, ReplicationWriter};
 use super::{Route, Stream};
 use crate::background;
 use crate::error::{Error, ErrorKind, Result};
@@ -160,7 +160,7 @@ impl Connection {
     /// # Errors
     ///
     /// Fails unless the connection is in CopyBoth mode.
-    pub fn into_halves(
+    pub fn into_replication(
         mut self,
     ) -> Result<(ReplicationReader, ReplicationWriter), protocol::ProtocolError> {
         let sender = self.incoming.session.take_copy_sender()?;
