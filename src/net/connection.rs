@@ -8,7 +8,7 @@ use tracing::debug;
 
 use super::coalesce::Pace;
 use super::connect::Canceller;
-use super::incoming::Incoming;
+use super::receiver::Receiver;
 use super::replication_io::{BoxedRead, BoxedWrite, ReplicationReader, ReplicationWriter};
 use super::{Route, Stream};
 use crate::background;
@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
-    incoming: Incoming,
+    receiver: Receiver,
     canceller: Option<Box<Canceller>>,
 }
 
@@ -29,7 +29,7 @@ impl Connection {
     pub(super) fn new(stream: Stream, session: Session) -> Self {
         Self {
             stream,
-            incoming: Incoming::new(session, Pace::of_rows()),
+            receiver: Receiver::new(session, Pace::of_rows()),
             canceller: None,
         }
     }
@@ -42,7 +42,7 @@ impl Connection {
     /// until it has something to send, and keep its locks as long: so it is told to cancel that, by the
     /// way, as far as it can be told.
     pub fn give_up(self) {
-        let key = self.incoming.session.cancel_key();
+        let key = self.receiver.session.cancel_key();
         let (Some(canceller), Some(request)) =
             (self.canceller, key.map(protocol::CancelKey::cancel_request))
         else {
@@ -63,12 +63,12 @@ impl Connection {
 
     /// Returns the session, to queue requests with; [`Connection::send`] sends them.
     pub fn session(&mut self) -> &mut Session {
-        &mut self.incoming.session
+        &mut self.receiver.session
     }
 
     /// Returns the session's facts: parameters, transaction status, version.
     pub fn facts(&self) -> &Session {
-        &self.incoming.session
+        &self.receiver.session
     }
 
     /// Sends what the session has queued.
@@ -77,7 +77,7 @@ impl Connection {
     ///
     /// Fails when the connection is gone.
     pub async fn send(&mut self) -> Result<()> {
-        send(&mut self.incoming.session, &mut self.stream).await
+        send(&mut self.receiver.session, &mut self.stream).await
     }
 
     /// Waits until [`Connection::try_event`] has an event.
@@ -86,7 +86,7 @@ impl Connection {
     ///
     /// Fails when the connection ends, or the server sends what is no message.
     pub async fn fill(&mut self) -> Result<()> {
-        self.incoming.fill(&mut self.stream).await
+        self.receiver.fill(&mut self.stream).await
     }
 
     /// The same where many rows are on their way: they are left to collect for a moment. A thread that is
@@ -96,10 +96,10 @@ impl Connection {
     ///
     /// Fails when the connection ends, or the server sends what is no message.
     pub async fn fill_with_rows(&mut self, alone: bool) -> Result<()> {
-        if self.incoming.session.is_closed() {
+        if self.receiver.session.is_closed() {
             return Err(closed());
         }
-        self.incoming.fill_at_pace(alone, &mut self.stream).await
+        self.receiver.fill_at_pace(alone, &mut self.stream).await
     }
 
     /// Reads what has arrived by now, unless [`Connection::try_event`] has an event already.
@@ -108,16 +108,16 @@ impl Connection {
     ///
     /// Fails when the connection ends.
     pub async fn fill_now(&mut self) -> Result<()> {
-        let needed = self.incoming.needed();
+        let needed = self.receiver.needed();
         if needed > 0 {
-            self.incoming.fill_now(needed, &mut self.stream).await?;
+            self.receiver.fill_now(needed, &mut self.stream).await?;
         }
         Ok(())
     }
 
     /// Returns whether a whole message waits in the buffer.
     pub fn has_event(&self) -> bool {
-        self.incoming.needed() == 0
+        self.receiver.needed() == 0
     }
 
     /// Returns the next event, if it is there already.
@@ -127,7 +127,7 @@ impl Connection {
     /// Fails when the server breaks the protocol.
     #[inline]
     pub fn try_event(&mut self) -> Result<Option<Event<'_>>> {
-        self.incoming.try_event()
+        self.receiver.try_event()
     }
 
     /// Waits for the next event, sending first what earlier ones have queued.
@@ -147,11 +147,11 @@ impl Connection {
     }
 
     pub(super) fn unread(&self) -> &[u8] {
-        self.incoming.unread()
+        self.receiver.unread()
     }
 
     pub(super) fn into_parts(self) -> (Stream, Session) {
-        (self.stream, self.incoming.session)
+        (self.stream, self.receiver.session)
     }
 
     /// Takes the connection apart for streaming, so that positions can be reported while a reader
@@ -163,7 +163,7 @@ impl Connection {
     pub fn into_replication(
         mut self,
     ) -> Result<(ReplicationReader, ReplicationWriter), protocol::ProtocolError> {
-        let sender = self.incoming.session.take_copy_sender()?;
+        let sender = self.receiver.session.take_copy_sender()?;
         let (read, write): (BoxedRead, BoxedWrite) = match self.stream {
             Stream::Plain(Route::Direct(stream)) => {
                 let (read, write) = stream.into_split();
@@ -178,9 +178,9 @@ impl Connection {
                 (Box::new(read), Box::new(write))
             }
         };
-        let incoming = self.incoming.at_pace(Pace::of_changes());
+        let receiver = self.receiver.with_pace(Pace::of_changes());
         Ok((
-            ReplicationReader::new(read, incoming),
+            ReplicationReader::new(read, receiver),
             ReplicationWriter::new(write, sender),
         ))
     }

@@ -9,7 +9,7 @@ mod buffer;
 mod coalesce;
 mod connect;
 mod connection;
-mod incoming;
+mod receiver;
 mod replication_io;
 mod stream;
 mod tls;

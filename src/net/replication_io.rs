@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::coalesce::PIECE;
 use super::connection::lost;
-use super::incoming::Incoming;
+use super::receiver::Receiver;
 use crate::error::Result;
 
 pub(super) type BoxedRead = Box<dyn AsyncRead + Send + Unpin>;
@@ -17,20 +17,20 @@ pub(super) type BoxedWrite = Box<dyn AsyncWrite + Send + Unpin>;
 /// The receiving half of a connection in CopyBoth mode.
 pub struct ReplicationReader {
     stream: BoxedRead,
-    incoming: Incoming,
+    receiver: Receiver,
 }
 
 impl fmt::Debug for ReplicationReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReplicationReader")
-            .field("incoming", &self.incoming)
+            .field("receiver", &self.receiver)
             .finish_non_exhaustive()
     }
 }
 
 impl ReplicationReader {
-    pub(super) fn new(stream: BoxedRead, incoming: Incoming) -> Self {
-        Self { stream, incoming }
+    pub(super) fn new(stream: BoxedRead, receiver: Receiver) -> Self {
+        Self { stream, receiver }
     }
 
     /// Waits until [`ReplicationReader::try_event`] has an event.
@@ -39,7 +39,7 @@ impl ReplicationReader {
     ///
     /// Fails when the connection ends, or the server sends what is no message.
     pub async fn fill(&mut self) -> Result<()> {
-        self.incoming.fill_at_pace(false, &mut self.stream).await
+        self.receiver.fill_at_pace(false, &mut self.stream).await
     }
 
     /// The same for a thread that waits for nothing else. While bytes are left to collect it sleeps,
@@ -49,7 +49,7 @@ impl ReplicationReader {
     ///
     /// Fails as [`ReplicationReader::fill`] does.
     pub async fn fill_alone(&mut self) -> Result<()> {
-        self.incoming.fill_at_pace(true, &mut self.stream).await
+        self.receiver.fill_at_pace(true, &mut self.stream).await
     }
 
     /// Reads what has arrived by now, neither waiting nor letting more collect. Returns whether
@@ -59,10 +59,10 @@ impl ReplicationReader {
     ///
     /// Fails when the connection ends.
     pub async fn fill_now(&mut self) -> Result<bool> {
-        let needed = self.incoming.needed().max(PIECE);
-        let count = self.incoming.fill_now(needed, &mut self.stream).await?;
+        let needed = self.receiver.needed().max(PIECE);
+        let count = self.receiver.fill_now(needed, &mut self.stream).await?;
         if count > 0 {
-            self.incoming.note_read(count);
+            self.receiver.note_read(count);
         }
         Ok(count > 0)
     }
@@ -74,7 +74,7 @@ impl ReplicationReader {
     /// Fails when the server breaks the protocol.
     #[inline]
     pub fn try_event(&mut self) -> Result<Option<Event<'_>>> {
-        self.incoming.try_event()
+        self.receiver.try_event()
     }
 
     /// Ends this half of the connection.
@@ -84,7 +84,7 @@ impl ReplicationReader {
 
     /// Returns whether a whole message waits in the buffer.
     pub fn has_event(&self) -> bool {
-        self.incoming.needed() == 0
+        self.receiver.needed() == 0
     }
 }
 

@@ -15,13 +15,13 @@ use crate::error::Result;
 
 /// The receiving side of a connection, without its stream.
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(super) struct Receiver {
     pub(super) session: Session,
     input: ReceiveBuffer,
     pace: Pace,
 }
 
-impl Incoming {
+impl Receiver {
     pub(super) fn new(session: Session, pace: Pace) -> Self {
         Self {
             session,
@@ -31,7 +31,7 @@ impl Incoming {
     }
 
     /// The same at another pace.
-    pub(super) fn at_pace(self, pace: Pace) -> Self {
+    pub(super) fn with_pace(self, pace: Pace) -> Self {
         Self { pace, ..self }
     }
 
