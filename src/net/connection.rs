@@ -8,11 +8,12 @@ use tracing::debug;
 
 use super::coalesce::Pace;
 use super::connect::Canceller;
+use super::error::{connection_closed, connection_lost, unrecognized_message};
 use super::receiver::Receiver;
 use super::replication_io::{BoxedRead, BoxedWrite, ReplicationReader, ReplicationWriter};
-use super::{Route, Stream};
+use super::stream::{Route, Stream};
 use crate::background;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 /// A connection whose start-up is complete.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ impl Connection {
     /// Fails when the connection ends, or the server sends what is no message.
     pub async fn fill_with_rows(&mut self, alone: bool) -> Result<()> {
         if self.receiver.session.is_closed() {
-            return Err(closed());
+            return Err(connection_closed());
         }
         self.receiver.fill_at_pace(alone, &mut self.stream).await
     }
@@ -138,7 +139,7 @@ impl Connection {
     pub async fn event(&mut self) -> Result<Event<'_>> {
         self.send().await?;
         self.fill().await?;
-        self.try_event()?.ok_or_else(unframed)
+        self.try_event()?.ok_or_else(unrecognized_message)
     }
 
     /// Returns whether the bytes are encrypted on their way.
@@ -188,38 +189,7 @@ impl Connection {
 
 async fn send(session: &mut Session, stream: &mut Stream) -> Result<()> {
     while let Some(bytes) = session.poll_transmit() {
-        stream.write_all(&bytes).await.map_err(lost)?;
+        stream.write_all(&bytes).await.map_err(connection_lost)?;
     }
-    stream.flush().await.map_err(lost)
-}
-
-pub(super) fn closed() -> Error {
-    Error::new(
-        ErrorKind::Connection,
-        "the server closed the connection unexpectedly",
-    )
-}
-
-pub(super) fn lost(error: std::io::Error) -> Error {
-    Error::new(
-        ErrorKind::Connection,
-        "the connection to the server was lost",
-    )
-    .with_source(error)
-}
-
-/// The session has consumed nothing although it needed no more bytes.
-fn unframed() -> Error {
-    Error::new(
-        ErrorKind::Internal,
-        "a whole message from the server was not recognized",
-    )
-}
-
-pub(super) fn broken(error: protocol::ProtocolError) -> Error {
-    Error::new(
-        ErrorKind::Protocol,
-        "the server sent what the protocol does not allow",
-    )
-    .with_source(error)
+    stream.flush().await.map_err(connection_lost)
 }

@@ -8,9 +8,9 @@ use std::time::Instant;
 use protocol::{Event, Session};
 use tokio::io::AsyncRead;
 
-use super::ReceiveBuffer;
+use super::buffer::ReceiveBuffer;
 use super::coalesce::{PIECE, Pace};
-use super::connection::{broken, closed, lost};
+use super::error::{connection_closed, connection_lost, protocol_violation};
 use crate::error::Result;
 
 /// The receiving side of a connection, without its stream.
@@ -53,7 +53,7 @@ impl Receiver {
                 Ok(Some(event))
             }
             Ok(None) => Ok(None),
-            Err(error) => Err(broken(error)),
+            Err(error) => Err(protocol_violation(error)),
         }
     }
 
@@ -61,7 +61,7 @@ impl Receiver {
     pub(super) async fn fill(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Result<()> {
         loop {
             if self.session.is_closed() {
-                return Err(closed());
+                return Err(connection_closed());
             }
             let needed = self.needed();
             if needed == 0 {
@@ -123,8 +123,13 @@ impl Receiver {
 
     /// Reads once.
     async fn read(&mut self, room: usize, stream: &mut (impl AsyncRead + Unpin)) -> Result<usize> {
-        match self.input.fill(stream, room).await.map_err(lost)? {
-            0 => Err(closed()),
+        match self
+            .input
+            .fill(stream, room)
+            .await
+            .map_err(connection_lost)?
+        {
+            0 => Err(connection_closed()),
             count => Ok(count),
         }
     }

@@ -7,7 +7,7 @@ use protocol::{CopySender, Event};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::coalesce::PIECE;
-use super::connection::lost;
+use super::error::connection_lost;
 use super::receiver::Receiver;
 use crate::error::Result;
 
@@ -116,7 +116,10 @@ impl ReplicationWriter {
     ///
     /// Fails when the connection is gone.
     pub async fn send(&mut self, messages: &[u8]) -> Result<()> {
-        self.stream.write_all(messages).await.map_err(lost)?;
-        self.stream.flush().await.map_err(lost)
+        self.stream
+            .write_all(messages)
+            .await
+            .map_err(connection_lost)?;
+        self.stream.flush().await.map_err(connection_lost)
     }
 }

@@ -11,9 +11,10 @@ use super::refusal::{
 use super::{ConnectConfig, Purpose, Target};
 use crate::config::{HostPort, SslMode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::connection::{Connection, broken};
+use crate::net::connection::Connection;
+use crate::net::error::protocol_violation;
+use crate::net::stream::{Route, Stream};
 use crate::net::tls::{self, failure_behind, handshake_failure, no_direct};
-use crate::net::{Route, Stream};
 
 /// How an attempt treats TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,7 +175,11 @@ impl ConnectConfig {
         if accepted {
             if !connection.unread().is_empty() {
                 // Whatever came before the handshake came from anybody on the way.
-                return Err(startup_failure(host, broken(ProtocolError::BytesBeforeTls)).into());
+                return Err(startup_failure(
+                    host,
+                    protocol_violation(ProtocolError::BytesBeforeTls),
+                )
+                .into());
             }
             let (Stream::Plain(route), session) = connection.into_parts() else {
                 return Err(unexpected(host).into());
@@ -192,7 +197,10 @@ impl ConnectConfig {
             )
             .into());
         }
-        connection.session().handle_tls_declined().map_err(broken)?;
+        connection
+            .session()
+            .handle_tls_declined()
+            .map_err(protocol_violation)?;
         Ok(connection)
     }
 
@@ -232,7 +240,9 @@ impl ConnectConfig {
         let hash = facts
             .peer_certificates()
             .and_then(|chain| tls::end_point_hash(chain.first()?));
-        session.handle_tls_established(hash).map_err(broken)?;
+        session
+            .handle_tls_established(hash)
+            .map_err(protocol_violation)?;
         Ok(Connection::new(Stream::tls(stream), session))
     }
 

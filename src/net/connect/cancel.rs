@@ -8,7 +8,7 @@ use super::attempt::Tls;
 use super::{ConnectConfig, Purpose, Target};
 use crate::config::HostPort;
 use crate::error::{Error, Result};
-use crate::net::connection::lost;
+use crate::net::error::connection_lost;
 
 /// The way that a connection has taken, for a request to cancel what it has asked for. The request takes
 /// the same: to the same address, through the same tunnel, and by TLS where the connection has it.
@@ -68,8 +68,8 @@ impl Canceller {
         let reached = config.reach(host, *target, Purpose::Query, *tls).await;
         // The request stands in place of the startup message that the session has ready.
         let (mut stream, _) = reached.map_err(Error::from)?.into_parts();
-        stream.write_all(request).await.map_err(lost)?;
-        stream.flush().await.map_err(lost)?;
+        stream.write_all(request).await.map_err(connection_lost)?;
+        stream.flush().await.map_err(connection_lost)?;
         // That it ends the connection without a word is its answer, however it does it.
         let _ = stream.read(&mut [0]).await;
         Ok(())

@@ -21,9 +21,10 @@ use self::attempt::{Refusal, Tls};
 use self::refusal::{is_pooler, not_postgres, pooler_at};
 use self::session_attrs::SessionAttrs;
 use super::aws::Signer;
+use super::connection::Connection;
+use super::stream::Route;
 use super::tls::TlsSettings;
 use super::tunnel::Tunnel;
-use super::{Connection, Route};
 use crate::config::{
     Config, Credentials, Environment, HostPort, PasswordSource, Secret, SslMode, SslNegotiation,
 };

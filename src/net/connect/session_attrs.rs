@@ -4,8 +4,8 @@ use protocol::Event;
 
 use crate::config::HostPort;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::Connection;
-use crate::net::connection::broken;
+use crate::net::connection::Connection;
+use crate::net::error::protocol_violation;
 
 /// What a server has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,7 +88,7 @@ async fn look(connection: &mut Connection) -> Result<Found> {
     connection
         .session()
         .query("SELECT pg_catalog.pg_is_in_recovery(), current_setting('transaction_read_only')")
-        .map_err(broken)?;
+        .map_err(protocol_violation)?;
     let mut found = None;
     loop {
         match connection.event().await? {

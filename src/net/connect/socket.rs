@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::config::HostPort;
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::connection::lost;
+use crate::net::error::connection_lost;
 
 /// How long sent bytes may go without an answer from the peer's machine.
 const USER_TIMEOUT: Duration = Duration::from_secs(180);
@@ -49,15 +49,17 @@ pub(super) async fn open_socket(host: &HostPort, address: SocketAddr) -> Result<
         Error::new(ErrorKind::Connection, message).with_source(error)
     })?;
     // Requests are small and each waits for its answer.
-    socket.set_nodelay(true).map_err(lost)?;
+    socket.set_nodelay(true).map_err(connection_lost)?;
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(120))
         .with_interval(Duration::from_secs(30))
         .with_retries(6);
     let options = SockRef::from(&socket);
-    options.set_tcp_keepalive(&keepalive).map_err(lost)?;
+    options
+        .set_tcp_keepalive(&keepalive)
+        .map_err(connection_lost)?;
     options
         .set_tcp_user_timeout(Some(USER_TIMEOUT))
-        .map_err(lost)?;
+        .map_err(connection_lost)?;
     Ok(socket)
 }
