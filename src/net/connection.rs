@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use protocol::{Event, Session};
-use tokio::io::AsyncWriteExt;
 use tracing::debug;
 
 use super::coalesce::Pace;
-use super::connect::Canceller;
-use super::error::{connection_closed, connection_lost, unrecognized_message};
+use super::connect::cancel::Canceller;
+use super::error::{connection_closed, unrecognized_message};
 use super::receiver::Receiver;
 use super::replication_io::{BoxedRead, BoxedWrite, ReplicationReader, ReplicationWriter};
 use super::stream::{Route, Stream};
@@ -20,23 +19,19 @@ use crate::error::Result;
 pub struct Connection {
     stream: Stream,
     receiver: Receiver,
-    canceller: Option<Box<Canceller>>,
+    canceller: Box<Canceller>,
 }
 
 /// How long a server may take to be told to cancel what it is doing.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 
 impl Connection {
-    pub(super) fn new(stream: Stream, session: Session) -> Self {
+    pub(super) fn new(stream: Stream, receiver: Receiver, canceller: Canceller) -> Self {
         Self {
             stream,
-            receiver: Receiver::new(session, Pace::of_rows()),
-            canceller: None,
+            receiver,
+            canceller: Box::new(canceller),
         }
-    }
-
-    pub(super) fn cancel_with(&mut self, canceller: Canceller) {
-        self.canceller = Some(Box::new(canceller));
     }
 
     /// Gives the connection up while the server may be busy with what it was asked for. It would go on
@@ -44,12 +39,12 @@ impl Connection {
     /// way, as far as it can be told.
     pub fn give_up(self) {
         let key = self.receiver.session.cancel_key();
-        let (Some(canceller), Some(request)) =
-            (self.canceller, key.map(protocol::CancelKey::cancel_request))
-        else {
+        let Some(request) = key.map(protocol::CancelKey::cancel_request) else {
             return;
         };
-        let stream = self.stream;
+        let Self {
+            stream, canceller, ..
+        } = self;
         let cancelling = async move {
             match tokio::time::timeout(CANCEL_LIMIT, canceller.cancel(&request)).await {
                 Ok(Ok(())) => debug!("a query was cancelled with its connection"),
@@ -78,7 +73,7 @@ impl Connection {
     ///
     /// Fails when the connection is gone.
     pub async fn send(&mut self) -> Result<()> {
-        send(&mut self.receiver.session, &mut self.stream).await
+        self.stream.send_queued(&mut self.receiver.session).await
     }
 
     /// Waits until [`Connection::try_event`] has an event.
@@ -147,14 +142,6 @@ impl Connection {
         self.stream.is_encrypted()
     }
 
-    pub(super) fn unread(&self) -> &[u8] {
-        self.receiver.unread()
-    }
-
-    pub(super) fn into_parts(self) -> (Stream, Session) {
-        (self.stream, self.receiver.session)
-    }
-
     /// Takes the connection apart for streaming, so that positions can be reported while a reader
     /// is busy elsewhere.
     ///
@@ -185,11 +172,4 @@ impl Connection {
             ReplicationWriter::new(write, sender),
         ))
     }
-}
-
-async fn send(session: &mut Session, stream: &mut Stream) -> Result<()> {
-    while let Some(bytes) = session.poll_transmit() {
-        stream.write_all(&bytes).await.map_err(connection_lost)?;
-    }
-    stream.flush().await.map_err(connection_lost)
 }

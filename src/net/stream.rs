@@ -4,11 +4,14 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
+use protocol::Session;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::error::connection_lost;
 use super::tunnel::TunnelStream;
+use crate::error::Result;
 
 /// The way to the server.
 #[derive(Debug)]
@@ -42,6 +45,18 @@ impl Route {
 impl Stream {
     pub(super) fn tls(stream: TlsStream<BufReader<Route>>) -> Self {
         Self::Tls(Box::new(stream))
+    }
+
+    /// Sends what the session has queued.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection is gone.
+    pub(super) async fn send_queued(&mut self, session: &mut Session) -> Result<()> {
+        while let Some(bytes) = session.poll_transmit() {
+            self.write_all(&bytes).await.map_err(connection_lost)?;
+        }
+        self.flush().await.map_err(connection_lost)
     }
 
     /// Returns whether the bytes are encrypted all the way to the server.

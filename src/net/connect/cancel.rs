@@ -4,8 +4,8 @@ use std::fmt;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::attempt::Tls;
-use super::{ConnectConfig, Purpose, Target};
+use super::attempt::{Attempt, Target, Tls};
+use super::config::{ConnectConfig, Purpose};
 use crate::config::HostPort;
 use crate::error::{Error, Result};
 use crate::net::error::connection_lost;
@@ -32,18 +32,12 @@ impl fmt::Debug for Canceller {
 }
 
 impl Canceller {
-    pub(super) fn new(
-        config: &ConnectConfig,
-        host: &HostPort,
-        target: Target,
-        tls: Tls,
-        encrypted: bool,
-    ) -> Self {
+    pub(super) fn new(config: &ConnectConfig, attempt: &Attempt<'_>, encrypted: bool) -> Self {
         Self {
             config: config.clone(),
-            host: host.clone(),
-            target,
-            tls: match tls {
+            host: attempt.host.clone(),
+            target: attempt.target,
+            tls: match attempt.tls {
                 // A request in clear text would give the key away.
                 Tls::May if encrypted => Tls::Must,
                 Tls::May => Tls::Never,
@@ -59,15 +53,15 @@ impl Canceller {
     ///
     /// Fails where the server cannot be reached as before.
     pub(in crate::net) async fn cancel(&self, request: &[u8]) -> Result<()> {
-        let Self {
-            config,
-            host,
-            target,
-            tls,
-        } = self;
-        let reached = config.reach(host, *target, Purpose::Query, *tls).await;
+        let attempt = Attempt {
+            host: &self.host,
+            target: self.target,
+            purpose: Purpose::Query,
+            tls: self.tls,
+        };
+        let reached = self.config.reach(&attempt).await;
         // The request stands in place of the startup message that the session has ready.
-        let (mut stream, _) = reached.map_err(Error::from)?.into_parts();
+        let (mut stream, _) = reached.map_err(Error::from)?;
         stream.write_all(request).await.map_err(connection_lost)?;
         stream.flush().await.map_err(connection_lost)?;
         // That it ends the connection without a word is its answer, however it does it.

@@ -1,6 +1,6 @@
 //! What a session asks of the server when it starts.
 
-use super::{ConnectConfig, Purpose};
+use super::config::{ConnectConfig, Purpose};
 
 impl ConnectConfig {
     /// Start-up parameters. Those that would change how a value is written are pinned; TimeZone and

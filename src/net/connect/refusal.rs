@@ -5,7 +5,7 @@ use std::error::Error as _;
 use protocol::{AuthenticationError, ProtocolError};
 
 use super::attempt::{Failure, Refusal};
-use super::{ConnectConfig, Purpose};
+use super::config::{ConnectConfig, Purpose};
 use crate::config::HostPort;
 use crate::error::{Error, ErrorKind, sqlstate};
 

@@ -1,0 +1,65 @@
+//! A connection from its first byte until the server is ready for queries.
+
+use protocol::Event;
+
+use super::attempt::{Attempt, Failure};
+use super::cancel::Canceller;
+use super::config::ConnectConfig;
+use super::refusal::{authentication_failure, interrupted, refusal_by, unexpected};
+use crate::net::connection::Connection;
+use crate::net::tls::failure_behind;
+
+impl ConnectConfig {
+    /// Makes an attempt.
+    pub(super) async fn log_in(&self, attempt: &Attempt<'_>) -> Result<Connection, Failure> {
+        let (stream, receiver) = self.reach(attempt).await?;
+        let canceller = Canceller::new(self, attempt, stream.is_encrypted());
+        let mut connection = Connection::new(stream, receiver, canceller);
+        self.authenticate(&mut connection, attempt).await?;
+        Ok(connection)
+    }
+
+    async fn authenticate(
+        &self,
+        connection: &mut Connection,
+        attempt: &Attempt<'_>,
+    ) -> Result<(), Failure> {
+        let host = attempt.host;
+        let encrypted = connection.is_encrypted();
+        let (mut has_answered, mut is_authenticated) = (false, false);
+        loop {
+            let sent = connection.send().await;
+            // What the server has said before it ended the connection tells more.
+            if let Err(error) = connection.fill().await {
+                return Err(match (encrypted, has_answered) {
+                    (true, false) => failure_behind(host, error).into(),
+                    _ => interrupted(host, sent.err().unwrap_or(error)).into(),
+                });
+            }
+            has_answered = true;
+            let event = match connection.try_event() {
+                Ok(event) => event,
+                Err(error) => return Err(authentication_failure(self, host, error, encrypted)),
+            };
+            match event {
+                Some(Event::Ready(_)) => return Ok(()),
+                Some(Event::Authenticated) => is_authenticated = true,
+                Some(Event::Error(report)) => {
+                    let refusal = refusal_by(&report);
+                    let error = self.refusal(host, attempt.purpose, report.into_owned());
+                    return Err(if is_authenticated {
+                        Failure::Other(error)
+                    } else {
+                        Failure::Refused {
+                            error,
+                            encrypted,
+                            refusal,
+                        }
+                    });
+                }
+                Some(_) => {}
+                None => return Err(unexpected(host).into()),
+            }
+        }
+    }
+}
