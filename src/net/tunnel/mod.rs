@@ -6,24 +6,25 @@
 //! for ahead, the stream while a chunk is emitted. In one session they would wait for each other.
 
 mod endpoint;
+mod host_key;
 mod key;
 mod stream;
 
 pub(super) use stream::TunnelStream;
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use russh::ChannelOpenFailure;
 use russh::Disconnect;
 use russh::client::{self, AuthResult, Handle};
-use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg};
 use tokio::net::TcpStream;
 use tracing::{debug, info};
 
 use self::endpoint::Endpoint;
+use self::host_key::{HostKeyCheck, SshError};
 use crate::background;
 use crate::config::{HostPort, SshForwarding};
 use crate::error::{Error, ErrorKind, Result};
@@ -65,7 +66,7 @@ impl Tunnel {
     /// # Errors
     ///
     /// Fails where the SSH server is another than before, or does not let us in.
-    async fn log_in(&self, socket: TcpStream) -> Result<Handle<Checks>> {
+    async fn log_in(&self, socket: TcpStream) -> Result<Handle<HostKeyCheck>> {
         info!(endpoint = %self.endpoint, "starting the SSH tunnel");
         let config = client::Config {
             keepalive_interval: Some(Duration::from_secs(30)),
@@ -73,15 +74,13 @@ impl Tunnel {
             nodelay: true,
             ..client::Config::default()
         };
-        let checks = Checks {
-            server: self.endpoint.host.to_string(),
-        };
+        let check = HostKeyCheck::new(&self.endpoint.host);
         // The SSH session answers and keeps itself alive also while the capture's own thread is busy, as
         // long as there is room for what it brings: its socket is watched on the other thread.
         let socket = socket.into_std()?;
         let connecting = background::spawn(async move {
             let socket = TcpStream::from_std(socket).map_err(russh::Error::from)?;
-            client::connect_stream(Arc::new(config), socket, checks).await
+            client::connect_stream(Arc::new(config), socket, check).await
         });
         let mut session = connecting
             .await
@@ -176,65 +175,5 @@ impl Tunnel {
             ),
         };
         Error::new(kind, message).with_source(error)
-    }
-}
-
-/// Why SSH itself failed.
-#[derive(Debug)]
-pub(super) enum SshError {
-    OtherServer,
-    Ssh(russh::Error),
-}
-
-impl fmt::Display for SshError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OtherServer => f.write_str("the host key has changed"),
-            Self::Ssh(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for SshError {}
-
-impl From<russh::Error> for SshError {
-    fn from(error: russh::Error) -> Self {
-        Self::Ssh(error)
-    }
-}
-
-/// Host keys by server, as the first connection of this process found them. Nobody tells a connector
-/// which are right; but a server that was the right one then is to be the same one later.
-fn known_hosts() -> &'static StdMutex<HashMap<String, String>> {
-    static KNOWN: OnceLock<StdMutex<HashMap<String, String>>> = OnceLock::new();
-    KNOWN.get_or_init(StdMutex::default)
-}
-
-/// Checks the host key.
-pub(super) struct Checks {
-    server: String,
-}
-
-impl client::Handler for Checks {
-    type Error = SshError;
-
-    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, SshError> {
-        let fingerprint = match key {
-            PublicKeyOrCertificate::PublicKey { key, .. } => key.fingerprint(HashAlg::Sha256),
-            PublicKeyOrCertificate::Certificate(certificate) => {
-                certificate.public_key().fingerprint(HashAlg::Sha256)
-            }
-        }
-        .to_string();
-        let mut known = known_hosts().lock().unwrap_or_else(PoisonError::into_inner);
-        match known.get(&self.server) {
-            Some(before) if *before != fingerprint => Err(SshError::OtherServer),
-            Some(_) => Ok(true),
-            None => {
-                info!(server = %self.server, %fingerprint, "the SSH server's host key");
-                known.insert(self.server.clone(), fingerprint);
-                Ok(true)
-            }
-        }
     }
 }

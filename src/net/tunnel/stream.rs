@@ -10,13 +10,13 @@ use russh::client::{Handle, Msg};
 use russh::{Channel, ChannelStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Checks;
+use super::host_key::HostKeyCheck;
 
 /// A channel of an SSH session, which lives as long as one of its channels.
 pub(in crate::net) struct TunnelStream {
     /// There until the drop.
     stream: Option<ChannelStream<Msg>>,
-    session: Arc<Handle<Checks>>,
+    session: Arc<Handle<HostKeyCheck>>,
     server: String,
     /// A channel is closed by a task that its drop starts, wherever that happens.
     runtime: tokio::runtime::Handle,
@@ -38,7 +38,11 @@ impl fmt::Debug for TunnelStream {
 }
 
 impl TunnelStream {
-    pub(super) fn new(channel: Channel<Msg>, session: Arc<Handle<Checks>>, server: String) -> Self {
+    pub(super) fn new(
+        channel: Channel<Msg>,
+        session: Arc<Handle<HostKeyCheck>>,
+        server: String,
+    ) -> Self {
         Self {
             stream: Some(channel.into_stream()),
             session,

@@ -1,0 +1,79 @@
+//! The host keys of SSH servers.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use russh::client;
+use russh::keys::{HashAlg, PublicKeyOrCertificate};
+use tracing::info;
+
+use crate::config::HostPort;
+
+/// Checks the host key.
+pub(super) struct HostKeyCheck {
+    server: String,
+}
+
+impl HostKeyCheck {
+    pub(super) fn new(server: &HostPort) -> Self {
+        Self {
+            server: server.to_string(),
+        }
+    }
+}
+
+impl client::Handler for HostKeyCheck {
+    type Error = SshError;
+
+    async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, SshError> {
+        let fingerprint = match key {
+            PublicKeyOrCertificate::PublicKey { key, .. } => key.fingerprint(HashAlg::Sha256),
+            PublicKeyOrCertificate::Certificate(certificate) => {
+                certificate.public_key().fingerprint(HashAlg::Sha256)
+            }
+        }
+        .to_string();
+        let mut known = known_hosts().lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(&self.server) {
+            Some(before) if *before != fingerprint => Err(SshError::OtherServer),
+            Some(_) => Ok(true),
+            None => {
+                info!(server = %self.server, %fingerprint, "the SSH server's host key");
+                known.insert(self.server.clone(), fingerprint);
+                Ok(true)
+            }
+        }
+    }
+}
+
+/// Host keys by server, as the first connection of this process found them. Nobody tells a connector
+/// which are right; but a server that was the right one then is to be the same one later.
+fn known_hosts() -> &'static Mutex<HashMap<String, String>> {
+    static KNOWN: OnceLock<Mutex<HashMap<String, String>>> = OnceLock::new();
+    KNOWN.get_or_init(Mutex::default)
+}
+
+/// Why SSH itself failed.
+#[derive(Debug)]
+pub(super) enum SshError {
+    OtherServer,
+    Ssh(russh::Error),
+}
+
+impl fmt::Display for SshError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherServer => f.write_str("the host key has changed"),
+            Self::Ssh(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SshError {}
+
+impl From<russh::Error> for SshError {
+    fn from(error: russh::Error) -> Self {
+        Self::Ssh(error)
+    }
+}
