@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tracing::debug;
 
-use super::Client;
+use super::query::Client;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a connection may have been idle before its use: one that was for longer may have been cut
