@@ -9,7 +9,7 @@ use protocol::{Event, Session};
 use tokio::io::AsyncRead;
 
 use super::buffer::ReceiveBuffer;
-use super::coalesce::{PIECE, Pace};
+use super::coalesce::{BACKLOG_READ_SIZE, Pace};
 use super::error::{connection_closed, connection_lost, protocol_violation};
 use crate::error::Result;
 
@@ -90,18 +90,18 @@ impl Receiver {
                     } else {
                         tokio::time::sleep(pause).await;
                     }
-                    needed.max(PIECE)
+                    needed.max(BACKLOG_READ_SIZE)
                 }
                 None => needed,
             };
             let count = self.read(room, stream).await?;
-            self.note_read(count);
+            self.record_read(count);
         }
     }
 
     /// Notes a read for the pace.
-    pub(super) fn note_read(&mut self, bytes: usize) {
-        self.pace.read(bytes, Instant::now());
+    pub(super) fn record_read(&mut self, bytes: usize) {
+        self.pace.record_read(bytes, Instant::now());
     }
 
     /// Reads what has arrived by now, with room for at least so many bytes. Returns how much that was.

@@ -6,7 +6,7 @@ use std::fmt;
 use protocol::{CopySender, Event};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::coalesce::PIECE;
+use super::coalesce::BACKLOG_READ_SIZE;
 use super::error::connection_lost;
 use super::receiver::Receiver;
 use crate::error::Result;
@@ -59,10 +59,10 @@ impl ReplicationReader {
     ///
     /// Fails when the connection ends.
     pub async fn fill_now(&mut self) -> Result<bool> {
-        let needed = self.receiver.needed().max(PIECE);
+        let needed = self.receiver.needed().max(BACKLOG_READ_SIZE);
         let count = self.receiver.fill_now(needed, &mut self.stream).await?;
         if count > 0 {
-            self.receiver.note_read(count);
+            self.receiver.record_read(count);
         }
         Ok(count > 0)
     }
