@@ -1,8 +1,9 @@
-//! Tokens for Amazon RDS: a request to connect, signed and presigned by Signature Version 4
+//! Authentication tokens for Amazon RDS. A token is a request to connect, presigned with Signature
+//! Version 4
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
 //!
-//! A token is good for fifteen minutes, so each attempt at a connection has its own. The signature
-//! is over a request of fixed form, which is why the primitives alone are used for it.
+//! A token is valid for fifteen minutes, so each attempt to connect makes its own. The request to sign
+//! has a fixed form, so the HMAC and hash primitives are enough and no AWS library is needed.
 
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,11 +14,11 @@ use x509_cert::der::DateTime;
 
 use crate::config::{HostPort, Secret};
 
-/// How long a token can be used, in seconds.
+/// Validity of a token, in seconds.
 const EXPIRES: u32 = 900;
 const SERVICE: &str = "rds-db";
 
-/// Who signs.
+/// The AWS credentials that sign a token.
 pub(super) struct Signer<'a> {
     pub(super) region: &'a str,
     pub(super) access_key_id: &'a str,
@@ -26,21 +27,21 @@ pub(super) struct Signer<'a> {
 }
 
 impl Signer<'_> {
-    /// Makes the token with which `user` logs in to `host`.
+    /// Returns the token with which `user` logs in to `host`.
     pub(super) fn token(&self, host: &HostPort, user: &str, now: SystemTime) -> Secret {
-        let (date, time) = clock(now);
+        let (date, time) = date_and_time(now);
         let scope = format!("{date}/{}/{SERVICE}/aws4_request", self.region);
         let credential = format!("{}/{scope}", self.access_key_id);
-        // In the order of the names, as it is signed.
+        // The signature requires the parameters in the order of their names.
         let mut query = format!(
             "Action=connect&DBUser={}&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={}\
              &X-Amz-Date={date}T{time}Z&X-Amz-Expires={EXPIRES}",
-            encoded(user),
-            encoded(&credential),
+            percent_encoded(user),
+            percent_encoded(&credential),
         );
         if let Some(token) = self.session_token {
             query.push_str("&X-Amz-Security-Token=");
-            query.push_str(&encoded(token.expose()));
+            query.push_str(&percent_encoded(token.expose()));
         }
         query.push_str("&X-Amz-SignedHeaders=host");
         let empty = hex(&Sha256::digest(b""));
@@ -49,23 +50,23 @@ impl Signer<'_> {
         Secret::from(format!("{host}/?{query}&X-Amz-Signature={signature}"))
     }
 
-    /// Signs a canonical request.
+    /// Returns the signature of a canonical request.
     fn sign(&self, date: &str, time: &str, scope: &str, request: &str) -> String {
         let text = format!(
             "AWS4-HMAC-SHA256\n{date}T{time}Z\n{scope}\n{}",
             hex(&Sha256::digest(request))
         );
         let mut key = format!("AWS4{}", self.secret_access_key.expose()).into_bytes();
-        // What the key is for is what stands in the scope, part by part.
+        // The signing key is derived step by step from the parts of the credential scope.
         for part in scope.split('/') {
-            key = keyed(&key, part);
+            key = hmac(&key, part);
         }
-        hex(&keyed(&key, &text))
+        hex(&hmac(&key, &text))
     }
 }
 
-fn keyed(key: &[u8], message: &str) -> Vec<u8> {
-    // A key of HMAC may have any length.
+fn hmac(key: &[u8], message: &str) -> Vec<u8> {
+    // HMAC accepts keys of any length, so this does not fail.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
         return Vec::new();
     };
@@ -81,7 +82,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986.
-fn encoded(text: &str) -> String {
+fn percent_encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -95,8 +96,8 @@ fn encoded(text: &str) -> String {
     })
 }
 
-/// Returns the date and the time of day, UTC, as `20161107` and `173933`.
-fn clock(now: SystemTime) -> (String, String) {
+/// Returns the date and the time of day in UTC, like `20161107` and `173933`.
+fn date_and_time(now: SystemTime) -> (String, String) {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let time = DateTime::from_unix_duration(since).unwrap_or(DateTime::INFINITY);
     (
@@ -117,8 +118,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signature_is_that_of_the_published_example() {
-        // "Signature Calculations", the presigned request for S3 in its documentation.
+    fn the_signature_of_the_published_example_is_reproduced() {
+        // The presigned request of the S3 documentation ("Signature Calculations").
         let signer = Signer {
             region: "us-east-1",
             access_key_id: "AKIAIOSFODNN7EXAMPLE",
@@ -138,8 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_that_of_the_published_test_suite() {
-        // get-vanilla of the suite for Signature Version 4.
+    fn the_signature_of_the_published_test_suite_is_reproduced() {
+        // The case get-vanilla of the test suite for Signature Version 4.
         let signer = Signer {
             region: "us-east-1",
             access_key_id: "AKIDEXAMPLE",
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_names_who_connects_where_and_until_when() {
+    fn a_token_names_user_host_and_expiry() {
         let secret = Secret::from("skid");
         let session = Secret::from("to/ken+");
         let mut signer = Signer {
@@ -172,7 +173,7 @@ mod tests {
         };
         let now = UNIX_EPOCH + Duration::from_secs(1_478_540_373);
         let token = signer.token(&host, "someusername", now);
-        // The vector of the AWS SDK for Python, with the parameters in the order of their names.
+        // The test vector of the AWS SDK for Python, with its parameters sorted by name.
         assert_eq!(
             token.expose(),
             "prod-instance.us-east-1.rds.amazonaws.com:3306/?Action=connect&DBUser=someusername\
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_counts_leap_days() {
+    fn dates_of_leap_years_are_exact() {
         for (seconds, date, time) in [
             (0, "19700101", "000000"),
             (951_782_400, "20000229", "000000"),
@@ -200,7 +201,7 @@ mod tests {
             (4_107_542_400, "21000301", "000000"),
         ] {
             let now = UNIX_EPOCH + Duration::from_secs(seconds);
-            assert_eq!(clock(now), (date.to_owned(), time.to_owned()));
+            assert_eq!(date_and_time(now), (date.to_owned(), time.to_owned()));
         }
     }
 }

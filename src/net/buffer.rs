@@ -1,14 +1,14 @@
-//! The receive buffer: bytes from the socket until the session has consumed them.
+//! The receive buffer, which holds bytes from the socket until the session has consumed them.
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Size that the buffer has when nothing larger than this is in flight.
+/// Size of the buffer unless it has to hold a larger message.
 const USUAL_SIZE: usize = 256 * 1024;
 
-/// Contiguous bytes received but not consumed yet.
+/// Contiguous bytes that were received and are not consumed yet.
 ///
-/// A message larger than the buffer makes it grow to just that message; once it is consumed the
-/// buffer goes back to its usual size, so that one huge row does not cost its memory for good.
+/// The buffer grows to the size of a message that is larger than the buffer, and returns to its usual
+/// size when that message has been consumed, so that one huge row does not occupy memory for good.
 #[derive(Debug)]
 pub struct ReceiveBuffer {
     bytes: Vec<u8>,
@@ -27,15 +27,15 @@ impl Default for ReceiveBuffer {
 }
 
 impl ReceiveBuffer {
-    /// Returns the bytes that wait to be consumed.
+    /// Returns the bytes that are not consumed yet.
     #[inline]
     pub fn unread(&self) -> &[u8] {
-        // Both ends are only ever moved by `consume` and `fill`, which keep start <= end <= len.
+        // Invariant: start <= end <= len. `start` moves by the counter of `split`, `end` in `fill`.
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Returns the waiting bytes, and a counter that says how many of them were consumed: what is
-    /// parsed from the bytes may go on borrowing them while the counter moves.
+    /// Returns the bytes that are not consumed yet, and the counter to advance by the number of bytes
+    /// consumed. Values parsed from the bytes can keep borrowing them while the counter advances.
     #[inline]
     pub fn split(&mut self) -> (&[u8], &mut usize) {
         (
@@ -44,8 +44,8 @@ impl ReceiveBuffer {
         )
     }
 
-    /// Reads once, making room for at least `needed` more bytes first. Returns the number of bytes
-    /// read: zero means that the peer has closed the connection.
+    /// Reads once, after making space for at least `needed` more bytes. Returns the number of bytes
+    /// read; zero if the peer has closed the connection.
     ///
     /// # Errors
     ///
@@ -55,20 +55,20 @@ impl ReceiveBuffer {
         stream: &mut (impl AsyncRead + Unpin),
         needed: usize,
     ) -> std::io::Result<usize> {
-        self.make_room(needed.max(1));
-        let room = self.bytes.get_mut(self.end..).unwrap_or_default();
-        let count = stream.read(room).await?;
+        self.make_space(needed.max(1));
+        let space = self.bytes.get_mut(self.end..).unwrap_or_default();
+        let count = stream.read(space).await?;
         self.end += count;
         Ok(count)
     }
 
-    fn make_room(&mut self, needed: usize) {
+    fn make_space(&mut self, needed: usize) {
         let unread = self.end - self.start;
         if unread == 0 {
             (self.start, self.end) = (0, 0);
         }
         if self.bytes.len() > USUAL_SIZE && unread + needed <= USUAL_SIZE {
-            // What made the buffer grow is consumed.
+            // The message that made the buffer grow is consumed.
             let mut usual = vec![0; USUAL_SIZE];
             usual[..unread].copy_from_slice(&self.bytes[self.start..self.end]);
             self.bytes = usual;
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn keeps_unread_bytes_while_it_grows_and_shrinks_afterwards() {
+    async fn a_buffer_keeps_unread_bytes_when_it_grows_and_shrinks_afterwards() {
         let data: Vec<u8> = (0..USUAL_SIZE * 3)
             .map(|i| u8::try_from(i % 251).unwrap())
             .collect();
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn compacts_instead_of_growing_when_the_front_is_consumed() {
+    async fn a_buffer_moves_unread_bytes_to_the_front_instead_of_growing() {
         let data = vec![7u8; USUAL_SIZE + 10];
         let mut stream = data.as_slice();
         let mut buffer = ReceiveBuffer::default();

@@ -1,4 +1,4 @@
-//! A connection: socket, session and receive buffer together.
+//! A connection to a server: byte stream, protocol session and receive buffer.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ pub struct Connection {
     canceller: Box<Canceller>,
 }
 
-/// How long a server may take to be told to cancel what it is doing.
-const CANCEL_LIMIT: Duration = Duration::from_secs(10);
+/// Timeout for sending a CancelRequest and waiting for the server to handle it.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Connection {
     pub(super) fn new(stream: Stream, receiver: Receiver, canceller: Canceller) -> Self {
@@ -34,9 +34,11 @@ impl Connection {
         }
     }
 
-    /// Gives the connection up while the server may be busy with what it was asked for. It would go on
-    /// until it has something to send, and keep its locks as long: so it is told to cancel that, by the
-    /// way, as far as it can be told.
+    /// Closes the connection while the server may still be executing a statement, and asks the server
+    /// to cancel it. Without the request the server would continue until it has a message to send,
+    /// and hold its locks until then.
+    ///
+    /// The request is sent in the background. A failure is only logged.
     pub fn give_up(self) {
         let key = self.receiver.session.cancel_key();
         let Some(request) = key.map(protocol::CancelKey::cancel_request) else {
@@ -46,32 +48,33 @@ impl Connection {
             stream, canceller, ..
         } = self;
         let cancelling = async move {
-            match tokio::time::timeout(CANCEL_LIMIT, canceller.cancel(&request)).await {
-                Ok(Ok(())) => debug!("a query was cancelled with its connection"),
-                Ok(Err(error)) => debug!(%error, "a query cannot be cancelled"),
-                Err(_) => debug!("a query cannot be cancelled: there is no answer"),
+            match tokio::time::timeout(CANCEL_TIMEOUT, canceller.cancel(&request)).await {
+                Ok(Ok(())) => debug!("query cancelled"),
+                Ok(Err(error)) => debug!(%error, "query not cancelled"),
+                Err(_) => debug!(timeout = ?CANCEL_TIMEOUT, "query not cancelled: no answer"),
             }
             drop(stream);
         };
-        // Nobody waits for it.
+        // Dropping the handle lets the task run on.
         drop(background::spawn(cancelling));
     }
 
-    /// Returns the session, to queue requests with; [`Connection::send`] sends them.
+    /// Returns the session, to queue requests; [`Connection::send`] sends them.
     pub fn session(&mut self) -> &mut Session {
         &mut self.receiver.session
     }
 
-    /// Returns the session's facts: parameters, transaction status, version.
+    /// Returns the session, to read the server's parameters, the transaction status and the
+    /// cancellation key.
     pub fn facts(&self) -> &Session {
         &self.receiver.session
     }
 
-    /// Sends what the session has queued.
+    /// Sends the messages that the session has queued.
     ///
     /// # Errors
     ///
-    /// Fails when the connection is gone.
+    /// Fails when the connection is lost.
     pub async fn send(&mut self) -> Result<()> {
         self.stream.send_queued(&mut self.receiver.session).await
     }
@@ -80,29 +83,31 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// Fails when the connection ends, or the server sends what is no message.
+    /// Fails when the connection is closed or lost.
     pub async fn fill(&mut self) -> Result<()> {
         self.receiver.fill(&mut self.stream).await
     }
 
-    /// The same where many rows are on their way: they are left to collect for a moment. A thread that is
-    /// `alone`, which waits for nothing else, sleeps meanwhile: that takes less of the processor.
+    /// Waits until [`Connection::try_event`] has an event, while many rows are expected: during a
+    /// backlog it first lets bytes collect for a moment. With `blocking` it sleeps meanwhile instead
+    /// of yielding, which costs less CPU time if the thread has nothing else to do.
     ///
     /// # Errors
     ///
-    /// Fails when the connection ends, or the server sends what is no message.
-    pub async fn fill_with_rows(&mut self, alone: bool) -> Result<()> {
+    /// Fails when the connection is closed or lost.
+    pub async fn fill_with_rows(&mut self, blocking: bool) -> Result<()> {
         if self.receiver.session.is_closed() {
             return Err(connection_closed());
         }
-        self.receiver.fill_at_pace(alone, &mut self.stream).await
+        self.receiver.fill_at_pace(blocking, &mut self.stream).await
     }
 
-    /// Reads what has arrived by now, unless [`Connection::try_event`] has an event already.
+    /// Reads the bytes that have already arrived, without waiting for more. Does nothing if
+    /// [`Connection::try_event`] has an event.
     ///
     /// # Errors
     ///
-    /// Fails when the connection ends.
+    /// Fails when the connection is closed or lost.
     pub async fn fill_now(&mut self) -> Result<()> {
         let needed = self.receiver.needed();
         if needed > 0 {
@@ -111,39 +116,39 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns whether a whole message waits in the buffer.
+    /// Returns whether the buffer holds a complete message.
     pub fn has_event(&self) -> bool {
         self.receiver.needed() == 0
     }
 
-    /// Returns the next event, if it is there already.
+    /// Returns the next event, if the buffer holds a complete message.
     ///
     /// # Errors
     ///
-    /// Fails when the server breaks the protocol.
+    /// Fails when the server violates the protocol.
     #[inline]
     pub fn try_event(&mut self) -> Result<Option<Event<'_>>> {
         self.receiver.try_event()
     }
 
-    /// Waits for the next event, sending first what earlier ones have queued.
+    /// Sends the messages that the session has queued, and waits for the next event.
     ///
     /// # Errors
     ///
-    /// Fails when the connection ends or the server breaks the protocol.
+    /// Fails when the connection is closed or lost, or the server violates the protocol.
     pub async fn event(&mut self) -> Result<Event<'_>> {
         self.send().await?;
         self.fill().await?;
         self.try_event()?.ok_or_else(unrecognized_message)
     }
 
-    /// Returns whether the bytes are encrypted on their way.
+    /// Returns whether the connection uses TLS.
     pub fn is_encrypted(&self) -> bool {
         self.stream.is_encrypted()
     }
 
-    /// Takes the connection apart for streaming, so that positions can be reported while a reader
-    /// is busy elsewhere.
+    /// Splits the connection for streaming, so that status updates can be sent while the reader is
+    /// busy or waits.
     ///
     /// # Errors
     ///

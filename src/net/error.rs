@@ -25,7 +25,7 @@ pub(super) fn connection_lost(error: std::io::Error) -> Error {
 pub(super) fn protocol_violation(error: ProtocolError) -> Error {
     Error::new(
         ErrorKind::Protocol,
-        "the server sent what the protocol does not allow",
+        "the server sent a message that the protocol does not allow",
     )
     .with_source(error)
 }
@@ -34,6 +34,6 @@ pub(super) fn protocol_violation(error: ProtocolError) -> Error {
 pub(super) fn unrecognized_message() -> Error {
     Error::new(
         ErrorKind::Internal,
-        "a whole message from the server was not recognized",
+        "a complete message from the server was not recognized",
     )
 }

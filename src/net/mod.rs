@@ -1,8 +1,18 @@
-//! Sockets: TCP, SSH tunnels, TLS by sslmode, bytes between a stream and a protocol session.
+//! Network connections to the server: TCP, SSH tunnels, TLS, and the bytes between a stream and a
+//! protocol session.
 //!
-//! A [`Connection`] owns the socket, the protocol session and the receive buffer, in that order of
-//! dependence: events that the session reports borrow from the buffer, and the buffer cannot be
-//! refilled while one is alive.
+//! A [`Connection`] owns the byte stream, the protocol session and the receive buffer. Events that the
+//! session reports borrow from the buffer, so that the buffer cannot be refilled while one is alive.
+//!
+//! Modules, lowest first:
+//!
+//! - `tls` and `tunnel` turn a socket into an encrypted stream and into a stream through an SSH server;
+//!   `stream` is any of these.
+//! - `buffer`, `coalesce` and `receiver` read messages: memory, pauses during a backlog, both together
+//!   with the session.
+//! - `connect` makes connections; the lower part of it, up to `connect::cancel`, opens a stream to
+//!   the server, and its upper part makes a [`Connection`] of the stream and logs in.
+//! - `connection` and `replication_io` are connections that are ready.
 
 mod aws;
 mod buffer;

@@ -1,4 +1,4 @@
-//! What comes from the server: bytes, the messages in them, and the pace at which they are read.
+//! The receiving side of a connection: bytes, the messages in them, and the pace of reading.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -13,7 +13,8 @@ use super::coalesce::{BACKLOG_READ_SIZE, Pace};
 use super::error::{connection_closed, connection_lost, protocol_violation};
 use crate::error::Result;
 
-/// The receiving side of a connection, without its stream.
+/// The session, the receive buffer and the pace of a connection. The byte stream is an argument, since
+/// it is split from its writing half for replication.
 #[derive(Debug)]
 pub(super) struct Receiver {
     pub(super) session: Session,
@@ -30,7 +31,7 @@ impl Receiver {
         }
     }
 
-    /// The same at another pace.
+    /// Replaces the pace.
     pub(super) fn with_pace(self, pace: Pace) -> Self {
         Self { pace, ..self }
     }
@@ -39,11 +40,12 @@ impl Receiver {
         self.input.unread()
     }
 
-    /// Returns how many bytes are missing for the next event.
+    /// Returns the number of bytes that have to be read before the next event; zero if there is one.
     pub(super) fn needed(&self) -> usize {
         self.session.needed(self.input.unread())
     }
 
+    /// Returns the next event, if the buffer holds a complete message.
     #[inline]
     pub(super) fn try_event(&mut self) -> Result<Option<Event<'_>>> {
         let (unread, consumed) = self.input.split();
@@ -57,7 +59,7 @@ impl Receiver {
         }
     }
 
-    /// Waits until there is an event.
+    /// Waits until there is an event, and reads bytes as soon as they arrive.
     pub(super) async fn fill(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> Result<()> {
         loop {
             if self.session.is_closed() {
@@ -71,11 +73,11 @@ impl Receiver {
         }
     }
 
-    /// Waits until there is an event, and lets bytes collect at the pace at which they come. A thread that
-    /// is `alone` sleeps meanwhile.
+    /// Waits until there is an event, with the pauses that the pace asks for: `blocking` ones put the
+    /// thread to sleep, others only the task.
     pub(super) async fn fill_at_pace(
         &mut self,
-        alone: bool,
+        blocking: bool,
         stream: &mut (impl AsyncRead + Unpin),
     ) -> Result<()> {
         loop {
@@ -83,9 +85,9 @@ impl Receiver {
             if needed == 0 {
                 return Ok(());
             }
-            let room = match self.pace.pause(Instant::now()) {
+            let space = match self.pace.pause(Instant::now()) {
                 Some(pause) => {
-                    if alone {
+                    if blocking {
                         std::thread::sleep(pause);
                     } else {
                         tokio::time::sleep(pause).await;
@@ -94,38 +96,39 @@ impl Receiver {
                 }
                 None => needed,
             };
-            let count = self.read(room, stream).await?;
+            let count = self.read(space, stream).await?;
             self.record_read(count);
         }
     }
 
-    /// Notes a read for the pace.
+    /// Records a read of `bytes` bytes in the pace.
     pub(super) fn record_read(&mut self, bytes: usize) {
         self.pace.record_read(bytes, Instant::now());
     }
 
-    /// Reads what has arrived by now, with room for at least so many bytes. Returns how much that was.
+    /// Reads the bytes that have already arrived, after making space for at least `space`. Returns the
+    /// number of bytes read; zero if there were none.
     pub(super) async fn fill_now(
         &mut self,
-        room: usize,
+        space: usize,
         stream: &mut (impl AsyncRead + Unpin),
     ) -> Result<usize> {
-        // What has arrived is known when the runtime has asked the system; a thread that was busy since
-        // has not let it.
+        // The socket becomes readable for the runtime when the runtime polls the system, which it could
+        // not do while this thread was busy.
         tokio::task::yield_now().await;
-        // A timer would be late by up to a millisecond.
-        let mut reading = pin!(self.read(room, stream));
+        // Polled once: a timeout of zero would take up to a millisecond.
+        let mut reading = pin!(self.read(space, stream));
         match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
             Poll::Ready(count) => count,
             Poll::Pending => Ok(0),
         }
     }
 
-    /// Reads once.
-    async fn read(&mut self, room: usize, stream: &mut (impl AsyncRead + Unpin)) -> Result<usize> {
+    /// Reads once, after making space for at least `space` bytes.
+    async fn read(&mut self, space: usize, stream: &mut (impl AsyncRead + Unpin)) -> Result<usize> {
         match self
             .input
-            .fill(stream, room)
+            .fill(stream, space)
             .await
             .map_err(connection_lost)?
         {

@@ -1,5 +1,5 @@
-//! The halves of a connection in CopyBoth mode, so that positions can be reported while changes are
-//! read elsewhere.
+//! The reading and the writing half of a connection in CopyBoth mode: status updates are sent while
+//! another task reads changes.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::error::Result;
 pub(super) type BoxedRead = Box<dyn AsyncRead + Send + Unpin>;
 pub(super) type BoxedWrite = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// The receiving half of a connection in CopyBoth mode.
+/// The reading half of a connection in CopyBoth mode.
 pub struct ReplicationReader {
     stream: BoxedRead,
     receiver: Receiver,
@@ -33,31 +33,32 @@ impl ReplicationReader {
         Self { stream, receiver }
     }
 
-    /// Waits until [`ReplicationReader::try_event`] has an event.
+    /// Waits until [`ReplicationReader::try_event`] has an event. During a backlog it first lets bytes
+    /// collect for a moment.
     ///
     /// # Errors
     ///
-    /// Fails when the connection ends, or the server sends what is no message.
+    /// Fails when the connection is closed or lost.
     pub async fn fill(&mut self) -> Result<()> {
         self.receiver.fill_at_pace(false, &mut self.stream).await
     }
 
-    /// The same for a thread that waits for nothing else. While bytes are left to collect it sleeps,
-    /// so that what arrives meanwhile wakes nobody.
+    /// Waits like [`ReplicationReader::fill`], for a thread that has nothing else to do. The thread
+    /// sleeps while bytes collect, so that their arrival does not wake it.
     ///
     /// # Errors
     ///
     /// Fails as [`ReplicationReader::fill`] does.
-    pub async fn fill_alone(&mut self) -> Result<()> {
+    pub async fn fill_blocking(&mut self) -> Result<()> {
         self.receiver.fill_at_pace(true, &mut self.stream).await
     }
 
-    /// Reads what has arrived by now, neither waiting nor letting more collect. Returns whether
-    /// there was something.
+    /// Reads the bytes that have already arrived, without waiting for more. Returns whether there were
+    /// any.
     ///
     /// # Errors
     ///
-    /// Fails when the connection ends.
+    /// Fails when the connection is closed or lost.
     pub async fn fill_now(&mut self) -> Result<bool> {
         let needed = self.receiver.needed().max(BACKLOG_READ_SIZE);
         let count = self.receiver.fill_now(needed, &mut self.stream).await?;
@@ -67,28 +68,28 @@ impl ReplicationReader {
         Ok(count > 0)
     }
 
-    /// Returns the next event, if it is there already.
+    /// Returns the next event, if the buffer holds a complete message.
     ///
     /// # Errors
     ///
-    /// Fails when the server breaks the protocol.
+    /// Fails when the server violates the protocol.
     #[inline]
     pub fn try_event(&mut self) -> Result<Option<Event<'_>>> {
         self.receiver.try_event()
     }
 
-    /// Ends this half of the connection.
+    /// Closes this half of the connection. The socket closes when the other half is dropped too.
     pub fn close(&mut self) {
         self.stream = Box::new(tokio::io::empty());
     }
 
-    /// Returns whether a whole message waits in the buffer.
+    /// Returns whether the buffer holds a complete message.
     pub fn has_event(&self) -> bool {
         self.receiver.needed() == 0
     }
 }
 
-/// The sending half of a connection in CopyBoth mode.
+/// The writing half of a connection in CopyBoth mode.
 pub struct ReplicationWriter {
     stream: BoxedWrite,
     sender: CopySender,
@@ -110,11 +111,11 @@ impl ReplicationWriter {
         &mut self.sender
     }
 
-    /// Sends bytes that are whole frontend messages.
+    /// Sends complete frontend messages.
     ///
     /// # Errors
     ///
-    /// Fails when the connection is gone.
+    /// Fails when the connection is lost.
     pub async fn send(&mut self, messages: &[u8]) -> Result<()> {
         self.stream
             .write_all(messages)

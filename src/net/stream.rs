@@ -1,4 +1,4 @@
-//! A byte stream to the server: which way it takes, and whether it is encrypted.
+//! A byte stream to the server: direct or through a tunnel, in clear text or with TLS.
 
 use std::io;
 use std::pin::Pin;
@@ -13,32 +13,32 @@ use super::error::connection_lost;
 use super::tunnel::TunnelStream;
 use crate::error::Result;
 
-/// The way to the server.
+/// The network path to the server.
 #[derive(Debug)]
 pub(super) enum Route {
-    /// Directly.
+    /// A TCP connection to the server.
     Direct(TcpStream),
-    /// Through an SSH server.
+    /// A connection through an SSH server.
     Tunnel(Box<TunnelStream>),
 }
 
-/// A connection's bytes, in clear or through TLS.
+/// A byte stream to the server.
 #[derive(Debug)]
 pub(super) enum Stream {
-    /// Bytes go as they are.
+    /// In clear text.
     Plain(Route),
-    /// Bytes go through TLS.
+    /// With TLS.
     Tls(Box<TlsStream<BufReader<Route>>>),
 }
 
-/// How much is read from a socket at once where the bytes are encrypted. By itself, the TLS library
-/// reads 4 KiB at most.
-const ENCRYPTED_PIECE: usize = 64 * 1024;
+/// Size of the buffer between the socket and the TLS library, which by itself reads at most 4 KiB at
+/// once.
+const TLS_READ_BUFFER: usize = 64 * 1024;
 
 impl Route {
-    /// Buffers what is encrypted.
+    /// Adds the read buffer that TLS needs.
     pub(super) fn buffered(self) -> BufReader<Self> {
-        BufReader::with_capacity(ENCRYPTED_PIECE, self)
+        BufReader::with_capacity(TLS_READ_BUFFER, self)
     }
 }
 
@@ -47,11 +47,11 @@ impl Stream {
         Self::Tls(Box::new(stream))
     }
 
-    /// Sends what the session has queued.
+    /// Sends the messages that the session has queued.
     ///
     /// # Errors
     ///
-    /// Fails when the connection is gone.
+    /// Fails when the connection is lost.
     pub(super) async fn send_queued(&mut self, session: &mut Session) -> Result<()> {
         while let Some(bytes) = session.poll_transmit() {
             self.write_all(&bytes).await.map_err(connection_lost)?;
@@ -59,13 +59,14 @@ impl Stream {
         self.flush().await.map_err(connection_lost)
     }
 
-    /// Returns whether the bytes are encrypted all the way to the server.
+    /// Returns whether the stream uses TLS, which also encrypts the path between an SSH server and the
+    /// database server.
     pub(super) fn is_encrypted(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 }
 
-/// Hands reading and writing on to whichever variant it is.
+/// Implements reading and writing by delegation to the stream of each variant.
 macro_rules! delegate {
     ($name:ident: $($variant:ident),*) => {
         impl AsyncRead for $name {

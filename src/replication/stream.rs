@@ -170,7 +170,7 @@ impl ReplicationStream {
         let reader = &mut self.reader;
         let filling = async {
             if alone {
-                reader.fill_alone().await
+                reader.fill_blocking().await
             } else {
                 reader.fill().await
             }
