@@ -1,4 +1,4 @@
-//! One attempt to connect: where to, how, and why it failed.
+//! Description of one attempt to connect, and of the reason for its failure.
 
 use std::net::SocketAddr;
 
@@ -12,14 +12,15 @@ pub(super) struct Attempt<'a> {
     pub(super) host: &'a HostPort,
     pub(super) target: Target,
     pub(super) purpose: Purpose,
-    pub(super) tls: Tls,
+    pub(super) tls: TlsUse,
 }
 
-/// What an attempt connects to.
+/// Destination of an attempt.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Target {
+    /// An address of the host.
     Address(SocketAddr),
-    /// The host itself, from the SSH server.
+    /// The host, through the SSH server, which resolves its name.
     Tunnel,
 }
 
@@ -32,57 +33,58 @@ impl std::fmt::Display for Target {
     }
 }
 
-/// How an attempt treats TLS.
+/// Use of TLS in one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tls {
-    /// Goes without.
+pub(super) enum TlsUse {
+    /// No TLS.
     Never,
-    /// Asks for it, and goes on without where the server has none.
-    May,
-    /// Asks for it, and ends where the server has none.
-    Must,
-    /// Starts with it.
+    /// Requests TLS, and continues in clear text if the server does not support it.
+    IfOffered,
+    /// Requests TLS, and fails if the server does not support it.
+    Required,
+    /// Starts the TLS handshake without requesting it first.
     Direct,
 }
 
-/// Why an attempt has failed, as far as another kind of attempt is worth it.
+/// Reason for the failure of an attempt, as far as it decides about an attempt with other use of TLS.
 pub(super) enum Failure {
     /// The TLS handshake failed.
     Handshake(Error),
-    /// The server refused the login, or asked for what it does not get over such a connection.
+    /// The server refused the login, or asked for a password that is not sent over this connection.
     Refused {
         error: Error,
         encrypted: bool,
         refusal: Refusal,
     },
-    /// Anything else.
+    /// Any other reason.
     Other(Error),
 }
 
-/// What a login has failed for.
+/// Reason for the failure of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The server's pg_hba.conf lets nobody in by such a connection.
-    Line,
+    /// No entry of pg_hba.conf allows such a connection, or the first that matches rejects it.
+    HostBasedAccess,
     /// The server asked for the password in clear text.
-    ClearText,
-    /// The server did not accept who we are, or where to.
+    ClearTextPassword,
+    /// The server did not accept the credentials, the user or the database.
     Login,
 }
 
 impl Failure {
-    /// Returns whether the server may take the connection with TLS if it did not without, or the
-    /// other way round.
-    pub(super) fn is_about(&self, tls: Tls) -> bool {
+    /// Returns whether the server may accept the connection with TLS after it refused it without, or
+    /// the other way round. `tls` is the use of TLS in the attempt that failed.
+    pub(super) fn may_depend_on_tls(&self, tls: TlsUse) -> bool {
         match self {
             Self::Handshake(_) => true,
-            // A second attempt without TLS after one that had none would be the same.
-            Self::Refused { encrypted, .. } => *encrypted == (tls != Tls::Never),
+            // If the server has no TLS, `IfOffered` was an attempt without TLS, which need not be
+            // repeated.
+            Self::Refused { encrypted, .. } => *encrypted == (tls != TlsUse::Never),
             Self::Other(_) => false,
         }
     }
 
-    /// Returns what the login has failed for, if it came to one.
+    /// Returns the reason for the failure of the login, if the attempt reached the login.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Refused { refusal, .. } => Some(*refusal),

@@ -1,24 +1,24 @@
-//! Cancelling what the server is doing for a connection that nobody will read from.
+//! Cancels the statement that the server is executing for a connection that is given up.
 
 use std::fmt;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::attempt::{Attempt, Target, Tls};
+use super::attempt::{Attempt, Target, TlsUse};
 use super::config::{ConnectConfig, Purpose};
 use crate::config::HostPort;
 use crate::error::{Error, Result};
 use crate::net::error::connection_lost;
 
-/// The way that a connection has taken, for a request to cancel what it has asked for. The request takes
-/// the same: to the same address, through the same tunnel, and by TLS where the connection has it.
+/// Sends the CancelRequest for a connection over another connection that is made in the same way: to
+/// the same address, through the same tunnel, and with TLS if the connection uses it.
 ///
 /// See <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>.
 pub(in crate::net) struct Canceller {
     config: ConnectConfig,
     host: HostPort,
     target: Target,
-    tls: Tls,
+    tls: TlsUse,
 }
 
 impl fmt::Debug for Canceller {
@@ -38,20 +38,20 @@ impl Canceller {
             host: attempt.host.clone(),
             target: attempt.target,
             tls: match attempt.tls {
-                // A request in clear text would give the key away.
-                Tls::May if encrypted => Tls::Must,
-                Tls::May => Tls::Never,
+                // A request in clear text would disclose the cancellation key.
+                TlsUse::IfOffered if encrypted => TlsUse::Required,
+                TlsUse::IfOffered => TlsUse::Never,
                 other => other,
             },
         }
     }
 
-    /// Sends a CancelRequest, and waits until the server has handled it. It does not say what came of
-    /// that.
+    /// Sends a CancelRequest, and waits until the server has processed it. The server does not report
+    /// whether it cancelled a statement.
     ///
     /// # Errors
     ///
-    /// Fails where the server cannot be reached as before.
+    /// Fails if the server cannot be reached.
     pub(in crate::net) async fn cancel(&self, request: &[u8]) -> Result<()> {
         let attempt = Attempt {
             host: &self.host,
@@ -60,11 +60,11 @@ impl Canceller {
             tls: self.tls,
         };
         let reached = self.config.reach(&attempt).await;
-        // The request stands in place of the startup message that the session has ready.
+        // The request takes the place of the startup message, so the session is not used.
         let (mut stream, _) = reached.map_err(Error::from)?;
         stream.write_all(request).await.map_err(connection_lost)?;
         stream.flush().await.map_err(connection_lost)?;
-        // That it ends the connection without a word is its answer, however it does it.
+        // The server answers by closing the connection; how it does so does not matter.
         let _ = stream.read(&mut [0]).await;
         Ok(())
     }

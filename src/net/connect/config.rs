@@ -1,4 +1,4 @@
-//! What connections are made with: the part of the configuration that is about them.
+//! Settings of connections, from the configuration and from the environment variables of libpq.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,57 +14,58 @@ use crate::net::aws::Signer;
 use crate::net::tls::TlsSettings;
 use crate::net::tunnel::Tunnel;
 
-/// What a connection is for: it decides about the session's parameters and its patience.
+/// Purpose of a connection, which determines its startup parameters and its timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// SQL queries.
+    /// For SQL queries.
     Query,
-    /// The replication stream and the commands about slots.
+    /// For the replication stream and replication commands.
     Replication,
 }
 
-/// Where to connect to, as whom, and how.
+/// Settings of connections: servers, credentials, TLS and timeouts.
 #[derive(Debug, Clone)]
 pub struct ConnectConfig {
-    /// Addresses, tried in this order.
+    /// Hosts, tried in this order.
     pub(super) hosts: Vec<HostPort>,
     pub(super) user: String,
-    /// The database; the server's default for the role where it is empty.
+    /// Name of the database; if empty, the server uses the name of the user.
     pub(super) database: String,
     pub(super) credentials: Credentials,
     pub(super) sslmode: SslMode,
-    /// TLS starts with the first byte.
+    /// TLS starts with the first byte (`sslnegotiation=direct`).
     pub(super) direct: bool,
     pub(super) tls: Arc<TlsSettings>,
     pub(super) channel_binding: BindingPolicy,
     pub(super) allowed_methods: AllowedMethods,
     pub(super) session_attrs: SessionAttrs,
-    /// How long a query may run on the server; `None` is without limit.
+    /// Maximum run time of a statement; `None` means no limit.
     pub(super) statement_timeout: Option<Duration>,
-    /// How long an address may take, where the environment says so.
+    /// Timeout for each address, if the environment sets one.
     pub(super) connect_timeout: Option<Duration>,
     pub(super) tunnel: Option<Arc<Tunnel>>,
     pub(super) environment: Arc<Environment>,
 }
 
 impl ConnectConfig {
-    /// Takes what it needs from the configuration and, where that is silent, from the environment
-    /// of the process.
+    /// Reads the settings from the configuration. The environment of the process supplies those that
+    /// the configuration does not have.
     ///
     /// # Errors
     ///
-    /// Fails where the credentials lack something, or certificates and keys cannot be read.
+    /// Fails if the credentials are incomplete, or if certificates or keys cannot be read.
     pub fn new(config: &Config) -> Result<Self> {
         Self::with_environment(config, Environment::process()?)
     }
 
-    /// Takes what it needs from the configuration and, where that is silent, from this environment.
+    /// Reads the settings from the configuration. The given environment supplies those that the
+    /// configuration does not have.
     ///
     /// # Errors
     ///
-    /// Fails where the credentials lack something, or certificates and keys cannot be read.
+    /// Fails if the credentials are incomplete, or if certificates or keys cannot be read.
     pub fn with_environment(config: &Config, environment: Environment) -> Result<Self> {
-        // What is missing is missing at every attempt.
+        // Incomplete credentials are reported here rather than at the first attempt.
         config.credentials.password_source()?;
         let sslmode = config.effective_sslmode(&environment)?;
         Ok(Self {
@@ -92,7 +93,7 @@ impl ConnectConfig {
             session_attrs: setting(&environment, "target_session_attrs", SessionAttrs::parse)?
                 .unwrap_or_default(),
             statement_timeout: config.statement_timeout,
-            // As in libpq, zero is no limit of its own.
+            // As in libpq, zero means that no timeout is set.
             connect_timeout: environment
                 .setting("connect_timeout")
                 .and_then(|text| text.parse().ok())
@@ -106,7 +107,7 @@ impl ConnectConfig {
         })
     }
 
-    /// Returns the addresses as text, for the log.
+    /// Returns the hosts as text, for the log.
     pub fn addresses(&self) -> String {
         let addresses: Vec<_> = self.hosts.iter().map(ToString::to_string).collect();
         addresses.join(",")
@@ -121,7 +122,7 @@ impl ConnectConfig {
         }
     }
 
-    /// Returns the password for one attempt.
+    /// Returns the password for one attempt at `host`: an AWS token expires.
     pub(super) fn password(&self, host: &HostPort) -> Result<Option<Secret>> {
         match self.credentials.password_source()? {
             PasswordSource::Fixed(secret) => Ok(Some(secret.clone())),
@@ -144,7 +145,7 @@ impl ConnectConfig {
     }
 }
 
-/// Reads a setting of the environment.
+/// Reads a setting from the environment.
 fn setting<T>(
     environment: &Environment,
     name: &str,
@@ -161,14 +162,15 @@ fn setting<T>(
     environment.setting(name).map(read).transpose()
 }
 
+/// Returns whether TLS starts with the first byte.
 fn is_direct(config: &Config, sslmode: SslMode, environment: &Environment) -> Result<bool> {
     let negotiation = match config.security.negotiation {
         Some(negotiation) => Some(negotiation),
         None => setting(environment, "sslnegotiation", SslNegotiation::parse)?,
     };
     let is_direct = negotiation == Some(SslNegotiation::Direct);
-    let is_weak = matches!(sslmode, SslMode::Disable | SslMode::Allow | SslMode::Prefer);
-    if is_direct && is_weak {
+    let allows_clear_text = matches!(sslmode, SslMode::Disable | SslMode::Allow | SslMode::Prefer);
+    if is_direct && allows_clear_text {
         return Err(Error::new(
             ErrorKind::Configuration,
             format!(

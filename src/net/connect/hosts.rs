@@ -1,12 +1,12 @@
-//! The hosts of a configuration in turn, and the addresses of each.
+//! Tries the hosts of a configuration in turn, the addresses of each, and TLS as sslmode allows.
 
 use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::attempt::{Attempt, Refusal, Target, Tls};
+use super::attempt::{Attempt, Refusal, Target, TlsUse};
 use super::config::{ConnectConfig, Purpose};
-use super::refusal::{is_pooler, not_postgres, pooler_at};
+use super::refusal::{not_postgres, pooler_by_address, pooler_error};
 use super::server_role::check_role;
 use super::socket;
 use crate::config::{HostPort, SslMode};
@@ -14,11 +14,12 @@ use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::net::connection::Connection;
 
 impl ConnectConfig {
-    /// Connects to the first address that answers.
+    /// Connects to the first host that can be reached.
     ///
     /// # Errors
     ///
-    /// Fails when no address can be reached, TLS cannot be had as asked, or the server refuses.
+    /// Fails if no host can be reached, if a server does not support TLS as sslmode requires, or if it
+    /// refuses the login.
     pub async fn connect(&self, purpose: Purpose) -> Result<Connection> {
         let mut last = None;
         let tries = self.session_attrs.passes().iter();
@@ -26,8 +27,8 @@ impl ConnectConfig {
             .flat_map(|wanted| self.hosts.iter().map(move |host| (wanted, host)))
             .collect();
         for (wanted, host) in tries {
-            if let Some(pooler) = pooler_at(host) {
-                return Err(is_pooler(host, pooler));
+            if let Some(pooler) = pooler_by_address(host) {
+                return Err(pooler_error(host, pooler));
             }
             let connected = match self.connect_host(host, purpose).await {
                 Ok(mut connection) => match check_role(*wanted, &mut connection, host).await {
@@ -38,12 +39,12 @@ impl ConnectConfig {
             };
             match connected {
                 Ok(connection) => return Ok(connection),
-                // A server that answered and refused is the right server: others of the list are
-                // there for when it cannot be reached, or is not up yet.
+                // A server that refuses the login is the right server: other hosts of the list are
+                // for the case that it cannot be reached or has not started up yet.
                 Err(error) if !is_unreachable(&error) => return Err(error),
                 Err(error) => {
                     if self.hosts.len() > 1 {
-                        warn!(%host, error = %error, "going on with the next host");
+                        warn!(%host, error = %error, "host not available: trying the next one");
                     }
                     last = Some(error);
                 }
@@ -55,42 +56,42 @@ impl ConnectConfig {
 
     /// Tries the addresses of a host in turn.
     async fn connect_host(&self, host: &HostPort, purpose: Purpose) -> Result<Connection> {
-        let patience = self.connect_timeout.unwrap_or(match purpose {
+        let timeout = self.connect_timeout.unwrap_or(match purpose {
             Purpose::Query => Duration::from_secs(20),
             Purpose::Replication => Duration::from_secs(30),
         });
-        let late = |what: &str| {
+        let timed_out = |what: &str| {
             Error::new(
                 ErrorKind::Connection,
                 format!(
                     "{what} took longer than {} s: check the address, and that a firewall lets \
                      the connector through",
-                    patience.as_secs()
+                    timeout.as_secs()
                 ),
             )
         };
-        let addresses = match tokio::time::timeout(patience, self.targets(host)).await {
+        let addresses = match tokio::time::timeout(timeout, self.targets(host)).await {
             Ok(addresses) => addresses?,
-            Err(_) => return Err(late(&format!("resolving {:?}", host.host))),
+            Err(_) => return Err(timed_out(&format!("resolving {:?}", host.host))),
         };
         let mut last = None;
         for address in addresses {
             let attempt = self.connect_address(host, address, purpose);
-            match tokio::time::timeout(patience, attempt).await {
+            match tokio::time::timeout(timeout, attempt).await {
                 Ok(Err(error)) if is_unreachable(&error) => last = Some(error),
                 Ok(Err(error)) if error.kind() == ErrorKind::Protocol => {
                     return Err(not_postgres(host, error));
                 }
                 Ok(result) => return result,
-                Err(_) => last = Some(late(&format!("connecting to {host} ({address})"))),
+                Err(_) => last = Some(timed_out(&format!("connecting to {host} ({address})"))),
             }
-            debug!(%host, %address, error = ?last, "an address did not answer");
+            debug!(%host, %address, error = ?last, "address not available");
         }
         Err(last.unwrap_or_else(|| socket::unresolved(host)))
     }
 
-    /// Returns what a host has to be tried at: its addresses, in the order of the resolver, or the
-    /// host itself where the SSH server resolves it.
+    /// Returns the destinations to try for a host: its addresses, in the order of the resolver, or the
+    /// tunnel, whose SSH server resolves the name.
     async fn targets(&self, host: &HostPort) -> Result<Vec<Target>> {
         if self.tunnel.is_some() {
             return Ok(vec![Target::Tunnel]);
@@ -99,7 +100,7 @@ impl ConnectConfig {
         Ok(addresses.into_iter().map(Target::Address).collect())
     }
 
-    /// Makes the attempts that sslmode allows, as libpq does.
+    /// Connects to one address: makes the one or two attempts that sslmode allows, like libpq.
     async fn connect_address(
         &self,
         host: &HostPort,
@@ -107,11 +108,11 @@ impl ConnectConfig {
         purpose: Purpose,
     ) -> Result<Connection> {
         let (first, second) = match self.sslmode {
-            SslMode::Disable => (Tls::Never, None),
-            SslMode::Allow => (Tls::Never, Some(Tls::May)),
-            SslMode::Prefer => (Tls::May, Some(Tls::Never)),
-            _ if self.direct => (Tls::Direct, None),
-            _ => (Tls::Must, None),
+            SslMode::Disable => (TlsUse::Never, None),
+            SslMode::Allow => (TlsUse::Never, Some(TlsUse::IfOffered)),
+            SslMode::Prefer => (TlsUse::IfOffered, Some(TlsUse::Never)),
+            _ if self.direct => (TlsUse::Direct, None),
+            _ => (TlsUse::Required, None),
         };
         let attempt = |tls| Attempt {
             host,
@@ -123,45 +124,45 @@ impl ConnectConfig {
             Ok(connection) => return Ok(connection),
             Err(failure) => failure,
         };
-        let Some(second) = second.filter(|_| failure.is_about(first)) else {
+        let Some(second) = second.filter(|_| failure.may_depend_on_tls(first)) else {
             return Err(failure.into());
         };
-        debug!(%host, ?first, ?second, "trying again with another use of TLS");
+        debug!(%host, ?first, ?second, "connection attempt failed: trying again with other use of TLS");
         let first_refusal = failure.refusal();
         let first_error = Error::from(failure);
         match self.log_in(&attempt(second)).await {
             Ok(connection) => {
-                if second == Tls::Never {
+                if second == TlsUse::Never {
                     warn!(
                         %host,
                         error = %first_error,
-                        "connected without encryption, since the server does not take the \
-                         connection with it: set advanced.sslmode to \"require\" to refuse this"
+                        "connected without encryption, because the server does not accept the \
+                         connection with TLS: set advanced.sslmode to \"require\" to prevent this"
                     );
                 }
                 Ok(connection)
             }
             Err(failure) => {
-                // What a login has failed for says more than that the other kind of connection is
-                // not let in, or does not carry the password.
-                let tells_less = match failure.refusal() {
-                    Some(Refusal::Line) => true,
-                    Some(Refusal::ClearText) => first_refusal == Some(Refusal::Login),
+                // The reason why the first login failed is more useful to the user than that the
+                // second connection is not allowed by pg_hba.conf, or may not carry the password.
+                let second_says_less = match failure.refusal() {
+                    Some(Refusal::HostBasedAccess) => true,
+                    Some(Refusal::ClearTextPassword) => first_refusal == Some(Refusal::Login),
                     _ => false,
                 };
-                let (told, other) = if tells_less {
+                let (reported, other) = if second_says_less {
                     (first_error, failure.into())
                 } else {
                     (failure.into(), first_error)
                 };
-                debug!(%host, error = ?other, "the other use of TLS failed as well");
-                Err(told)
+                debug!(%host, error = ?other, "connection attempt with other use of TLS failed as well");
+                Err(reported)
             }
         }
     }
 }
 
-/// Whether another address may do better.
+/// Returns whether to try the next address or host. SQLSTATE 57P03 is a server that is starting up.
 fn is_unreachable(error: &Error) -> bool {
     error.kind() == ErrorKind::Connection || error.sqlstate() == Some(sqlstate::CANNOT_CONNECT_NOW)
 }

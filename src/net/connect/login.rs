@@ -1,16 +1,16 @@
-//! A connection from its first byte until the server is ready for queries.
+//! Makes an attempt: opens the byte stream and logs in, until the server is ready for queries.
 
 use protocol::Event;
 
 use super::attempt::{Attempt, Failure};
 use super::cancel::Canceller;
 use super::config::ConnectConfig;
-use super::refusal::{authentication_failure, interrupted, refusal_by, unexpected};
+use super::refusal::{authentication_failure, login_interrupted, refusal_of, unexpected_message};
 use crate::net::connection::Connection;
-use crate::net::tls::failure_behind;
+use crate::net::tls::failure_after_handshake;
 
 impl ConnectConfig {
-    /// Makes an attempt.
+    /// Makes an attempt to connect.
     pub(super) async fn log_in(&self, attempt: &Attempt<'_>) -> Result<Connection, Failure> {
         let (stream, receiver) = self.reach(attempt).await?;
         let canceller = Canceller::new(self, attempt, stream.is_encrypted());
@@ -19,6 +19,7 @@ impl ConnectConfig {
         Ok(connection)
     }
 
+    /// Runs the session until the server is ready for queries.
     async fn authenticate(
         &self,
         connection: &mut Connection,
@@ -29,11 +30,12 @@ impl ConnectConfig {
         let (mut has_answered, mut is_authenticated) = (false, false);
         loop {
             let sent = connection.send().await;
-            // What the server has said before it ended the connection tells more.
+            // A failed write is reported below: an error message that the server sent before it closed
+            // the connection says more.
             if let Err(error) = connection.fill().await {
                 return Err(match (encrypted, has_answered) {
-                    (true, false) => failure_behind(host, error).into(),
-                    _ => interrupted(host, sent.err().unwrap_or(error)).into(),
+                    (true, false) => failure_after_handshake(host, error).into(),
+                    _ => login_interrupted(host, sent.err().unwrap_or(error)).into(),
                 });
             }
             has_answered = true;
@@ -45,7 +47,7 @@ impl ConnectConfig {
                 Some(Event::Ready(_)) => return Ok(()),
                 Some(Event::Authenticated) => is_authenticated = true,
                 Some(Event::Error(report)) => {
-                    let refusal = refusal_by(&report);
+                    let refusal = refusal_of(&report);
                     let error = self.refusal(host, attempt.purpose, report.into_owned());
                     return Err(if is_authenticated {
                         Failure::Other(error)
@@ -58,7 +60,7 @@ impl ConnectConfig {
                     });
                 }
                 Some(_) => {}
-                None => return Err(unexpected(host).into()),
+                None => return Err(unexpected_message(host).into()),
             }
         }
     }

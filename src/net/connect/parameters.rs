@@ -1,10 +1,11 @@
-//! What a session asks of the server when it starts.
+//! Startup parameters of a session.
 
 use super::config::{ConnectConfig, Purpose};
 
 impl ConnectConfig {
-    /// Start-up parameters. Those that would change how a value is written are pinned; TimeZone and
-    /// lc_monetary stay the server's, since existing documents hold values written by them.
+    /// Returns the startup parameters. Settings that change the text form of values are fixed, except
+    /// TimeZone and lc_monetary, which keep the values of the server: existing documents hold values
+    /// in that form.
     pub(super) fn parameters(&self, purpose: Purpose) -> Vec<(String, String)> {
         let mut parameters = vec![
             ("application_name", "estuary_flow".to_owned()),
@@ -13,8 +14,8 @@ impl ConnectConfig {
             ("IntervalStyle", "postgres".to_owned()),
             ("bytea_output", "hex".to_owned()),
             ("extra_float_digits", "3".to_owned()),
-            // A write of ours must never wait for a standby: the capture has to see commits that
-            // do.
+            // A write of the connector must never wait for a synchronous standby: the capture has to
+            // see commits that wait for one.
             ("synchronous_commit", "local".to_owned()),
             ("tcp_keepalives_idle", "120".to_owned()),
             ("tcp_keepalives_interval", "30".to_owned()),

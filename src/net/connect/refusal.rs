@@ -13,10 +13,10 @@ use crate::error::{Error, ErrorKind, sqlstate};
 const METHOD_FAILED: &str = "auth_failed";
 
 /// Says what a server has refused.
-pub(super) fn refusal_by(report: &protocol::Report<'_>) -> Refusal {
+pub(super) fn refusal_of(report: &protocol::Report<'_>) -> Refusal {
     let has_line = report.routine().as_deref() == Some(METHOD_FAILED);
     if report.code().as_str() == sqlstate::INVALID_AUTHORIZATION_SPECIFICATION && !has_line {
-        Refusal::Line
+        Refusal::HostBasedAccess
     } else {
         Refusal::Login
     }
@@ -31,8 +31,8 @@ impl ConnectConfig {
         report: protocol::ServerError,
     ) -> Error {
         let Self { user, database, .. } = self;
-        if let Some(pooler) = pooler(&report) {
-            return is_pooler(host, pooler).with_source(report);
+        if let Some(pooler) = pooler_by_message(&report) {
+            return pooler_error(host, pooler).with_source(report);
         }
         let code = report.code();
         let routine = report.report().routine();
@@ -90,7 +90,7 @@ impl ConnectConfig {
 }
 
 /// Returns the name of a pooler that is known by its address.
-pub(super) fn pooler_at(host: &HostPort) -> Option<&'static str> {
+pub(super) fn pooler_by_address(host: &HostPort) -> Option<&'static str> {
     let name = host.host.trim_end_matches('.').to_ascii_lowercase();
     let is_in = |domain: &str| name.ends_with(domain);
     if host.port == 6543 && (is_in(".supabase.co") || is_in(".supabase.com")) {
@@ -103,7 +103,7 @@ pub(super) fn pooler_at(host: &HostPort) -> Option<&'static str> {
 }
 
 /// Makes the error of a pooler.
-pub(super) fn is_pooler(host: &HostPort, pooler: &str) -> Error {
+pub(super) fn pooler_error(host: &HostPort, pooler: &str) -> Error {
     Error::new(
         ErrorKind::Configuration,
         format!(
@@ -114,7 +114,7 @@ pub(super) fn is_pooler(host: &HostPort, pooler: &str) -> Error {
 }
 
 /// Returns the name of a pooler by what only it says. They do not translate their messages.
-fn pooler(report: &protocol::ServerError) -> Option<&'static str> {
+fn pooler_by_message(report: &protocol::ServerError) -> Option<&'static str> {
     let message = report.message();
     if message.contains("unsupported startup parameter") || message.contains("pgbouncer") {
         Some("PgBouncer")
@@ -126,7 +126,7 @@ fn pooler(report: &protocol::ServerError) -> Option<&'static str> {
 }
 
 /// Says why the session ended while the server was asked for TLS.
-pub(super) fn startup_failure(host: &HostPort, error: Error) -> Error {
+pub(super) fn tls_negotiation_failure(host: &HostPort, error: Error) -> Error {
     match protocol_error(&error) {
         // As a server does that has no process left for a session.
         Some(ProtocolError::TlsAnswer(b'E')) => Error::new(
@@ -213,7 +213,7 @@ pub(super) fn authentication_failure(
         Failure::Refused {
             error,
             encrypted,
-            refusal: Refusal::ClearText,
+            refusal: Refusal::ClearTextPassword,
         }
     } else {
         Failure::Other(error)
@@ -225,7 +225,7 @@ fn protocol_error(error: &Error) -> Option<&ProtocolError> {
 }
 
 /// Says of a connection that has ended where to, and when.
-pub(super) fn interrupted(host: &HostPort, error: Error) -> Error {
+pub(super) fn login_interrupted(host: &HostPort, error: Error) -> Error {
     error.context(format!(
         "{host} ended the connection before the login was complete: is the port right?"
     ))
@@ -238,7 +238,7 @@ pub(super) fn not_postgres(host: &HostPort, error: Error) -> Error {
     ))
 }
 
-pub(super) fn unexpected(host: &HostPort) -> Error {
+pub(super) fn unexpected_message(host: &HostPort) -> Error {
     Error::new(
         ErrorKind::Protocol,
         format!("{host} sent an unexpected message"),
@@ -263,7 +263,7 @@ mod tests {
                 host: host.to_owned(),
                 port,
             };
-            assert_eq!(pooler_at(&host).is_some(), due, "{host}");
+            assert_eq!(pooler_by_address(&host).is_some(), due, "{host}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a server is one that the `target_session_attrs` of libpq allow.
+//! Checks the role of a server: primary or standby, writable or read-only.
 
 use protocol::Event;
 
@@ -8,11 +8,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::connection::Connection;
 use crate::net::error::protocol_violation;
 
-/// Checks a connection that was made.
+/// Checks that the server has the role that is wanted.
 ///
 /// # Errors
 ///
-/// Fails where its server is another than is wanted, so that the next one is tried.
+/// Fails if the server has another role, with an error for which the next host is tried.
 pub(super) async fn check_role(
     wanted: SessionAttrs,
     connection: &mut Connection,
@@ -21,40 +21,40 @@ pub(super) async fn check_role(
     if wanted == SessionAttrs::Any {
         return Ok(());
     }
-    let found = look(connection).await?;
-    let (fits, what) = match wanted {
-        SessionAttrs::Any | SessionAttrs::PreferStandby => (true, "any"),
-        SessionAttrs::ReadWrite => (!found.read_only && !found.in_recovery, "read-write"),
-        SessionAttrs::ReadOnly => (found.read_only || found.in_recovery, "read-only"),
-        SessionAttrs::Primary => (!found.in_recovery, "primary"),
-        SessionAttrs::Standby => (found.in_recovery, "standby"),
+    let role = query_role(connection).await?;
+    let (is_wanted, name) = match wanted {
+        SessionAttrs::Any | SessionAttrs::PreferStandby => (true, "usable"),
+        SessionAttrs::ReadWrite => (!role.read_only && !role.in_recovery, "read-write"),
+        SessionAttrs::ReadOnly => (role.read_only || role.in_recovery, "read-only"),
+        SessionAttrs::Primary => (!role.in_recovery, "a primary"),
+        SessionAttrs::Standby => (role.in_recovery, "a standby"),
     };
-    if fits {
+    if is_wanted {
         return Ok(());
     }
     Err(Error::new(
         ErrorKind::Connection,
-        format!("{host} is not {what}, which PGTARGETSESSIONATTRS asks for"),
+        format!("{host} is not {name}, which PGTARGETSESSIONATTRS requires"),
     ))
 }
 
-/// What a server is.
-struct Found {
+/// Role that a server reports.
+struct ServerRole {
     in_recovery: bool,
     read_only: bool,
 }
 
-async fn look(connection: &mut Connection) -> Result<Found> {
+async fn query_role(connection: &mut Connection) -> Result<ServerRole> {
     connection
         .session()
         .query("SELECT pg_catalog.pg_is_in_recovery(), current_setting('transaction_read_only')")
         .map_err(protocol_violation)?;
-    let mut found = None;
+    let mut role = None;
     loop {
         match connection.event().await? {
             Event::DataRow(row) => {
                 let mut values = row.iter().map(|value| value.unwrap_or_default());
-                found = Some(Found {
+                role = Some(ServerRole {
                     in_recovery: values.next() == Some(b"t"),
                     read_only: values.next() == Some(b"on"),
                 });
@@ -62,7 +62,7 @@ async fn look(connection: &mut Connection) -> Result<Found> {
             Event::Error(report) => {
                 return Err(Error::new(
                     ErrorKind::Server,
-                    "the server did not say whether it is a standby",
+                    "the server does not report whether it is a standby",
                 )
                 .with_sqlstate(report.code().as_str())
                 .with_source(report.into_owned()));
@@ -71,10 +71,10 @@ async fn look(connection: &mut Connection) -> Result<Found> {
             _ => {}
         }
     }
-    found.ok_or_else(|| {
+    role.ok_or_else(|| {
         Error::new(
             ErrorKind::Protocol,
-            "the server did not say whether it is a standby",
+            "the server does not report whether it is a standby",
         )
     })
 }

@@ -1,25 +1,25 @@
-//! Which server of a list is wanted, as libpq's `target_session_attrs`.
+//! The role that a server must have, like `target_session_attrs` of libpq.
 
-/// What a server has to be.
+/// Role that a server must have to be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum SessionAttrs {
-    /// Anything.
+    /// Any role.
     #[default]
     Any,
-    /// One that can be written to.
+    /// Accepts writes by default.
     ReadWrite,
-    /// One that cannot.
+    /// Does not accept writes by default.
     ReadOnly,
-    /// No standby.
+    /// Not a standby.
     Primary,
     /// A standby.
     Standby,
-    /// A standby if there is one.
+    /// A standby; if there is none, any server.
     PreferStandby,
 }
 
 impl SessionAttrs {
-    /// Reads libpq's spelling.
+    /// Parses the spelling of libpq.
     pub(super) fn parse(text: &str) -> Option<Self> {
         match text {
             "any" => Some(Self::Any),
@@ -32,7 +32,7 @@ impl SessionAttrs {
         }
     }
 
-    /// Returns what to look for in turn over the whole list.
+    /// Returns the roles to look for. The whole list of hosts is tried with each.
     pub(super) fn passes(self) -> &'static [Self] {
         match self {
             Self::Any => &[Self::Any],

@@ -1,4 +1,4 @@
-//! Host names to addresses, addresses to TCP connections.
+//! Resolves host names, and opens TCP connections.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::config::HostPort;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::error::connection_lost;
 
-/// How long sent bytes may go without an answer from the peer's machine.
+/// Maximum time for which sent bytes may stay unacknowledged by the peer's TCP.
 const USER_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Returns the addresses of a host, in the order of the resolver.
+/// Resolves the addresses of a host, in the order of the resolver.
 pub(super) async fn resolve(host: &HostPort) -> Result<Vec<SocketAddr>> {
     let addresses = tokio::net::lookup_host((host.host.as_str(), host.port))
         .await
@@ -21,6 +21,7 @@ pub(super) async fn resolve(host: &HostPort) -> Result<Vec<SocketAddr>> {
     Ok(addresses.collect())
 }
 
+/// Returns the error for a host name without an address.
 pub(super) fn unresolved(host: &HostPort) -> Error {
     Error::new(
         ErrorKind::Connection,
@@ -31,7 +32,7 @@ pub(super) fn unresolved(host: &HostPort) -> Error {
     )
 }
 
-/// Connects to an address of `host`.
+/// Opens a TCP connection to an address of `host`.
 pub(super) async fn open_socket(host: &HostPort, address: SocketAddr) -> Result<TcpStream> {
     let socket = TcpStream::connect(address).await.map_err(|error| {
         use std::io::ErrorKind as Cause;
@@ -48,7 +49,8 @@ pub(super) async fn open_socket(host: &HostPort, address: SocketAddr) -> Result<
         };
         Error::new(ErrorKind::Connection, message).with_source(error)
     })?;
-    // Requests are small and each waits for its answer.
+    // Requests are small, and each waits for its answer: a delay for larger segments would only add
+    // latency.
     socket.set_nodelay(true).map_err(connection_lost)?;
     let keepalive = TcpKeepalive::new()
         .with_time(Duration::from_secs(120))

@@ -26,9 +26,11 @@ pub(in crate::net) fn handshake_failure(host: &HostPort, error: io::Error, direc
                  TLS 1.2 or 1.3"
             ),
         ),
-        Some(rustls::Error::NoApplicationProtocol) => (ErrorKind::Configuration, no_direct(host)),
+        Some(rustls::Error::NoApplicationProtocol) => {
+            (ErrorKind::Configuration, direct_tls_unsupported(host))
+        }
         // As older servers do with a first message that they do not know.
-        None if direct => (ErrorKind::Connection, no_direct(host)),
+        None if direct => (ErrorKind::Connection, direct_tls_unsupported(host)),
         Some(_) => handshake_broken(host),
         // A message of the handshake is longer than the library keeps.
         None if error.kind() == io::ErrorKind::InvalidData => handshake_broken(host),
@@ -50,7 +52,7 @@ fn handshake_broken(host: &HostPort) -> (ErrorKind, String) {
 
 /// Makes the error of a connection that ended right behind the handshake: so late a server of TLS 1.3
 /// says what it thinks of the client's certificate, and what it says can be lost.
-pub(in crate::net) fn failure_behind(host: &HostPort, error: Error) -> Error {
+pub(in crate::net) fn failure_after_handshake(host: &HostPort, error: Error) -> Error {
     use std::error::Error as _;
     let alert = error
         .source()
@@ -68,7 +70,7 @@ pub(in crate::net) fn failure_behind(host: &HostPort, error: Error) -> Error {
 }
 
 /// What is said of a server that does not negotiate directly.
-pub(in crate::net) fn no_direct(host: &HostPort) -> String {
+pub(in crate::net) fn direct_tls_unsupported(host: &HostPort) -> String {
     format!(
         "{host} does not take TLS without being asked for it first, which needs PostgreSQL 17: \
          leave out advanced.sslnegotiation \"direct\""
@@ -114,7 +116,7 @@ fn refused(host: &HostPort, alert: AlertDescription) -> String {
         | Alert::DecryptError => {
             format!("{host} does not accept the client certificate of advanced.sslcert")
         }
-        Alert::NoApplicationProtocol => no_direct(host),
+        Alert::NoApplicationProtocol => direct_tls_unsupported(host),
         _ => format!("{host} refused the TLS handshake"),
     }
 }

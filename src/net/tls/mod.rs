@@ -5,7 +5,7 @@ mod certificate;
 mod roots;
 mod verifier;
 
-pub(super) use cause::{failure_behind, handshake_failure, no_direct};
+pub(super) use cause::{direct_tls_unsupported, failure_after_handshake, handshake_failure};
 pub(super) use verifier::Verify;
 
 use std::path::Path;

@@ -76,7 +76,7 @@ fn a_primary_or_a_standby_is_found_in_a_list() {
     connect_in(&alone, &[("PGTARGETSESSIONATTRS", "prefer-standby")])
         .expect("it is preferred only");
     let error = connect_in(&alone, &[("PGTARGETSESSIONATTRS", "standby")]).expect_err("it is none");
-    assert!(error.to_string().contains("is not standby"), "{error}");
+    assert!(error.to_string().contains("is not a standby"), "{error}");
 }
 
 #[test]
