@@ -168,7 +168,7 @@ fn a_server_that_does_not_know_the_password_is_found_out() {
     });
     refused(port, "disable", "cannot prove that it knows the password");
     let port = serve(|socket| challenge(socket, "4000000000"));
-    refused(port, "disable", "more work than a login may take");
+    refused(port, "disable", "more SCRAM iterations than are allowed");
 }
 
 #[test]
