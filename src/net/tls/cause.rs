@@ -1,4 +1,4 @@
-//! Why a TLS handshake has failed, and what helps.
+//! Errors of a TLS handshake: the reason for the failure, and the remedy.
 
 use std::io;
 
@@ -7,34 +7,34 @@ use rustls::{AlertDescription, CertificateError};
 use crate::config::HostPort;
 use crate::error::{Error, ErrorKind};
 
-/// Makes the error of a handshake with `host` that has failed.
+/// Returns the error for a handshake with `host` that failed.
 pub(in crate::net) fn handshake_failure(host: &HostPort, error: io::Error, direct: bool) -> Error {
     let tls = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let (kind, message) = match tls {
         Some(rustls::Error::InvalidCertificate(cause)) => {
-            (ErrorKind::Configuration, certificate(host, cause))
+            (ErrorKind::Configuration, certificate_message(host, cause))
         }
         Some(rustls::Error::AlertReceived(alert)) => {
-            (ErrorKind::Configuration, refused(host, *alert))
+            (ErrorKind::Configuration, alert_message(host, *alert))
         }
         Some(rustls::Error::PeerIncompatible(_)) => (
             ErrorKind::Configuration,
             format!(
-                "{host} speaks no version of TLS and no cipher that are secure: it has to offer \
-                 TLS 1.2 or 1.3"
+                "{host} offers no secure TLS version or cipher suite: it has to support TLS 1.2 or \
+                 1.3"
             ),
         ),
         Some(rustls::Error::NoApplicationProtocol) => {
             (ErrorKind::Configuration, direct_tls_unsupported(host))
         }
-        // As older servers do with a first message that they do not know.
+        // Servers before version 17 close the connection if they do not know its first message.
         None if direct => (ErrorKind::Connection, direct_tls_unsupported(host)),
         Some(_) => handshake_broken(host),
-        // A message of the handshake is longer than the library keeps.
+        // A message of the handshake is longer than the TLS library accepts.
         None if error.kind() == io::ErrorKind::InvalidData => handshake_broken(host),
-        // The connection ended, which may be a passing fault.
+        // The connection ended, which may be a temporary fault.
         None => (
             ErrorKind::Connection,
             format!("{host} ended the connection during the TLS handshake"),
@@ -43,6 +43,7 @@ pub(in crate::net) fn handshake_failure(host: &HostPort, error: io::Error, direc
     Error::new(kind, message).with_source(error)
 }
 
+/// Returns the error for a handshake that violates the protocol.
 fn handshake_broken(host: &HostPort) -> (ErrorKind, String) {
     (
         ErrorKind::Protocol,
@@ -50,8 +51,8 @@ fn handshake_broken(host: &HostPort) -> (ErrorKind, String) {
     )
 }
 
-/// Makes the error of a connection that ended right behind the handshake: so late a server of TLS 1.3
-/// says what it thinks of the client's certificate, and what it says can be lost.
+/// Returns the error for a connection that ended directly after the handshake. With TLS 1.3, a server
+/// verifies the client's certificate only then, and its alert can be lost.
 pub(in crate::net) fn failure_after_handshake(host: &HostPort, error: Error) -> Error {
     use std::error::Error as _;
     let alert = error
@@ -60,48 +61,50 @@ pub(in crate::net) fn failure_after_handshake(host: &HostPort, error: Error) -> 
         .and_then(|cause| cause.downcast_ref::<rustls::Error>());
     match alert {
         Some(rustls::Error::AlertReceived(alert)) => {
-            Error::new(ErrorKind::Configuration, refused(host, *alert)).with_source(error)
+            Error::new(ErrorKind::Configuration, alert_message(host, *alert)).with_source(error)
         }
         _ => error.context(format!(
-            "{host} ended the connection right behind the TLS handshake: it may need a client \
-             certificate, or not accept the one of advanced.sslcert"
+            "{host} ended the connection directly after the TLS handshake: it may need a client \
+             certificate, or may not accept the one in advanced.sslcert"
         )),
     }
 }
 
-/// What is said of a server that does not negotiate directly.
+/// Returns the message for a server that does not support direct TLS negotiation.
 pub(in crate::net) fn direct_tls_unsupported(host: &HostPort) -> String {
     format!(
-        "{host} does not take TLS without being asked for it first, which needs PostgreSQL 17: \
-         leave out advanced.sslnegotiation \"direct\""
+        "{host} does not support direct TLS negotiation, which needs PostgreSQL 17: remove \
+         advanced.sslnegotiation \"direct\""
     )
 }
 
-fn certificate(host: &HostPort, error: &CertificateError) -> String {
+/// Returns the message for a certificate of the server that failed verification.
+fn certificate_message(host: &HostPort, error: &CertificateError) -> String {
     use CertificateError as Cause;
     match error {
         Cause::UnknownIssuer | Cause::BadSignature => format!(
-            "the certificate of {host} is not trusted: no known authority has issued it; give its \
-             authority's certificate in advanced.sslrootcert"
+            "the certificate of {host} is not trusted: it was not issued by a known authority; give \
+             the certificate of its authority in advanced.sslrootcert"
         ),
         Cause::Expired | Cause::ExpiredContext { .. } => format!(
-            "the certificate of {host} has expired: it has to be renewed on the server (or the \
-             clock of this machine is wrong)"
+            "the certificate of {host} has expired: renew it on the server, or correct the \
+             clock of this machine"
         ),
         Cause::NotValidYet | Cause::NotValidYetContext { .. } => format!(
-            "the certificate of {host} is not valid yet: see the clocks of the server and of this \
-             machine"
+            "the certificate of {host} is not valid yet: check the clocks of the server and of \
+             this machine"
         ),
         Cause::NotValidForNameContext { presented, .. } => format!(
-            "the certificate of {host} is for another name ({}): give the name that it is for as \
-             address, or set advanced.sslmode to \"verify-ca\" to trust its authority alone",
+            "the certificate of {host} is for another name ({}): use that name in the address, or \
+             set advanced.sslmode to \"verify-ca\" to verify the authority only",
             presented.join(", ")
         ),
         _ => format!("the certificate of {host} cannot be accepted"),
     }
 }
 
-fn refused(host: &HostPort, alert: AlertDescription) -> String {
+/// Returns the message for an alert with which the server ended the handshake.
+fn alert_message(host: &HostPort, alert: AlertDescription) -> String {
     use AlertDescription as Alert;
     match alert {
         Alert::CertificateRequired | Alert::NoCertificate => format!(

@@ -1,8 +1,8 @@
-//! What a server's certificate says: whom it is for, until when, who signed it and how.
+//! Contents of a server's certificate: names, validity, signature.
 //!
-//! The chain of trust is webpki's business. This is about what libpq looks at beyond it: names as it
-//! compares them, certificates of version 1, which the manual's own recipe makes, and the hash that
-//! channel binding needs.
+//! webpki verifies the chain of trust. This module has what libpq needs beyond it: its rules for names,
+//! certificates of version 1, which the recipe in PostgreSQL's manual makes, and the hash for channel
+//! binding.
 
 use std::net::IpAddr;
 
@@ -16,32 +16,32 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::{DirectoryString, GeneralName};
 use x509_cert::spki::AlgorithmIdentifierOwned;
 
-/// A certificate that was read, valid or not.
+/// A parsed certificate, which need not be valid.
 #[derive(Debug)]
 pub(super) struct Certificate {
     parsed: x509_cert::Certificate,
 }
 
 impl Certificate {
-    /// Reads a certificate; `None` where it is none.
+    /// Parses a certificate; `None` if the bytes are not a certificate.
     pub(super) fn parse(der: &CertificateDer<'_>) -> Option<Self> {
         Some(Self {
             parsed: x509_cert::Certificate::from_der(der).ok()?,
         })
     }
 
-    /// Returns whether it is of the first version, which knows no extensions.
+    /// Returns whether the certificate has X.509 version 1, which has no extensions.
     pub(super) fn is_version_1(&self) -> bool {
         self.parsed.tbs_certificate().version() == Version::V1
     }
 
-    /// Returns whether nobody else vouches for it.
+    /// Returns whether issuer and subject are equal, so that no other certificate vouches for it.
     pub(super) fn is_self_issued(&self) -> bool {
         let signed = self.parsed.tbs_certificate();
         signed.issuer() == signed.subject()
     }
 
-    /// Returns whether its time has come, and has not passed.
+    /// Returns whether the certificate is valid at the time `now`.
     pub(super) fn validity(&self, now: UnixTime) -> Validity {
         let validity = self.parsed.tbs_certificate().validity();
         if now.as_secs() < validity.not_before.to_unix_duration().as_secs() {
@@ -53,13 +53,13 @@ impl Certificate {
         }
     }
 
-    /// Returns the subject's public key in DER form.
+    /// Returns the public key of the subject in DER form.
     pub(super) fn public_key(&self) -> Option<Vec<u8>> {
         let key = self.parsed.tbs_certificate().subject_public_key_info();
         key.to_der().ok()
     }
 
-    /// Returns whether `issuer` has signed it.
+    /// Returns whether `issuer` has signed the certificate.
     pub(super) fn is_signed_by(
         &self,
         issuer: &Self,
@@ -81,7 +81,7 @@ impl Certificate {
         };
         algorithms
             .iter()
-            // Those of webpki are without the tag and the length of the sequence.
+            // webpki stores identifiers without the tag and the length of the sequence.
             .filter(|known| algorithm.ends_with(known.signature_alg_id().as_ref()))
             .any(|known| {
                 let signature = self.parsed.signature().raw_bytes();
@@ -89,8 +89,8 @@ impl Certificate {
             })
     }
 
-    /// Returns whether it is for this host, by libpq's rules: an alternative name of the host's own
-    /// kind decides; only a certificate without one is judged by its common name.
+    /// Returns whether the certificate is for this host, by the rules of libpq: alternative names of
+    /// the host's kind (DNS name or IP address) decide; the common name counts only if there are none.
     pub(super) fn is_for(&self, host: &str) -> bool {
         let address: Option<IpAddr> = host.parse().ok();
         let names = self.alternative_names();
@@ -117,7 +117,7 @@ impl Certificate {
                 .is_some_and(|name| name_matches(&name, host))
     }
 
-    /// Returns the names that it is for, for an error.
+    /// Returns the names in the certificate, for an error message.
     pub(super) fn names(&self) -> Vec<String> {
         let mut names: Vec<_> = self
             .alternative_names()
@@ -139,8 +139,9 @@ impl Certificate {
         names
     }
 
-    /// Returns the hash of RFC 5929 for `tls-server-end-point`: by the hash function of the
-    /// certificate's signature, SHA-256 in place of MD5 and SHA-1; `None` where the RFC defines none.
+    /// Returns the hash for the channel binding `tls-server-end-point` (RFC 5929). The hash function is
+    /// that of the certificate's signature, with SHA-256 in place of MD5 and SHA-1; `None` if the RFC
+    /// does not define one.
     pub(super) fn end_point_hash(&self, der: &CertificateDer<'_>) -> Option<Vec<u8>> {
         let algorithm = self.parsed.signature_algorithm();
         let oid = if algorithm.oid == RSASSA_PSS {
@@ -181,7 +182,7 @@ impl Certificate {
     }
 }
 
-/// Where a moment stands to a certificate's time.
+/// Validity of a certificate at one point in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Validity {
     NotYet,
@@ -199,7 +200,7 @@ enum Hash {
 const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 const SHA_1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.14.3.2.26");
 
-/// Hash functions by the signature algorithm that uses them, or by their own name.
+/// Hash functions by the OID of the signature algorithm that uses them, or by their own OID.
 const HASHES: [(ObjectIdentifier, Hash); 13] = [
     // With RSA: MD5, SHA-1, SHA-256, SHA-384, SHA-512.
     (
@@ -239,7 +240,7 @@ const HASHES: [(ObjectIdentifier, Hash); 13] = [
         ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.4"),
         Hash::Sha512,
     ),
-    // Themselves, as parameters of RSASSA-PSS.
+    // Their own OIDs, as parameters of RSASSA-PSS: SHA-1, SHA-256, SHA-384, SHA-512.
     (SHA_1, Hash::Sha256),
     (
         ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1"),
@@ -255,7 +256,7 @@ const HASHES: [(ObjectIdentifier, Hash); 13] = [
     ),
 ];
 
-/// Returns the hash function that parameters of RSASSA-PSS name: their first member, [0].
+/// Returns the hash function in the parameters of RSASSA-PSS: their first member, with tag 0.
 fn pss_hash(parameters: &[u8]) -> Option<ObjectIdentifier> {
     match parameters {
         [0xa0, length, rest @ ..] => {
@@ -266,7 +267,7 @@ fn pss_hash(parameters: &[u8]) -> Option<ObjectIdentifier> {
     }
 }
 
-/// Returns whether a name of a certificate, which may start with `*.` for one label, is this one.
+/// Returns whether a name in a certificate matches the host. `*.` at its start stands for one label.
 fn name_matches(pattern: &str, host: &str) -> bool {
     if pattern.eq_ignore_ascii_case(host) {
         return true;

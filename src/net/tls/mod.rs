@@ -1,4 +1,4 @@
-//! TLS: what is trusted, who we are, and what sslmode asks to be verified.
+//! TLS: trusted authorities, the client certificate, and the verification that sslmode requires.
 
 mod cause;
 mod certificate;
@@ -6,7 +6,6 @@ mod roots;
 mod verifier;
 
 pub(super) use cause::{direct_tls_unsupported, failure_after_handshake, handshake_failure};
-pub(super) use verifier::Verify;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,25 +18,26 @@ use tracing::warn;
 
 use self::certificate::Certificate;
 use self::roots::Roots;
-use self::verifier::Verifier;
+use self::verifier::{Verification, Verifier};
 use crate::config::{Environment, Secret, Security, SslMode};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The protocol that direct negotiation names in the handshake.
+/// Name of the protocol in the handshake of direct negotiation.
 pub(super) const ALPN: &[u8] = b"postgresql";
 
-/// Authorities, the client's own certificate, and how sslmode uses them.
+/// Trusted authorities, the client certificate, and the verification that sslmode requires.
 #[derive(Debug)]
 pub(super) struct TlsSettings {
     sslmode: SslMode,
     roots: Arc<Roots>,
-    /// Authorities were given: then every mode verifies the chain, as in libpq.
+    /// Authorities are configured: then every sslmode verifies the chain, as in libpq.
     has_own_roots: bool,
     identity: Option<Identity>,
+    /// The handshake names the host (SNI).
     sends_name: bool,
 }
 
-/// The client's certificate with its chain, and the key.
+/// The client certificate with its chain, and its private key.
 struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -50,12 +50,11 @@ impl std::fmt::Debug for Identity {
 }
 
 impl TlsSettings {
-    /// Reads certificates and keys from where the configuration says, or from where libpq would
-    /// look if it is silent.
+    /// Reads certificates and keys from the configuration, or else from the places where libpq looks.
     ///
     /// # Errors
     ///
-    /// Fails where a file cannot be read or is not PEM.
+    /// Fails if a file cannot be read or is not PEM.
     pub(super) fn load(
         sslmode: SslMode,
         security: &Security,
@@ -83,25 +82,25 @@ impl TlsSettings {
         })
     }
 
-    /// Returns what a connection by TLS verifies.
-    pub(super) fn verify(&self) -> Verify {
+    /// Returns the verification of the server's certificate.
+    fn verification(&self) -> Verification {
         match self.sslmode {
-            SslMode::VerifyFull => Verify::AuthorityAndName,
-            SslMode::VerifyCa => Verify::Authority,
-            _ if self.has_own_roots => Verify::Authority,
-            _ => Verify::Nothing,
+            SslMode::VerifyFull => Verification::AuthorityAndName,
+            SslMode::VerifyCa => Verification::Authority,
+            _ if self.has_own_roots => Verification::Authority,
+            _ => Verification::Nothing,
         }
     }
 
-    /// Makes the configuration for a handshake with `host`.
+    /// Returns the configuration for a handshake with `host`.
     ///
     /// # Errors
     ///
-    /// Fails where the client's key is unusable.
+    /// Fails if the client certificate and its key do not match or are not supported.
     pub(super) fn client_config(&self, host: &str, direct: bool) -> Result<Arc<ClientConfig>> {
         let provider = Arc::new(ring::default_provider());
         let verifier = Verifier {
-            verify: self.verify(),
+            verification: self.verification(),
             roots: Arc::clone(&self.roots),
             host: host.to_owned(),
             algorithms: provider.signature_verification_algorithms,
@@ -134,13 +133,14 @@ impl TlsSettings {
     }
 }
 
-/// Returns the hash of the server's certificate that channel binding needs, where one is defined.
+/// Returns the hash of the server's certificate for channel binding; `None` if none is defined.
 pub(super) fn end_point_hash(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     Certificate::parse(certificate)?.end_point_hash(certificate)
 }
 
-/// Authorities that were named. A file that only the environment or libpq's defaults point to need
-/// not exist, unless the server is to be verified.
+/// Reads the certificates of the authorities that are configured; `None` if there are none. A file that
+/// is named only by the environment or by libpq's defaults may be missing, unless the server has to be
+/// verified.
 fn own_roots(
     sslmode: SslMode,
     security: &Security,
@@ -165,21 +165,22 @@ fn own_roots(
     }
 }
 
-/// What SSL_CERT_FILE adds to the public authorities.
+/// Reads the certificates of SSL_CERT_FILE, which are trusted in addition to the public authorities.
 fn system_roots(environment: &Environment) -> Vec<CertificateDer<'static>> {
     let Some(path) = environment.variable("SSL_CERT_FILE") else {
         return Vec::new();
     };
     certificates("SSL_CERT_FILE", &path).unwrap_or_else(|error| {
-        warn!(error = %error, "certificates of SSL_CERT_FILE are not trusted");
+        warn!(error = %error, "SSL_CERT_FILE not read: its certificates are not trusted");
         Vec::new()
     })
 }
 
+/// Reads the client certificate and its key; `None` if there are none.
 fn identity(security: &Security, environment: &Environment) -> Result<Option<Identity>> {
     let (certificate, key) = match (&security.certificate, &security.key) {
         (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
-        // One text with both is a usual form of PEM.
+        // PEM may contain both.
         (Some(certificate), None) if is_pem(certificate) && certificate.contains("PRIVATE KEY") => {
             (certificate.clone(), Secret::from(certificate.clone()))
         }
@@ -214,7 +215,7 @@ fn identity(security: &Security, environment: &Environment) -> Result<Option<Ide
     let text = Secret::from(read(what, key.expose())?);
     let key = PrivateKeyDer::from_pem_slice(text.expose().as_bytes()).map_err(|_| {
         configuration(if text.expose().contains("ENCRYPTED") {
-            format!("{what} is encrypted: give it without a passphrase")
+            format!("{what} is encrypted: give the key without a passphrase")
         } else {
             format!("{what} holds no private key in PEM form (PKCS#1, PKCS#8 or SEC1)")
         })
@@ -222,7 +223,7 @@ fn identity(security: &Security, environment: &Environment) -> Result<Option<Ide
     Ok(Some(Identity { chain, key }))
 }
 
-/// Reads certificates from a text: PEM, or the path of a file of it.
+/// Reads certificates from a text: PEM, or the path of a PEM file. `what` names the text in errors.
 fn certificates(what: &str, text: &str) -> Result<Vec<CertificateDer<'static>>> {
     let text = read(what, text)?;
     let found: std::result::Result<Vec<_>, _> =
@@ -238,11 +239,12 @@ fn certificates(what: &str, text: &str) -> Result<Vec<CertificateDer<'static>>> 
     }
 }
 
+/// Returns the text if it is PEM, or else the contents of the file whose path it is.
 fn read(what: &str, text: &str) -> Result<String> {
     if is_pem(text) {
         return Ok(text.to_owned());
     }
-    // A path is not repeated: a key that was pasted without its first line would be.
+    // The error does not repeat the path: it could be a private key without its first line.
     std::fs::read_to_string(text).map_err(|error| {
         configuration(format!(
             "{what} is neither PEM (-----BEGIN ...) nor the path of a file that can be read"

@@ -1,9 +1,9 @@
-//! The certificate authorities that are trusted.
+//! Trusted certificate authorities.
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 
-/// Trusted authorities, as anchors of a chain and as the certificates that were given.
+/// Trusted authorities, as trust anchors and as the configured certificates.
 #[derive(Debug)]
 pub(super) struct Roots {
     anchors: RootCertStore,
@@ -11,12 +11,12 @@ pub(super) struct Roots {
 }
 
 impl Roots {
-    /// Trusts these certificates alone.
+    /// Trusts only these certificates.
     pub(super) fn only(certificates: Vec<CertificateDer<'static>>) -> Self {
         Self::with(RootCertStore::empty(), certificates)
     }
 
-    /// Trusts the authorities that browsers trust, and these certificates.
+    /// Trusts these certificates and the authorities that Mozilla trusts.
     pub(super) fn public_and(certificates: Vec<CertificateDer<'static>>) -> Self {
         let anchors = RootCertStore {
             roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
@@ -25,7 +25,7 @@ impl Roots {
     }
 
     fn with(mut anchors: RootCertStore, certificates: Vec<CertificateDer<'static>>) -> Self {
-        // One that cannot be an anchor of a chain may still be the server's own.
+        // A certificate that cannot be a trust anchor may still be that of the server itself.
         anchors.add_parsable_certificates(certificates.iter().cloned());
         Self {
             anchors,
@@ -37,12 +37,12 @@ impl Roots {
         &self.anchors
     }
 
-    /// Returns the certificates that were given, without the public ones.
+    /// Returns the configured certificates, without the public ones.
     pub(super) fn certificates(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
         self.certificates.iter()
     }
 
-    /// Returns whether this very certificate was given.
+    /// Returns whether this certificate is one of those configured.
     pub(super) fn contains(&self, certificate: &CertificateDer<'_>) -> bool {
         self.certificates.iter().any(|known| known == certificate)
     }

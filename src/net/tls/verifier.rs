@@ -1,4 +1,4 @@
-//! Verifies what a server shows in the handshake, as far as sslmode asks for it.
+//! Verifies the server's certificate and signatures in the handshake, as sslmode requires.
 
 use std::sync::Arc;
 
@@ -13,24 +13,24 @@ use webpki::RawPublicKeyEntity;
 use super::certificate::{Certificate, Validity};
 use super::roots::Roots;
 
-/// What is verified of the server's certificate.
+/// Verification of the server's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::net) enum Verify {
-    /// Nothing: the connection is encrypted, and the server may be anybody.
+pub(super) enum Verification {
+    /// None: the connection is encrypted, but the identity of the server is unknown.
     Nothing,
-    /// That a trusted authority has issued it (verify-ca).
+    /// A trusted authority has issued it (verify-ca).
     Authority,
-    /// That, and that it is for the host that was asked for (verify-full).
+    /// A trusted authority has issued it, for the host of the configuration (verify-full).
     AuthorityAndName,
 }
 
-/// Verifies by libpq's rules. The handshake's signatures are always verified, so that the peer at
-/// least owns the key of the certificate that it shows.
+/// Verifies by the rules of libpq. The signatures of the handshake are always verified, so that the
+/// peer at least owns the key of the certificate that it presents.
 #[derive(Debug)]
 pub(super) struct Verifier {
-    pub(super) verify: Verify,
+    pub(super) verification: Verification,
     pub(super) roots: Arc<Roots>,
-    /// The name to verify, as the configuration has it.
+    /// Name to verify, from the configuration.
     pub(super) host: String,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
 }
@@ -45,14 +45,14 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
         if self.roots.contains(der) {
-            // Trusted by itself, as a self-signed certificate is that was handed to the client.
-            return in_time(certificate, now);
+            // A self-signed certificate of the server may itself be configured as trusted.
+            return check_validity(certificate, now);
         }
         if certificate.is_self_issued() {
             return Err(CertificateError::UnknownIssuer.into());
         }
         if certificate.is_version_1() {
-            // What the PostgreSQL manual's recipe makes, and webpki does not read.
+            // The recipe in PostgreSQL's manual makes such certificates; webpki does not support them.
             let algorithms = self.algorithms.all;
             if !self
                 .roots
@@ -62,7 +62,7 @@ impl Verifier {
             {
                 return Err(CertificateError::UnknownIssuer.into());
             }
-            return in_time(certificate, now);
+            return check_validity(certificate, now);
         }
         verify_server_cert_signed_by_trust_anchor(
             &ParsedCertificate::try_from(der)?,
@@ -73,8 +73,8 @@ impl Verifier {
         )
     }
 
-    /// Verifies a signature of the handshake with the certificate's key. The certificate itself may
-    /// be one that webpki does not read.
+    /// Verifies a signature of the handshake with the key of the certificate. webpki need not support
+    /// the certificate itself.
     fn signature(
         &self,
         message: &[u8],
@@ -114,12 +114,12 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.verify == Verify::Nothing {
+        if self.verification == Verification::Nothing {
             return Ok(ServerCertVerified::assertion());
         }
         let certificate = Certificate::parse(end_entity).ok_or(CertificateError::BadEncoding)?;
         self.chain(end_entity, &certificate, intermediates, now)?;
-        if self.verify == Verify::AuthorityAndName && !certificate.is_for(&self.host) {
+        if self.verification == Verification::AuthorityAndName && !certificate.is_for(&self.host) {
             return Err(CertificateError::NotValidForNameContext {
                 expected: server_name.to_owned(),
                 presented: certificate.names(),
@@ -144,7 +144,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        // PKCS#1 padding and SHA-1 ended with version 1.2.
+        // TLS 1.3 does not allow PKCS#1 padding and SHA-1.
         match signature.scheme {
             SignatureScheme::RSA_PKCS1_SHA1
             | SignatureScheme::ECDSA_SHA1_Legacy
@@ -160,7 +160,8 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-fn in_time(certificate: &Certificate, now: UnixTime) -> Result<(), rustls::Error> {
+/// Fails if the certificate is not valid at the time `now`.
+fn check_validity(certificate: &Certificate, now: UnixTime) -> Result<(), rustls::Error> {
     match certificate.validity(now) {
         Validity::Valid => Ok(()),
         Validity::Expired => Err(CertificateError::Expired.into()),
