@@ -29,7 +29,7 @@ pub(in crate::net) fn handshake_failure(host: &HostPort, error: io::Error, direc
         Some(rustls::Error::NoApplicationProtocol) => {
             (ErrorKind::Configuration, direct_tls_unsupported(host))
         }
-        // Servers before version 17 close the connection if they do not know its first message.
+        // Servers before version 17 close a connection that begins with TLS.
         None if direct => (ErrorKind::Connection, direct_tls_unsupported(host)),
         Some(_) => handshake_broken(host),
         // A message of the handshake is longer than the TLS library accepts.

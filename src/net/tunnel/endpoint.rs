@@ -1,4 +1,4 @@
-//! `ssh://user@host:port`.
+//! The address of an SSH server, in the form `ssh://user@host:port`.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 const DEFAULT_PORT: u16 = 22;
 
-/// An SSH server, and whom to log in as.
+/// An SSH server, and the user to log in as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub(super) user: String,
@@ -42,7 +42,7 @@ impl Endpoint {
             return Err(invalid("the user is missing"));
         }
         if user.contains(':') {
-            // Not repeated, since it is a secret.
+            // The error does not repeat the password.
             return Err(invalid("a password cannot be given, only a private key"));
         }
         let address = address.strip_suffix('/').unwrap_or(address);
@@ -60,8 +60,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_user_host_and_port() {
-        for (text, due) in [
+    fn user_host_and_port_are_parsed() {
+        for (text, expected) in [
             ("ssh://me@jump", "ssh://me@jump:22"),
             ("ssh://me@jump:2222/", "ssh://me@jump:2222"),
             (
@@ -70,13 +70,13 @@ mod tests {
             ),
             ("ssh://me@[::1]:2200", "ssh://me@[::1]:2200"),
         ] {
-            assert_eq!(Endpoint::parse(text).unwrap().to_string(), due);
+            assert_eq!(Endpoint::parse(text).unwrap().to_string(), expected);
         }
     }
 
     #[test]
-    fn says_what_is_missing() {
-        for (text, due) in [
+    fn errors_name_the_missing_part() {
+        for (text, expected) in [
             ("me@jump", "ssh://"),
             ("ssh://jump", "user is missing"),
             ("ssh://@jump", "user is missing"),
@@ -87,7 +87,10 @@ mod tests {
             let error = Endpoint::parse(text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration);
             let error = error.to_string();
-            assert!(error.contains(due) && !error.contains("hunter2"), "{error}");
+            assert!(
+                error.contains(expected) && !error.contains("hunter2"),
+                "{error}"
+            );
         }
     }
 }

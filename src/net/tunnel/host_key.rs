@@ -1,4 +1,4 @@
-//! The host keys of SSH servers.
+//! Verification of the host keys of SSH servers.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use tracing::info;
 
 use crate::config::HostPort;
 
-/// Checks the host key.
+/// Checks the host key of an SSH server against the one that this process saw first.
 pub(super) struct HostKeyCheck {
     server: String,
 }
@@ -36,10 +36,10 @@ impl client::Handler for HostKeyCheck {
         .to_string();
         let mut known = known_hosts().lock().unwrap_or_else(PoisonError::into_inner);
         match known.get(&self.server) {
-            Some(before) if *before != fingerprint => Err(SshError::OtherServer),
+            Some(before) if *before != fingerprint => Err(SshError::HostKeyChanged),
             Some(_) => Ok(true),
             None => {
-                info!(server = %self.server, %fingerprint, "the SSH server's host key");
+                info!(server = %self.server, %fingerprint, "SSH host key accepted on first use");
                 known.insert(self.server.clone(), fingerprint);
                 Ok(true)
             }
@@ -47,24 +47,24 @@ impl client::Handler for HostKeyCheck {
     }
 }
 
-/// Host keys by server, as the first connection of this process found them. Nobody tells a connector
-/// which are right; but a server that was the right one then is to be the same one later.
+/// Returns the fingerprints of host keys by server, as the first connections of this process found
+/// them. The configuration has no host keys to compare with, but a server must at least keep its key.
 fn known_hosts() -> &'static Mutex<HashMap<String, String>> {
     static KNOWN: OnceLock<Mutex<HashMap<String, String>>> = OnceLock::new();
     KNOWN.get_or_init(Mutex::default)
 }
 
-/// Why SSH itself failed.
+/// Reason for the failure of SSH itself.
 #[derive(Debug)]
 pub(super) enum SshError {
-    OtherServer,
+    HostKeyChanged,
     Ssh(russh::Error),
 }
 
 impl fmt::Display for SshError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OtherServer => f.write_str("the host key has changed"),
+            Self::HostKeyChanged => f.write_str("the host key has changed"),
             Self::Ssh(error) => error.fmt(f),
         }
     }

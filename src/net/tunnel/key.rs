@@ -1,11 +1,11 @@
-//! The private key, in any of the forms in which users have one.
+//! The private key, in each of the common formats.
 
 use russh::keys::{PrivateKey, decode_secret_key};
 
 use crate::config::Secret;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Reads a key of PEM (PKCS#1, PKCS#8, SEC1) or of OpenSSH's own form.
+/// Reads a key in PEM (PKCS#1, PKCS#8, SEC1) or OpenSSH format.
 pub(super) fn read(secret: &Secret) -> Result<PrivateKey> {
     let invalid = |why: &str| {
         Error::new(
@@ -13,10 +13,10 @@ pub(super) fn read(secret: &Secret) -> Result<PrivateKey> {
             format!("'networkTunnel.sshForwarding.privateKey' cannot be used: {why}"),
         )
     };
-    let text = unfold(secret.expose());
+    let text = restore_line_breaks(secret.expose());
     if text.contains("PuTTY-User-Key-File") {
         return Err(invalid(
-            "it is in PuTTY's form: export it in OpenSSH's with PuTTYgen",
+            "it is in PuTTY format: export it in OpenSSH format with PuTTYgen",
         ));
     }
     if !text.contains("-----BEGIN ") {
@@ -25,25 +25,25 @@ pub(super) fn read(secret: &Secret) -> Result<PrivateKey> {
         ));
     }
     if text.contains("PUBLIC KEY-----") && !text.contains("PRIVATE KEY-----") {
-        return Err(invalid("it is a public key; the private one is needed"));
+        return Err(invalid("it is a public key, but the private key is needed"));
     }
-    let encrypted = "it is encrypted: give a copy without a passphrase, which ssh-keygen -p -f FILE \
-                     makes of a key (openssl pkey -in FILE, of PKCS#8)";
+    let encrypted = "it is encrypted: give a copy without a passphrase (ssh-keygen -p -f FILE removes the \
+                     passphrase; for PKCS#8, openssl pkey -in FILE)";
     if text.contains("ENCRYPTED") {
         return Err(invalid(encrypted));
     }
-    // The cause is not told, since errors of parsers may quote what they read.
+    // The cause is left out of the error, because it may quote parts of the key.
     decode_secret_key(&text, None).map_err(|error| match error {
         russh::keys::Error::KeyIsEncrypted => invalid(encrypted),
         russh::keys::Error::UnsupportedKeyType { .. } => {
-            invalid("it is of another kind than RSA, ECDSA or Ed25519")
+            invalid("it is not an RSA, ECDSA or Ed25519 key")
         }
-        _ => invalid("it is damaged, or of another kind than RSA, ECDSA or Ed25519"),
+        _ => invalid("it is damaged, or not an RSA, ECDSA or Ed25519 key"),
     })
 }
 
-/// Restores line breaks that a form, a template or a shell has changed.
-fn unfold(text: &str) -> String {
+/// Restores line breaks that a web form, a template or a shell has changed.
+fn restore_line_breaks(text: &str) -> String {
     let text = text.replace("\\n", "\n").replace('\r', "\n");
     let Some((head, rest)) = text.trim().split_once("-----BEGIN ") else {
         return text;
@@ -55,7 +55,7 @@ fn unfold(text: &str) -> String {
         return text;
     };
     if body.contains(':') {
-        // Headers, which only encrypted keys have.
+        // Only encrypted keys have headers.
         return text;
     }
     let body: String = body.split_whitespace().collect();
@@ -66,11 +66,11 @@ fn unfold(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Made by ssh-keygen for this test; nothing accepts it.
+    /// A key made by ssh-keygen for this test, which no server accepts.
     const ED25519: &str = include_str!("testdata/ed25519");
 
     #[test]
-    fn line_breaks_may_be_of_any_kind() {
+    fn line_breaks_of_any_kind_are_accepted() {
         for text in [
             ED25519.to_owned(),
             ED25519.trim_end().to_owned(),
@@ -84,8 +84,8 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_was_given_instead_and_never_quote_it() {
-        for (text, due) in [
+    fn errors_name_the_format_and_never_quote_the_key() {
+        for (text, expected) in [
             ("hunter2", "whole private key"),
             (
                 "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nhunter2",
@@ -105,7 +105,7 @@ mod tests {
             ),
         ] {
             let error = read(&Secret::from(text)).unwrap_err();
-            assert!(error.to_string().contains(due), "{error}");
+            assert!(error.to_string().contains(expected), "{error}");
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         }
     }

@@ -1,9 +1,9 @@
-//! Connections through an SSH server (`networkTunnel`), inside this process: there is no child
-//! process, no local port and no file with a key.
+//! Connections through an SSH server (`networkTunnel`), in this process: without a child process, a
+//! local port or a file with the key.
 //!
-//! Each connection has an SSH session of its own. A session stops where one of its channels is not
-//! read for a while, and a capture always has connections that it does not read: rows that are asked
-//! for ahead, the stream while a chunk is emitted. In one session they would wait for each other.
+//! Each connection has an SSH session of its own. A session stalls while one of its channels is not
+//! read, and a capture always has connections that it does not read: rows that are requested ahead,
+//! or the stream while a chunk is emitted. In one session they would block each other.
 
 mod endpoint;
 mod host_key;
@@ -29,7 +29,7 @@ use crate::background;
 use crate::config::{HostPort, SshForwarding};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A way through an SSH server.
+/// Forwarding through an SSH server.
 pub(super) struct Tunnel {
     endpoint: Endpoint,
     key: Arc<PrivateKey>,
@@ -44,11 +44,11 @@ impl fmt::Debug for Tunnel {
 }
 
 impl Tunnel {
-    /// Reads what is configured. Nothing is connected yet.
+    /// Parses the endpoint and the key, without connecting.
     ///
     /// # Errors
     ///
-    /// Fails where the endpoint or the key has no form that is known.
+    /// Fails if the endpoint or the key has an unknown form.
     pub(super) fn new(forwarding: &SshForwarding) -> Result<Self> {
         Ok(Self {
             endpoint: Endpoint::parse(&forwarding.ssh_endpoint)?,
@@ -61,13 +61,13 @@ impl Tunnel {
         &self.endpoint.host
     }
 
-    /// Takes a connection to the SSH server and logs in.
+    /// Logs in to the SSH server over this connection to it.
     ///
     /// # Errors
     ///
-    /// Fails where the SSH server is another than before, or does not let us in.
+    /// Fails if the host key differs from the one seen before, or if the SSH server refuses the login.
     async fn log_in(&self, socket: TcpStream) -> Result<Handle<HostKeyCheck>> {
-        info!(endpoint = %self.endpoint, "starting the SSH tunnel");
+        info!(endpoint = %self.endpoint, "starting SSH tunnel");
         let config = client::Config {
             keepalive_interval: Some(Duration::from_secs(30)),
             keepalive_max: 4,
@@ -75,8 +75,8 @@ impl Tunnel {
             ..client::Config::default()
         };
         let check = HostKeyCheck::new(&self.endpoint.host);
-        // The SSH session answers and keeps itself alive also while the capture's own thread is busy, as
-        // long as there is room for what it brings: its socket is watched on the other thread.
+        // The background thread polls the socket, so that the SSH session answers and sends keepalives
+        // while the main thread is busy, as long as there is buffer space for received data.
         let socket = socket.into_std()?;
         let connecting = background::spawn(async move {
             let socket = TcpStream::from_std(socket).map_err(russh::Error::from)?;
@@ -88,7 +88,7 @@ impl Tunnel {
                 Error::new(ErrorKind::Internal, "the SSH tunnel was not started").with_source(error)
             })?
             .map_err(|error| self.failed(error))?;
-        // What of SHA-1 is left out of RSA is what servers have refused for years.
+        // RSA signatures with SHA-1 are left out: servers have refused them for years.
         let hash = match session.best_supported_rsa_hash().await {
             Ok(Some(Some(hash))) => hash,
             _ => HashAlg::Sha512,
@@ -105,24 +105,24 @@ impl Tunnel {
                 return Err(Error::new(
                     ErrorKind::Configuration,
                     format!(
-                        "the SSH server {} does not let user \"{}\" in with the private key of \
-                         networkTunnel: see that its public key is in authorized_keys there",
+                        "the SSH server {} does not let user \"{}\" log in with the private key of \
+                         networkTunnel: add its public key to authorized_keys on that server",
                         self.endpoint.host, self.endpoint.user
                     ),
                 ));
             }
         }
-        debug!(endpoint = %self.endpoint, "the SSH tunnel is ready");
+        debug!(endpoint = %self.endpoint, "SSH tunnel ready");
         Ok(session)
     }
 
-    /// Opens a connection to `target`, whose name the SSH server resolves, over this one to the SSH
-    /// server.
+    /// Opens a connection to `target` through the SSH server, which resolves its name. `socket` is a
+    /// connection to the SSH server.
     ///
     /// # Errors
     ///
-    /// Fails where the SSH server is another than before, does not let us in, cannot reach the target
-    /// or does not forward.
+    /// Fails if the host key differs from the one seen before, or if the SSH server refuses the login,
+    /// cannot reach the target or does not allow forwarding.
     pub(super) async fn open(&self, socket: TcpStream, target: &HostPort) -> Result<TunnelStream> {
         let session = Arc::new(self.log_in(socket).await?);
         let channel = session
@@ -143,7 +143,7 @@ impl Tunnel {
                     ErrorKind::Connection,
                     format!(
                         "the SSH server {server} cannot reach {target}: check the address as it \
-                         is seen from there, and that the database server runs"
+                         is seen from there, and that the database server is running"
                     ),
                 ),
             }),
@@ -151,14 +151,15 @@ impl Tunnel {
         }
     }
 
+    /// Returns the error for a failure of SSH itself.
     fn failed(&self, error: SshError) -> Error {
         let server = &self.endpoint.host;
         let (kind, message) = match &error {
-            SshError::OtherServer => (
+            SshError::HostKeyChanged => (
                 ErrorKind::Configuration,
                 format!(
-                    "the SSH server {server} shows another host key than before: somebody may be \
-                     pretending to be it"
+                    "the SSH server {server} has another host key than before: another machine may be \
+                     impersonating it"
                 ),
             ),
             SshError::Ssh(russh::Error::NoCommonAlgo { .. }) => (

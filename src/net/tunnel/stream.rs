@@ -1,4 +1,4 @@
-//! A connection through a tunnel, as bytes.
+//! The byte stream of a connection through a tunnel.
 
 use std::fmt;
 use std::io;
@@ -12,13 +12,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::host_key::HostKeyCheck;
 
-/// A channel of an SSH session, which lives as long as one of its channels.
+/// A channel of an SSH session. The session lives as long as the channel.
 pub(in crate::net) struct TunnelStream {
-    /// There until the drop.
+    /// `None` only while the value is dropped.
     stream: Option<ChannelStream<Msg>>,
     session: Arc<Handle<HostKeyCheck>>,
     server: String,
-    /// A channel is closed by a task that its drop starts, wherever that happens.
+    /// Runtime for the task that the drop of `stream` spawns to close the channel. The drop may happen
+    /// outside of a runtime.
     runtime: tokio::runtime::Handle,
 }
 
@@ -58,8 +59,8 @@ impl TunnelStream {
         }
     }
 
-    /// Says of an error, or an end, that it is the tunnel's: else it would look as if the database
-    /// server had ended the connection.
+    /// Returns the error for the end of the SSH connection. Without it, the error would look as if the
+    /// database server had closed the connection.
     fn ended(&self) -> io::Error {
         io::Error::new(
             io::ErrorKind::ConnectionAborted,

@@ -269,7 +269,7 @@ fn each_failure_is_one_clear_error() {
     sshd.become_another();
     let error = ask(&server.address(), &sshd.endpoint());
     assert!(
-        error.contains("shows another host key than before"),
+        error.contains("has another host key than before"),
         "{error}"
     );
 }
