@@ -278,8 +278,8 @@ impl Drain {
 
 impl Copy {
     async fn run(&self) -> Result<Received> {
-        let client = Client::connect(&self.target.config()?, Purpose::Query).await?;
-        let mut connection = client.into_connection();
+        let mut client = Client::connect(&self.target.config()?, Purpose::Query).await?;
+        let connection = client.connection();
         let command = format!("COPY {} TO STDOUT", self.table);
         connection.session().query(&command).expect("a short query");
         connection.send().await?;

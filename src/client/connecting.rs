@@ -1,4 +1,4 @@
-//! A connection that is made while other things are done.
+//! Connections that are made ahead, in a task of their own.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use tracing::debug;
 use super::query::Client;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long a connection may have been idle before its use: one that was for longer may have been cut
-/// on its way, or ended by the server.
-const FRESH: Duration = Duration::from_secs(30);
+/// Maximum age of a connection at its first use. An older one may have been dropped by a firewall or
+/// closed by the server.
+const MAX_IDLE: Duration = Duration::from_secs(30);
 
-/// A connection that is made ahead. Dropped before it is asked for, it is closed.
+/// A connection that is made before it is needed. Dropping the value closes the connection.
 ///
-/// What keeps it from being made, or ends it, may be over when it is needed. So that is not an error:
-/// there is no such connection then, and one is made anew.
+/// A temporary reason for which the attempt failed may have passed when the connection is needed. So a
+/// retryable failure is not an error: the caller connects again.
 #[derive(Debug)]
 pub struct Connecting {
     started: Instant,
@@ -29,9 +29,9 @@ impl Drop for Connecting {
 }
 
 impl Connecting {
-    /// Starts an attempt to connect, with what makes the connection ready for its use.
+    /// Spawns `attempt`, which connects and prepares the connection for its use.
     pub fn start(attempt: impl Future<Output = Result<Client>> + Send + 'static) -> Self {
-        // The socket belongs to the runtime of the caller.
+        // On the caller's runtime, which then polls the socket.
         let attempt = tokio::spawn(async move { Ok((attempt.await?, Instant::now())) });
         Self {
             started: Instant::now(),
@@ -39,28 +39,32 @@ impl Connecting {
         }
     }
 
-    /// Returns whether it was started too long ago to be of use.
+    /// Returns whether the attempt was started too long ago to be used.
     pub fn is_stale(&self) -> bool {
-        self.started.elapsed() >= FRESH
+        self.started.elapsed() >= MAX_IDLE
     }
 
-    /// Waits for the connection. There is none if it could not be made for a reason that may be over,
-    /// or if it has been idle for long.
+    /// Waits for the connection. Returns `None` if the attempt failed with a retryable error, or if the
+    /// connection has been idle for too long.
     ///
     /// # Errors
     ///
-    /// Fails as the attempt does, where trying again does not help.
+    /// Fails with the error of the attempt if it is not retryable.
     pub async fn client(mut self) -> Result<Option<Client>> {
         if self.attempt.is_finished() && self.is_stale() {
             return Ok(None);
         }
         let made = (&mut self.attempt).await.map_err(|error| {
-            Error::new(ErrorKind::Internal, "an attempt to connect was given up").with_source(error)
+            Error::new(
+                ErrorKind::Internal,
+                "the task of a connection attempt panicked or was aborted",
+            )
+            .with_source(error)
         })?;
         match made {
-            Ok((client, made)) => Ok((made.elapsed() < FRESH).then_some(client)),
+            Ok((client, made)) => Ok((made.elapsed() < MAX_IDLE).then_some(client)),
             Err(error) if error.is_retryable() => {
-                debug!(%error, "a connection could not be made ahead");
+                debug!(%error, "connection not made ahead");
                 Ok(None)
             }
             Err(error) => Err(error),

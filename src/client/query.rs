@@ -1,4 +1,4 @@
-//! Queries and commands, one at a time.
+//! Queries and replication commands, whose results own their values.
 
 use protocol::{Event, Format};
 
@@ -7,14 +7,14 @@ use super::rows::{FieldInfo, Row, Rows};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::{ConnectConfig, Connection, Purpose, ReplicationReader, ReplicationWriter};
 
-/// A connection for queries, one at a time.
+/// A connection for queries and replication commands, one at a time.
 #[derive(Debug)]
 pub struct Client {
     connection: Connection,
 }
 
 impl Client {
-    /// Connects.
+    /// Connects to the server.
     ///
     /// # Errors
     ///
@@ -25,33 +25,29 @@ impl Client {
         })
     }
 
-    /// Returns the connection, to read rows from without a copy.
+    /// Returns the connection, to read rows without a copy.
     pub fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
-    /// Returns the connection for good.
-    pub fn into_connection(self) -> Connection {
-        self.connection
-    }
-
-    /// Gives the connection up while the server may be busy: it is told to cancel what it is doing.
+    /// Closes the connection while the server may still be executing a statement, and asks the server
+    /// to cancel it. See [`Connection::give_up`].
     pub fn give_up(self) {
         self.connection.give_up();
     }
 
-    /// Returns the value of a parameter that the server has reported.
+    /// Returns the value of a run-time parameter that the server has reported.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.connection.facts().parameter(name)
     }
 
-    /// Returns the process of the server that serves this connection.
+    /// Returns the process ID of the server process for this connection.
     pub fn process_id(&self) -> Option<protocol::ProcessId> {
         self.connection.facts().process_id()
     }
 
-    /// Returns the server's version as its `server_version_num` has it: 150018 is 15.18. Zero where
-    /// the server has reported none that can be understood.
+    /// Returns the server's version in the form of `server_version_num`: 150018 is 15.18. Returns zero
+    /// if the server has not reported a version, or one that cannot be parsed.
     pub fn server_version_num(&self) -> u32 {
         self.parameter("server_version").map_or(0, version_num)
     }
@@ -60,7 +56,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Fails with the server's error, or when the connection is lost.
+    /// Fails with the server's error, or if the connection is lost.
     pub async fn query(&mut self, sql: &str, parameters: &[Option<&str>]) -> Result<Rows> {
         self.queue(sql, parameters.iter().copied())?;
         Ok(self.collect().await??.pop().unwrap_or_default())
@@ -70,20 +66,20 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Fails with the server's error, or when the connection is lost.
+    /// Fails with the server's error, or if the connection is lost.
     pub async fn run(&mut self, statement: &Statement) -> Result<Rows> {
         let Statement { sql, parameters } = statement;
         self.queue(sql, parameters.iter().map(Option::as_deref))?;
         Ok(self.collect().await??.pop().unwrap_or_default())
     }
 
-    /// Runs statements that do not depend on each other, for one round trip. Each is a transaction of
-    /// its own, and what the server says of one does not keep it from the others. Who drops the future
-    /// before its end has to drop the connection as well.
+    /// Runs independent statements in one round trip. Each is a transaction of its own, and an error in
+    /// one does not affect the others. If the future is dropped before it completes, the connection
+    /// must be dropped too.
     ///
     /// # Errors
     ///
-    /// Fails when the connection is lost.
+    /// Fails if the connection is lost.
     pub async fn query_each<const N: usize>(
         &mut self,
         statements: [Statement; N],
@@ -94,12 +90,13 @@ impl Client {
         }))
     }
 
-    /// The same for as many statements as there are. They are sent before the first answer is read, so
-    /// they have to be few, or short.
+    /// Runs independent statements, like [`Client::query_each`], for a number that is not known when
+    /// compiling. All are sent before the first answer is read, so they must be few or short: else
+    /// client and server would wait for each other.
     ///
     /// # Errors
     ///
-    /// Fails when the connection is lost.
+    /// Fails if the connection is lost.
     pub async fn query_all(&mut self, statements: &[Statement]) -> Result<Vec<Result<Rows>>> {
         for Statement { sql, parameters } in statements {
             self.queue(sql, parameters.iter().map(Option::as_deref))?;
@@ -112,7 +109,7 @@ impl Client {
         Ok(answers)
     }
 
-    /// Queues a statement, up to the end of its transaction.
+    /// Queues the messages of a statement in a transaction of its own.
     fn queue<'p>(
         &mut self,
         sql: &str,
@@ -129,18 +126,19 @@ impl Client {
         session.sync().map_err(unsendable)
     }
 
-    /// Runs statements separated by semicolons, without parameters; also replication commands.
+    /// Runs statements separated by semicolons, without parameters, or a replication command.
     ///
     /// # Errors
     ///
-    /// Fails with the server's error, or when the connection is lost.
+    /// Fails with the server's error, or if the connection is lost.
     pub async fn execute_script(&mut self, sql: &str) -> Result<Vec<Rows>> {
         self.connection.session().query(sql).map_err(unsendable)?;
         self.collect().await?
     }
 
-    /// Collects results up to the next end of a transaction that was queued. What the server says
-    /// of the statement itself is told apart from the end of the connection.
+    /// Collects results up to the next ReadyForQuery. The inner result has the server's error in a
+    /// statement, after which the connection can be used again; the outer one has the loss of the
+    /// connection.
     async fn collect(&mut self) -> Result<Result<Vec<Rows>>> {
         self.connection.send().await?;
         let mut results = Vec::new();
@@ -164,7 +162,7 @@ impl Client {
                 Event::CopyOut(_) | Event::CopyIn(_) | Event::CopyBoth(_) => {
                     return Err(Error::new(
                         ErrorKind::Internal,
-                        "a statement that copies was run as a query",
+                        "a COPY statement was run as a query",
                     ));
                 }
                 _ => {}
@@ -173,18 +171,19 @@ impl Client {
         Ok(failure.map_or(Ok(results), |report| Err(server_error(report))))
     }
 
-    /// Ends the connection. Nobody waits for it.
+    /// Sends Terminate to end the session. An error is ignored.
     pub async fn terminate(&mut self) {
         if self.connection.session().terminate().is_ok() {
             let _ = self.connection.send().await;
         }
     }
 
-    /// Starts streaming: the connection serves nothing else from then on.
+    /// Starts streaming with a START_REPLICATION command. The connection cannot be used for anything
+    /// else afterwards.
     ///
     /// # Errors
     ///
-    /// Fails with the server's error, or when the connection is lost.
+    /// Fails with the server's error, or if the connection is lost.
     pub async fn start_replication(
         mut self,
         command: &str,
@@ -202,7 +201,7 @@ impl Client {
                 Event::Ready(_) => {
                     return Err(Error::new(
                         ErrorKind::Protocol,
-                        "the server did not start to stream, and did not say why",
+                        "the server neither started streaming nor reported an error",
                     ));
                 }
                 _ => {}
@@ -219,7 +218,7 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// Makes a statement.
+    /// Returns a statement with these parameters.
     pub fn new(sql: impl Into<String>, parameters: &[Option<&str>]) -> Self {
         Self {
             sql: sql.into(),
@@ -231,7 +230,7 @@ impl Statement {
     }
 }
 
-/// Reads the version from its text: `15.18 (Debian 15.18-0+deb12u1)`, `9.6.24`, `18beta1`.
+/// Parses a version such as `15.18 (Debian 15.18-0+deb12u1)`, `9.6.24` or `18beta1`.
 fn version_num(text: &str) -> u32 {
     let mut parts = text
         .trim_start_matches('v')
@@ -256,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_as_the_server_numbers_them() {
+    fn versions_are_parsed_into_the_form_of_server_version_num() {
         for (text, number) in [
             ("15.18 (Debian 15.18-0+deb12u1)", 150_018),
             ("10.23", 100_023),

@@ -1,17 +1,18 @@
-//! Errors and notices of the server.
+//! Errors and notices that the server reports.
 
 use protocol::Severity;
 use tracing::{debug, info, warn};
 
 use crate::error::{Error, ErrorKind, sqlstate};
 
-/// Makes an error of what the server reported. Its message is the server's own, unless it is about
-/// data: then it can quote the values of a row, as details can, and only the SQLSTATE stays.
+/// Returns the error for an ErrorResponse, with the server's message. A message about data can quote
+/// values of a row, so it is replaced by one with the SQLSTATE only. Details are always left out,
+/// because they can quote values too.
 pub fn server_error(report: protocol::ServerError) -> Error {
     let code = report.code();
     let message = if quotes_data(&code) {
         format!(
-            "the server reports a problem with data (SQLSTATE {})",
+            "the server reports an error in data (SQLSTATE {})",
             code.as_str()
         )
     } else {
@@ -20,8 +21,8 @@ pub fn server_error(report: protocol::ServerError) -> Error {
     Error::new(ErrorKind::Server, message).with_sqlstate(code.as_str())
 }
 
-/// Whether messages of this class can hold values: data exceptions, violated constraints, and what
-/// functions of the user's raise.
+/// Returns whether messages with this SQLSTATE can quote values: data exceptions, constraint violations
+/// and errors that user-defined functions raise.
 fn quotes_data(code: &protocol::SqlState) -> bool {
     matches!(
         code.class(),
@@ -32,16 +33,16 @@ fn quotes_data(code: &protocol::SqlState) -> bool {
     )
 }
 
-/// Logs a notice of the server as it is meant.
+/// Logs a NoticeResponse at the level of its severity.
 pub fn log_notice(report: &protocol::Report<'_>) {
     let code = report.code();
-    // What functions of the user's say can hold anything.
+    // Notices from user-defined functions can quote anything.
     if matches!(
         code.as_str(),
         sqlstate::SUCCESSFUL_COMPLETION | sqlstate::WARNING
     ) || quotes_data(&code)
     {
-        debug!(code = code.as_str(), "the server has sent a notice");
+        debug!(code = code.as_str(), "notice received from the server");
         return;
     }
     let message = report.message();
@@ -52,8 +53,8 @@ pub fn log_notice(report: &protocol::Report<'_>) {
     }
 }
 
-/// Makes an error of a statement or parameter that cannot be put into a message, or of a call at the
-/// wrong time.
+/// Returns the error for a request that the session cannot queue: a statement or parameter that does
+/// not fit into a message, or a call in the wrong state.
 pub fn unsendable(error: protocol::ProtocolError) -> Error {
     Error::new(
         ErrorKind::Internal,

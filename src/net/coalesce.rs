@@ -58,7 +58,7 @@ const READS: u32 = 24;
 /// `READS` reads within this time make a backlog.
 const WINDOW: Duration = Duration::from_millis(2);
 /// Pauses while changes are read. A walsender decodes some 200 KB in a short one; a long one collects
-/// so much that the server's cost per TCP segment becomes negligible.
+/// enough that the server's cost per TCP segment becomes negligible.
 const CHANGE_PAUSES: PauseLengths = PauseLengths {
     short: Duration::from_millis(3),
     long: Duration::from_millis(18),

@@ -10,8 +10,8 @@ use crate::config::HostPort;
 use crate::error::{Error, Result};
 use crate::net::error::connection_lost;
 
-/// Sends the CancelRequest for a connection over another connection that is made in the same way: to
-/// the same address, through the same tunnel, and with TLS if the connection uses it.
+/// Sends the CancelRequest for a connection over another one, to the same address, through the same
+/// tunnel, and with TLS if the connection uses it.
 ///
 /// See <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>.
 pub(in crate::net) struct Canceller {
