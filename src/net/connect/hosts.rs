@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::attempt::{Attempt, Refusal, Target, TlsUse};
+use super::attempt::{Attempt, Failure, Refusal, Target, TlsUse};
 use super::config::{ConnectConfig, Purpose};
 use super::refusal::{not_postgres, pooler_by_address, pooler_error};
 use super::server_role::check_role;
@@ -18,8 +18,8 @@ impl ConnectConfig {
     ///
     /// # Errors
     ///
-    /// Fails if no host can be reached, if a server does not support TLS as sslmode requires, or if it
-    /// refuses the login.
+    /// Fails if no host can be reached, if a server does not support TLS as sslmode requires, or if
+    /// it refuses the login.
     pub async fn connect(&self, purpose: Purpose) -> Result<Connection> {
         let mut last = None;
         let tries = self.session_attrs.passes().iter();
@@ -90,8 +90,8 @@ impl ConnectConfig {
         Err(last.unwrap_or_else(|| socket::unresolved(host)))
     }
 
-    /// Returns the destinations to try for a host: its addresses, in the order of the resolver, or the
-    /// tunnel, whose SSH server resolves the name.
+    /// Returns the destinations to try for a host: its addresses, in the order of the resolver, or
+    /// the tunnel, whose SSH server resolves the name.
     async fn targets(&self, host: &HostPort) -> Result<Vec<Target>> {
         if self.tunnel.is_some() {
             return Ok(vec![Target::Tunnel]);
@@ -127,38 +127,41 @@ impl ConnectConfig {
         let Some(second) = second.filter(|_| failure.may_depend_on_tls(first)) else {
             return Err(failure.into());
         };
-        debug!(%host, ?first, ?second, "connection attempt failed: trying again with other use of TLS");
-        let first_refusal = failure.refusal();
-        let first_error = Error::from(failure);
+        debug!(%host, ?first, ?second, "attempt failed: trying other use of TLS");
         match self.log_in(&attempt(second)).await {
             Ok(connection) => {
                 if second == TlsUse::Never {
                     warn!(
                         %host,
-                        error = %first_error,
+                        error = %Error::from(failure),
                         "connected without encryption, because the server does not accept the \
                          connection with TLS: set advanced.sslmode to \"require\" to prevent this"
                     );
                 }
                 Ok(connection)
             }
-            Err(failure) => {
-                // The reason why the first login failed is more useful to the user than that the
-                // second connection is not allowed by pg_hba.conf, or may not carry the password.
-                let second_says_less = match failure.refusal() {
-                    Some(Refusal::HostBasedAccess) => true,
-                    Some(Refusal::ClearTextPassword) => first_refusal == Some(Refusal::Login),
-                    _ => false,
-                };
-                let (reported, other) = if second_says_less {
-                    (first_error, failure.into())
-                } else {
-                    (failure.into(), first_error)
-                };
-                debug!(%host, error = ?other, "connection attempt with other use of TLS failed as well");
+            Err(second_failure) => {
+                let (reported, other) = order_errors(failure, second_failure);
+                debug!(%host, error = ?other, "attempt with other use of TLS failed as well");
                 Err(reported)
             }
         }
+    }
+}
+
+/// Returns the errors of two failed attempts: the one to report, then the other.
+fn order_errors(first: Failure, second: Failure) -> (Error, Error) {
+    // The reason why the first login failed is more useful to the user than that the second
+    // connection is not allowed by pg_hba.conf, or may not carry the password.
+    let second_says_less = match second.refusal() {
+        Some(Refusal::HostBasedAccess) => true,
+        Some(Refusal::ClearTextPassword) => first.refusal() == Some(Refusal::Login),
+        _ => false,
+    };
+    if second_says_less {
+        (first.into(), second.into())
+    } else {
+        (second.into(), first.into())
     }
 }
 
