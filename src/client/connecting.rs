@@ -8,14 +8,14 @@ use tracing::debug;
 use super::query::Client;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Maximum age of a connection at its first use. An older one may have been dropped by a firewall or
-/// closed by the server.
+/// Maximum age of a connection at its first use. An older one may have been dropped by a firewall
+/// or closed by the server.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 
 /// A connection that is made before it is needed. Dropping the value closes the connection.
 ///
-/// A temporary reason for which the attempt failed may have passed when the connection is needed. So a
-/// retryable failure is not an error: the caller connects again.
+/// A temporary reason for which the attempt failed may have passed when the connection is needed.
+/// So a retryable failure is not an error: the caller connects again.
 #[derive(Debug)]
 pub struct Connecting {
     started: Instant,
@@ -44,8 +44,8 @@ impl Connecting {
         self.started.elapsed() >= MAX_IDLE
     }
 
-    /// Waits for the connection. Returns `None` if the attempt failed with a retryable error, or if the
-    /// connection has been idle for too long.
+    /// Waits for the connection. Returns `None` if the attempt failed with a retryable error, or if
+    /// the connection has been idle for too long.
     ///
     /// # Errors
     ///

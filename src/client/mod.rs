@@ -1,7 +1,7 @@
 //! Queries and replication commands over a connection.
 //!
-//! [`Client`] is for queries of few rows: its results own their values. The rows of a backfill chunk are
-//! read from the [`Connection`](crate::net::Connection) of a client, without a copy.
+//! [`Client`] is for queries of few rows: its results own their values. The rows of a backfill
+//! chunk are read from the [`Connection`](crate::net::Connection) of a client, without a copy.
 
 mod connecting;
 mod query;

@@ -30,8 +30,8 @@ impl Client {
         &mut self.connection
     }
 
-    /// Closes the connection while the server may still be executing a statement, and asks the server
-    /// to cancel it. See [`Connection::give_up`].
+    /// Closes the connection while the server may still be executing a statement, and asks the
+    /// server to cancel it. See [`Connection::give_up`].
     pub fn give_up(self) {
         self.connection.give_up();
     }
@@ -46,8 +46,8 @@ impl Client {
         self.connection.facts().process_id()
     }
 
-    /// Returns the server's version in the form of `server_version_num`: 150018 is 15.18. Returns zero
-    /// if the server has not reported a version, or one that cannot be parsed.
+    /// Returns the server's version in the form of `server_version_num`: 150018 is 15.18. Returns
+    /// zero if the server has not reported a version, or one that cannot be parsed.
     pub fn server_version_num(&self) -> u32 {
         self.parameter("server_version").map_or(0, version_num)
     }
@@ -73,9 +73,9 @@ impl Client {
         Ok(self.collect().await??.pop().unwrap_or_default())
     }
 
-    /// Runs independent statements in one round trip. Each is a transaction of its own, and an error in
-    /// one does not affect the others. If the future is dropped before it completes, the connection
-    /// must be dropped too.
+    /// Runs independent statements in one round trip. Each is a transaction of its own, and an
+    /// error in one does not affect the others. If the future is dropped before it completes, the
+    /// connection must be dropped too.
     ///
     /// # Errors
     ///
@@ -90,9 +90,9 @@ impl Client {
         }))
     }
 
-    /// Runs independent statements, like [`Client::query_each`], for a number that is not known when
-    /// compiling. All are sent before the first answer is read, so they must be few or short: else
-    /// client and server would wait for each other.
+    /// Runs independent statements, like [`Client::query_each`], for a number that is not known
+    /// when compiling. All are sent before the first answer is read, so they must be few or short:
+    /// else client and server would wait for each other.
     ///
     /// # Errors
     ///
@@ -178,8 +178,8 @@ impl Client {
         }
     }
 
-    /// Starts streaming with a START_REPLICATION command. The connection cannot be used for anything
-    /// else afterwards.
+    /// Starts streaming with a START_REPLICATION command. The connection cannot be used for
+    /// anything else afterwards.
     ///
     /// # Errors
     ///

@@ -5,9 +5,9 @@ use tracing::{debug, info, warn};
 
 use crate::error::{Error, ErrorKind, sqlstate};
 
-/// Returns the error for an ErrorResponse, with the server's message. A message about data can quote
-/// values of a row, so it is replaced by one with the SQLSTATE only. Details are always left out,
-/// because they can quote values too.
+/// Returns the error for an ErrorResponse, with the server's message. A message about data can
+/// quote values of a row, so it is replaced by one with the SQLSTATE only. Details are always left
+/// out, because they can quote values too.
 pub fn server_error(report: protocol::ServerError) -> Error {
     let code = report.code();
     let message = if quotes_data(&code) {
@@ -21,8 +21,8 @@ pub fn server_error(report: protocol::ServerError) -> Error {
     Error::new(ErrorKind::Server, message).with_sqlstate(code.as_str())
 }
 
-/// Returns whether messages with this SQLSTATE can quote values: data exceptions, constraint violations
-/// and errors that user-defined functions raise.
+/// Returns whether messages with this SQLSTATE can quote values: data exceptions, constraint
+/// violations and errors that user-defined functions raise.
 fn quotes_data(code: &protocol::SqlState) -> bool {
     matches!(
         code.class(),
@@ -53,8 +53,8 @@ pub fn log_notice(report: &protocol::Report<'_>) {
     }
 }
 
-/// Returns the error for a request that the session cannot queue: a statement or parameter that does
-/// not fit into a message, or a call in the wrong state.
+/// Returns the error for a request that the session cannot queue: a statement or parameter that
+/// does not fit into a message, or a call in the wrong state.
 pub fn unsendable(error: protocol::ProtocolError) -> Error {
     Error::new(
         ErrorKind::Internal,

@@ -2,8 +2,8 @@
 //! Version 4
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
 //!
-//! A token is valid for fifteen minutes, so each attempt to connect makes its own. The request to sign
-//! has a fixed form, so the HMAC and hash primitives are enough and no AWS library is needed.
+//! A token is valid for fifteen minutes, so each attempt to connect makes its own. The request to
+//! sign has a fixed form, so the HMAC and hash primitives are enough and no AWS library is needed.
 
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};

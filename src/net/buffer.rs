@@ -7,8 +7,9 @@ const USUAL_SIZE: usize = 256 * 1024;
 
 /// Contiguous bytes that were received and are not consumed yet.
 ///
-/// The buffer grows to the size of a message that is larger than the buffer, and returns to its usual
-/// size when that message has been consumed, so that one huge row does not occupy memory for good.
+/// The buffer grows to the size of a message that is larger than the buffer, and returns to its
+/// usual size when that message has been consumed, so that one huge row does not occupy memory for
+/// good.
 #[derive(Debug)]
 pub struct ReceiveBuffer {
     bytes: Vec<u8>,
@@ -34,8 +35,9 @@ impl ReceiveBuffer {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Returns the bytes that are not consumed yet, and the counter to advance by the number of bytes
-    /// consumed. Values parsed from the bytes can keep borrowing them while the counter advances.
+    /// Returns the bytes that are not consumed yet, and the counter to advance by the number of
+    /// bytes consumed. Values parsed from the bytes can keep borrowing them while the counter
+    /// advances.
     #[inline]
     pub fn split(&mut self) -> (&[u8], &mut usize) {
         (

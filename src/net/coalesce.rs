@@ -1,8 +1,9 @@
 //! Decides when to let bytes collect in the socket before they are read.
 //!
-//! A walsender flushes its socket after every row. A reader that wakes up for each row pays a system
-//! call and a wake-up per row, and so does the server. While a backlog is read it is cheaper to pause
-//! for a moment and to read the bytes that arrived meanwhile; a slow stream is read at once.
+//! A walsender flushes its socket after every row. A reader that wakes up for each row pays a
+//! system call and a wake-up per row, and so does the server. While a backlog is read it is cheaper
+//! to pause for a moment and to read the bytes that arrived meanwhile; a slow stream is read at
+//! once.
 //!
 //! # States
 //!
@@ -28,8 +29,8 @@
 //! the socket that the sender may have been waiting for. So is the first read after a pause that
 //! yields less: only the second one ends the backlog (`may_be_over`).
 //!
-//! [`PauseChooser`] chooses the length of each pause when the pause begins. It compares the rates, in
-//! bytes per second, at which bytes arrived during short and during long pauses:
+//! [`PauseChooser`] chooses the length of each pause when the pause begins. It compares the rates,
+//! in bytes per second, at which bytes arrived during short and during long pauses:
 //!
 //! ```text
 //!                  due for a trial, and rate in range
@@ -46,10 +47,10 @@
 //!                due for a trial
 //! ```
 //!
-//! A rate is in range if a short pause yields at least `WORTHWHILE` bytes at that rate and a long one
-//! less than `PauseLengths::capacity`. A trial is due after the first pause of a backlog, and more
-//! than `PAUSES_BETWEEN_TRIALS` pauses after the last state change. When it is due in `Long`, one
-//! short pause measures the rate that the next trial is compared with.
+//! A rate is in range if a short pause yields at least `WORTHWHILE` bytes at that rate and a long
+//! one less than `PauseLengths::capacity`. A trial is due after the first pause of a backlog, and
+//! more than `PAUSES_BETWEEN_TRIALS` pauses after the last state change. When it is due in `Long`,
+//! one short pause measures the rate that the next trial is compared with.
 
 use std::time::{Duration, Instant};
 
@@ -57,8 +58,8 @@ use std::time::{Duration, Instant};
 const READS: u32 = 24;
 /// `READS` reads within this time make a backlog.
 const WINDOW: Duration = Duration::from_millis(2);
-/// Pauses while changes are read. A walsender decodes some 200 KB in a short one; a long one collects
-/// enough that the server's cost per TCP segment becomes negligible.
+/// Pauses while changes are read. A walsender decodes some 200 KB in a short one; a long one
+/// collects enough that the server's cost per TCP segment becomes negligible.
 const CHANGE_PAUSES: PauseLengths = PauseLengths {
     short: Duration::from_millis(3),
     long: Duration::from_millis(18),
@@ -71,15 +72,15 @@ const ROW_PAUSES: PauseLengths = PauseLengths {
     long: Duration::from_millis(3),
     capacity: 2 * 1024 * 1024,
 };
-/// Minimum free space in the receive buffer for a read after a pause. If the read with which a backlog
-/// begins yields as much, the next read follows without a pause.
+/// Minimum free space in the receive buffer for a read after a pause. If the read with which a
+/// backlog begins yields as much, the next read follows without a pause.
 pub(super) const BACKLOG_READ_SIZE: usize = 128 * 1024;
 /// A pause that yields fewer bytes than this ends the backlog, and a read that yields fewer is
 /// followed by a pause.
 const TRICKLE: usize = 16 * 1024;
 
-/// Minimum yield of a short pause for long ones to be tried: a stream with less is hardly a backlog,
-/// and is better read soon.
+/// Minimum yield of a short pause for long ones to be tried: a stream with less is hardly a
+/// backlog, and is better read soon.
 const WORTHWHILE: u64 = 64 * 1024;
 /// Number of pauses of one length after which the other length is tried.
 const PAUSES_BETWEEN_TRIALS: u32 = 64;
@@ -105,8 +106,8 @@ pub(super) struct Pace {
     read_again: bool,
     /// Bytes read since the last pause.
     since_pause: u64,
-    /// The first read after the last pause yielded less than `TRICKLE`; the next read decides whether
-    /// the backlog is over.
+    /// The first read after the last pause yielded less than `TRICKLE`; the next read decides
+    /// whether the backlog is over.
     may_be_over: bool,
     pauses: PauseChooser,
 }
@@ -140,8 +141,9 @@ impl Pace {
         if !self.backlog || self.read_again {
             return None;
         }
-        // If nothing was read since the pause began, other work cut it short: the pause continues. If
-        // it started again each time, bytes would stay unread for as long as there is other work.
+        // If nothing was read since the pause began, other work cut it short: the pause continues.
+        // If it started again each time, bytes would stay unread for as long as there is other
+        // work.
         if self.since_pause > 0 {
             self.pauses.begin(self.since_pause, now);
             self.since_pause = 0;
@@ -182,9 +184,9 @@ impl Pace {
 /// Chooses the lengths of the pauses in a backlog.
 ///
 /// Bytes that a sender writes while the receiver does not read collect in the sender's socket, and
-/// leave it in large segments, which costs both sides less than a segment per row. So pauses are long
-/// if bytes arrive at about the same rate with them. If they fill the sockets, the server has to wait
-/// and the rate drops.
+/// leave it in large segments, which costs both sides less than a segment per row. So pauses are
+/// long if bytes arrive at about the same rate with them. If they fill the sockets, the server has
+/// to wait and the rate drops.
 #[derive(Debug)]
 struct PauseChooser {
     lengths: PauseLengths,
@@ -343,7 +345,8 @@ mod tests {
     #[test]
     fn pauses_are_short_if_the_sockets_are_full() {
         let start = Instant::now();
-        // Every pause yields 600 KB, whatever its length: enough for a trial, whose rate is too low.
+        // Every pause yields 600 KB, whatever its length: enough for a trial, whose rate is too
+        // low.
         let long = long_pauses(&mut backlog(start), start, |_| 600_000);
         assert!((1..20).contains(&long), "{long} trials of 1000");
     }

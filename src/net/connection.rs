@@ -14,7 +14,7 @@ use super::stream::{Route, Stream};
 use crate::background;
 use crate::error::Result;
 
-/// A connection whose start-up is complete.
+/// A connection to a server. Other rooms only see it after its login is complete.
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
@@ -34,9 +34,9 @@ impl Connection {
         }
     }
 
-    /// Closes the connection while the server may still be executing a statement, and asks the server
-    /// to cancel it. Without the request the server would continue until it has a message to send,
-    /// and hold its locks until then.
+    /// Closes the connection while the server may still be executing a statement, and asks the
+    /// server to cancel it. Without the request the server would continue until it has a message to
+    /// send, and hold its locks until then.
     ///
     /// The request is sent in the background. A failure is only logged.
     pub fn give_up(self) {
@@ -55,7 +55,7 @@ impl Connection {
             }
             drop(stream);
         };
-        // Dropping the handle lets the task run on.
+        // A task continues when its handle is dropped.
         drop(background::spawn(cancelling));
     }
 
@@ -88,9 +88,10 @@ impl Connection {
         self.receiver.fill(&mut self.stream).await
     }
 
-    /// Waits until [`Connection::try_event`] has an event, while many rows are expected: during a
-    /// backlog it first lets bytes collect for a moment. With `blocking` it sleeps meanwhile instead
-    /// of yielding, which costs less CPU time if the thread has nothing else to do.
+    /// Waits until [`Connection::try_event`] has an event, when many rows are expected: during a
+    /// backlog, bytes are left to collect in the socket for a moment. With `blocking` the thread
+    /// sleeps meanwhile instead of running other tasks, which costs less CPU time if there are
+    /// none.
     ///
     /// # Errors
     ///

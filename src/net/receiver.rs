@@ -13,8 +13,8 @@ use super::coalesce::{BACKLOG_READ_SIZE, Pace};
 use super::error::{connection_closed, connection_lost, protocol_violation};
 use crate::error::Result;
 
-/// The session, the receive buffer and the pace of a connection. The byte stream is an argument, since
-/// it is split from its writing half for replication.
+/// The session, the receive buffer and the pace of a connection. The byte stream is an argument,
+/// since it is split from its writing half for replication.
 #[derive(Debug)]
 pub(super) struct Receiver {
     pub(super) session: Session,
@@ -40,7 +40,8 @@ impl Receiver {
         self.input.unread()
     }
 
-    /// Returns the number of bytes that have to be read before the next event; zero if there is one.
+    /// Returns the number of bytes that have to be read before the next event; zero if there is
+    /// one.
     pub(super) fn needed(&self) -> usize {
         self.session.needed(self.input.unread())
     }
@@ -73,8 +74,8 @@ impl Receiver {
         }
     }
 
-    /// Waits until there is an event, with the pauses that the pace asks for: `blocking` ones put the
-    /// thread to sleep, others only the task.
+    /// Waits until there is an event, with the pauses that the pace requires. With `blocking` a
+    /// pause suspends the thread, else only the task.
     pub(super) async fn fill_at_pace(
         &mut self,
         blocking: bool,
@@ -106,15 +107,15 @@ impl Receiver {
         self.pace.record_read(bytes, Instant::now());
     }
 
-    /// Reads the bytes that have already arrived, after making space for at least `space`. Returns the
-    /// number of bytes read; zero if there were none.
+    /// Reads the bytes that have already arrived, after making space for at least `space`. Returns
+    /// the number of bytes read; zero if there were none.
     pub(super) async fn fill_now(
         &mut self,
         space: usize,
         stream: &mut (impl AsyncRead + Unpin),
     ) -> Result<usize> {
-        // The socket becomes readable for the runtime when the runtime polls the system, which it could
-        // not do while this thread was busy.
+        // The socket becomes readable for the runtime when the runtime polls the system, which it
+        // could not do while this thread was busy.
         tokio::task::yield_now().await;
         // Polled once: a timeout of zero would take up to a millisecond.
         let mut reading = pin!(self.read(space, stream));

@@ -33,8 +33,8 @@ impl ReplicationReader {
         Self { stream, receiver }
     }
 
-    /// Waits until [`ReplicationReader::try_event`] has an event. During a backlog it first lets bytes
-    /// collect for a moment.
+    /// Waits until [`ReplicationReader::try_event`] has an event. During a backlog, bytes
+    /// are left to collect in the socket for a moment.
     ///
     /// # Errors
     ///
@@ -53,8 +53,8 @@ impl ReplicationReader {
         self.receiver.fill_at_pace(true, &mut self.stream).await
     }
 
-    /// Reads the bytes that have already arrived, without waiting for more. Returns whether there were
-    /// any.
+    /// Reads the bytes that have already arrived, without waiting for more. Returns whether there
+    /// were any.
     ///
     /// # Errors
     ///

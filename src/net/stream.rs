@@ -31,8 +31,8 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<BufReader<Route>>>),
 }
 
-/// Size of the buffer between the socket and the TLS library, which by itself reads at most 4 KiB at
-/// once.
+/// Size of the buffer between the socket and the TLS library, which by itself reads at most 4 KiB
+/// at once.
 const TLS_READ_BUFFER: usize = 64 * 1024;
 
 impl Route {
@@ -59,8 +59,8 @@ impl Stream {
         self.flush().await.map_err(connection_lost)
     }
 
-    /// Returns whether the stream uses TLS, which also encrypts the path between an SSH server and the
-    /// database server.
+    /// Returns whether the stream uses TLS, which also encrypts the path between an SSH server and
+    /// the database server.
     pub(super) fn is_encrypted(&self) -> bool {
         matches!(self, Self::Tls(_))
     }

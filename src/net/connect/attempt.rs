@@ -46,7 +46,8 @@ pub(super) enum TlsUse {
     Direct,
 }
 
-/// Reason for the failure of an attempt, as far as it decides about an attempt with other use of TLS.
+/// Reason for the failure of an attempt, as far as it decides about an attempt with other use of
+/// TLS.
 pub(super) enum Failure {
     /// The TLS handshake failed.
     Handshake(Error),
@@ -72,8 +73,8 @@ pub(super) enum Refusal {
 }
 
 impl Failure {
-    /// Returns whether the server may accept the connection with TLS after it refused it without, or
-    /// the other way round. `tls` is the use of TLS in the attempt that failed.
+    /// Returns whether the server may accept the connection with TLS after it refused it without,
+    /// or the other way round. `tls` is the use of TLS in the attempt that failed.
     pub(super) fn may_depend_on_tls(&self, tls: TlsUse) -> bool {
         match self {
             Self::Handshake(_) => true,

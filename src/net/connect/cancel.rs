@@ -13,7 +13,8 @@ use crate::net::error::connection_lost;
 /// Sends the CancelRequest for a connection over another one, to the same address, through the same
 /// tunnel, and with TLS if the connection uses it.
 ///
-/// See <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>.
+/// See
+/// <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS>.
 pub(in crate::net) struct Canceller {
     config: ConnectConfig,
     host: HostPort,
@@ -46,8 +47,8 @@ impl Canceller {
         }
     }
 
-    /// Sends a CancelRequest, and waits until the server has processed it. The server does not report
-    /// whether it cancelled a statement.
+    /// Sends a CancelRequest, and waits until the server has processed it. The server does not
+    /// report whether it cancelled a statement.
     ///
     /// # Errors
     ///

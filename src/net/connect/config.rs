@@ -48,8 +48,8 @@ pub struct ConnectConfig {
 }
 
 impl ConnectConfig {
-    /// Reads the settings from the configuration. The environment of the process supplies those that
-    /// the configuration does not have.
+    /// Reads the settings from the configuration. The environment of the process supplies those
+    /// that the configuration does not have.
     ///
     /// # Errors
     ///

@@ -30,8 +30,8 @@ impl ConnectConfig {
         let (mut has_answered, mut is_authenticated) = (false, false);
         loop {
             let sent = connection.send().await;
-            // A failed write is reported below: an error message that the server sent before it closed
-            // the connection says more.
+            // A failed write is reported below: an error message that the server sent before it
+            // closed the connection says more.
             if let Err(error) = connection.fill().await {
                 return Err(match (encrypted, has_answered) {
                     (true, false) => failure_after_handshake(host, error).into(),

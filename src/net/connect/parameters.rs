@@ -3,9 +3,9 @@
 use super::config::{ConnectConfig, Purpose};
 
 impl ConnectConfig {
-    /// Returns the startup parameters. Settings that change the text form of values are fixed, except
-    /// TimeZone and lc_monetary, which keep the values of the server: existing documents hold values
-    /// in that form.
+    /// Returns the startup parameters. Settings that change the text form of values are fixed,
+    /// except TimeZone and lc_monetary, which keep the values of the server: existing documents
+    /// hold values in that form.
     pub(super) fn parameters(&self, purpose: Purpose) -> Vec<(String, String)> {
         let mut parameters = vec![
             ("application_name", "estuary_flow".to_owned()),
@@ -14,8 +14,8 @@ impl ConnectConfig {
             ("IntervalStyle", "postgres".to_owned()),
             ("bytea_output", "hex".to_owned()),
             ("extra_float_digits", "3".to_owned()),
-            // A write of the connector must never wait for a synchronous standby: the capture has to
-            // see commits that wait for one.
+            // A write of the connector must never wait for a synchronous standby: the capture has
+            // to see commits that wait for one.
             ("synchronous_commit", "local".to_owned()),
             ("tcp_keepalives_idle", "120".to_owned()),
             ("tcp_keepalives_interval", "30".to_owned()),

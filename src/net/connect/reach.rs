@@ -132,7 +132,8 @@ impl ConnectConfig {
             Error::new(
                 ErrorKind::Configuration,
                 format!(
-                    "the host name \"{}\" cannot be verified: it is not a valid name for a certificate",
+                    "the host name \"{}\" cannot be verified: it is not a valid name for a \
+                     certificate",
                     host.host
                 ),
             )

@@ -73,8 +73,8 @@ impl ConnectConfig {
                  {host}: GRANT CONNECT ON DATABASE to the user"
             ),
             (sqlstate::INVALID_AUTHORIZATION_SPECIFICATION, Some(AUTH_FAILED)) => format!(
-                "{host} does not accept user \"{user}\" by the method of its pg_hba.conf: check the \
-                 password or certificate, and the log of the server"
+                "{host} does not accept user \"{user}\" by the method of its pg_hba.conf: check \
+                 the password or certificate, and the log of the server"
             ),
             (sqlstate::INVALID_AUTHORIZATION_SPECIFICATION, _) => format!(
                 "{host} does not let user \"{user}\" connect to database \"{database}\" this way: \
@@ -119,14 +119,14 @@ pub(super) fn pooler_error(host: &HostPort, pooler: &str) -> Error {
     Error::new(
         ErrorKind::Configuration,
         format!(
-            "{host} is a connection pooler ({pooler}), which does not support replication: give the \
-             address of the database server itself"
+            "{host} is a connection pooler ({pooler}), which does not support replication: give \
+             the address of the database server itself"
         ),
     )
 }
 
-/// Returns the name of a pooler that is recognized by a message that no server sends. Poolers do not
-/// translate their messages.
+/// Returns the name of a pooler that is recognized by a message that no server sends. Poolers do
+/// not translate their messages.
 fn pooler_by_message(report: &protocol::ServerError) -> Option<&'static str> {
     let message = report.message();
     if message.contains("unsupported startup parameter") || message.contains("pgbouncer") {
@@ -141,7 +141,8 @@ fn pooler_by_message(report: &protocol::ServerError) -> Option<&'static str> {
 /// Returns the error for a session that failed when it requested TLS.
 pub(super) fn tls_negotiation_failure(host: &HostPort, error: Error) -> Error {
     match protocol_error(&error) {
-        // The postmaster answers with an error message if it cannot start a process for the session.
+        // The postmaster answers with an error message if it cannot start a process for the
+        // session.
         Some(ProtocolError::TlsAnswer(b'E')) => Error::new(
             ErrorKind::Connection,
             format!("{host} cannot start a session: it may be out of memory or processes"),
@@ -211,8 +212,8 @@ fn authentication_message(host: &HostPort, user: &str, cause: &AuthenticationErr
             format!("incorrect username or password for user \"{user}\" at {host}")
         }
         _ => format!(
-            "{host} cannot prove that it knows the password of user \"{user}\": another machine may \
-             be impersonating the server"
+            "{host} cannot prove that it knows the password of user \"{user}\": another machine \
+             may be impersonating the server"
         ),
     }
 }

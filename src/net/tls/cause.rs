@@ -51,8 +51,8 @@ fn handshake_broken(host: &HostPort) -> (ErrorKind, String) {
     )
 }
 
-/// Returns the error for a connection that ended directly after the handshake. With TLS 1.3, a server
-/// verifies the client's certificate only then, and its alert can be lost.
+/// Returns the error for a connection that ended directly after the handshake. With TLS 1.3, a
+/// server verifies the client's certificate only then, and its alert can be lost.
 pub(in crate::net) fn failure_after_handshake(host: &HostPort, error: Error) -> Error {
     use std::error::Error as _;
     let alert = error
@@ -83,8 +83,8 @@ fn certificate_message(host: &HostPort, error: &CertificateError) -> String {
     use CertificateError as Cause;
     match error {
         Cause::UnknownIssuer | Cause::BadSignature => format!(
-            "the certificate of {host} is not trusted: it was not issued by a known authority; give \
-             the certificate of its authority in advanced.sslrootcert"
+            "the certificate of {host} is not trusted: it was not issued by a known authority; \
+             give the certificate of its authority in advanced.sslrootcert"
         ),
         Cause::Expired | Cause::ExpiredContext { .. } => format!(
             "the certificate of {host} has expired: renew it on the server, or correct the \

@@ -1,8 +1,8 @@
 //! Contents of a server's certificate: names, validity, signature.
 //!
-//! webpki verifies the chain of trust. This module has what libpq needs beyond it: its rules for names,
-//! certificates of version 1, which the recipe in PostgreSQL's manual makes, and the hash for channel
-//! binding.
+//! webpki verifies the chain of trust. This module has what libpq needs beyond it: its rules for
+//! names, certificates of version 1, which the recipe in PostgreSQL's manual makes, and the hash
+//! for channel binding.
 
 use std::net::IpAddr;
 
@@ -89,8 +89,9 @@ impl Certificate {
             })
     }
 
-    /// Returns whether the certificate is for this host, by the rules of libpq: alternative names of
-    /// the host's kind (DNS name or IP address) decide; the common name counts only if there are none.
+    /// Returns whether the certificate is for this host, by the rules of libpq: alternative names
+    /// of the host's kind (DNS name or IP address) decide; the common name counts only if there are
+    /// none.
     pub(super) fn is_for(&self, host: &str) -> bool {
         let address: Option<IpAddr> = host.parse().ok();
         let names = self.alternative_names();
@@ -139,9 +140,9 @@ impl Certificate {
         names
     }
 
-    /// Returns the hash for the channel binding `tls-server-end-point` (RFC 5929). The hash function is
-    /// that of the certificate's signature, with SHA-256 in place of MD5 and SHA-1; `None` if the RFC
-    /// does not define one.
+    /// Returns the hash for the channel binding `tls-server-end-point` (RFC 5929). The hash
+    /// function is that of the certificate's signature, with SHA-256 in place of MD5 and SHA-1;
+    /// `None` if the RFC does not define one.
     pub(super) fn end_point_hash(&self, der: &CertificateDer<'_>) -> Option<Vec<u8>> {
         let algorithm = self.parsed.signature_algorithm();
         let oid = if algorithm.oid == RSASSA_PSS {
@@ -267,7 +268,8 @@ fn pss_hash(parameters: &[u8]) -> Option<ObjectIdentifier> {
     }
 }
 
-/// Returns whether a name in a certificate matches the host. `*.` at its start stands for one label.
+/// Returns whether a name in a certificate matches the host. `*.` at its start stands for one
+/// label.
 fn name_matches(pattern: &str, host: &str) -> bool {
     if pattern.eq_ignore_ascii_case(host) {
         return true;

@@ -50,7 +50,8 @@ impl std::fmt::Debug for Identity {
 }
 
 impl TlsSettings {
-    /// Reads certificates and keys from the configuration, or else from the places where libpq looks.
+    /// Reads certificates and keys from the configuration, or else from the places where libpq
+    /// looks.
     ///
     /// # Errors
     ///
@@ -138,9 +139,9 @@ pub(super) fn end_point_hash(certificate: &CertificateDer<'_>) -> Option<Vec<u8>
     Certificate::parse(certificate)?.end_point_hash(certificate)
 }
 
-/// Reads the certificates of the authorities that are configured; `None` if there are none. A file that
-/// is named only by the environment or by libpq's defaults may be missing, unless the server has to be
-/// verified.
+/// Reads the certificates of the authorities that are configured; `None` if there are none. A file
+/// that is named only by the environment or by libpq's defaults may be missing, unless the server
+/// has to be verified.
 fn own_roots(
     sslmode: SslMode,
     security: &Security,
@@ -165,7 +166,8 @@ fn own_roots(
     }
 }
 
-/// Reads the certificates of SSL_CERT_FILE, which are trusted in addition to the public authorities.
+/// Reads the certificates of SSL_CERT_FILE, which are trusted in addition to the public
+/// authorities.
 fn system_roots(environment: &Environment) -> Vec<CertificateDer<'static>> {
     let Some(path) = environment.variable("SSL_CERT_FILE") else {
         return Vec::new();

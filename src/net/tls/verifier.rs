@@ -52,7 +52,8 @@ impl Verifier {
             return Err(CertificateError::UnknownIssuer.into());
         }
         if certificate.is_version_1() {
-            // The recipe in PostgreSQL's manual makes such certificates; webpki does not support them.
+            // The recipe in PostgreSQL's manual makes such certificates; webpki does not support
+            // them.
             let algorithms = self.algorithms.all;
             if !self
                 .roots
@@ -73,8 +74,8 @@ impl Verifier {
         )
     }
 
-    /// Verifies a signature of the handshake with the key of the certificate. webpki need not support
-    /// the certificate itself.
+    /// Verifies a signature of the handshake with the key of the certificate. webpki need not
+    /// support the certificate itself.
     fn signature(
         &self,
         message: &[u8],

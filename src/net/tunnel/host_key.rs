@@ -48,7 +48,8 @@ impl client::Handler for HostKeyCheck {
 }
 
 /// Returns the fingerprints of host keys by server, as the first connections of this process found
-/// them. The configuration has no host keys to compare with, but a server must at least keep its key.
+/// them. The configuration has no host keys to compare with, but a server must at least keep its
+/// key.
 fn known_hosts() -> &'static Mutex<HashMap<String, String>> {
     static KNOWN: OnceLock<Mutex<HashMap<String, String>>> = OnceLock::new();
     KNOWN.get_or_init(Mutex::default)

@@ -27,8 +27,8 @@ pub(super) fn read(secret: &Secret) -> Result<PrivateKey> {
     if text.contains("PUBLIC KEY-----") && !text.contains("PRIVATE KEY-----") {
         return Err(invalid("it is a public key, but the private key is needed"));
     }
-    let encrypted = "it is encrypted: give a copy without a passphrase (ssh-keygen -p -f FILE removes the \
-                     passphrase; for PKCS#8, openssl pkey -in FILE)";
+    let encrypted = "it is encrypted: give a copy without a passphrase (ssh-keygen -p -f FILE \
+                     removes the passphrase; for PKCS#8, openssl pkey -in FILE)";
     if text.contains("ENCRYPTED") {
         return Err(invalid(encrypted));
     }

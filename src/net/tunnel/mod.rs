@@ -65,7 +65,8 @@ impl Tunnel {
     ///
     /// # Errors
     ///
-    /// Fails if the host key differs from the one seen before, or if the SSH server refuses the login.
+    /// Fails if the host key differs from the one seen before, or if the SSH server refuses the
+    /// login.
     async fn log_in(&self, socket: TcpStream) -> Result<Handle<HostKeyCheck>> {
         info!(endpoint = %self.endpoint, "starting SSH tunnel");
         let config = client::Config {
@@ -75,8 +76,9 @@ impl Tunnel {
             ..client::Config::default()
         };
         let check = HostKeyCheck::new(&self.endpoint.host);
-        // The background thread polls the socket, so that the SSH session answers and sends keepalives
-        // while the main thread is busy, as long as there is buffer space for received data.
+        // The background thread polls the socket, so that the SSH session answers and sends
+        // keepalives while the main thread is busy, as long as there is buffer space for received
+        // data.
         let socket = socket.into_std()?;
         let connecting = background::spawn(async move {
             let socket = TcpStream::from_std(socket).map_err(russh::Error::from)?;
@@ -116,13 +118,13 @@ impl Tunnel {
         Ok(session)
     }
 
-    /// Opens a connection to `target` through the SSH server, which resolves its name. `socket` is a
-    /// connection to the SSH server.
+    /// Opens a connection to `target` through the SSH server, which resolves its name. `socket` is
+    /// a connection to the SSH server.
     ///
     /// # Errors
     ///
-    /// Fails if the host key differs from the one seen before, or if the SSH server refuses the login,
-    /// cannot reach the target or does not allow forwarding.
+    /// Fails if the host key differs from the one seen before, or if the SSH server refuses the
+    /// login, cannot reach the target or does not allow forwarding.
     pub(super) async fn open(&self, socket: TcpStream, target: &HostPort) -> Result<TunnelStream> {
         let session = Arc::new(self.log_in(socket).await?);
         let channel = session
@@ -158,8 +160,8 @@ impl Tunnel {
             SshError::HostKeyChanged => (
                 ErrorKind::Configuration,
                 format!(
-                    "the SSH server {server} has another host key than before: another machine may be \
-                     impersonating it"
+                    "the SSH server {server} has another host key than before: another machine \
+                     may be impersonating it"
                 ),
             ),
             SshError::Ssh(russh::Error::NoCommonAlgo { .. }) => (

@@ -18,8 +18,8 @@ pub(in crate::net) struct TunnelStream {
     stream: Option<ChannelStream<Msg>>,
     session: Arc<Handle<HostKeyCheck>>,
     server: String,
-    /// Runtime for the task that the drop of `stream` spawns to close the channel. The drop may happen
-    /// outside of a runtime.
+    /// Runtime for the task that the drop of `stream` spawns to close the channel. The drop may
+    /// happen outside of a runtime.
     runtime: tokio::runtime::Handle,
 }
 
@@ -59,8 +59,8 @@ impl TunnelStream {
         }
     }
 
-    /// Returns the error for the end of the SSH connection. Without it, the error would look as if the
-    /// database server had closed the connection.
+    /// Returns the error for the end of the SSH connection. Without it, the error would look as if
+    /// the database server had closed the connection.
     fn ended(&self) -> io::Error {
         io::Error::new(
             io::ErrorKind::ConnectionAborted,
