@@ -51,7 +51,7 @@ impl ReceiveBuffer {
     ///
     /// # Errors
     ///
-    /// Fails when the stream does.
+    /// Fails if reading from the stream fails.
     pub async fn fill(
         &mut self,
         stream: &mut (impl AsyncRead + Unpin),
