@@ -1,7 +1,6 @@
 //! Checkpoints that are held back for commits that no snapshot contains yet.
 //!
-//! What is remembered of such commits is lost with the process, so no checkpoint passes them. The
-//! stream is read on meanwhile, up to a limit of documents that wait for the checkpoint.
+//! Unseen commits are forgotten when the process ends, so no checkpoint passes them. The stream is read on meanwhile, up to a limit of documents that wait for the checkpoint.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,4 @@
-//! What the connector does and when: bindings, state, the joining of backfill and stream,
-//! checkpoints.
+//! The capture: bindings, state, the joining of backfill and stream, checkpoints.
 //!
 //! [`run`] is one session of a capture. It matches the state with the tables and emits two checkpoints
 //! that say so; starts the stream at the cursor and reads it up to where the log ended then (catching
@@ -29,7 +28,7 @@
 //!
 //! # Why nothing is lost
 //!
-//! What must hold: the documents of a key are the row of the chunk that covers it, then every change
+//! The rule is: the documents of a key are the row of the chunk that covers it, then every change
 //! whose transaction the snapshot of that chunk does not contain, in commit order, and nothing twice.
 //!
 //! - Each change is decided about when it is streamed ([`table`]): it is dropped where a chunk holds

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const LONGEST: Duration = Duration::from_secs(1);
 /// Shortest interval between two such snapshots.
 const SHORTEST: Duration = Duration::from_millis(5);
-/// Part of the time that such snapshots may take: one in so many.
+/// Such snapshots take at most one part in this number of the time.
 const TIME_SHARE: u32 = 20;
 
 /// Time of the last snapshot, and the interval to the next one for a held checkpoint.

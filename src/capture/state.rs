@@ -10,34 +10,34 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The whole state: where the stream stands, and how far each table is.
+/// State of a capture: the position of the stream, and the progress of each table.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
-    /// The position to go on from; `None` starts anew.
+    /// Position to go on from; `None` starts over.
     #[serde(default, deserialize_with = "lsn_text")]
     pub cursor: Option<Lsn>,
-    /// Table states by the runtime's state key.
+    /// Entries of the tables, by the runtime's state key.
     #[serde(default, rename = "bindingStateV1", deserialize_with = "nullable")]
     pub bindings: BTreeMap<String, TableState>,
 }
 
-/// How far a table is.
+/// Progress of a table.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableState {
-    /// What is being done with the table.
+    /// Mode of the table.
     pub mode: Mode,
-    /// The columns by which it is scanned.
+    /// Columns by which the table is scanned.
     #[serde(default)]
     pub key_columns: Option<Vec<String>>,
-    /// The position of the scan.
+    /// Position of the scan.
     #[serde(default)]
     pub scanned: Scanned,
-    /// What the reference remembers of the table's columns; kept as it is, never written anew.
+    /// Facts that the reference stores about the table's columns; carried over unchanged.
     #[serde(default)]
     pub metadata: Option<Box<RawValue>>,
-    /// Rows backfilled so far.
+    /// Number of rows that were backfilled.
     #[serde(default)]
     pub backfilled: u64,
 }
@@ -53,23 +53,23 @@ impl PartialEq for TableState {
     }
 }
 
-/// What is being done with a table.
+/// Mode of a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
-    /// Nothing yet: it waits to be activated.
+    /// The table waits to be activated.
     #[default]
     Pending,
-    /// It is scanned by key, and changes behind the scan are left to the scan.
+    /// The table is scanned by key, and changes of keys after the position are left to the scan.
     Backfill,
-    /// It is scanned by key, and all changes are emitted.
+    /// The table is scanned by key, and all changes are emitted.
     UnfilteredBackfill,
-    /// It is scanned by physical position, and all changes are emitted.
+    /// The table is scanned by physical position, and all changes are emitted.
     KeylessBackfill,
-    /// Its scan is complete, or was skipped.
+    /// The scan is complete, or was skipped.
     Active,
-    /// It was dropped while it was captured.
+    /// The table was dropped while it was captured.
     Missing,
-    /// It is not bound any more.
+    /// The table is not bound any more.
     Ignore,
 }
 
@@ -83,7 +83,7 @@ impl Mode {
     }
 }
 
-/// Bytes that are base64 text in the state, where null and absent are both nothing.
+/// Bytes that the state has as base64 text; null and absent both mean none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scanned(pub Option<Vec<u8>>);
 
@@ -111,8 +111,7 @@ impl Serialize for Scanned {
 impl Serialize for TableState {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        // An entry that is ignored says so about its metadata too: a merge patch removes nothing
-        // that it does not name.
+        // An ignored entry names its metadata, too: a merge patch removes only what it names.
         let with_metadata = self.metadata.is_some() || self.mode == Mode::Ignore;
         let mut fields =
             serializer.serialize_struct("TableState", if with_metadata { 5 } else { 4 })?;
@@ -128,12 +127,12 @@ impl Serialize for TableState {
 }
 
 impl State {
-    /// Parses the state of a request. Absent and empty states are a first start.
+    /// Parses the state of a request. An absent or empty state is that of a first start.
     ///
     /// # Errors
     ///
-    /// Fails for what is not a state of this connector: going on from a state that was understood
-    /// in part would lose what the other part said.
+    /// Fails for anything but a state of this connector: going on from a state that is understood only
+    /// in part would lose the other part.
     pub fn parse(json: &str) -> Result<Self> {
         let json = json.trim();
         if json.is_empty() || json == "null" {
@@ -143,7 +142,7 @@ impl State {
             Error::new(
                 ErrorKind::State,
                 "unable to parse state checkpoint: it was written by another connector or a newer \
-                 version; reset the task's state and backfill anew if it cannot be repaired",
+                 version; reset the task's state and backfill again if it cannot be repaired",
             )
             .with_source(error)
         })
@@ -154,7 +153,7 @@ impl State {
 ///
 /// # Errors
 ///
-/// Fails when a member cannot be written as JSON, which is a bug.
+/// Fails when a member cannot be written as JSON, which is a bug of the connector.
 pub(super) fn patch<'a>(
     cursor: Option<Lsn>,
     changed: impl Iterator<Item = (&'a str, &'a TableState)>,

@@ -195,7 +195,9 @@ impl Client {
         self.connection.send().await?;
         loop {
             match self.connection.event().await? {
-                Event::CopyBoth(_) => return self.connection.into_replication().map_err(unsendable),
+                Event::CopyBoth(_) => {
+                    return self.connection.into_replication().map_err(unsendable);
+                }
                 Event::Error(report) => return Err(server_error(report.into_owned())),
                 Event::Notice(report) => log_notice(&report),
                 Event::Ready(_) => {

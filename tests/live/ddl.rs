@@ -194,7 +194,7 @@ fn a_table_is_renamed_and_named_back() {
          alter table other rename to another; insert into u values (1, 1);
          alter table another rename to t; insert into t values (4, 4)",
     );
-    let words = [r#"table \"public.t\" had another name"#, "backfilled anew"];
+    let words = [r#"table \"public.t\" had another name"#, "backfilled again"];
     scene.task.run().assert_failed(&words);
     scene.task.run().assert_failed(&words);
 
@@ -504,7 +504,7 @@ mod publications {
             // Set right, what was missed is warned of; backfilled anew, it is there.
             execute(&mut scene.client, &via_root(!as_partitions));
             let mut session = scene.task.open();
-            session.until_logged("changes have come under another name");
+            session.until_logged("changes under another name are not captured");
             session.kill();
             scene.task.binding_mut(table).backfill = 1;
             scene.task.publish();

@@ -154,7 +154,7 @@ fn a_table_that_cannot_be_read_ahead_is_no_error_until_its_turn_has_come() {
     execute(&mut scene.client, "alter table other rename to hidden");
     until_backfilled(&mut session, 2570);
     until_stuck(&mut scene.client);
-    session.until_logged("rows cannot be asked for ahead");
+    session.until_logged("rows cannot be requested ahead");
     execute(&mut scene.client, "alter table hidden rename to other");
     session.until_active();
     session.kill();

@@ -105,7 +105,7 @@ fn a_window_that_times_out_amid_its_rows_goes_on_behind_them() {
     let mut other = scene.connect();
     close(&mut other);
     let mut session = scene.task.open();
-    let line = session.until_logged("behind its last row");
+    let line = session.until_logged("after its last row");
     assert_eq!(line.level, "warning");
     open(&mut other);
     session.until_active();
@@ -125,7 +125,7 @@ fn a_span_that_is_given_up_leaves_no_query_behind() {
     let waiting = "select pid from pg_locks where locktype = 'advisory' and not granted";
     let process = value(&mut scene.client, waiting);
     execute(&mut scene.client, "update t set n = -n where n = 1500");
-    session.until_logged("a connection for backfills is given up: it is busy");
+    session.until_logged("connection for backfills closed: the server is busy with it");
     wait::until("the query to end", || {
         let rows = query(&mut scene.client, waiting);
         rows.iter().all(|row| row[0] != process).then_some(())

@@ -485,7 +485,7 @@ fn large_transactions_without_end_leave_room_for_chunks() {
     });
     let mut session = scene.task.open();
     session.until_active();
-    session.until_logged("too many of their rows change");
+    session.until_logged("too many of their rows are changing");
     done.store(true, Ordering::Relaxed);
     writing.join().expect("it ends");
     execute(&mut scene.client, "update t set n = -1 where k = 1");

@@ -18,7 +18,7 @@ impl<S: Sink> Session<S> {
     ) -> Result<()> {
         self.report_status("Backfilling Tables");
         self.spans.connections.drop_stale();
-        // What was requested ahead comes first, whichever tables other sessions have locked meanwhile.
+        // Rows that were requested ahead come first, whichever tables other sessions have locked meanwhile.
         let index = self.spans.open.front().map_or(index, |span| span.table);
         let Some(table) = self.tables.scanned(index) else {
             return self.end_spans().await;

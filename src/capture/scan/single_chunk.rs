@@ -4,6 +4,7 @@
 //! Tables are read in this way where changes are matched to a chunk by equality of keys, and where no
 //! connection can be had for spans.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tracing::info;
@@ -11,7 +12,7 @@ use tracing::info;
 use super::chunk_plan::PlanInputs;
 use super::chunk_reader::ChunkReader;
 use super::locks::LOCKED_READ_TIME;
-use crate::backfill::{ChunkStart, SpanReader, SpanRequest};
+use crate::backfill::{ChunkStart, SpanReader, SpanRequest, Window};
 use crate::capture::session::Session;
 use crate::capture::sink::Sink;
 use crate::capture::stream::{ChangeStream, CheckpointPolicy};
@@ -71,26 +72,31 @@ impl<S: Sink> Session<S> {
         let complete = self.advance(index, &mut chunk, end, started)?;
         let keys = chunk.take_keys();
         chunk.reader.finish(self.server.client()).await?;
-        if let Some(scan) = &mut self.tables[index].scan {
-            scan.chunk = Some(UnfencedChunk {
+        self.set_unfenced_chunk(
+            index,
+            Some(UnfencedChunk {
                 after,
                 snapshot: start.snapshot,
                 keys,
                 complete,
-            });
-        }
+            }),
+        );
         if start.fence > start.flushed && !self.server.is_standby() {
             self.advance_wal().await?;
         }
         self.read_to(changes, start.fence, CheckpointPolicy::ByCaller)
             .await?;
-        if let Some(scan) = &mut self.tables[index].scan {
-            scan.chunk = None;
-        }
+        self.set_unfenced_chunk(index, None);
         if complete {
             self.complete_table(changes, index).await?;
         }
         self.try_checkpoint().await
+    }
+
+    fn set_unfenced_chunk(&mut self, index: TableIndex, chunk: Option<UnfencedChunk>) {
+        if let Some(table) = self.tables.scanned(index) {
+            table.scan.chunk = chunk;
+        }
     }
 
     /// Requests a chunk. Where its snapshot does not contain what it has to, the stream is read until
@@ -107,27 +113,9 @@ impl<S: Sink> Session<S> {
                 return Ok(Requested::Locked);
             }
         };
-        let lock_timeout = self.lock_timeout();
-        let version = self.server.version();
-        let Some(table) = self.tables.scanned(index) else {
+        let Some(mut chunk) = self.send_request(index, windows).await? else {
             return Ok(Requested::Locked);
         };
-        let after = table.scan.position.as_ref();
-        let (rows, extra_columns) = table.rows(after, &windows, 1);
-        let lock = table.lock_statement();
-        let columns = table.columns_expression(version);
-        let request = SpanRequest {
-            rows,
-            lock: lock.as_deref(),
-            lock_timeout,
-            columns: &columns,
-            last_key: None,
-            standby: self.server.is_standby(),
-            depth: 1,
-        };
-        let reader = SpanReader::request(self.server.client(), request).await?;
-        // All rows were requested at once, so no more are requested.
-        let mut chunk = ChunkReader::new(reader, windows, extra_columns, Duration::ZERO);
         let started = self.await_start(&mut chunk).await?;
         match started {
             Ok(start) if !self.has_known_columns(index, &start.columns)? => {
@@ -159,6 +147,36 @@ impl<S: Sink> Session<S> {
                 })
             }
         }
+    }
+
+    /// Sends the request for a chunk, if the table is still being scanned.
+    async fn send_request(
+        &mut self,
+        index: TableIndex,
+        windows: VecDeque<(Window, bool)>,
+    ) -> Result<Option<ChunkReader>> {
+        let lock_timeout = self.lock_timeout();
+        let version = self.server.version();
+        let Some(table) = self.tables.scanned(index) else {
+            return Ok(None);
+        };
+        let after = table.scan.position.as_ref();
+        let (rows, extra_columns) = table.rows(after, &windows, 1);
+        let lock = table.lock_statement();
+        let columns = table.columns_expression(version);
+        let request = SpanRequest {
+            rows,
+            lock: lock.as_deref(),
+            lock_timeout,
+            columns: &columns,
+            last_key: None,
+            standby: self.server.is_standby(),
+            depth: 1,
+        };
+        let reader = SpanReader::request(self.server.client(), request).await?;
+        // All rows were requested at once, so no more are requested.
+        let chunk = ChunkReader::new(reader, windows, extra_columns, Duration::ZERO);
+        Ok(Some(chunk))
     }
 
     /// Waits for the snapshot of a chunk. Returns the error that the server has sent in its place.

@@ -77,7 +77,7 @@ impl Span {
         let is_late = Instant::now() >= chunks.deadline;
         chunks.progress.chunks >= self.max_chunks
             || chunks.reader.is_exhausted()
-            // What was requested would not end with a chunk.
+            // The rows that were requested would not end with a chunk.
             || chunks.extra_columns == ExtraColumns::Count && is_late
     }
 }

@@ -222,11 +222,11 @@ pub(super) fn require_known_key(
         .unwrap_or_else(|| {
             let statement = match info {
                 Some(info) => identity_remedy(info, key),
-                None => format!("ALTER TABLE {} REPLICA IDENTITY FULL", relation.id.quoted()),
+                None => format!("ALTER TABLE {} REPLICA IDENTITY FULL", relation.shape.id.quoted()),
             };
             format!(
                 "the replica identity of table \"{}\" does not hold the collection's key: {statement}",
-                relation.id
+                relation.shape.id
             )
         });
     Err(Error::new(
@@ -235,7 +235,7 @@ pub(super) fn require_known_key(
             "a row of table \"{}\" was updated or deleted, and the key of its document cannot be \
              known: {remedy}. Changes that were written before that cannot be understood even then, so \
              the binding has to be backfilled again",
-            relation.id
+            relation.shape.id
         ),
     ))
 }

@@ -212,7 +212,7 @@ impl Dispatcher {
         let Some(plan) = &relation.plan else {
             return Err(Error::new(
                 ErrorKind::Internal,
-                format!("relation \"{}\" has no plan", relation.id),
+                format!("relation \"{}\" has no plan", relation.shape.id),
             ));
         };
         self.writer.position.transaction()?.has_changes = true;

@@ -24,6 +24,7 @@ mod position;
 mod read;
 mod refetch;
 mod relation_plan;
+mod relation_shape;
 mod relations;
 mod slot_creation;
 mod start;

@@ -36,14 +36,17 @@ impl<S: Sink> Session<S> {
             return Ok(());
         };
         let Some(index) = relation.table else {
-            let (id, oid) = (relation.id.clone(), relation.oid);
+            let (id, oid) = (relation.shape.id.clone(), relation.shape.oid);
             return self.check_unbound_name(&id, oid).await;
         };
-        if relation.has_unknown_types(self.server.types()) {
-            let types = relation.columns.iter().map(|column| column.type_oid);
+        if relation.shape.has_unknown_types(self.server.types()) {
+            let types = relation.shape.columns.iter().map(|column| column.type_oid);
             self.server.complete_types(types).await?;
         }
-        if relation.differs_from(self.tables[index].info.as_deref()) {
+        if relation
+            .shape
+            .differs_from(self.tables[index].info.as_deref())
+        {
             // The lookup may open the table, after a session that waits for the lock of a span.
             self.end_spans().await?;
             self.look_up_one(index).await?;
@@ -54,7 +57,11 @@ impl<S: Sink> Session<S> {
             tag: self.settings.config.source_tag.as_deref(),
             version: self.server.version(),
         };
-        relation.plan = Some(RelationPlan::new(relation, &self.tables[index], inputs));
+        relation.plan = Some(RelationPlan::new(
+            &relation.shape,
+            &self.tables[index],
+            inputs,
+        ));
         Ok(())
     }
 

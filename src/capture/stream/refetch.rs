@@ -61,7 +61,7 @@ impl<S: Sink> Session<S> {
                     *value = *fetched;
                 }
                 if let (Some(TupleData::UnchangedToast), Some(column)) =
-                    (values.get(index), relation.columns.get(index))
+                    (values.get(index), relation.shape.columns.get(index))
                 {
                     warn!(%stream, column = column.name, lsn = %wal_start,
                         "value left out of a row with a new key: its column was dropped, renamed or \
@@ -93,7 +93,7 @@ impl<S: Sink> Session<S> {
                 continue;
             };
             let query = self.query_by_key(relation, &key)?;
-            let stream = relation.id.to_string();
+            let stream = relation.shape.id.to_string();
             let rows = self.fetch_visible(&query, &stream, &transaction).await?;
             let Some(values) = self.values_of(relation, &rows) else {
                 continue;
@@ -122,7 +122,7 @@ impl<S: Sink> Session<S> {
         let (names, codecs): (Vec<_>, Vec<_>) = columns
             .unwrap_or_default()
             .iter()
-            .filter_map(|index| relation.columns.get(*index))
+            .filter_map(|index| relation.shape.columns.get(*index))
             .map(|column| {
                 // Only equality is asked for, whatever the collation.
                 let codec = KeyCodec::new(column.type_oid, self.server.types(), true);
@@ -130,7 +130,7 @@ impl<S: Sink> Session<S> {
             })
             .unzip();
         let values = RowKey::of_texts(key, &codecs)
-            .map_err(|error| error.context(format!("a key of table \"{}\"", relation.id)))?
+            .map_err(|error| error.context(format!("a key of table \"{}\"", relation.shape.id)))?
             .parameters(&codecs);
         let columns: Vec<_> = names
             .into_iter()
@@ -144,7 +144,7 @@ impl<S: Sink> Session<S> {
             .collect();
         let target = self
             .info_of(relation)
-            .map_or_else(|| relation.id.quoted(), TableInfo::scan_target);
+            .map_or_else(|| relation.shape.id.quoted(), TableInfo::scan_target);
         Ok(row_by_key(&target, &columns))
     }
 
@@ -162,6 +162,7 @@ impl<S: Sink> Session<S> {
         let row = rows.rows.first()?;
         let types = self.server.types();
         let columns: Vec<_> = relation
+            .shape
             .columns
             .iter()
             .map(|column| (column.name.as_str(), types.ultimate(column.type_oid)))

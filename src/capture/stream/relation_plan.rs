@@ -1,9 +1,9 @@
 //! The plan by which the rows of a relation are decided about and written.
 
-use protocol::{ReplicaIdentity, TupleData};
+use protocol::TupleData;
 
 use super::columns::streamed_columns;
-use super::relations::{Relation, RelationColumn};
+use super::relation_shape::RelationShape;
 use crate::capture::table::Table;
 use crate::catalog::{Generated, TableInfo, UniqueIndex};
 use crate::record::{Change, MetaTemplate, Plan, PlanOptions};
@@ -44,7 +44,7 @@ pub(super) struct PlanInputs<'a> {
 
 impl RelationPlan {
     /// Makes the plan for the rows of a relation.
-    pub(super) fn new(relation: &Relation, table: &Table, inputs: PlanInputs<'_>) -> Self {
+    pub(super) fn new(relation: &RelationShape, table: &Table, inputs: PlanInputs<'_>) -> Self {
         let info = table.info.as_deref();
         let is_generated = |name: &str| {
             inputs.version >= PUBLISHED_GENERATED
@@ -102,46 +102,6 @@ impl RelationPlan {
                 .iter()
                 .any(|index| matches!(image.get(*index), TupleData::UnchangedToast))
         })
-    }
-}
-
-impl Relation {
-    fn place_of(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.name == name)
-    }
-
-    /// Returns the columns that the table is scanned by, with their codecs.
-    fn scan_key(&self, table: &Table, types: &TypeRegistry) -> Option<Vec<(usize, KeyCodec)>> {
-        let info = table.info.as_deref();
-        let codec = |name: &String| {
-            let index = self.place_of(name)?;
-            let bytewise = info
-                .and_then(|info| info.column(name))
-                .is_some_and(|column| column.bytewise_collation);
-            let column = self.columns.get(index)?;
-            Some((index, KeyCodec::new(column.type_oid, types, bytewise)))
-        };
-        table
-            .state
-            .key_columns
-            .as_ref()?
-            .iter()
-            .map(codec)
-            .collect()
-    }
-
-    /// Returns whether the replica identity has the columns of the collection's key, which are at
-    /// `places`.
-    fn identity_has(&self, table: &Table, places: Option<&[usize]>) -> bool {
-        let (Some(places), Some(names)) = (places, &table.collection_key) else {
-            return true;
-        };
-        let is_identity = |column: &RelationColumn| column.is_identity;
-        places.len() == names.len()
-            && places.iter().all(|index| {
-                self.identity == ReplicaIdentity::Full
-                    || self.columns.get(*index).is_some_and(is_identity)
-            })
     }
 }
 

@@ -2,27 +2,21 @@
 
 use std::collections::HashMap;
 
-use protocol::{Oid, RelationMessage, ReplicaIdentity};
+use protocol::{Oid, RelationMessage};
 use tracing::warn;
 
 use super::relation_plan::RelationPlan;
+use super::relation_shape::RelationShape;
 use crate::capture::state::Mode;
 use crate::capture::table::{TableIndex, Tables};
-use crate::catalog::{Generated, TableId, TableInfo, TableKind};
+use crate::catalog::{TableId, TableInfo};
 use crate::error::{Error, ErrorKind, Result};
-use crate::value::TypeRegistry;
 
 /// A relation as the stream has described it last.
 #[derive(Debug)]
 pub(super) struct Relation {
-    /// Name.
-    pub(super) id: TableId,
-    /// Identifier.
-    pub(super) oid: Oid,
-    /// Replica identity, by which changed rows are identified.
-    pub(super) identity: ReplicaIdentity,
-    /// Columns, in the order of tuples.
-    pub(super) columns: Vec<RelationColumn>,
+    /// Name, columns and replica identity.
+    pub(super) shape: RelationShape,
     /// Bound table of that name.
     pub(super) table: Option<TableIndex>,
     /// Plan for its rows; prepared before the first change.
@@ -36,17 +30,6 @@ pub(super) struct Relation {
 struct Renamed {
     /// Whether changes were streamed under that name, which are not captured.
     has_changes: bool,
-}
-
-/// A column of a relation.
-#[derive(Debug)]
-pub(super) struct RelationColumn {
-    /// Name.
-    pub(super) name: String,
-    /// Type.
-    pub(super) type_oid: Oid,
-    /// Whether the column is part of the replica identity.
-    pub(super) is_identity: bool,
 }
 
 /// All relations that the stream has described, by identifier.
@@ -75,19 +58,8 @@ impl Relations {
         let table = bound_to(&id, tables);
         let last = self.get(message.relation).and_then(|last| last.renamed);
         let renamed = check_renaming(&id, message.relation, table, last, tables)?;
-        let columns = message
-            .columns()
-            .map(|column| RelationColumn {
-                name: column.name.to_owned(),
-                type_oid: column.type_oid,
-                is_identity: column.is_key,
-            })
-            .collect();
         let relation = Relation {
-            id,
-            oid: message.relation,
-            identity: message.replica_identity,
-            columns,
+            shape: RelationShape::new(id, message),
             table,
             plan: None,
             renamed,
@@ -117,14 +89,15 @@ impl Relations {
 
     /// Returns the identifiers of all relations.
     pub(super) fn oids(&self) -> Vec<Oid> {
-        self.by_oid.values().map(|relation| relation.oid).collect()
+        let relations = self.by_oid.values();
+        relations.map(|relation| relation.shape.oid).collect()
     }
 
     /// Discards all plans and matches the relations with the tables again, which have changed.
     pub(super) fn invalidate(&mut self, tables: &Tables) {
         for relation in self.by_oid.values_mut() {
             relation.plan = None;
-            relation.table = bound_to(&relation.id, tables);
+            relation.table = bound_to(&relation.shape.id, tables);
         }
     }
 }
@@ -168,33 +141,4 @@ fn bound_to(id: &TableId, tables: &Tables) -> Option<TableIndex> {
     tables
         .find(|table| table.info.as_ref().is_some_and(|info| info.id == *id))
         .or_else(|| tables.find(|table| table.id == *id))
-}
-
-impl Relation {
-    /// Returns whether the catalogs' description of the table differs from the stream's: in a column,
-    /// its type, whether it is generated or published, or in the replica identity. Each leaf of a
-    /// partitioned table has an identity of its own.
-    pub(super) fn differs_from(&self, info: Option<&TableInfo>) -> bool {
-        let Some(info) = info else { return true };
-        let other_identity =
-            info.kind == TableKind::Ordinary && info.replica_identity != self.identity;
-        other_identity
-            || self.columns.iter().any(|column| {
-                info.column(&column.name).is_none_or(|known| {
-                    known.type_oid != column.type_oid
-                        || known.generated != Generated::No
-                        || !known.published
-                })
-            })
-            || info.columns.iter().any(|known| {
-                known.is_captured() && self.columns.iter().all(|column| column.name != known.name)
-            })
-    }
-
-    /// Returns whether a column's type is unknown.
-    pub(super) fn has_unknown_types(&self, types: &TypeRegistry) -> bool {
-        self.columns
-            .iter()
-            .any(|column| types.get(column.type_oid).is_none())
-    }
 }

@@ -1,4 +1,4 @@
-//! How a table begins to be captured: its mode, and the scan that reads its rows.
+//! Activation of a table: its mode, and the scan that reads its rows.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

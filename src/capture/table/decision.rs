@@ -59,6 +59,7 @@ impl Table {
 
     /// Decides about a change of the row with this key; `None` is a key that the server has not
     /// sent. Remembers the transaction where a later chunk has to contain it.
+    #[inline]
     pub(in crate::capture) fn decide(
         &mut self,
         operation: Operation,
@@ -76,6 +77,17 @@ impl Table {
             }
             Mode::Backfill | Mode::UnfilteredBackfill | Mode::KeylessBackfill => {}
         }
+        self.decide_by_scan(operation, key, xid, commit_lsn)
+    }
+
+    /// Decides about a change of a table whose rows are being read.
+    fn decide_by_scan(
+        &mut self,
+        operation: Operation,
+        key: Option<&RowKey>,
+        xid: Xid,
+        commit_lsn: Lsn,
+    ) -> Decision {
         let Some(scan) = &self.scan else {
             return Decision::Emit;
         };

@@ -1,4 +1,4 @@
-//! How far the scan of a table is.
+//! Progress of the scan of a table.
 
 use std::cmp::Ordering;
 use std::collections::{HashSet, VecDeque};
@@ -91,7 +91,7 @@ impl Locked {
 /// Place of a key relative to the scan.
 #[derive(Debug)]
 pub(super) enum KeyPlace<'a> {
-    /// Its row was emitted, and the stream has passed the fence of the chunk.
+    /// Scanned: the row was emitted, and the stream has passed the fence of the chunk.
     Scanned,
     /// In the unfenced chunk, which was read from this snapshot.
     InUnfencedChunk(&'a Snapshot),

@@ -138,7 +138,7 @@ impl Tables {
         self.iter().flat_map(|table| table.unseen.xids()).collect()
     }
 
-    /// Returns whether so many commits are unseen that it is worth a snapshot to forget some.
+    /// Returns whether the unseen commits of a table are many, so that a snapshot is worth its cost.
     pub(in crate::capture) fn have_many_unseen(&self) -> bool {
         self.iter().any(|table| table.unseen.len() >= MANY_UNSEEN)
     }
