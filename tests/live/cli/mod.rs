@@ -403,7 +403,7 @@ collections:
     for _ in 0..2 {
         let (documents, log) = place.start(&without_state).finish();
         assert_eq!(documents.len(), 4);
-        assert!(log.contains("the next run starts anew"), "{log}");
+        assert!(log.contains("the next run starts from"), "{log}");
     }
     // The slot has moved away from under the state.
     let log = place.start(&with_state).fail();
