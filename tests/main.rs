@@ -4,4 +4,5 @@
 //! missing server is a failure, never a skipped test.
 
 mod live;
+mod scripted;
 mod support;

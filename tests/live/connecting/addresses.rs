@@ -4,8 +4,8 @@ use std::net::TcpListener;
 
 use serde_json::json;
 
-use super::{connect, connect_in, refused, told};
 use crate::support::certificates::Authority;
+use crate::support::connect::{connect, connect_in, refused, told};
 use crate::support::folder::Guarded;
 use crate::support::postgres::{Lease, Options, Server, Version, free_port};
 

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{connect, refused};
 use crate::support::certificates::Authority;
+use crate::support::connect::{connect, refused};
 use crate::support::postgres::{Options, Server, Version};
 
 const METHODS: [&str; 4] = ["scram-sha-256", "md5", "password", "trust"];

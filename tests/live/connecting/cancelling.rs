@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use source_postgres::config::Environment;
 
-use super::connect_within;
+use crate::support::connect::connect_within;
 use crate::support::folder::Guarded;
 use crate::support::postgres::{Options, Server, Version, query, value};
 use crate::support::sshd::{Sshd, make_key};

@@ -11,7 +11,7 @@ use source_postgres::config::Environment;
 use source_postgres::error::{Error, ErrorKind};
 use source_postgres::net::{Connection, Purpose};
 
-use super::{connect_for, told};
+use crate::support::connect::{connect_for, told};
 use crate::support::folder::{self, Guarded};
 use crate::support::postgres::{Options, Server, Version, free_port};
 use crate::support::wait;

@@ -9,8 +9,8 @@ use std::sync::mpsc;
 
 use serde_json::{Value, json};
 
-use super::{connect, connect_in, refused};
 use crate::support::certificates::{Authority, Identity};
+use crate::support::connect::{connect, connect_in, refused};
 use crate::support::folder::Guarded;
 use crate::support::postgres::{Options, Server, Version};
 

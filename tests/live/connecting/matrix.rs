@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 
 use source_postgres::config::Environment;
 
-use super::{connect_within, told};
 use crate::support::certificates::{self, Authority, Identity};
+use crate::support::connect::{connect_within, told};
 use crate::support::folder::Guarded;
 use crate::support::postgres::{Options, Server, Version};
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::connect;
+use crate::support::connect::connect;
 use crate::support::postgres::{Server, Version, query, value};
 
 #[test]

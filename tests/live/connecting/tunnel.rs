@@ -14,8 +14,8 @@ use source_postgres::client::Client;
 use source_postgres::config::{Config, Environment};
 use source_postgres::net::{ConnectConfig, Purpose};
 
-use super::{connect, refused, told};
 use crate::support::certificates::Authority;
+use crate::support::connect::{connect, refused, told};
 use crate::support::folder::Guarded;
 use crate::support::postgres::{Options, Server, Version};
 use crate::support::scene;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use source_postgres::error::Error;
 
-use super::{connect_in, told};
+use crate::support::connect::{connect_in, told};
 use crate::support::connector::Launch;
 use crate::support::messages::Codec;
 use crate::support::scene::says;
