@@ -1,6 +1,7 @@
 //! What the tests stand on: servers, a driver of the connector, comparisons.
 
 pub(crate) mod certificates;
+pub(crate) mod command;
 pub(crate) mod connect;
 pub(crate) mod connector;
 pub(crate) mod exact;

@@ -2,173 +2,15 @@
 
 mod state;
 
-use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::Stdio;
 
 use postgres::Client;
 use serde_json::{Value, json};
 
-use crate::support::folder::Guarded;
+use crate::support::command::{Place, command, document};
 use crate::support::postgres::{Lease, Server, Version, query, value};
 use crate::support::task::Document;
-use crate::support::wait;
-
-/// A folder with what the command reads and writes.
-struct Place {
-    folder: Guarded,
-    runs: usize,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self {
-            folder: Guarded::new("cli"),
-            runs: 0,
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) -> String {
-        let path = self.path(name);
-        fs::write(&path, text).expect("a file is written");
-        path.to_str().expect("UTF-8").to_owned()
-    }
-
-    fn state_path(&self) -> String {
-        self.path("state.json").to_str().expect("UTF-8").to_owned()
-    }
-
-    /// The state, null if there is none yet.
-    fn state(&self) -> Value {
-        match fs::read_to_string(self.path("state.json")) {
-            Ok(text) => {
-                serde_json::from_str(&text).expect("the state is whole whenever it is read")
-            }
-            Err(_) => Value::Null,
-        }
-    }
-
-    /// Starts the command, with its output in files.
-    fn start(&mut self, arguments: &[&str]) -> Run {
-        self.runs += 1;
-        let output = self.path(&format!("output{}", self.runs));
-        let log = self.path(&format!("log{}", self.runs));
-        let file = |path: &Path| File::create(path).expect("a file is made");
-        let child = command(arguments)
-            .stdout(file(&output))
-            .stderr(file(&log))
-            .spawn()
-            .expect("it starts");
-        Run { child, output, log }
-    }
-}
-
-fn command(arguments: &[&str]) -> Command {
-    // The signal reaches it when the test's thread ends, so that none is left behind.
-    let mut command = Command::new("setpriv");
-    command
-        .args([
-            "--pdeathsig",
-            "KILL",
-            env!("CARGO_BIN_EXE_source-postgres"),
-            "capture",
-        ])
-        .args(arguments)
-        .stdin(Stdio::null());
-    for name in ["SHUTDOWN_AFTER_POLLING", "LOG_LEVEL", "LOG_FORMAT"] {
-        command.env_remove(name);
-    }
-    command
-}
-
-/// A running command.
-struct Run {
-    child: Child,
-    output: PathBuf,
-    log: PathBuf,
-}
-
-impl Run {
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log).expect("the log is UTF-8")
-    }
-
-    /// The documents so far, under their collections' names. A line that is not whole is left out.
-    fn documents(&self) -> Vec<Document> {
-        let text = fs::read_to_string(&self.output).expect("the output is UTF-8");
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole.lines().map(document).collect()
-    }
-
-    fn wait(&mut self) -> ExitStatus {
-        wait::until("the end of the command", || {
-            self.child.try_wait().expect("a child can be waited for")
-        })
-    }
-
-    /// Waits for the end, which has to be a success.
-    fn finish(mut self) -> (Vec<Document>, String) {
-        let status = self.wait();
-        assert!(status.success(), "{status}\n{}", self.log());
-        (self.documents(), self.log())
-    }
-
-    /// Waits for the end, which has to be a failure, and returns the log.
-    fn fail(mut self) -> String {
-        let status = self.wait();
-        assert_eq!(status.code(), Some(1), "{}", self.log());
-        self.log()
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().expect("it can be killed");
-        let status = self.child.wait().expect("it can be waited for");
-        assert_eq!(
-            status.signal(),
-            Some(9),
-            "it has ended by itself\n{}",
-            self.log()
-        );
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn document(line: &str) -> Document {
-    let mut parts: Vec<Value> =
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
-    assert_eq!(parts.len(), 2, "{line}");
-    let value = parts.remove(1);
-    let table = parts[0].as_str().expect("the collection's name").to_owned();
-    assert_eq!(
-        line,
-        format!("[{}, {}]", parts[0], compacted(line)),
-        "not compact"
-    );
-    Document {
-        table,
-        value,
-        text: String::new(),
-    }
-}
-
-/// The document as it is spelled in a line.
-fn compacted(line: &str) -> &str {
-    let start = line.find(", ").expect("it is there") + 2;
-    &line[start..line.len() - 1]
-}
 
 fn database(server: &Server) -> Client {
     server
@@ -512,22 +354,4 @@ fn a_reader_that_goes_away_ends_the_capture_in_order() {
         query(&mut client, "select 1 from pg_replication_slots").len(),
         1
     );
-}
-
-#[test]
-fn the_help_says_what_is_guaranteed() {
-    let output = command(&["--help"]).output().expect("it runs");
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    assert!(output.status.success());
-    for part in [
-        "--config <FILE>",
-        "--state <FILE>",
-        "--capture <NAME>",
-        "--exit-when-caught-up",
-        "at least once",
-        "SHUTDOWN_AFTER_POLLING",
-    ] {
-        assert!(text.contains(part), "{part} is not in\n{text}");
-    }
-    assert!(text.lines().all(|line| line.len() <= 100), "{text}");
 }

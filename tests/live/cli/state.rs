@@ -1,6 +1,5 @@
 //! The state file: what is in it when the command is killed, and what it is refused for.
 
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -10,7 +9,8 @@ use std::time::Duration;
 
 use postgres::Client;
 
-use super::{Place, command, configuration, database, document};
+use super::{configuration, database};
+use crate::support::command::{Place, command, document};
 use crate::support::postgres::{Lease, Version, value};
 use crate::support::reduce::{assert_same_rows, reduce, table};
 use crate::support::task::Document;
@@ -181,32 +181,6 @@ fn rows_that_were_printed_before_the_first_chunk_s_checkpoint_can_be_deleted() {
 #[test]
 fn rows_that_were_printed_before_a_later_chunk_s_checkpoint_can_be_deleted() {
     rows_of_no_checkpoint(110, "Backfill");
-}
-
-#[test]
-fn a_state_that_cannot_be_used_is_refused_and_left_alone() {
-    let mut place = Place::new();
-    // Nothing is asked of a server before.
-    let config = place.write(
-        "config.json",
-        r#"{"address":"127.0.0.1:1","user":"u","password":"p"}"#,
-    );
-    let state = place.state_path();
-    for text in [
-        "{\"cursor\":\"0/16B37",
-        "",
-        "{\"cursor\":\"0/1\",\"more\":1}",
-    ] {
-        place.write("state.json", text);
-        let log = place
-            .start(&["--config", &config, "--state", &state])
-            .fail();
-        assert!(
-            log.contains("state.json cannot be used and was left unchanged"),
-            "{log}"
-        );
-        assert_eq!(fs::read_to_string(&state).expect("it is there"), text);
-    }
 }
 
 #[test]

@@ -1,16 +1,13 @@
 //! Certificates of the client, and those of servers as the PostgreSQL manual makes them.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::mpsc;
 
 use serde_json::{Value, json};
 
 use crate::support::certificates::{Authority, Identity};
-use crate::support::connect::{connect, connect_in, refused};
+use crate::support::connect::{connect, refused};
 use crate::support::folder::Guarded;
 use crate::support::postgres::{Options, Server, Version};
 
@@ -170,49 +167,6 @@ fn certificates_of_the_manuals_recipes_are_verified() {
         let other = Authority::new("root").certificate();
         assert!(refused(&with("require", &other)).contains("is not trusted"));
     }
-}
-
-#[test]
-fn the_handshake_names_the_host_unless_that_is_an_address() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    let port = listener.local_addr().expect("it is bound").port();
-    let (sender, hellos) = mpsc::channel();
-    std::thread::spawn(move || {
-        for mut socket in listener.incoming().map_while(Result::ok) {
-            let _ = sender.send(hello(&mut socket));
-        }
-    });
-    let without = &[("PGSSLSNI", "0")][..];
-    for (host, variables, is_named) in [
-        ("localhost", &[][..], true),
-        ("localhost", without, false),
-        ("127.0.0.1", &[], false),
-    ] {
-        let config = json!({
-            "address": format!("{host}:{port}"),
-            "user": "u",
-            "database": "d",
-            "advanced": {"sslmode": "require"},
-        });
-        connect_in(&config, variables).expect_err("it ends with the first message");
-        let hello = hellos.recv().expect("it was connected to");
-        let hello = hello.expect("it was sent a whole message");
-        let names = hello
-            .windows(host.len())
-            .filter(|part| *part == host.as_bytes());
-        assert_eq!(names.count() > 0, is_named, "{host} {variables:?}");
-    }
-}
-
-/// Reads the first message of a handshake, which it agrees to.
-fn hello(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
-    socket.read_exact(&mut [0; 8])?;
-    socket.write_all(b"S")?;
-    let mut header = [0; 5];
-    socket.read_exact(&mut header)?;
-    let mut hello = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
-    socket.read_exact(&mut hello)?;
-    Ok(hello)
 }
 
 fn openssl(folder: &Path, arguments: &str) {

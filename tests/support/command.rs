@@ -1,0 +1,166 @@
+//! The command `source-postgres capture`, with its files in a temporary folder.
+
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use serde_json::Value;
+
+use super::folder::Guarded;
+use super::task::Document;
+use super::wait;
+
+/// A folder with what the command reads and writes.
+pub(crate) struct Place {
+    folder: Guarded,
+    runs: usize,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self {
+            folder: Guarded::new("cli"),
+            runs: 0,
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        fs::write(&path, text).expect("a file is written");
+        path.to_str().expect("UTF-8").to_owned()
+    }
+
+    pub(crate) fn state_path(&self) -> String {
+        self.path("state.json").to_str().expect("UTF-8").to_owned()
+    }
+
+    /// The state, null if there is none yet.
+    pub(crate) fn state(&self) -> Value {
+        match fs::read_to_string(self.path("state.json")) {
+            Ok(text) => {
+                serde_json::from_str(&text).expect("the state is whole whenever it is read")
+            }
+            Err(_) => Value::Null,
+        }
+    }
+
+    /// Starts the command, with its output in files.
+    pub(crate) fn start(&mut self, arguments: &[&str]) -> Run {
+        self.runs += 1;
+        let output = self.path(&format!("output{}", self.runs));
+        let log = self.path(&format!("log{}", self.runs));
+        let file = |path: &Path| File::create(path).expect("a file is made");
+        let child = command(arguments)
+            .stdout(file(&output))
+            .stderr(file(&log))
+            .spawn()
+            .expect("it starts");
+        Run { child, output, log }
+    }
+}
+
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    // The signal reaches it when the test's thread ends, so that none is left behind.
+    let mut command = Command::new("setpriv");
+    command
+        .args([
+            "--pdeathsig",
+            "KILL",
+            env!("CARGO_BIN_EXE_source-postgres"),
+            "capture",
+        ])
+        .args(arguments)
+        .stdin(Stdio::null());
+    for name in ["SHUTDOWN_AFTER_POLLING", "LOG_LEVEL", "LOG_FORMAT"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A running command.
+pub(crate) struct Run {
+    pub(crate) child: Child,
+    output: PathBuf,
+    log: PathBuf,
+}
+
+impl Run {
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("the log is UTF-8")
+    }
+
+    /// The documents so far, under their collections' names. A line that is not whole is left out.
+    pub(crate) fn documents(&self) -> Vec<Document> {
+        let text = fs::read_to_string(&self.output).expect("the output is UTF-8");
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(document).collect()
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        wait::until("the end of the command", || {
+            self.child.try_wait().expect("a child can be waited for")
+        })
+    }
+
+    /// Waits for the end, which has to be a success.
+    pub(crate) fn finish(mut self) -> (Vec<Document>, String) {
+        let status = self.wait();
+        assert!(status.success(), "{status}\n{}", self.log());
+        (self.documents(), self.log())
+    }
+
+    /// Waits for the end, which has to be a failure, and returns the log.
+    pub(crate) fn fail(mut self) -> String {
+        let status = self.wait();
+        assert_eq!(status.code(), Some(1), "{}", self.log());
+        self.log()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        let status = self.child.wait().expect("it can be waited for");
+        assert_eq!(
+            status.signal(),
+            Some(9),
+            "it has ended by itself\n{}",
+            self.log()
+        );
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn document(line: &str) -> Document {
+    let mut parts: Vec<Value> =
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    assert_eq!(parts.len(), 2, "{line}");
+    let value = parts.remove(1);
+    let table = parts[0].as_str().expect("the collection's name").to_owned();
+    assert_eq!(
+        line,
+        format!("[{}, {}]", parts[0], compacted(line)),
+        "not compact"
+    );
+    Document {
+        table,
+        value,
+        text: String::new(),
+    }
+}
+
+/// The document as it is spelled in a line.
+fn compacted(line: &str) -> &str {
+    let start = line.find(", ").expect("it is there") + 2;
+    &line[start..line.len() - 1]
+}
