@@ -4,5 +4,5 @@
 mod cli;
 mod handshake;
 mod hostile;
+mod not_postgres;
 mod requests;
-mod strangers;

@@ -3,8 +3,8 @@
 mod addresses;
 mod authentication;
 mod cancelling;
-mod causes;
 mod certificates;
 mod matrix;
+mod refusals;
 mod setup;
 mod tunnel;

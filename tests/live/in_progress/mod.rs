@@ -4,7 +4,7 @@
 //! of it has to be the same, document by document, positions and order included. The memory that the
 //! server may decode in is the least that it takes, so that a thousand rows are a large transaction.
 
-mod room;
+mod memory;
 
 use postgres::Client;
 use serde_json::{Value, json};
