@@ -1,8 +1,8 @@
-//! Counts allocations: in the steady state a row makes none, from the bytes of its frame to the
-//! frame of its document.
+//! Counts of memory allocations: in the steady state a row causes none, from the bytes of its frame
+//! to the frame of its document.
 //!
-//! A program of its own, because it replaces the allocator. What runs beside a test on its thread is
-//! all that is counted, so tests may run at once.
+//! This is a test binary of its own because it replaces the global allocator. Allocations are
+//! counted per thread, so the tests can run in parallel.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -20,7 +20,7 @@ mod stream;
 
 use stream::{ColumnSpec, Reader, Stream, Value};
 
-/// Counts what the thread allocates.
+/// Allocator that counts the allocations of each thread.
 struct Counting;
 
 thread_local! {
@@ -28,17 +28,18 @@ thread_local! {
 }
 
 fn count_one() {
-    // Without a value while the thread ends, when nothing is counted any more.
+    // Fails while the thread ends, when allocations are no longer counted.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
 }
 
-// SAFETY: every call is passed on to the system's allocator as it is; a counter without a destructor
-// neither allocates nor unwinds.
+// SAFETY: every call is passed unchanged to the system allocator. The counter has no destructor, so
+// it neither allocates nor unwinds.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count_one();
-        // SAFETY: the caller has promised what the system's allocator asks for.
+        // SAFETY: the caller upholds the contract of the method, which is that of the system
+        // allocator.
         unsafe { System.alloc(layout) }
     }
 
@@ -50,12 +51,12 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count_one();
-        // SAFETY: as above, and the pointer comes from there.
+        // SAFETY: as above, and `pointer` was returned by the system allocator.
         unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
+        // SAFETY: as above, and `pointer` was returned by the system allocator.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -63,7 +64,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Columns of the types that tables usually have, the key first, and two rows of each.
+/// Columns with the types that tables usually have, the key first: name, type OID and two values.
 const COLUMNS: [(&str, u32, &str, &str); 27] = [
     ("id", 20, "1", "9223372036854775807"),
     ("bool", 16, "t", "f"),
@@ -116,11 +117,11 @@ const COLUMNS: [(&str, u32, &str, &str); 27] = [
         "4bf0e1a5-0000-4000-8000-0123456789ab",
     ),
     ("varchar", 1043, "Ünï", "\\backslash\\"),
-    // An enum, say: no type that is known.
+    // A type that the connector does not know, such as an enum.
     ("other", 99_999, "happy", "sad"),
 ];
 
-/// More than any register holds, with something to escape in it.
+/// A text that is longer than any SIMD register, with characters to escape.
 const LONG: &str = "Lorem ipsum dolor sit amet, consectetur \"adipiscing\" elit, sed do eiusmod \
     tempor incididunt ut labore et dolore magna aliqua.\nUt enim ad minim veniam, quis nostrud \
     exercitation ullamco laboris nisi ut aliquip ex ea commodo consequat: größer, 日本, 🎉.";
@@ -131,7 +132,7 @@ fn columns() -> [ColumnSpec; COLUMNS.len()] {
     COLUMNS.map(|(name, type_oid, ..)| (name, type_oid))
 }
 
-/// Returns a row, with values that are null now and then.
+/// Returns a row in which some values are null.
 fn row(number: usize) -> Vec<Value> {
     COLUMNS
         .iter()
@@ -155,7 +156,7 @@ fn key_only(row: &[Value]) -> Vec<Value> {
         .collect()
 }
 
-/// Goes through a stream twice in both codecs. The second time nothing may be allocated.
+/// Reads a stream twice in both codecs. The second pass must not allocate.
 fn check(stream: &Stream) {
     for codec in [Codec::Proto, Codec::Json] {
         let mut reader = Reader::new(stream);
@@ -167,13 +168,13 @@ fn check(stream: &Stream) {
             output.flush().unwrap();
             COUNT.get() - before
         };
-        // The buffers take on their size, and the counter is seen to count.
+        // The buffers grow to their final size, and the counter is shown to work.
         assert!(pass() > 0);
         assert_eq!(pass(), 0, "allocations in {} rows, {codec:?}", stream.rows);
     }
 }
 
-/// Takes what is written, so that buffers are emptied as they would be.
+/// Output that only counts bytes, so that the buffers are emptied as with real output.
 #[derive(Default)]
 struct Counter(usize);
 
@@ -203,7 +204,7 @@ fn updates_allocate_nothing() {
     let mut stream = Stream::replication(&columns());
     for number in 0..ROWS {
         let (old, new) = (row(number), row(number + 1));
-        // Some values are out of line and did not change: they come from the row before.
+        // Unchanged TOAST values are not sent: they are taken from the old row.
         let toasted = [12, 13, 20];
         stream.update(
             Some(&old),
@@ -233,7 +234,7 @@ fn deletions_allocate_nothing() {
 }
 
 #[test]
-fn documents_of_two_bindings_in_turns_allocate_nothing() {
+fn documents_of_two_alternating_bindings_allocate_nothing() {
     for codec in [Codec::Proto, Codec::Json] {
         let mut output = Output::new(Counter::default(), codec);
         let mut pass = || {
@@ -251,9 +252,9 @@ fn documents_of_two_bindings_in_turns_allocate_nothing() {
     }
 }
 
-/// What a transaction in progress takes to be kept is a few allocations, however many rows it has.
+/// Spooling a transaction in progress takes a few allocations, whatever the number of its rows.
 #[test]
-fn rows_that_are_kept_allocate_nothing() {
+fn spooled_rows_allocate_nothing() {
     const FEW: u64 = 10;
     let mut row = BytesMut::new();
     let values = [TupleData::Text(&[b'v'; 80])];
@@ -277,7 +278,7 @@ fn rows_that_are_kept_allocate_nothing() {
             .handle(&LogicalReplicationMessage::StreamStart(start), lsn, b"")
             .expect("a start");
         for _ in 0..rows {
-            spool.keep(lsn, &row).expect("it is kept");
+            spool.keep(lsn, &row).expect("the row is spooled");
         }
         spool.keep(lsn, b"E").expect("the end of the block");
         spool
@@ -286,13 +287,13 @@ fn rows_that_are_kept_allocate_nothing() {
         let mut replayed = 0;
         while spool.is_replaying() {
             arena.reset();
-            spool.next_message(&arena).expect("what was kept");
+            spool.next_message(&arena).expect("a spooled message");
             replayed += 1;
         }
         assert_eq!(replayed, rows + 2);
         COUNT.get() - before
     };
-    // Blocks of memory are kept from one to the next.
+    // The spool reuses its blocks of memory for the next transaction.
     keep(30_000);
     for rows in [1_000, 10_000, 20_000] {
         let count = keep(rows);

@@ -1,7 +1,8 @@
-//! End-to-end tests: the built connector against PostgreSQL servers that the tests start.
+//! End-to-end tests of the built connector.
 //!
-//! The servers are installed by `tests/support/install-servers.sh`, which `make test` calls. A
-//! missing server is a failure, never a skipped test.
+//! [`scripted`] needs no PostgreSQL server. [`live`] starts the servers that it needs; they are
+//! installed by `tests/support/install-servers.sh`, which `make test` calls. A missing server makes
+//! a test fail; no test is skipped. `tests/README.md` describes how to run and extend the tests.
 
 mod live;
 mod scripted;

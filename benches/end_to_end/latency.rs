@@ -22,7 +22,7 @@ use crate::rounds::Spread;
 use crate::stage::{SLOT, Stage};
 use crate::support::messages::{Acknowledge, Codec, Request};
 use crate::support::postgres::Server;
-use crate::support::wait::PATIENCE;
+use crate::support::wait::TIMEOUT;
 
 /// What the first and the last row hold in place of a time.
 pub(crate) const FIRST: i64 = -1;
@@ -217,7 +217,7 @@ impl Running {
     /// Waits for a row that holds this, keeping the latencies of those before it.
     fn await_row(mut self, due: i64) -> Self {
         loop {
-            let Ok((at, arrival)) = self.rows.recv_timeout(PATIENCE) else {
+            let Ok((at, arrival)) = self.rows.recv_timeout(TIMEOUT) else {
                 panic!("the row {due} does not come\n{}", self.end().1);
             };
             if at == due {

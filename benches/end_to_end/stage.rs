@@ -80,7 +80,7 @@ pub(crate) struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// Makes the table, captures it as it is, and then makes the changes.
     pub(crate) fn set(server: &'a Server, case: Case, rows: u64) -> Self {
-        let (mut client, mut task) = scene::set(server, &case.create());
+        let (mut client, mut task) = scene::create(server, &case.create());
         client
             .batch_execute(&case.before(rows))
             .expect("the table is filled");

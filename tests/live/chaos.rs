@@ -1,8 +1,8 @@
-//! A capture under load that is killed again and again loses nothing and invents nothing.
+//! A capture under load that is killed many times loses no change and emits no wrong one.
 //!
-//! The short form runs with the other tests. `CHAOS_KILLS`, `CHAOS_ROWS` and `CHAOS_SEED` make it
-//! longer, or repeat one that failed: the seed decides the load and the kills, though not how the
-//! processes interleave.
+//! The short form runs with the other tests. The environment variables `CHAOS_KILLS` and
+//! `CHAOS_ROWS` make it longer, and `CHAOS_SEED` repeats a run that failed: the seed determines the
+//! load and the kills, but not how the processes interleave.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ struct Table {
     name: &'static str,
     key: &'static [&'static str],
     definition: &'static str,
-    /// A row from a number: the values of the key columns.
+    /// Returns the values of the key columns for a number.
     key_of: fn(usize) -> String,
 }
 
@@ -56,7 +56,7 @@ const TABLES: [Table; 4] = [
     },
 ];
 
-/// Insert-only, since a row of it cannot be told from another.
+/// A table without a key. Its rows are only inserted, because one cannot be told from another.
 const KEYLESS: &str = "load.by_none";
 
 fn setting(name: &str, default: usize) -> usize {
@@ -109,16 +109,17 @@ fn survives_kills_under_load() {
     task.bind(&names);
     task.binding_mut("load.normal").resource["mode"] = json!("Normal");
 
-    let mut amid_backfill = 0;
+    let mut during_backfill = 0;
     for kill in 0..kills {
         let before = task.state["cursor"].clone();
-        // Small chunks make small sections.
+        // Small chunks make small ranges.
         let (rows, connections) = (random.between(4, 120), random.between(1, 4));
         task.config["advanced"] =
             json!({"backfill_chunk_size": rows, "backfill_connections": connections});
         let mut session = task.open();
-        // Somewhat more than half of them amid the backfill, the others when it is done: after a
-        // checkpoint or after documents, and then somewhere in the next sequence.
+        // Slightly more than half of the kills happen during the backfill, the others after it:
+        // after a checkpoint or a number of documents, and then at a random point before the next
+        // checkpoint.
         if kill <= kills / 2 {
             session.until("a backfill", |session| session.task.is_backfilling());
         } else {
@@ -126,7 +127,8 @@ fn survives_kills_under_load() {
                 session.run.checkpoints > 2 && !session.task.is_backfilling()
             });
         }
-        // While rows are read, checkpoints may be held back for changes of theirs.
+        // During a backfill, checkpoints may be held back by changes of rows that are still to be
+        // read.
         if kill > kills / 2 && kill % 3 < 2 {
             let checkpoints = session.run.checkpoints + random.between(1, 9);
             session.until_checkpoints(checkpoints);
@@ -138,7 +140,7 @@ fn survives_kills_under_load() {
             session.step(Duration::from_millis(2));
         }
         let run = session.kill();
-        amid_backfill += usize::from(task.is_backfilling());
+        during_backfill += usize::from(task.is_backfilling());
         println!(
             "kill {kill}: chunks of {rows} over {connections}, {} documents, {} checkpoints, cursor {before} to {}, backfilling {}",
             run.documents.len(),
@@ -146,17 +148,17 @@ fn survives_kills_under_load() {
             task.state["cursor"],
             task.is_backfilling(),
         );
-        nothing_confirmed_that_is_not_committed(&mut client, &task);
+        assert_slot_not_ahead(&mut client, &task);
     }
     assert!(
-        amid_backfill >= 5,
-        "only {amid_backfill} kills amid a backfill: CHAOS_ROWS is small"
+        during_backfill >= 5,
+        "only {during_backfill} kills during a backfill: CHAOS_ROWS is too small"
     );
 
     stop.store(true, Ordering::Relaxed);
     let changes: usize = writers
         .into_iter()
-        .map(|writer| writer.join().expect("the writer goes on"))
+        .map(|writer| writer.join().expect("the writer did not panic"))
         .sum();
     println!("{changes} transactions by the writers");
     mark_the_end(&mut client);
@@ -212,7 +214,7 @@ fn prepare(client: &mut Client, rows: usize) {
     } in &TABLES
     {
         let values: Vec<String> = (0..rows)
-            // Every other key, so that there is room in between.
+            // Every other number, so that keys can be inserted in between.
             .map(|i| format!("({}, {i}, repeat('x', {}))", key_of(i * 2), i % 3 * 1_500))
             .collect();
         let columns = key.join(", ");
@@ -220,14 +222,14 @@ fn prepare(client: &mut Client, rows: usize) {
             "insert into {name}({columns}, n, big) values {}",
             values.join(",")
         );
-        // Some of the keys made from numbers fall together.
+        // Different numbers can give the same key.
         client
             .batch_execute(&(sql + " on conflict do nothing"))
             .expect("the tables are filled");
     }
 }
 
-/// One row more in each table, which is the last change of all.
+/// Inserts one more row into each table, which is its last change.
 fn mark_the_end(client: &mut Client) {
     for Table {
         name, key, key_of, ..
@@ -242,8 +244,8 @@ fn mark_the_end(client: &mut Client) {
         .expect("a row");
 }
 
-/// The server may forget only what has been committed on our side.
-fn nothing_confirmed_that_is_not_committed(client: &mut Client, task: &Task) {
+/// Asserts that no position was confirmed to the server that is beyond the committed one.
+fn assert_slot_not_ahead(client: &mut Client, task: &Task) {
     if let Some(cursor) = task.state["cursor"].as_str() {
         let ahead = format!(
             "select count(*) from pg_replication_slots where confirmed_flush_lsn > '{cursor}'"
@@ -260,13 +262,13 @@ struct Writer {
 }
 
 impl Writer {
-    /// Returns the number of transactions.
+    /// Runs transactions until `stop` is set, and returns their number.
     fn run(mut self, stop: &AtomicBool) -> usize {
         let mut count = 0;
         while !stop.load(Ordering::Relaxed) {
             self.transaction(count);
             count += 1;
-            // The pace of the load: slower than a connector without optimisation.
+            // Limits the load to a rate that a connector built without optimization can follow.
             thread::sleep(Duration::from_millis(3));
         }
         count
@@ -297,13 +299,12 @@ impl Writer {
         }
     }
 
-    /// Two sessions may run into each other's keys; such a transaction is undone as a whole.
+    /// Runs SQL. A transaction that fails because of a conflict with another session is rolled
+    /// back.
     fn execute(&mut self, sql: &str) {
         if let Err(error) = self.client.batch_execute(sql) {
             assert!(error.as_db_error().is_some(), "{sql}: {error:?}");
-            self.client
-                .batch_execute("rollback")
-                .expect("it can be undone");
+            self.client.batch_execute("rollback").expect("a rollback");
         }
     }
 
@@ -352,6 +353,7 @@ impl Writer {
         }
     }
 
+    /// Copies rows into the table without a key.
     fn copy(&mut self, number: usize) {
         let mut copy = self
             .client
@@ -359,7 +361,7 @@ impl Writer {
             .expect("copying starts");
         let own = self.random.below(1_000_000_000);
         for line in 0..20 {
-            writeln!(copy, "{line}\tcopied {own} {number}").expect("it takes a row");
+            writeln!(copy, "{line}\tcopied {own} {number}").expect("a row is copied");
         }
         copy.finish().expect("copying ends");
     }

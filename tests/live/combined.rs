@@ -1,4 +1,4 @@
-//! Settings together: each with each other, on and off.
+//! Combinations of settings: every pair of them, on and off.
 
 use postgres::Client;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::support::postgres::{query, value};
 use crate::support::scene::{Scene, advanced, documents_of, execute};
 use crate::support::task::{Document, Run};
 
-/// What is on.
+/// Settings of a capture that are on.
 #[derive(Debug, Clone, Copy)]
 struct Combination {
     history: bool,
@@ -21,7 +21,8 @@ struct Combination {
     sourced: bool,
 }
 
-/// Eight rows in which each two of seven columns have all four pairs (the orthogonal array L8).
+/// Eight combinations in which every two of the seven settings have all four pairs of values (the
+/// orthogonal array L8).
 const COMBINATIONS: [[u8; 7]; 8] = [
     [0, 0, 0, 0, 0, 0, 0],
     [0, 0, 0, 1, 1, 1, 1],
@@ -57,12 +58,12 @@ impl Combination {
         }
     }
 
-    /// The table that is bound.
+    /// Returns the table that is bound.
     fn table(self) -> &'static str {
         if self.partitions { "t_1" } else { "t" }
     }
 
-    /// Captures a row, its update, one of its key, and its deletion.
+    /// Captures the insertion of a row, an update, an update of its key, and its deletion.
     fn capture(self) -> (Scene, Run, String) {
         let mut scene = Scene::new(
             "create table t(id int primary key, n int) partition by range (id);
@@ -143,7 +144,7 @@ impl Combination {
 
     fn check_document(self, document: &Document, xid: &str) {
         let whole = Exact::parse(&document.text);
-        let meta = whole.member("_meta").expect("it is there");
+        let meta = whole.member("_meta").expect("the member is present");
         let names = |value: &Exact| match value {
             Exact::Object(members) => members
                 .iter()
@@ -158,7 +159,7 @@ impl Combination {
                 .map(|(name, _)| *name)
                 .collect()
         };
-        let source = meta.member("source").expect("it is there");
+        let source = meta.member("source").expect("the member is present");
         let expected = members(&[
             ("ts_ms", is_change),
             ("schema", true),
@@ -202,7 +203,7 @@ impl Combination {
 }
 
 #[test]
-fn every_setting_beside_every_other() {
+fn every_pair_of_settings_works_together() {
     for row in COMBINATIONS {
         let combination = Combination::new(row);
         let (mut scene, run, xid) = combination.capture();
@@ -218,7 +219,7 @@ fn every_setting_beside_every_other() {
             .map(|(_, sourced)| Schemas::new(&discovered, sourced));
         for document in documents {
             combination.check_document(document, &xid);
-            // What has the key alone is a part of what the source has.
+            // A document that has only the key lacks required properties of the sourced schema.
             let is_partial = |image: &Value| image.is_object() && image["n"].is_null();
             let is_partial =
                 is_partial(&document.value) || is_partial(&document.value["_meta"]["before"]);
@@ -232,9 +233,9 @@ fn every_setting_beside_every_other() {
     }
 }
 
-/// The flags that decide how values are written, in all of their combinations.
+/// All combinations of the flags that decide how values are written.
 #[test]
-fn flags_of_values_beside_each_other() {
+fn every_combination_of_value_flags_works() {
     for bits in 0..16_u8 {
         let on = |bit: u8| bits & 1 << bit != 0;
         let flag = |name: &str, on: bool| format!("{}{name}", if on { "" } else { "no_" });
@@ -285,13 +286,14 @@ fn flags_of_values_beside_each_other() {
 
 const ROWS: &str = "create table t(id int primary key); insert into t values (1)";
 
-/// The transaction that the slot was made in, as long as nothing was acknowledged.
-fn made_by(client: &mut Client) -> String {
+/// Returns the `catalog_xmin` of the slot, which identifies its creation as long as nothing was
+/// acknowledged.
+fn catalog_xmin(client: &mut Client) -> String {
     value(client, "select catalog_xmin from pg_replication_slots")
 }
 
 #[test]
-fn a_slot_that_is_not_to_be_created_has_to_be_there_and_is_kept() {
+fn with_no_create_replication_slot_the_slot_must_exist_and_is_kept() {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
     let flags = json!({"feature_flags": "no_create_replication_slot"});
@@ -299,13 +301,13 @@ fn a_slot_that_is_not_to_be_created_has_to_be_there_and_is_kept() {
     scene.execute("select pg_drop_replication_slot(slot_name) from pg_replication_slots");
     scene.task.run().assert_failed(&["flow_slot"]);
     scene.execute("select pg_create_logical_replication_slot('flow_slot', 'pgoutput')");
-    let before = made_by(&mut scene.client);
-    // A slot that is created anew would be younger.
+    let before = catalog_xmin(&mut scene.client);
+    // A slot that is created again would have a later catalog_xmin.
     scene.execute("select txid_current()");
     let mut session = scene.task.open();
     session.acknowledge = false;
     session.until_checkpoints(2);
-    assert_eq!(made_by(&mut scene.client), before);
+    assert_eq!(catalog_xmin(&mut scene.client), before);
     session.until_active();
     execute(&mut scene.client, "insert into t values (2)");
     session.until_id("public.t", 2);
@@ -314,7 +316,7 @@ fn a_slot_that_is_not_to_be_created_has_to_be_there_and_is_kept() {
 }
 
 #[test]
-fn a_position_for_the_first_start_and_one_for_every_start() {
+fn the_start_position_can_be_set_for_the_first_start_or_for_every_start() {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
     let mut session = scene.task.open();
@@ -325,18 +327,19 @@ fn a_position_for_the_first_start_and_one_for_every_start() {
     session.until_id("public.t", 2);
     session.kill();
     let rows = |scene: &Scene| documents_of(&scene.task, "public.t").len();
-    // From a state that has come past it, what is behind the position comes again.
+    // With force_reset_cursor, changes after the position are captured again, although the state is
+    // beyond it.
     advanced(
         &mut scene.task,
         &json!({"feature_flags": format!("force_reset_cursor={start}")}),
     );
     let before = rows(&scene);
-    scene.task.forget_position();
+    scene.task.forget_locs();
     let mut session = scene.task.open();
     session.until("the row again", |session| session.run.documents.len() == 1);
     session.kill();
     assert_eq!(rows(&scene), before + 1);
-    // The other counts only where there is no position.
+    // initial_backfill_cursor only applies if the state has no position.
     advanced(
         &mut scene.task,
         &json!({"feature_flags": format!("initial_backfill_cursor={start}")}),
@@ -349,7 +352,7 @@ fn a_position_for_the_first_start_and_one_for_every_start() {
 }
 
 #[test]
-fn prerequisites_that_are_not_checked() {
+fn checks_of_prerequisites_can_be_skipped() {
     for flag in ["skip_prerequisites", "skip_table_prerequisites"] {
         let mut scene = Scene::new(&format!("{ROWS}; create table u(id int primary key)"));
         scene.execute(
@@ -379,7 +382,7 @@ fn prerequisites_that_are_not_checked() {
         );
         session.until_id("public.t", 2);
         session.kill();
-        // The table stays outside, and nobody was told that its changes are missing.
+        // The table stays unpublished, and its changes are missing without a warning.
         let published = "select count(*) from pg_publication_tables where tablename = 'u'";
         assert_eq!(value(&mut scene.client, published), "0", "{flag}");
         assert!(documents_of(&scene.task, "public.u").is_empty());

@@ -1,11 +1,11 @@
-//! Definitions that change while a table is captured.
+//! Changes of definitions while a table is captured.
 
 use serde_json::{Value, json};
 
 use crate::support::postgres::Version;
 use crate::support::scene::{Scene, advanced, changes, documents_of, execute};
 
-/// The changes of `public.t` that were streamed, without `_meta`.
+/// Returns the streamed changes of `public.t`, without `_meta`.
 fn streamed(scene: &Scene) -> Vec<(String, Value)> {
     let documents = documents_of(&scene.task, "public.t").into_iter();
     changes(documents.filter(|document| !document.is_snapshot()))
@@ -14,8 +14,8 @@ fn streamed(scene: &Scene) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// Captures `public.t` while these statements run one by one, each committed by itself, or all of
-/// them in one transaction; returns the changes.
+/// Captures `public.t` while the statements run, each in its own transaction or all in one. Returns
+/// the changes.
 fn capture(
     version: Version,
     setup: &str,
@@ -46,6 +46,7 @@ fn capture(
     (scene, found)
 }
 
+/// Returns pairs of operation and document from a JSON array of arrays.
 fn pairs(expected: Value) -> Vec<(String, Value)> {
     let items = expected.as_array().expect("an array").iter();
     items
@@ -61,7 +62,7 @@ fn pairs(expected: Value) -> Vec<(String, Value)> {
 const VERSIONS: [Version; 3] = [Version(10), Version(15), Version(18)];
 
 #[test]
-fn columns_come_go_and_change_their_names_and_types() {
+fn columns_can_be_added_dropped_renamed_and_retyped() {
     let statements = [
         "insert into t values (1, 1, 'one', '2001-01-01')",
         "alter table t add e int[], add f text default 'F'",
@@ -104,9 +105,9 @@ fn columns_come_go_and_change_their_names_and_types() {
     }
 }
 
-/// What a change shows of the row before it follows the identity at the time of the change.
+/// The before-image of a change depends on the replica identity at the time of the change.
 #[test]
-fn the_replica_identity_changes() {
+fn the_replica_identity_can_change() {
     let statements = [
         "update t set n = 10 where id = 1",
         "alter table t replica identity full",
@@ -154,7 +155,7 @@ fn the_replica_identity_changes() {
 }
 
 #[test]
-fn an_identity_that_loses_the_key_stops_the_capture_with_the_remedy() {
+fn a_replica_identity_that_loses_the_key_stops_the_capture_with_the_remedy() {
     let mut scene = Scene::new(
         "create table t(id int primary key, code text not null, n int);
          create unique index by_code on t(code);
@@ -172,9 +173,10 @@ fn an_identity_that_loses_the_key_stops_the_capture_with_the_remedy() {
         .assert_failed(&["REPLICA IDENTITY DEFAULT", "backfill"]);
 }
 
-/// Under another name nothing may change: it would be missing under the name that is bound.
+/// Changes made while the table has another name are missing in the collection, so they stop the
+/// capture.
 #[test]
-fn a_table_is_renamed_and_named_back() {
+fn a_table_can_be_renamed_and_renamed_back_without_changes_in_between() {
     let (mut scene, found) = capture(
         Version::MAIN,
         "create table t(id int primary key, n int); create table u(id int primary key, n int)",
@@ -209,7 +211,7 @@ fn a_table_is_renamed_and_named_back() {
 }
 
 #[test]
-fn a_table_takes_the_name_of_another_without_its_columns() {
+fn a_table_can_take_the_name_of_another_with_other_columns() {
     let (_scene, found) = capture(
         Version::MAIN,
         "create table t(id int primary key, n int); create table u(id int primary key, word text, at date)",
@@ -235,7 +237,8 @@ fn a_table_takes_the_name_of_another_without_its_columns() {
     assert_eq!(found, pairs(expected));
 }
 
-/// The server computes them; what a version publishes of them is left out as in the backfill.
+/// Generated columns are left out of the backfill, and of the stream even if the server publishes
+/// them.
 #[test]
 fn generated_columns_are_left_out() {
     let stored = "double int generated always as (n * 2) stored";
@@ -247,7 +250,7 @@ fn generated_columns_are_left_out() {
         (15, stored, "full", ""),
         (18, both, "default", ""),
         (18, both, "default", publish),
-        // The server refuses this identity where a generated column is not published.
+        // The server refuses this replica identity if a generated column is not published.
         (18, stored, "full", publish),
     ] {
         let version = Version(version);
@@ -273,7 +276,7 @@ fn generated_columns_are_left_out() {
         session.kill();
         let documents = documents_of(&scene.task, "public.t");
         let mut found = changes(documents.clone());
-        let (op, deleted) = found.pop().expect("it was deleted");
+        let (op, deleted) = found.pop().expect("a deletion was captured");
         let whole = identity == "full";
         assert_eq!(op, "d");
         assert_eq!(
@@ -299,9 +302,10 @@ fn generated_columns_are_left_out() {
     }
 }
 
-/// A column that becomes generated, or ordinary, keeps what it was until then.
+/// Changes from before a column becomes ordinary or generated are captured by its earlier
+/// definition.
 #[test]
-fn a_column_becomes_ordinary() {
+fn a_generated_column_can_become_ordinary() {
     let (_scene, found) = capture(
         Version(15),
         "create table t(id int primary key, n int, m int generated always as (n * 2) stored)",
@@ -332,7 +336,7 @@ mod publications {
         insert into t select i, i, 'secret' from generate_series(1, 20) i;
         create table marker(id int primary key)";
 
-    /// Publishes and captures `public.t`.
+    /// Returns a scene with the given publication in which `public.t` is bound.
     fn scene(version: Version, setup: &str, publication: &str) -> Scene {
         let mut scene = Scene::on(version, setup);
         scene.execute("drop publication flow_publication");
@@ -343,7 +347,8 @@ mod publications {
         scene
     }
 
-    /// The members of documents, `_meta` aside.
+    /// Returns the names of the members of each document, without `_meta` and consecutive
+    /// duplicates.
     fn members(scene: &Scene) -> Vec<String> {
         let documents = documents_of(&scene.task, "public.t");
         let names = changes(documents).into_iter().map(|(_, value)| {
@@ -370,7 +375,7 @@ mod publications {
                 "insert into t values (21, 21, 'x'); update t set n = 0 where id = 1",
             );
             session.until_document("public.t", |document| document.op() == "u");
-            // A list that grows and shrinks while changes are streamed.
+            // The column list changes while changes are streamed.
             for (list, id) in [("t", 31), ("t(id, secret)", 32), ("t(id, n)", 33)] {
                 execute(
                     &mut scene.client,
@@ -426,9 +431,9 @@ mod publications {
         }
     }
 
-    /// What leaves a filter is deleted for those who see through it.
+    /// For a subscriber, a row that no longer matches the row filter is deleted.
     #[test]
-    fn rows_that_enter_and_leave_a_filter_come_and_go() {
+    fn rows_that_enter_or_leave_a_row_filter_are_inserted_or_deleted() {
         let mut scene = scene(Version(15), ROWS, "for table t where (n < 10), marker");
         scene.execute("alter table t replica identity full");
         let mut session = scene.task.open();
@@ -448,7 +453,7 @@ mod publications {
     }
 
     #[test]
-    fn the_tables_of_a_schema_are_published_as_they_come() {
+    fn tables_that_join_or_leave_a_published_schema_are_followed() {
         let mut scene = scene(Version(15), ROWS, "for tables in schema public");
         let mut session = scene.task.open();
         session.until_active();
@@ -462,7 +467,7 @@ mod publications {
         );
         session.until_id("public.t", 31);
         session.kill();
-        // What was written in a schema that is not published is not in the stream.
+        // A change made while the table was in an unpublished schema is not in the stream.
         assert_eq!(
             streamed(&scene),
             [("c".to_owned(), json!({"id": 31, "n": 0, "secret": ""}))]
@@ -482,9 +487,9 @@ mod publications {
         format!("alter publication flow_publication set (publish_via_partition_root = {value})")
     }
 
-    /// Changes under other names would be missing without a word.
+    /// Changes published under other names would be missing without a message.
     #[test]
-    fn partitions_that_are_published_otherwise_stop_the_capture() {
+    fn a_change_of_publish_via_partition_root_stops_the_capture() {
         for (as_partitions, table) in [(false, "public.t"), (true, "public.t_1")] {
             let mut scene = Scene::new(TREE);
             scene.execute(&via_root(!as_partitions));
@@ -501,7 +506,8 @@ mod publications {
             session
                 .finish()
                 .assert_failed(&[table, &remedy, "backfill"]);
-            // Set right, what was missed is warned of; backfilled anew, it is there.
+            // After the setting is corrected, a warning reports the missed changes; after a new
+            // backfill they are captured.
             execute(&mut scene.client, &via_root(!as_partitions));
             let mut session = scene.task.open();
             session.until_logged("changes under another name are not captured");

@@ -1,4 +1,4 @@
-//! What goes wrong in the life of a capture: it ends with a clear error, or goes on, and loses nothing.
+//! Failures in the life of a capture: it ends with a clear error or continues, and loses nothing.
 
 use std::thread;
 
@@ -17,13 +17,13 @@ use crate::support::wait;
 const ROWS: &str = "create table t(id int primary key, n int);
                     insert into t select i, i from generate_series(1, 10) i";
 
-/// Far more than the pipe to a test holds, so that a backfill whose first rows are committed is far
-/// from its end.
+/// Far more rows than the pipe holds, so that a backfill is far from its end when its first rows
+/// are committed.
 const WIDE: &str = "create table t(id int primary key, n int, wide text);
     alter table t alter wide set storage external;
     insert into t select i, i, repeat('w', 4000) from generate_series(1, 3000) i";
 
-/// A capture of ten rows that was backfilled and ended.
+/// Returns a scene with a table of ten rows that was backfilled.
 fn backfilled() -> Scene {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
@@ -33,7 +33,7 @@ fn backfilled() -> Scene {
     scene
 }
 
-/// Drops the slot once the server has noticed that nobody uses it.
+/// Drops the slot as soon as the server has noticed that it is no longer in use.
 fn drop_slot(client: &mut Client) {
     wait::until("the slot to be dropped", || {
         client
@@ -42,8 +42,9 @@ fn drop_slot(client: &mut Client) {
     });
 }
 
-/// Starts the capture anew, as its errors tell a user to, and checks that it works.
-fn backfill_anew(scene: &mut Scene) {
+/// Raises the backfill counter, as the connector's errors ask for, and checks that the capture
+/// works.
+fn backfill_again(scene: &mut Scene) {
     scene.task.binding_mut("public.t").backfill += 1;
     scene.task.publish();
     let mut session = scene.task.open();
@@ -53,7 +54,7 @@ fn backfill_anew(scene: &mut Scene) {
 }
 
 #[test]
-fn a_dropped_slot_stops_the_capture_until_it_is_backfilled_anew() {
+fn a_dropped_slot_stops_the_capture_until_it_is_backfilled_again() {
     let mut scene = backfilled();
     drop_slot(&mut scene.client);
     scene.execute("insert into t values (11, 11)");
@@ -61,11 +62,11 @@ fn a_dropped_slot_stops_the_capture_until_it_is_backfilled_anew() {
         .task
         .run()
         .assert_failed(&["flow_slot", "does not exist", "backfill"]);
-    backfill_anew(&mut scene);
+    backfill_again(&mut scene);
 }
 
 #[test]
-fn a_slot_that_somebody_has_created_anew_stops_the_capture() {
+fn a_slot_that_another_session_has_created_again_stops_the_capture() {
     let mut scene = backfilled();
     drop_slot(&mut scene.client);
     scene.execute("insert into t values (11, 11)");
@@ -77,14 +78,14 @@ fn a_slot_that_somebody_has_created_anew_stops_the_capture() {
         .task
         .run()
         .assert_failed(&["flow_slot", "past the last checkpoint", "backfill"]);
-    backfill_anew(&mut scene);
+    backfill_again(&mut scene);
 }
 
 #[test]
 fn a_slot_that_was_invalidated_stops_the_capture() {
     let options = Options::default().setting("max_slot_wal_keep_size = 1MB");
     let server = Server::with(Version::MAIN, &options);
-    let (mut client, mut task) = scene::set(&server, ROWS);
+    let (mut client, mut task) = scene::create(&server, ROWS);
     task.bind(&["public.t"]);
     let mut session = task.open();
     session.until_active();
@@ -123,7 +124,8 @@ fn a_slot_is_read_by_one_capture_only() {
     let mut session = scene.task.open();
     session.until_active();
     same.state = session.task.state.clone();
-    // Each has patience with a session that is about to end.
+    // Each capture retries for a while, because the session that uses the slot might be about to
+    // end.
     thread::scope(|scope| {
         scope.spawn(|| new.run().assert_failed(&["flow_slot", "active for PID"]));
         scope.spawn(|| same.run().assert_failed(&["flow_slot", "in use"]));
@@ -135,9 +137,10 @@ fn a_slot_is_read_by_one_capture_only() {
     scene.assert_captured("public.t", &["id"]);
 }
 
-/// The server would begin behind what the other has confirmed, and not say so.
+/// The server would start the stream after the position that the other capture has confirmed,
+/// without an error.
 #[test]
-fn a_slot_that_moves_on_while_it_is_waited_for_stops_the_capture() {
+fn a_slot_that_advances_while_it_is_waited_for_stops_the_capture() {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
     let mut late = Task::new(Launch::new(Codec::Proto), scene.task.config.clone());
@@ -146,13 +149,13 @@ fn a_slot_that_moves_on_while_it_is_waited_for_stops_the_capture() {
     session.until_active();
     late.state = session.task.state.clone();
     let cursor = late.state["cursor"].as_str().expect("a position");
-    let moved = format!("select confirmed_flush_lsn > '{cursor}' from pg_replication_slots");
+    let has_advanced = format!("select confirmed_flush_lsn > '{cursor}' from pg_replication_slots");
     let mut waiting = late.open();
     waiting.until_logged("replication slot is in use");
     execute(&mut scene.client, "insert into t values (11, 11)");
     session.until_id("public.t", 11);
-    session.until("the slot to move on", |_| {
-        value(&mut scene.client, &moved) == "t"
+    session.until("the slot to advance", |_| {
+        value(&mut scene.client, &has_advanced) == "t"
     });
     session.kill();
     waiting
@@ -169,7 +172,7 @@ fn a_checkpoint_ahead_of_the_server_stops_the_capture() {
 }
 
 #[test]
-fn a_state_that_cannot_be_understood_stops_the_capture() {
+fn an_invalid_state_stops_the_capture() {
     let mut scene = backfilled();
     let cursor = scene.task.state["cursor"].clone();
     let backfill = |key: &str, scanned: &str| {
@@ -193,13 +196,13 @@ fn a_state_that_cannot_be_understood_stops_the_capture() {
     let mut session = scene.task.open();
     session.until_active();
     let rows = changes(session.documents()).len();
-    assert_eq!(rows, 7, "it goes on behind row 3");
+    assert_eq!(rows, 7, "it continues after row 3");
 }
 
 #[test]
-fn a_server_that_crashes_amid_a_backfill_and_amid_a_transaction() {
+fn a_server_that_crashes_during_a_backfill_and_during_a_transaction() {
     let mut server = Server::start(Version::MAIN);
-    let (client, mut task) = scene::set(&server, WIDE);
+    let (client, mut task) = scene::create(&server, WIDE);
     task.bind(&["public.t"]);
     advanced(&mut task, &json!({"backfill_chunk_size": 5}));
     let mut session = task.open();
@@ -236,6 +239,7 @@ fn a_server_that_crashes_amid_a_backfill_and_amid_a_transaction() {
     assert_captured(&mut client, &task, "public.t", &["id"]);
 }
 
+/// Follows the capture until the state shows that a number of rows was backfilled.
 fn until_backfilled(session: &mut Session<'_>, rows: u64) {
     session.until("a part of the backfill", |session| {
         let state = session.task.binding_state("public.t");
@@ -243,8 +247,8 @@ fn until_backfilled(session: &mut Session<'_>, rows: u64) {
     });
 }
 
-/// Changes the table while a chunk in the middle of it waits for just that.
-fn change_amid_backfill<'s>(scene: &'s mut Scene, change: &str) -> Session<'s> {
+/// Changes the table during its backfill, while the query for a chunk waits for the table's lock.
+fn change_during_backfill<'s>(scene: &'s mut Scene, change: &str) -> Session<'s> {
     let mut session = scene.task.open();
     until_backfilled(&mut session, 10);
     session.kill();
@@ -260,25 +264,27 @@ fn change_amid_backfill<'s>(scene: &'s mut Scene, change: &str) -> Session<'s> {
     session
 }
 
-/// The session that created the slot may not have ended yet, and is a walsender as well.
+/// Condition for the session that streams. The session that created the slot is a walsender as
+/// well, and may not have ended yet.
 const STREAMING: &str = "pid = (select active_pid from pg_replication_slots)";
 const QUERYING: &str = "backend_type = 'client backend' and application_name = 'estuary_flow'";
 
+/// Terminates the connector's sessions that satisfy a condition.
 fn terminate(client: &mut Client, which: &str) {
     let ended = query(
         client,
         &format!("select pg_terminate_backend(pid) from pg_stat_activity where {which}"),
     );
-    // Rows of a backfill are read over connections of their own.
+    // There may be several, because the rows of a backfill are read over connections of their own.
     let all = !ended.is_empty() && ended.iter().all(|row| row == &["t"]);
     assert!(all, "{which}: {ended:?}");
 }
 
 #[test]
-fn a_connection_that_is_ended_amid_a_backfill() {
+fn a_connection_that_is_terminated_during_a_backfill() {
     for which in [STREAMING, QUERYING] {
-        // So little is asked for ahead that the sockets take it: a server that is kept from sending rows
-        // cannot say why it ends.
+        // So few rows are requested ahead that the socket buffers hold them. A server process that
+        // is blocked while it sends rows could not send the error that names the reason of its end.
         let mut scene = Scene::new(
             "create table t(id int primary key, n int, wide text);
              alter table t alter wide set storage external;
@@ -289,7 +295,7 @@ fn a_connection_that_is_ended_amid_a_backfill() {
         let mut session = scene.task.open();
         until_backfilled(&mut session, 20);
         terminate(&mut scene.client, which);
-        // Without anything to be streamed the stream is not missed.
+        // A lost stream is only noticed when there are changes to be streamed.
         execute(&mut scene.client, "delete from t where id % 7 = 0");
         session.finish().assert_failed(&["57P01"]);
         assert!(scene.task.is_backfilling());
@@ -302,7 +308,7 @@ fn a_connection_that_is_ended_amid_a_backfill() {
 }
 
 #[test]
-fn a_connection_that_is_ended_while_streaming() {
+fn a_connection_that_is_terminated_while_streaming() {
     for which in [STREAMING, QUERYING] {
         let mut scene = Scene::new(
             "create table t(id int primary key, wide text);
@@ -313,7 +319,7 @@ fn a_connection_that_is_ended_while_streaming() {
         let mut session = scene.task.open();
         session.until_active();
         terminate(&mut scene.client, which);
-        // Its wide value has to be queried for.
+        // The row's TOAST value has to be queried.
         execute(&mut scene.client, "update t set id = 2");
         session.finish().assert_failed(&["57P01"]);
         let mut session = scene.task.open();
@@ -324,10 +330,10 @@ fn a_connection_that_is_ended_while_streaming() {
 }
 
 #[test]
-fn a_reader_that_stops_does_not_cost_the_connection() {
+fn a_runtime_that_stops_reading_does_not_end_the_replication_connection() {
     let options = Options::default().setting("wal_sender_timeout = 1s");
     let server = Server::with(Version::MAIN, &options);
-    let (mut client, mut task) = scene::set(
+    let (mut client, mut task) = scene::create(
         &server,
         "create table t(id int primary key, n int, wide text);
          alter table t alter wide set storage external",
@@ -337,7 +343,7 @@ fn a_reader_that_stops_does_not_cost_the_connection() {
     session.until_active();
     let walsender = "select active_pid from pg_replication_slots";
     let pid = value(&mut client, walsender);
-    // Far more than the pipe holds.
+    // Far more rows than the pipe holds.
     execute(
         &mut client,
         "insert into t select i, i, repeat('x', 2000) from generate_series(1, 20000) i",
@@ -347,23 +353,23 @@ fn a_reader_that_stops_does_not_cost_the_connection() {
         "select reply_time > '{start}'::timestamptz + interval '4 s' \
                             from pg_stat_replication where pid = {pid}"
     );
-    wait::until("answers long after the server's patience", || {
+    wait::until("status updates long after wal_sender_timeout", || {
         (query(&mut client, &answered) == [["t"]]).then_some(())
     });
-    assert!(session.documents().next().is_none(), "nobody has read");
+    assert!(session.documents().next().is_none(), "a document was read");
     session.until_id("public.t", 20_000);
     assert_eq!(
         value(&mut client, walsender),
         pid,
-        "it is still the same stream"
+        "the walsender is another one"
     );
     session.kill();
     assert_captured(&mut client, &task, "public.t", &["id"]);
 }
 
-/// A filter that waits for a lock of the test's at row 5, for longer than a statement may take.
+/// The filter waits at row 5 for a lock that the test holds for longer than the statement timeout.
 #[test]
-fn a_chunk_that_is_cut_short_by_the_statement_timeout_goes_on_behind_its_rows() {
+fn a_chunk_cut_short_by_the_statement_timeout_continues_after_its_rows() {
     let mut scene = Scene::new(&format!(
         "{ROWS};
          create function gate(i int) returns bool language plpgsql as $$ begin
@@ -389,7 +395,7 @@ fn a_chunk_that_is_cut_short_by_the_statement_timeout_goes_on_behind_its_rows() 
 }
 
 #[test]
-fn a_chunk_that_gives_no_row_within_the_statement_timeout_stops_the_capture() {
+fn a_chunk_without_a_row_within_the_statement_timeout_stops_the_capture() {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
     scene.task.binding_mut("public.t").resource["advanced"] =
@@ -408,7 +414,7 @@ fn a_dropped_table_stops_its_backfill_and_the_next_start_until_it_is_unbound() {
     );
     scene.task.bind(&["public.t", "public.other"]);
     advanced(&mut scene.task, &json!({"backfill_chunk_size": 2}));
-    let session = change_amid_backfill(&mut scene, "drop table t");
+    let session = change_during_backfill(&mut scene, "drop table t");
     session.finish().assert_failed(&["public.t"]);
     scene
         .task
@@ -423,7 +429,7 @@ fn a_dropped_table_stops_its_backfill_and_the_next_start_until_it_is_unbound() {
 }
 
 #[test]
-fn a_table_that_is_dropped_and_created_anew_is_followed() {
+fn a_table_that_is_dropped_and_created_again_is_still_captured() {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
     let mut session = scene.task.open();
@@ -440,7 +446,7 @@ fn a_table_that_is_dropped_and_created_anew_is_followed() {
 }
 
 #[test]
-fn a_truncation_is_warned_of_and_the_documents_stay() {
+fn a_truncation_causes_a_warning_and_removes_no_documents() {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
     let mut session = scene.task.open();
@@ -457,7 +463,7 @@ fn a_truncation_is_warned_of_and_the_documents_stay() {
 }
 
 #[test]
-fn columns_that_change_while_the_table_is_streamed() {
+fn columns_can_change_while_the_table_is_streamed() {
     let mut scene = Scene::new(
         "create table t(id int primary key, a int, b text, c int, d date);
          insert into t values (0, 0, 'b', 0, '2000-01-01')",
@@ -505,7 +511,7 @@ fn columns_that_change_while_the_table_is_streamed() {
 }
 
 #[test]
-fn columns_that_change_amid_a_backfill() {
+fn columns_can_change_during_a_backfill() {
     for (change, last) in [
         (
             "alter table t add c int[] default '{1}'",
@@ -536,7 +542,7 @@ fn columns_that_change_amid_a_backfill() {
         scene.task.bind(&["public.t"]);
         advanced(&mut scene.task, &json!({"backfill_chunk_size": 2}));
         let change = format!("{change}; update t set id = id where id in (1, 399)");
-        let mut session = change_amid_backfill(&mut scene, &change);
+        let mut session = change_during_backfill(&mut scene, &change);
         session.until_active();
         session.kill();
         let documents = documents_of(&scene.task, "public.t");
@@ -550,7 +556,7 @@ fn columns_that_change_amid_a_backfill() {
 }
 
 #[test]
-fn a_key_column_that_is_renamed_stops_the_capture_with_its_name() {
+fn renaming_a_key_column_stops_the_capture_with_the_table_s_name() {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
     let mut session = scene.task.open();
@@ -583,7 +589,7 @@ fn a_large_transaction_takes_little_memory() {
 }
 
 #[test]
-fn many_small_transactions() {
+fn many_small_transactions_are_captured() {
     let mut scene = Scene::new("create table t(id int primary key, n int)");
     scene.task.bind(&["public.t"]);
     let mut session = scene.task.open();
@@ -597,9 +603,9 @@ fn many_small_transactions() {
     scene.assert_captured("public.t", &["id"]);
 }
 
-/// Changes from before a publication cannot be read through it, however often it is tried.
+/// Changes from before the creation of a publication can never be read through it.
 #[test]
-fn a_publication_that_was_dropped_stops_the_capture_until_it_is_backfilled_anew() {
+fn a_dropped_publication_stops_the_capture_until_it_is_backfilled_again() {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
     let mut session = scene.task.open();
@@ -607,10 +613,10 @@ fn a_publication_that_was_dropped_stops_the_capture_until_it_is_backfilled_anew(
     execute(&mut scene.client, "drop publication flow_publication");
     execute(&mut scene.client, "insert into t values (11, 11)");
     session.finish().assert_failed(&["flow_publication"]);
-    // It is created again, though behind the changes that are due.
+    // The connector creates it again, but after changes that are still to be read.
     scene
         .task
         .run()
         .assert_failed(&["flow_publication", "backfill"]);
-    backfill_anew(&mut scene);
+    backfill_again(&mut scene);
 }

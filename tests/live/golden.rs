@@ -1,9 +1,9 @@
 //! Recorded runs of the connector that this one replaces, replayed in both codecs.
 //!
-//! Each file in `tests/data/golden/` is one scenario: what was done, and what came of it. Documents,
-//! discovered bindings, schemas and states have to be the same values. Where the right answer is
-//! another than the recorded one, [`edit`] says so. Each state in which a run was stopped is also
-//! taken over as if it were the other connector's own ([`swap`]).
+//! Each file in `tests/data/golden/` is one scenario: its steps and their recorded results.
+//! Documents, discovered bindings, schemas and states must have the recorded values. [`edit`]
+//! corrects recorded results that are wrong. If a recorded run was stopped, the connector also
+//! continues from the state recorded there ([`take_over`]).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,8 @@ use crate::support::messages::Codec;
 use crate::support::postgres::{Lease, Version, query, value};
 use crate::support::task::{Binding, Document, Run, Task};
 
-/// Declares the tests of each scenario; those after the semicolon stop in the middle of a backfill.
+/// Declares the tests of each scenario. Scenarios after the semicolon are stopped during a
+/// backfill.
 macro_rules! scenarios {
     ($($name:ident)*; $($stopped:ident)*) => {
         $(
@@ -53,7 +54,7 @@ macro_rules! scenarios {
 
                 #[test]
                 fn taken_over() {
-                    swap(stringify!($stopped), Version::MAIN, Codec::Proto);
+                    take_over(stringify!($stopped), Version::MAIN, Codec::Proto);
                 }
             }
         )*
@@ -119,8 +120,9 @@ scenarios! {
     numeric_zeros
 }
 
-/// The scenarios that run on the versions besides the main one: backfill with and without keys,
-/// streaming with all kinds of changes and identities, going on in the middle, discovery.
+/// Scenarios that run on versions other than the main one: backfills with and without keys,
+/// streaming of all kinds of changes and replica identities, continuing during a backfill,
+/// discovery.
 pub(crate) const SUBSET: &[&str] = &[
     "insert_update_delete",
     "chunks_int",
@@ -141,10 +143,10 @@ pub(crate) const SUBSET: &[&str] = &[
     "types_user_types",
 ];
 
-/// The oldest version that a scenario can be played on.
+/// Returns the oldest version that a scenario can be played on.
 pub(crate) fn oldest(name: &str) -> Version {
     match name {
-        // Generated columns; the type jsonpath.
+        // Generated columns and the type jsonpath.
         "discovery_kinds" | "types_json" => Version(12),
         // Partitioned tables in publications.
         "partitions_root" | "partitions_leaves" => Version(13),
@@ -165,7 +167,7 @@ fn load(name: &str) -> Value {
     scenario
 }
 
-/// Puts the right answers in place of recorded ones that are wrong.
+/// Replaces recorded results that are wrong with the right ones.
 fn edit(name: &str, scenario: &mut Value) {
     let steps = scenario["steps"].as_array_mut().expect("steps");
     let mut documents: Vec<&mut Vec<Value>> = steps
@@ -173,8 +175,9 @@ fn edit(name: &str, scenario: &mut Value) {
         .filter_map(|step| step["documents"].as_array_mut())
         .collect();
     match name {
-        // A change of the key is recorded as one update, and the document of the old key lives on.
-        // Here its deletion comes first, with the before-image and the same source.
+        // A change of the key is recorded as one update, so that the document of the old key
+        // remains. This connector first emits the deletion of the old key, with the before-image
+        // and the source of the update.
         "insert_update_delete" | "partitions_root" => {
             for run in documents {
                 let is_change = |document: &Value| !document[1]["_meta"]["before"].is_null();
@@ -191,7 +194,7 @@ fn edit(name: &str, scenario: &mut Value) {
                 }
             }
         }
-        // The key 0.00 is recorded as 0 in the backfill, and then not found by its own update.
+        // The key 0.00 is recorded as 0 in the backfill, so that its update has another key.
         "numeric_zeros" => {
             documents[0][1][1]["k"] = json!("0.00");
             let mut update = documents[1][0].clone();
@@ -208,13 +211,14 @@ struct Player {
     name: String,
     server: Lease,
     task: Task,
-    /// Whether the rows where a chunk ends are the connector's own choice.
+    /// Whether chunks may end at other rows than in the recorded run.
     free_windows: bool,
-    /// The documents due in the next run, where this one was stopped at another row.
+    /// Documents expected in the next run, because this run was stopped at another row than the
+    /// recorded one.
     carried: Option<Vec<Value>>,
 }
 
-/// Plays a scenario from the first step to the last.
+/// Plays all steps of a scenario.
 pub(crate) fn play(name: &str, version: Version, codec: Codec) {
     let scenario = load(name);
     let mut player = Player::new(name, &scenario, version, codec);
@@ -223,8 +227,9 @@ pub(crate) fn play(name: &str, version: Version, codec: Codec) {
     }
 }
 
-/// Plays a scenario from where its first run was stopped, with the state recorded there.
-pub(crate) fn swap(name: &str, version: Version, codec: Codec) {
+/// Plays a scenario from the step at which its first run was stopped, with the state recorded
+/// there.
+pub(crate) fn take_over(name: &str, version: Version, codec: Codec) {
     let scenario = load(name);
     let mut player = Player::new(name, &scenario, version, codec);
     let mut client = player.server.connect("golden");
@@ -422,7 +427,7 @@ impl Player {
             &redacted_state(&self.task.state),
         );
         if step["run"]["schemas"] == true {
-            // In the order of the bindings: the recorded one is by chance.
+            // Compared in the order of the bindings, because the recorded order is arbitrary.
             let mut found = run.sourced_schemas.clone();
             found.sort_by_key(|(binding, _)| *binding);
             let found: Value = found.iter().map(|(i, schema)| json!([i, schema])).collect();
@@ -447,8 +452,8 @@ impl Player {
         }
     }
 
-    /// Fits what was recorded to a run that cut its chunks elsewhere: the same rows in the same
-    /// order, divided otherwise between the run that was stopped and the next.
+    /// Adapts the recorded results to a run whose chunks end at other rows: the same rows in the
+    /// same order are split at another row between the run that was stopped and the next.
     fn fit_windows(&mut self, step: &mut Value, run: &Run) {
         let recorded = || step["documents"].as_array().expect("documents").clone();
         let mut due = self.carried.take().unwrap_or_else(recorded);
@@ -456,8 +461,7 @@ impl Player {
             step["documents"] = due.into();
             return;
         }
-        // The recorded documents of both runs are in the scenario; those of the next are added
-        // here, so that a larger window finds them too.
+        // The recorded documents of the next run are added, in case this run has read more rows.
         let scenario = load(&self.name);
         let next = steps(&scenario)
             .iter()
@@ -499,7 +503,7 @@ fn compare(at: &str, expected: &Value, found: &Value) {
     }
 }
 
-/// Groups pairs of table and document by table: only within one is their order fixed.
+/// Groups pairs of table and document by table, because their order is defined only within a table.
 fn by_table(documents: &[Value]) -> Value {
     let mut tables: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for pair in documents {
@@ -512,7 +516,7 @@ fn by_table(documents: &[Value]) -> Value {
         .collect()
 }
 
-/// Takes out of a change what differs from run to run, after a look at its form.
+/// Replaces the members of a change that differ from run to run, after checking their form.
 fn redacted(document: &Document) -> Value {
     let mut value = document.value.clone();
     if !document.is_snapshot() {
@@ -579,7 +583,7 @@ fn every_recorded_scenario_is_played() {
     assert!(SUBSET.iter().all(|name| played.contains(name)));
 }
 
-/// The statements alone, so that a scenario which a version cannot play is known for that reason.
+/// Runs only the SQL of the scenarios, so that a scenario that a version cannot play is recognized.
 #[test]
 fn every_version_can_play_the_statements_of_its_scenarios() {
     for version in Version::ALL {

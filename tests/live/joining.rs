@@ -1,5 +1,5 @@
-//! Where backfill and stream meet: tables that are bound while others write to them, rows that move
-//! while a scan is under way, and what is refused because it could not be joined.
+//! Joining of backfill and stream: tables that are bound while other sessions write to them, rows
+//! that move during a scan, and cases that are refused because the two could not be joined.
 
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -14,14 +14,14 @@ use crate::support::scene::{self, Scene, advanced, assert_captured, execute};
 use crate::support::task::{Session, Task};
 use crate::support::wait;
 
-/// Begins a transaction that has written, and returns its id.
+/// Begins a transaction, runs `sql` in it, and returns its id.
 fn begin(client: &mut Client, sql: &str) -> String {
     execute(client, &format!("begin; {sql}"));
     value(client, "select txid_current()")
 }
 
-/// Goes on until the log says that one of these transactions is waited for.
-fn until_it_waits(session: &mut Session<'_>, transactions: &[String]) -> Line {
+/// Follows the capture until the log shows that it waits for one of these transactions.
+fn until_waiting_for(session: &mut Session<'_>, transactions: &[String]) -> Line {
     let says = |line: &Line| {
         line.message.contains("waiting for transaction")
             && line
@@ -31,11 +31,11 @@ fn until_it_waits(session: &mut Session<'_>, transactions: &[String]) -> Line {
     session.until("a line that says what is waited for", |session| {
         session.log().find(says).is_some()
     });
-    session.log().find(says).expect("it was found")
+    session.log().find(says).expect("the line was found")
 }
 
-/// Captures what is bound to the end of its backfill.
-fn establish(task: &mut Task) {
+/// Runs a session until the backfill of every bound table has ended.
+fn backfill_all(task: &mut Task) {
     let mut session = task.open();
     session.until_active();
     session.kill();
@@ -45,9 +45,9 @@ fn mode<'a>(session: &'a Session<'_>, name: &str) -> &'a Value {
     &session.task.binding_state(name)["mode"]
 }
 
-/// A transaction that has written to a table before the table is published, and ends while the
+/// Tests a transaction that writes to a table before the table is published, and ends while the
 /// capture waits for it.
-fn writes_before_publication(kill: bool) {
+fn write_before_publication(kill: bool) {
     let mut scene = Scene::new(
         "create table t1(id int primary key, v text);
          create table t2(id int primary key, v text);
@@ -60,7 +60,7 @@ fn writes_before_publication(kill: bool) {
     scene.execute(
         "drop publication flow_publication; create publication flow_publication for table t1",
     );
-    establish(&mut scene.task);
+    backfill_all(&mut scene.task);
     let mut writer = scene.connect();
     let xid = begin(
         &mut writer,
@@ -72,15 +72,16 @@ fn writes_before_publication(kill: bool) {
     assert!(is_published(client, "t2"));
 
     let mut session = task.open();
-    until_it_waits(&mut session, std::slice::from_ref(&xid));
+    until_waiting_for(&mut session, std::slice::from_ref(&xid));
     if kill {
-        // What was waited for is not in the state, but that no chunk was read is.
+        // The state does not hold the transactions that are waited for, but it shows that no chunk
+        // was read.
         session.until("the start of the backfill", |session| {
             mode(session, "public.t2") == "Backfill"
         });
         session.kill();
         session = task.open();
-        until_it_waits(&mut session, std::slice::from_ref(&xid));
+        until_waiting_for(&mut session, std::slice::from_ref(&xid));
     }
     for id in 11..14 {
         execute(client, &format!("insert into t1 values ({id}, 'live')"));
@@ -105,17 +106,17 @@ fn is_published(client: &mut Client, name: &str) -> bool {
 }
 
 #[test]
-fn who_writes_before_the_table_is_published_is_waited_for_while_others_go_on() {
-    writes_before_publication(false);
+fn a_transaction_from_before_publication_is_waited_for_while_other_tables_are_captured() {
+    write_before_publication(false);
 }
 
 #[test]
-fn who_writes_before_the_table_is_published_is_waited_for_after_a_kill() {
-    writes_before_publication(true);
+fn a_transaction_from_before_publication_is_waited_for_after_a_kill() {
+    write_before_publication(true);
 }
 
-/// Transactions whose commits hang between their flush and their visibility, because the standby
-/// that is to confirm them does not exist.
+/// Transactions whose commits hang after they were flushed and before they are visible, because the
+/// standby that has to confirm them does not exist.
 struct Held {
     writers: Vec<JoinHandle<()>>,
     transactions: Vec<String>,
@@ -124,14 +125,14 @@ struct Held {
 impl Held {
     fn hold(server: &Server, client: &mut Client, statements: &[&'static str]) -> Self {
         hold_commits(server, client);
-        // Commits of the test's own are not to hang.
+        // The test's own commits must not hang.
         execute(client, "set synchronous_commit = local");
         let writers = statements.iter().copied().map(|statement| {
             let mut writer = scene::connect(server);
             thread::spawn(move || execute(&mut writer, statement))
         });
         let writers: Vec<_> = writers.collect();
-        // A prepared transaction is not that of the session that commits it.
+        // The id of a prepared transaction is not that of the session that commits it.
         let hanging = "select coalesce(backend_xid, (select transaction from pg_prepared_xacts)) \
                        from pg_stat_activity where wait_event = 'SyncRep'";
         let transactions = wait::until("the commits to hang", || {
@@ -152,7 +153,7 @@ impl Held {
     }
 }
 
-/// A server on which commits can be held.
+/// Starts a server on which commits can be held.
 fn server_with_standby() -> Server {
     let options = Options::default()
         .setting("synchronous_standby_names = ''")
@@ -160,12 +161,12 @@ fn server_with_standby() -> Server {
     Server::with(Version::MAIN, &options)
 }
 
-/// The server starts to collect changes for a new slot, and streams from a later point on. What was
-/// committed between is in neither the stream nor, while it is held, a snapshot.
+/// For a new slot the server starts to decode at one position and to stream at a later one. A
+/// commit in between is not in the stream and, while it is held, not in a snapshot either.
 #[test]
-fn what_is_held_while_the_slot_is_created_is_not_lost() {
+fn a_commit_held_during_the_creation_of_the_slot_is_not_lost() {
     let server = server_with_standby();
-    let (mut client, mut task) = scene::set(
+    let (mut client, mut task) = scene::create(
         &server,
         "create table t(id int primary key, v text);
          create table other(id int primary key);
@@ -199,7 +200,7 @@ fn what_is_held_while_the_slot_is_created_is_not_lost() {
     ];
     let held = Held::hold(&server, &mut client, &changes);
     execute(&mut second, "rollback");
-    until_it_waits(&mut session, &held.transactions);
+    until_waiting_for(&mut session, &held.transactions);
     assert_ne!(mode(&session, "public.t"), "Active");
     held.release(&mut client);
     session.until_active();
@@ -209,11 +210,11 @@ fn what_is_held_while_the_slot_is_created_is_not_lost() {
     assert_captured(&mut client, &task, "public.t", &["id"]);
 }
 
-/// A commit that is held when its table is bound, and was streamed before that, under a role which
-/// may not see what sessions do.
-fn held_from_a_role_that_sees_no_sessions(prepare: &str, commit: &'static str) {
+/// Tests a commit that was streamed before its table is bound and is still held then, with a role
+/// that cannot see other sessions in `pg_stat_activity`.
+fn hold_commit_from_a_role_that_sees_no_sessions(prepare: &str, commit: &'static str) {
     let server = server_with_standby();
-    let (mut client, mut task) = scene::set(
+    let (mut client, mut task) = scene::create(
         &server,
         "create table t1(id int primary key, v text);
          create table t2(id int primary key, v text);
@@ -243,7 +244,7 @@ fn held_from_a_role_that_sees_no_sessions(prepare: &str, commit: &'static str) {
 
     task.bind(&["public.t1", "public.t2"]);
     let mut session = task.open();
-    until_it_waits(&mut session, &held.transactions);
+    until_waiting_for(&mut session, &held.transactions);
     execute(&mut client, "insert into t1 values (2, 'meanwhile')");
     session.until_id("public.t1", 2);
     assert_ne!(mode(&session, "public.t2"), "Active");
@@ -258,7 +259,7 @@ fn held_from_a_role_that_sees_no_sessions(prepare: &str, commit: &'static str) {
 
 #[test]
 fn a_held_commit_is_waited_for_by_a_role_that_sees_no_sessions() {
-    held_from_a_role_that_sees_no_sessions(
+    hold_commit_from_a_role_that_sees_no_sessions(
         "",
         "begin; insert into t2 values (10, 'held'); update t2 set v = 'held' where id = 1; commit",
     );
@@ -266,16 +267,16 @@ fn a_held_commit_is_waited_for_by_a_role_that_sees_no_sessions() {
 
 #[test]
 fn a_held_commit_of_a_prepared_transaction_is_waited_for_by_a_role_that_sees_no_sessions() {
-    held_from_a_role_that_sees_no_sessions(
+    hold_commit_from_a_role_that_sees_no_sessions(
         "begin; insert into t2 values (10, 'held'); update t2 set v = 'held' where id = 1;
          prepare transaction 'held'",
         "commit prepared 'held'",
     );
 }
 
-/// A table that was dropped and created anew has left a publication that names its tables.
+/// A table that is dropped and created again is no longer in a publication that lists its tables.
 #[test]
-fn a_table_that_has_left_the_publication_is_refused_until_it_is_backfilled_anew() {
+fn a_table_that_has_left_the_publication_is_refused_until_it_is_backfilled_again() {
     let mut scene = Scene::new(
         "create table t(id int primary key, v text); insert into t values (1, 'before')",
     );
@@ -283,7 +284,7 @@ fn a_table_that_has_left_the_publication_is_refused_until_it_is_backfilled_anew(
         "drop publication flow_publication; create publication flow_publication for table t",
     );
     scene.task.bind(&["public.t"]);
-    establish(&mut scene.task);
+    backfill_all(&mut scene.task);
     scene.execute(
         "drop table t; create table t(id int primary key, v text); insert into t values (2, 'new')",
     );
@@ -291,7 +292,7 @@ fn a_table_that_has_left_the_publication_is_refused_until_it_is_backfilled_anew(
     scene.task.run().assert_failed(&remedy);
     let last = scene.task.spec();
     let failure = scene.task.validate_after(Some(last.clone()));
-    let text = failure.expect_err("it is refused").to_string();
+    let text = failure.expect_err("it must be refused").to_string();
     assert!(remedy.iter().all(|part| text.contains(part)), "{text}");
     assert!(!is_published(&mut scene.client, "t"));
 
@@ -300,7 +301,7 @@ fn a_table_that_has_left_the_publication_is_refused_until_it_is_backfilled_anew(
     let validated = scene.task.validate_after(Some(last));
     validated.unwrap_or_else(|failure| panic!("{failure}"));
     assert!(is_published(&mut scene.client, "t"));
-    // As the reset of the collection leaves it, which comes with a raised counter.
+    // A raised backfill counter resets the collection.
     scene.task.documents.clear();
     let mut session = scene.task.open();
     session.until_active();
@@ -310,7 +311,7 @@ fn a_table_that_has_left_the_publication_is_refused_until_it_is_backfilled_anew(
     scene.assert_captured("public.t", &["id"]);
 }
 
-/// Rows with a value that is not written again with every update.
+/// Returns a scene with TOASTed values, which an update that leaves them alone does not send.
 fn wide_rows(columns: &str) -> Scene {
     let mut scene = Scene::new(&format!(
         "create table t(id int primary key, seq int not null, n int default 0, wide text);
@@ -325,8 +326,8 @@ fn wide_rows(columns: &str) -> Scene {
     scene
 }
 
-/// Kills the capture amid its scan, makes a change, and lets it end.
-fn changed_amid_the_scan(scene: &mut Scene, change: &str) {
+/// Kills the capture during its scan, runs `change`, and lets the backfill end.
+fn change_during_the_scan(scene: &mut Scene, change: &str) {
     let mut session = scene.task.open();
     session.until("the first chunk", |session| {
         session.task.binding_state("public.t")["scanned"].is_string()
@@ -344,18 +345,19 @@ fn changed_amid_the_scan(scene: &mut Scene, change: &str) {
 }
 
 #[test]
-fn a_row_that_leaps_back_over_a_scan_by_position_keeps_its_wide_value() {
+fn a_row_that_moves_back_across_a_scan_by_ctid_keeps_its_toast_value() {
     let mut scene = wide_rows("delete from t where id < 40");
     scene.execute("vacuum t");
     scene.task.binding_mut("public.t").resource["mode"] = json!("Without Primary Key");
     scene.task.publish();
-    let place = "select max(ctid) from t where id in (300, 301, 302)";
-    let before = value(&mut scene.client, place);
-    changed_amid_the_scan(&mut scene, "update t set n = 1 where id in (300, 301, 302)");
-    let after = value(&mut scene.client, place);
+    let position = "select max(ctid) from t where id in (300, 301, 302)";
+    let before = value(&mut scene.client, position);
+    change_during_the_scan(&mut scene, "update t set n = 1 where id in (300, 301, 302)");
+    let after = value(&mut scene.client, position);
     assert!(page(&after) < page(&before), "from {before} to {after}");
 }
 
+/// Returns the page number of a ctid.
 fn page(ctid: &str) -> u32 {
     let number = ctid.trim_start_matches('(').split(',').next();
     number
@@ -364,11 +366,11 @@ fn page(ctid: &str) -> u32 {
 }
 
 #[test]
-fn a_row_that_leaps_back_over_a_scan_by_another_key_keeps_its_wide_value() {
+fn a_row_that_moves_back_across_a_scan_by_another_key_keeps_its_toast_value() {
     let mut scene = wide_rows("");
     scene.task.binding_mut("public.t").resource["primary_key"] = json!(["seq"]);
     scene.task.publish();
-    changed_amid_the_scan(&mut scene, "update t set seq = 5 where id = 490");
+    change_during_the_scan(&mut scene, "update t set seq = 5 where id = 490");
 }
 
 #[test]
@@ -391,13 +393,13 @@ fn two_bindings_of_one_table_are_refused() {
 }
 
 #[test]
-fn a_missing_table_that_is_there_again_at_the_start_is_backfilled() {
+fn a_missing_table_that_exists_again_at_the_start_is_backfilled() {
     let mut scene = Scene::new(
         "create table t(id int primary key); create table other(id int primary key);
          insert into t values (1)",
     );
     scene.task.bind(&["public.t", "public.other"]);
-    establish(&mut scene.task);
+    backfill_all(&mut scene.task);
     let key = scene.task.bindings[0].state_key();
     scene.task.state["bindingStateV1"][key] = json!({"mode": "Missing", "backfilled": 0});
     scene.task.documents.clear();
@@ -410,10 +412,12 @@ fn a_missing_table_that_is_there_again_at_the_start_is_backfilled() {
     scene.assert_captured("public.t", &["id"]);
 }
 
-/// The server sorts such keys in an order of its own, so that only their equality can be told.
+/// Only the server knows the order of these keys, so the connector can only tell whether two are
+/// equal.
 #[test]
-fn what_a_chunk_of_keys_in_a_foreign_order_holds_is_not_emitted_again() {
-    // The rows of the first chunk are more than fits between the server and a test that looks away.
+fn changes_that_a_chunk_contains_are_not_emitted_again_if_only_the_server_orders_its_keys() {
+    // The rows of the first chunk exceed all buffers between the server and a test that does not
+    // read.
     let mut scene = Scene::new(
         "create table t(k text collate \"und-x-icu\" primary key, n int, wide text);
          alter table t alter wide set storage external;
@@ -425,12 +429,12 @@ fn what_a_chunk_of_keys_in_a_foreign_order_holds_is_not_emitted_again() {
     scene.task.binding_mut("public.t").resource["mode"] = json!("Precise");
     scene.task.publish();
     let mut session = scene.task.open();
-    let stuck = "select count(*) from pg_stat_activity where wait_event = 'ClientWrite'";
-    wait::until("the first chunk to be stuck", || {
-        (value(&mut scene.client, stuck) == "1").then_some(())
+    let blocked = "select count(*) from pg_stat_activity where wait_event = 'ClientWrite'";
+    wait::until("the first chunk to be blocked", || {
+        (value(&mut scene.client, blocked) == "1").then_some(())
     });
-    // The stream is followed to the first commit behind what the chunk holds; the second is in the
-    // next chunk.
+    // The stream is read up to the first commit after the chunk's snapshot; the second commit is
+    // contained in the next chunk.
     execute(&mut scene.client, "insert into t values ('c', 0, '')");
     execute(&mut scene.client, "update t set n = 1");
     session.until_active();
@@ -465,7 +469,7 @@ fn what_a_chunk_of_keys_in_a_foreign_order_holds_is_not_emitted_again() {
 }
 
 #[test]
-fn a_key_that_the_identity_lacks_stops_the_capture_until_its_binding_is_backfilled_anew() {
+fn a_key_that_the_replica_identity_lacks_stops_the_capture_until_its_binding_is_backfilled_again() {
     let mut scene = Scene::new(
         "create table other(id int primary key);
          create table t(id int primary key, code text not null, v text);
@@ -477,7 +481,7 @@ fn a_key_that_the_identity_lacks_stops_the_capture_until_its_binding_is_backfill
     binding.projections = binding.key.clone();
     binding.resource["mode"] = json!("Normal");
     scene.task.publish();
-    establish(&mut scene.task);
+    backfill_all(&mut scene.task);
     scene.execute("update t set v = 'new' where id = 1");
     let remedy = "ALTER TABLE \"public\".\"t\" REPLICA IDENTITY FULL";
     scene.task.run().assert_failed(&["public.t", remedy]);
@@ -496,8 +500,8 @@ fn a_key_that_the_identity_lacks_stops_the_capture_until_its_binding_is_backfill
     scene.assert_captured("public.t", &["code"]);
 }
 
-/// What is committed while an earlier checkpoint is on its way does not wait for the next one that
-/// is due by time.
+/// Commits that arrive just after a checkpoint do not wait for the interval between checkpoints to
+/// end.
 #[test]
 fn every_burst_of_commits_is_followed_by_a_checkpoint() {
     const BOUND: Duration = Duration::from_secs(5);
@@ -538,12 +542,12 @@ fn an_error_of_a_filter_shows_no_value() {
     let run = scene.task.run();
     run.assert_failed(&["public.t", "22P02"]);
     let lines = run.log.lines();
-    let told = lines.iter().find(|line| scene::says(line, "4711"));
-    assert_eq!(told, None);
+    let revealing = lines.iter().find(|line| scene::says(line, "4711"));
+    assert_eq!(revealing, None);
 }
 
 #[test]
-fn the_status_says_which_transaction_the_slot_waits_for() {
+fn the_status_names_the_transaction_that_the_creation_of_the_slot_waits_for() {
     let mut scene = Scene::new("create table t(id int primary key); create table other(id int)");
     scene.task.bind(&["public.t"]);
     let mut writer = scene.connect();
@@ -559,12 +563,12 @@ fn the_status_says_which_transaction_the_slot_waits_for() {
     session.until_active();
 }
 
-/// A start makes the connection for the stream once, and those that rows are read over.
+/// A start opens the replication connection once, and after it only connections for rows.
 #[test]
-fn a_start_makes_each_connection_once() {
+fn a_start_opens_each_connection_once() {
     let options = Options::default().setting("log_connections = on");
     let server = Server::with(Version::MAIN, &options);
-    let (_client, mut task) = scene::set(
+    let (_client, mut task) = scene::create(
         &server,
         "create table t(id int primary key); insert into t select generate_series(1, 500)",
     );
@@ -579,6 +583,6 @@ fn a_start_makes_each_connection_once() {
     let others: Vec<_> = from_stream.collect();
     let is_for_rows = |line: &&str| line.contains("LOG:  connection authorized");
     assert!(others.iter().all(is_for_rows), "{log}");
-    // The second may be given up before it is there: one chunk needs one.
+    // The second may be given up before it is open, because one chunk needs only one connection.
     assert!((1..=2).contains(&others.len()), "{log}");
 }

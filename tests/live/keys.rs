@@ -1,18 +1,20 @@
-//! Changes of keys: the row under the old key goes, the row under the new one is whole.
+//! Changes of keys: the document of the old key is deleted, and that of the new key is complete.
 
 use serde_json::{Value, json};
 
 use crate::support::postgres::query;
 use crate::support::scene::{Scene, advanced, changes, documents_of, execute};
 
-/// A value that is stored out of line, so that an update which leaves it alone does not send it.
+/// SQL for a value that is stored out of line (TOAST), which an update that leaves it alone does
+/// not send.
 const BIG: &str = "repeat('wide', 3000)";
 
 fn big() -> String {
     "wide".repeat(3000)
 }
 
-/// A table with a wide column, and a marker that ends the waiting.
+/// Returns a scene with a table that has a TOAST column, and a table whose first row marks the end
+/// of a test.
 fn scene(rows: &str) -> Scene {
     let mut scene = Scene::new(&format!(
         "create table t(id int primary key, n int, big text);
@@ -24,7 +26,7 @@ fn scene(rows: &str) -> Scene {
     scene
 }
 
-/// Follows the capture until it has come past `sql`, and returns the changes of the table.
+/// Runs `sql`, follows the capture until its changes are captured, and returns the table's changes.
 fn captured(scene: &mut Scene, sql: &str) -> Vec<(String, Value)> {
     let mut session = scene.task.open();
     session.until_active();
@@ -49,7 +51,7 @@ fn change(op: &str, value: Value) -> (String, Value) {
 }
 
 #[test]
-fn an_unchanged_wide_value_is_fetched_by_the_new_key() {
+fn an_unchanged_toast_value_is_queried_by_the_new_key() {
     let mut scene = scene(&format!("values (1, 1, {BIG})"));
     let found = captured(&mut scene, "update t set id = 2, n = 2 where id = 1");
     assert_eq!(
@@ -61,10 +63,10 @@ fn an_unchanged_wide_value_is_fetched_by_the_new_key() {
     );
 }
 
-/// By the time that the values are fetched, each stands under the other's name: none is better than
-/// the wrong one.
+/// When the values are queried, each column has the other's name. Leaving the values out is better
+/// than emitting the wrong ones.
 #[test]
-fn a_wide_value_whose_column_has_given_its_name_away_is_left_out() {
+fn a_toast_value_whose_column_has_been_renamed_is_left_out() {
     let mut scene = scene(&format!("values (1, 1, {BIG})"));
     scene.execute(
         "alter table t add other text, add last text;
@@ -87,10 +89,10 @@ fn a_wide_value_whose_column_has_given_its_name_away_is_left_out() {
 }
 
 #[test]
-fn an_unchanged_wide_value_comes_from_the_full_before_image() {
+fn an_unchanged_toast_value_is_taken_from_the_full_before_image() {
     let mut scene = scene(&format!("values (1, 1, {BIG})"));
     scene.execute("alter table t replica identity full");
-    // What is fetched later would show another value.
+    // A later query would return another value.
     let found = captured(
         &mut scene,
         "begin; update t set id = 2 where id = 1; update t set big = 'narrow' where id = 2; commit",
@@ -106,7 +108,7 @@ fn an_unchanged_wide_value_comes_from_the_full_before_image() {
 }
 
 #[test]
-fn a_chain_of_keys_in_one_transaction_leaves_the_last() {
+fn a_chain_of_key_changes_in_one_transaction_ends_with_the_last_key() {
     let mut scene = scene(&format!("values (1, 1, {BIG})"));
     let found = captured(
         &mut scene,
@@ -126,9 +128,10 @@ fn a_chain_of_keys_in_one_transaction_leaves_the_last() {
     assert_eq!(found[5].1["big"], big());
 }
 
-/// Types of which the server does not find out by itself what a parameter beside the column is.
+/// Includes key types for which the server cannot infer the type of a parameter that is compared
+/// with the column.
 #[test]
-fn a_wide_value_is_fetched_by_a_key_of_any_type() {
+fn a_toast_value_is_queried_by_a_key_of_any_type() {
     let mood = "create type mood as enum ('sad', 'happy'); create domain d as mood;";
     let pair = "create type pair as (a int, b text);";
     for (setup, declared, [one, two]) in [
@@ -148,7 +151,7 @@ fn a_wide_value_is_fetched_by_a_key_of_any_type() {
         scene.task.bind(&["public.t", "public.marker"]);
         let mut session = scene.task.open();
         session.until_active();
-        // What is fetched later would show the values of another row.
+        // A later query would return the values of another row.
         execute(
             &mut scene.client,
             &format!("delete from t where n = 2; update t set k = k('{two}')"),
@@ -159,7 +162,7 @@ fn a_wide_value_is_fetched_by_a_key_of_any_type() {
             "alter table t drop constraint t_pkey, add primary key (k) deferrable,
                 replica identity full"
                 .to_owned(),
-            // Each key is taken from one row and given to the other.
+            // Two rows swap their keys.
             format!("update t set k = case n when 1 then k('{one}') else k('{two}') end"),
             "insert into marker values (1)".to_owned(),
         ] {
@@ -174,7 +177,7 @@ fn a_wide_value_is_fetched_by_a_key_of_any_type() {
                 .filter(|document| !document.is_snapshot()),
         );
         let last = |n: i64| found.iter().rfind(|(_, value)| value["n"] == n);
-        let (moved, (_, returned)) = (&found[2], last(1).expect("it was updated"));
+        let (moved, (_, returned)) = (&found[2], last(1).expect("an update was captured"));
         assert_eq!(
             (moved.0, &moved.1["big"]),
             ("u", &json!(big())),
@@ -182,7 +185,8 @@ fn a_wide_value_is_fetched_by_a_key_of_any_type() {
         );
         assert_eq!(returned["big"], big(), "{declared}");
         assert_ne!(moved.1["k"], returned["k"], "{declared}");
-        // What is left under each key is its row, not the deletion of the one before.
+        // The last document of each key is its row, not the deletion of the row that had the key
+        // before.
         for (_, row) in [last(1), last(2)].into_iter().flatten() {
             let of_key = found.iter().rfind(|(_, value)| value["k"] == row["k"]);
             assert_eq!(
@@ -195,19 +199,19 @@ fn a_wide_value_is_fetched_by_a_key_of_any_type() {
 }
 
 #[test]
-fn a_row_that_is_gone_again_is_not_waited_for() {
+fn a_row_that_has_been_deleted_again_is_not_waited_for() {
     let mut scene = scene(&format!("select i, i, {BIG} from generate_series(1, 3) i"));
     scene.task.open().until_active();
     scene.execute("update t set id = 11 where id = 1");
     scene.execute("delete from t where id = 11");
-    // Another row takes the key, with a value of its own.
+    // Another row is inserted with the same key and another value.
     scene.execute("update t set id = 12 where id = 2; delete from t where id = 12");
     scene.execute("insert into t values (12, 12, 'other')");
     captured(&mut scene, "update t set n = 5 where id = 3");
 }
 
 #[test]
-fn keys_swapped_through_a_third_one() {
+fn keys_can_be_swapped_through_a_third_one() {
     let mut scene = scene(&format!(
         "select i, i, {BIG} || i from generate_series(1, 2) i"
     ));
@@ -219,7 +223,7 @@ fn keys_swapped_through_a_third_one() {
 }
 
 #[test]
-fn keys_swapped_at_once_where_the_constraint_is_deferrable() {
+fn keys_can_be_swapped_by_one_statement_with_a_deferrable_constraint() {
     let mut scene = scene(&format!(
         "select i, i, {BIG} || i from generate_series(1, 4) i"
     ));
@@ -235,7 +239,7 @@ fn keys_swapped_at_once_where_the_constraint_is_deferrable() {
 }
 
 #[test]
-fn rows_shifted_by_one_where_the_constraint_is_deferrable() {
+fn keys_can_be_shifted_by_one_with_a_deferrable_constraint() {
     let mut scene = scene("select i, i, '' from generate_series(1, 20) i");
     scene.execute(
         "alter table t drop constraint t_pkey, add primary key (id) deferrable,
@@ -244,9 +248,9 @@ fn rows_shifted_by_one_where_the_constraint_is_deferrable() {
     captured(&mut scene, "update t set id = id + 1");
 }
 
-/// They are looked up before the end of the transaction, and some have changed again at its end.
+/// The keys are queried before the end of the transaction, and some change again until its end.
 #[test]
-fn more_keys_in_doubt_than_are_collected() {
+fn more_ambiguous_keys_than_are_collected_before_a_query() {
     let mut scene = scene("select i, i, '' from generate_series(1, 1500) i");
     scene.execute(
         "alter table t drop constraint t_pkey, add primary key (id) deferrable,
@@ -260,7 +264,7 @@ fn more_keys_in_doubt_than_are_collected() {
 }
 
 #[test]
-fn a_wide_value_whose_column_is_gone_is_left_out() {
+fn a_toast_value_whose_column_was_dropped_is_left_out() {
     let mut scene = scene(&format!("values (1, 1, {BIG}), (2, 2, {BIG})"));
     scene.task.open().until_active();
     scene.execute("update t set id = 11 where id = 1");
@@ -276,7 +280,7 @@ fn a_wide_value_whose_column_is_gone_is_left_out() {
 }
 
 #[test]
-fn a_wide_value_of_a_table_that_is_gone_is_left_out() {
+fn a_toast_value_whose_table_was_renamed_is_left_out() {
     let mut scene = scene(&format!("values (1, 1, {BIG})"));
     scene.task.open().until_active();
     scene.execute("update t set id = 11 where id = 1; alter table t rename to old");
@@ -285,7 +289,7 @@ fn a_wide_value_of_a_table_that_is_gone_is_left_out() {
 }
 
 #[test]
-fn a_key_that_becomes_null_finds_its_own_row() {
+fn the_row_of_a_key_that_becomes_null_is_found() {
     let mut scene = Scene::new(&format!(
         "create table t(id int primary key, code text, big text);
          alter table t alter big set storage external;
@@ -304,9 +308,9 @@ fn a_key_that_becomes_null_finds_its_own_row() {
     scene.assert_captured("public.t", &["code"]);
 }
 
-/// Changes of keys across the position of a scan, while the process is away.
+/// The keys change while the connector is not running.
 #[test]
-fn keys_that_cross_the_position_of_a_scan() {
+fn keys_can_move_across_the_position_of_a_scan() {
     for mode in ["Precise", "Normal"] {
         let mut scene = scene("select i * 10, i, 'row' from generate_series(1, 40) i");
         scene.task.binding_mut("public.t").resource["mode"] = json!(mode);
@@ -319,7 +323,8 @@ fn keys_that_cross_the_position_of_a_scan() {
         });
         session.kill();
         assert!(scene.task.is_backfilling());
-        // From the scanned part to the other and back, there and back again, and over a deleted one.
+        // From the scanned part to the unscanned one, the reverse, there and back in one or two
+        // transactions, and to the key of a deleted row.
         scene.execute("update t set id = 395, n = -1 where id = 10");
         scene.execute("update t set id = 15, n = -2 where id = 390");
         scene.execute("begin; update t set id = 385 where id = 20; update t set id = 25 where id = 385; commit");
@@ -333,10 +338,10 @@ fn keys_that_cross_the_position_of_a_scan() {
     }
 }
 
-/// Changes of keys while a chunk is being read: its snapshot is taken, its rows are held by a
-/// policy that waits for a lock of the test's.
+/// The keys change after the chunk's snapshot was taken. A row security policy that waits for a
+/// lock of the test delays the chunk's rows.
 #[test]
-fn keys_that_change_while_a_chunk_is_being_read() {
+fn keys_can_change_while_a_chunk_is_being_read() {
     for mode in ["Precise", "Normal"] {
         let mut scene = scene("select i * 10, i, 'row' from generate_series(1, 40) i");
         scene.execute(
@@ -362,7 +367,7 @@ fn keys_that_change_while_a_chunk_is_being_read() {
             !query(client, waiting).is_empty()
         });
         for sql in [
-            // Within the chunk, out of it in both directions, into it from both.
+            // Within the chunk, out of it in both directions, and into it from both.
             "update t set id = 115, n = -1 where id = 110",
             "update t set id = 15, n = -2 where id = 100",
             "update t set id = 315, n = -3 where id = 90",

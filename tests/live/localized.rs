@@ -1,7 +1,8 @@
-//! What depends on settings that are left to the server: `lc_monetary` and `TimeZone`.
+//! Values that depend on the settings `lc_monetary` and `TimeZone`, which the connector does not
+//! change.
 //!
-//! They come from the database, or from the role. What a backfill and changes hold then has to be the
-//! same, and what a client of that database and role sees.
+//! They are set for the database or for the role. The backfill and the stream must give the same
+//! values, and those that a client of that database and role sees.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +10,16 @@ use postgres::Client;
 use serde_json::{Value, json};
 
 use crate::support::postgres::{Options, Server, Version, query};
-use crate::support::scene::{advanced, connect, execute, set};
+use crate::support::scene::{advanced, connect, create, execute};
 use crate::support::task::{Document, Task};
 
-/// Symbols in front and behind, of one byte and of several; groups of three and of two, none at all;
-/// no decimals to three; five ways to be negative.
+/// Locales with currency symbols before and after the number, of one byte and of several; groups of
+/// three digits, of two, and none; zero to three decimals; five notations of negative numbers.
 const LOCALES: &[&str] = &[
     "en_US", "de_DE", "de_CH", "ja_JP", "fr_FR", "en_IN", "ar_BH", "nl_NL",
 ];
 
-/// One for each locale.
+/// Time zones, one for each locale.
 const ZONES: [&str; 8] = [
     "America/New_York",
     "Europe/Berlin",
@@ -30,7 +31,8 @@ const ZONES: [&str; 8] = [
     "Pacific/Marquesas",
 ];
 
-/// Amounts are made while `lc_monetary` is C, and the largest of them are those of the type.
+/// Tables and their rows. The amounts are created while `lc_monetary` is C, and include the limits
+/// of the type.
 const TABLES: &str = "
     create domain price as money;
     create type item as (what text, cost money, since timestamptz);
@@ -49,27 +51,27 @@ const TABLES: &str = "
     insert into k select amount(i), i from generate_series(0, 35) i;
     create table marker(id int primary key)";
 
-/// What a client sees of each row.
+/// Query for the values that a client sees in each row.
 const ROWS: &str = "
     select id, json_build_object('m', m::text, 'p', p::text, 'a', array(select unnest(a)::text),
         'i', i::text, 'at', stamp(at), 'd', array(select stamp(unnest(d)))) from t";
 
-/// As RFC 3339 has it.
+/// Function that formats a timestamp as in RFC 3339.
 const STAMP: &str = "create function stamp(v timestamptz) returns text language sql as $$
     select regexp_replace(to_json(v) #>> '{}', '[+]00:00$', 'Z') $$";
 
 #[test]
-fn money_and_moments_on_the_oldest_server() {
+fn money_and_timestamps_on_the_oldest_server() {
     compare(Version(10));
 }
 
 #[test]
-fn money_and_moments_on_debians_server() {
+fn money_and_timestamps_on_debians_server() {
     compare(Version(15));
 }
 
 #[test]
-fn money_and_moments_on_the_newest_server() {
+fn money_and_timestamps_on_the_newest_server() {
     compare(Version(18));
 }
 
@@ -80,12 +82,12 @@ fn compare(version: Version) {
     }
     .setting("lc_monetary = 'C'");
     let server = Server::with(version, &options);
-    let (mut client, mut task) = set(&server, &format!("{TABLES}; {STAMP}"));
+    let (mut client, mut task) = create(&server, &format!("{TABLES}; {STAMP}"));
     task.bind(&["public.t", "public.k", "public.marker"]);
     advanced(&mut task, &json!({"backfill_chunk_size": 3}));
     let mut spellings = Vec::new();
     for (number, locale) in (0_u32..).zip(LOCALES) {
-        // In turn for the database, and for the role in spite of the database.
+        // Set alternately for the database and for the role, which overrides the database.
         let zone = ZONES[number as usize % ZONES.len()];
         let of = ["database scene", "role postgres"][number as usize % 2];
         execute(
@@ -99,13 +101,13 @@ fn compare(version: Version) {
         capture(&mut client, &mut task, number);
         spellings.extend(query(&mut client, "select m from t where id = 5"));
     }
-    // The locales were what they are called.
+    // Each locale writes money in its own way, so all of them were in effect.
     spellings.sort();
     spellings.dedup();
     assert_eq!(spellings.len(), LOCALES.len(), "{spellings:?}");
 }
 
-/// Backfills anew and streams, and compares what came.
+/// Backfills the tables again, streams changes, and compares the documents.
 fn capture(client: &mut Client, task: &mut Task, number: u32) {
     for table in ["public.t", "public.k"] {
         task.binding_mut(table).backfill = number;
@@ -164,7 +166,7 @@ fn compare_rows(client: &mut Client, documents: &[Document]) {
             compared += 1;
         }
     }
-    // Backfilled, inserted, before and after the update, deleted.
+    // Each row is compared as backfilled, inserted, before and after the update, and deleted.
     assert_eq!(compared, 5 * rows.len());
 }
 

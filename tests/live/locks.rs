@@ -1,10 +1,10 @@
-//! Tables that somebody else has locked, or that cannot be read for the moment: the others are read
-//! meanwhile, and the log says what is the matter.
+//! Tables that another session has locked, or that cannot be read temporarily: other tables are
+//! read in the meantime, and the log names the cause.
 
 use postgres::Client;
 use serde_json::json;
 
-use super::spans::{until_backfilled, until_stuck};
+use super::spans::{until_backfilled, until_blocked};
 use crate::support::connector::Line;
 use crate::support::postgres::{Version, value};
 use crate::support::scene::{Scene, advanced, execute, says};
@@ -12,26 +12,29 @@ use crate::support::task::Session;
 
 const LOCK: &str = "begin; lock table locked in access exclusive mode";
 
+/// Returns the process ID of a session.
 fn process(client: &mut Client) -> String {
     value(client, "select pg_backend_pid()")
 }
 
-/// Goes on until a table is backfilled.
-fn until_read(session: &mut Session<'_>, name: &str) {
-    session.until("a table to be read", |session| {
+/// Follows the capture until the backfill of a table has ended.
+fn until_active(session: &mut Session<'_>, name: &str) {
+    session.until("the end of a backfill", |session| {
         session.task.binding_state(name)["mode"] == "Active"
     });
 }
 
-/// A warning that names a table and a process.
-fn names(line: &Line, table: &str, process: &str) -> bool {
+/// Returns whether a line is a warning that names the locked table and the process that holds the
+/// lock.
+fn warns_of_lock(line: &Line, table: &str, process: &str) -> bool {
     line.level == "warning"
         && says(line, &format!("table \\\"{table}\\\" is locked"))
         && says(line, &format!("process {process} "))
 }
 
-/// A table that comes first and was locked before the session, for longer than a statement may take.
-fn comes_behind_the_others(key: &str, mode: &str, connections: u32) {
+/// Tests a table that is first in order and was locked before the session, for longer than the
+/// statement timeout.
+fn read_locked_table_last(key: &str, mode: &str, connections: u32) {
     let mut scene = Scene::new(&format!(
         "create table locked(id {key} primary key, v text);
          create table free(id int primary key, v text);
@@ -48,7 +51,8 @@ fn comes_behind_the_others(key: &str, mode: &str, connections: u32) {
         .task
         .bind(&["public.before", "public.locked", "public.free"]);
     scene.task.binding_mut("public.locked").resource["mode"] = json!(mode);
-    // A new slot would wait for the transaction that holds the lock.
+    // The slot is created first, because its creation would wait for the transaction that holds the
+    // lock.
     let bindings = scene.task.bindings.clone();
     scene.task.bindings.truncate(1);
     let mut session = scene.task.open();
@@ -61,15 +65,15 @@ fn comes_behind_the_others(key: &str, mode: &str, connections: u32) {
     let holder = process(&mut other);
     execute(&mut other, LOCK);
     let mut session = scene.task.open();
-    until_read(&mut session, "public.free");
-    session.until("who holds the lock", |session| {
-        let is_said = |line: &Line| names(line, "public.locked", &holder);
-        session.log().find(is_said).is_some()
+    until_active(&mut session, "public.free");
+    session.until("the process that holds the lock", |session| {
+        let is_warning = |line: &Line| warns_of_lock(line, "public.locked", &holder);
+        session.log().find(is_warning).is_some()
     });
     let held = format!(
         "select xact_start < now() - interval '4 s' from pg_stat_activity where pid = {holder}"
     );
-    // The stream is followed meanwhile.
+    // The stream is read in the meantime.
     for id in 1.. {
         execute(
             &mut scene.client,
@@ -93,24 +97,25 @@ fn comes_behind_the_others(key: &str, mode: &str, connections: u32) {
 }
 
 #[test]
-fn a_locked_table_comes_behind_the_others() {
-    comes_behind_the_others("int", "Precise", 1);
-    comes_behind_the_others("int", "Precise", 3);
+fn a_locked_table_is_read_after_the_others() {
+    read_locked_table_last("int", "Precise", 1);
+    read_locked_table_last("int", "Precise", 3);
 }
 
 #[test]
-fn a_locked_table_that_is_read_by_position_comes_behind_the_others() {
-    comes_behind_the_others("int", "Without Primary Key", 2);
+fn a_locked_table_that_is_read_by_ctid_is_read_after_the_others() {
+    read_locked_table_last("int", "Without Primary Key", 2);
 }
 
 #[test]
-fn a_locked_table_that_is_read_chunk_by_chunk_comes_behind_the_others() {
-    comes_behind_the_others("text collate \"und-x-icu\"", "Precise", 2);
+fn a_locked_table_that_is_read_chunk_by_chunk_is_read_after_the_others() {
+    read_locked_table_last("text collate \"und-x-icu\"", "Precise", 2);
 }
 
-/// Of a publication's tables some versions tell only when they can be opened.
+/// Some versions open the tables of a publication in order to list them, and so wait for locks on
+/// them.
 #[test]
-fn the_start_says_which_lock_it_waits_for() {
+fn a_start_that_waits_for_a_lock_names_it() {
     let mut scene = Scene::on(
         Version(18),
         "create table locked(id int primary key); create table free(id int primary key)",
@@ -123,9 +128,9 @@ fn the_start_says_which_lock_it_waits_for() {
     let holder = process(&mut other);
     execute(&mut other, LOCK);
     let mut session = scene.task.open();
-    session.until("who holds the lock", |session| {
-        let is_said = |line: &Line| names(line, "public.locked", &holder);
-        session.log().find(is_said).is_some()
+    session.until("the process that holds the lock", |session| {
+        let is_warning = |line: &Line| warns_of_lock(line, "public.locked", &holder);
+        session.log().find(is_warning).is_some()
     });
     execute(&mut other, "commit");
     execute(&mut scene.client, "insert into free values (1)");
@@ -133,10 +138,10 @@ fn the_start_says_which_lock_it_waits_for() {
     session.kill();
 }
 
-/// The first table has three sections, so the other is asked for while the last is read, of which the
-/// pipe holds less than a half.
+/// The first table has three ranges, and the second table is requested while the last of them is
+/// read. The pipe holds less than half of that range.
 #[test]
-fn a_table_that_cannot_be_read_ahead_is_no_error_until_its_turn_has_come() {
+fn a_table_that_cannot_be_read_ahead_is_not_an_error_before_its_turn() {
     let mut scene = Scene::new(
         "create table t(k int primary key, wide text);
          create table other(id int primary key);
@@ -153,7 +158,7 @@ fn a_table_that_cannot_be_read_ahead_is_no_error_until_its_turn_has_come() {
     until_backfilled(&mut session, 100);
     execute(&mut scene.client, "alter table other rename to hidden");
     until_backfilled(&mut session, 2570);
-    until_stuck(&mut scene.client);
+    until_blocked(&mut scene.client);
     session.until_logged("rows cannot be requested ahead");
     execute(&mut scene.client, "alter table hidden rename to other");
     session.until_active();

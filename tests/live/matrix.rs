@@ -1,6 +1,6 @@
-//! The supported versions besides the main one: a part of the recorded runs on each.
+//! A subset of the recorded runs on each supported version other than the main one.
 
-use super::golden::{SUBSET, oldest, play, swap};
+use super::golden::{SUBSET, oldest, play, take_over};
 use crate::support::messages::Codec;
 use crate::support::postgres::Version;
 
@@ -16,9 +16,9 @@ macro_rules! versions {
             }
 
             #[test]
-            fn goes_on_from_a_state_taken_over() {
+            fn continues_from_a_recorded_state() {
                 for name in ["chunks_int", "chunks_text", "chunks_keyless"] {
-                    swap(name, Version($version), Codec::Proto);
+                    take_over(name, Version($version), Codec::Proto);
                 }
             }
         }
@@ -29,7 +29,7 @@ versions! {
     v10 = 10, v11 = 11, v12 = 12, v13 = 13, v14 = 14, v16 = 16, v17 = 17, v18 = 18,
 }
 
-/// Plays all scenarios before it fails, so that one run shows everything that differs.
+/// Plays all scenarios before it fails, so that one run shows every difference.
 fn plays_the_subset(version: Version) {
     let mut failed = Vec::new();
     for (number, name) in SUBSET.iter().copied().enumerate() {

@@ -1,4 +1,4 @@
-//! Tests against live servers.
+//! Tests against PostgreSQL servers that the tests start.
 
 mod chaos;
 mod cli;

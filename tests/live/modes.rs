@@ -1,4 +1,4 @@
-//! Ways to capture a table: what the user may, what the log holds, what of it is wanted.
+//! Modes of capturing a table: replica identities, privileges, filters, partitions, several tables.
 
 use postgres::Client;
 use serde_json::{Value, json};
@@ -7,6 +7,7 @@ use crate::support::postgres::{query, value};
 use crate::support::scene::{Scene, advanced, changes, documents_of, execute};
 use crate::support::task::{Document, Task};
 
+/// Returns the ids of the documents of a table that satisfy a condition.
 fn ids(task: &Task, table: &str, of: impl Fn(&Document) -> bool) -> Vec<i64> {
     let documents = documents_of(task, table).into_iter();
     documents
@@ -26,7 +27,7 @@ mod identity {
     const REMEDY: &str = "ALTER TABLE \"public\".\"t\" REPLICA IDENTITY DEFAULT;";
 
     #[test]
-    fn without_the_key_it_is_warned_of_and_inserts_are_captured() {
+    fn an_identity_without_the_key_causes_a_warning_and_inserts_are_captured() {
         let mut scene = Scene::new(BY_CODE);
         scene.task.bind(&["public.t", "public.other"]);
         let mut session = scene.task.open();
@@ -40,9 +41,11 @@ mod identity {
         scene.assert_captured("public.t", &["id"]);
     }
 
-    /// The change stays in the stream, for the other table's sake, and is passed by then.
+    /// The change stays in the stream because the other table is still captured; after the new
+    /// backfill it is skipped.
     #[test]
-    fn without_the_key_an_update_stops_the_capture_until_a_remedy_and_a_backfill() {
+    fn with_an_identity_without_the_key_an_update_stops_the_capture_until_a_remedy_and_a_backfill()
+    {
         for change in [
             "update t set n = 5 where id = 1",
             "delete from t where id = 2",
@@ -71,7 +74,7 @@ mod identity {
             );
             session.until_id("public.other", 1);
             session.kill();
-            // The backfill begins with an empty collection.
+            // The collection is empty when the new backfill starts.
             let first = scene
                 .task
                 .documents
@@ -83,7 +86,7 @@ mod identity {
     }
 
     #[test]
-    fn without_any_identity_it_is_warned_of_and_inserts_are_captured() {
+    fn identity_nothing_causes_a_warning_and_inserts_are_captured() {
         let mut scene = Scene::new(
             "create table t(id int primary key, n int);
              create table keyless(n int);
@@ -103,7 +106,7 @@ mod identity {
         scene.assert_captured("public.t", &["id"]);
         scene.assert_captured("public.keyless", &[]);
         let refused = scene.client.batch_execute("update t set n = 2");
-        assert!(refused.is_err(), "the server lets it pass");
+        assert!(refused.is_err(), "the server accepts the update");
         scene.execute("alter table t replica identity default; update t set n = 2");
         let mut session = scene.task.open();
         session.until_document("public.t", |document| document.value["n"] == 2);
@@ -119,7 +122,7 @@ mod rights {
         insert into shop.t values (1, 1);
         create role poor login";
 
-    /// Everything that a message tells a user to run.
+    /// Returns the statements that a message tells the user to run.
     fn statements(text: &str) -> Vec<String> {
         let starts = ["CREATE ", "ALTER ", "GRANT ", "SELECT pg_"];
         let mut found = Vec::new();
@@ -130,8 +133,8 @@ mod rights {
         found
     }
 
-    /// Removes what roles of a scene have, and the roles, for those who come after.
-    fn forget(client: &mut Client, role: &str) {
+    /// Drops a role and its privileges, because roles remain on the shared server.
+    fn drop_role(client: &mut Client, role: &str) {
         execute(
             client,
             &format!(
@@ -140,7 +143,8 @@ mod rights {
         );
     }
 
-    fn captures(scene: &mut Scene) {
+    /// Publishes the task, and captures a backfill and changes of `shop.t`.
+    fn capture(scene: &mut Scene) {
         scene.task.publish();
         let mut session = scene.task.open();
         session.until_active();
@@ -152,6 +156,7 @@ mod rights {
         session.kill();
     }
 
+    /// Returns the published tables, and whether changes are published via the root.
     fn publication(client: &mut Client) -> Vec<Vec<String>> {
         query(
             client,
@@ -168,7 +173,7 @@ mod rights {
         scene.task.bind(&["shop.t"]);
         let expected = [["shop.marks", "t"], ["shop.t", "t"]];
         assert_eq!(publication(&mut scene.client), expected);
-        captures(&mut scene);
+        capture(&mut scene);
         scene.task.bind(&["shop.t"]);
         scene.task.bindings.push({
             let mut other = scene.task.bindings[0].clone();
@@ -176,7 +181,7 @@ mod rights {
             other.resource["stream"] = json!("u");
             other
         });
-        captures(&mut scene);
+        capture(&mut scene);
         let expected = [["shop.marks", "t"], ["shop.t", "t"], ["shop.u", "t"]];
         assert_eq!(publication(&mut scene.client), expected);
         scene.execute("drop role poor");
@@ -195,12 +200,12 @@ mod rights {
         scene.task.config["user"] = json!("poor");
         advanced(&mut scene.task, &json!({"watermarksTable": "shop.marks"}));
         scene.task.bind(&["shop.t", "shop.u"]);
-        captures(&mut scene);
-        forget(&mut scene.client, "poor");
+        capture(&mut scene);
+        drop_role(&mut scene.client, "poor");
     }
 
     #[test]
-    fn everything_that_is_missing_is_named_at_once_with_what_provides_it() {
+    fn all_missing_prerequisites_are_reported_together_with_their_remedies() {
         for (publication, role) in [(false, ""), (true, ""), (false, "replication")] {
             let mut scene = Scene::new(TABLES);
             scene.task.bind(&["shop.t", "shop.u"]);
@@ -217,23 +222,26 @@ mod rights {
                 );
             }
             scene.task.config["user"] = json!("poor");
-            let failure = scene.task.validate().expect_err("it may nothing");
+            let failure = scene
+                .task
+                .validate()
+                .expect_err("the role has no privileges");
             let lines = failure.log.lines();
-            let words = lines.last().expect("it has logged").message.clone();
+            let words = lines.last().expect("a line was logged").message.clone();
             let found = statements(&words);
             for statement in &found {
                 let ran = scene.client.batch_execute(statement);
                 assert!(ran.is_ok(), "{statement} {ran:?}\nof {words}");
             }
             assert!(!found.is_empty(), "{words}");
-            captures(&mut scene);
-            forget(&mut scene.client, "poor");
+            capture(&mut scene);
+            drop_role(&mut scene.client, "poor");
         }
     }
 
-    /// Who may read columns, but not the table as such, may not lock it.
+    /// A role with privileges on columns but not on the table cannot lock the table.
     #[test]
-    fn a_table_whose_columns_can_be_read_one_by_one_is_backfilled() {
+    fn a_table_with_column_privileges_only_is_backfilled() {
         let mut scene = Scene::new(TABLES);
         scene.task.bind(&["shop.t"]);
         scene.execute(
@@ -241,23 +249,24 @@ mod rights {
              grant select (id, n) on shop.t to poor; grant all on flow_watermarks to poor",
         );
         scene.task.config["user"] = json!("poor");
-        captures(&mut scene);
+        capture(&mut scene);
         assert_eq!(ids(&scene.task, "shop.t", Document::is_snapshot), [1]);
-        forget(&mut scene.client, "poor");
+        drop_role(&mut scene.client, "poor");
     }
 }
 
 mod parts {
     use super::*;
 
-    /// A table whose rows are old and new by turns, by which transaction wrote them.
+    /// Returns a scene with a table in which rows of two transactions alternate, and the XID of the
+    /// later transaction.
     fn old_and_new(definition: &str) -> (Scene, String) {
         let mut scene = Scene::new(&format!(
             "create table t(id int, a int, b text, {definition});
              create table marker(id int primary key);
              insert into t select i, i / 10, 'row ' || i from generate_series(1, 60) i"
         ));
-        // A table without a key cannot be updated otherwise.
+        // A published table without a key cannot be updated with the default identity.
         scene.execute("alter table t replica identity full");
         scene.execute("update t set b = 'new' where id % 5 = 0 or id between 20 and 33");
         scene.execute("alter table t replica identity default");
@@ -265,12 +274,13 @@ mod parts {
         (scene, xid)
     }
 
+    /// Returns whether the later transaction wrote the row.
     fn is_new(id: i64) -> bool {
         id % 5 == 0 || (20..=33).contains(&id)
     }
 
     #[test]
-    fn old_rows_are_left_out_and_the_scan_goes_on_behind_them() {
+    fn rows_before_min_backfill_xid_are_left_out_and_the_scan_continues_after_them() {
         for (definition, mode, filter) in [
             ("primary key (id)", "", ""),
             ("primary key (id)", "Normal", ""),
@@ -290,7 +300,7 @@ mod parts {
                 resource["advanced"] = json!({"additional_backfill_filter": filter});
             }
             let mut session = scene.task.open();
-            session.until("a part of it", |session| {
+            session.until("a part of the backfill", |session| {
                 session.task.binding_state("public.t")["backfilled"].as_u64() >= Some(2)
             });
             session.kill();
@@ -306,9 +316,9 @@ mod parts {
         }
     }
 
-    /// A row that the scan left out may have a document from before.
+    /// A row that the scan left out may have a document from an earlier backfill.
     #[test]
-    fn deletions_of_old_rows_are_captured_wherever_the_scan_is() {
+    fn deletions_of_left_out_rows_are_captured_at_any_position_of_the_scan() {
         let (mut scene, xid) = old_and_new("primary key (id)");
         scene.task.bind(&["public.t", "public.marker"]);
         advanced(
@@ -316,7 +326,7 @@ mod parts {
             &json!({"min_backfill_xid": xid, "backfill_chunk_size": 4}),
         );
         let mut session = scene.task.open();
-        session.until("a part of it", |session| {
+        session.until("a part of the backfill", |session| {
             session.task.binding_state("public.t")["backfilled"].as_u64() >= Some(2)
         });
         session.kill();
@@ -332,7 +342,7 @@ mod parts {
     }
 
     #[test]
-    fn a_filter_is_for_the_backfill_only() {
+    fn a_filter_applies_only_to_the_backfill() {
         let mut scene = Scene::new(
             "create table t(id int primary key, n int);
              insert into t select i, i % 3 from generate_series(1, 30) i",
@@ -359,7 +369,8 @@ mod parts {
 mod partitions {
     use super::*;
 
-    /// Two levels below the root; the leaf of the second has far more pages than the others.
+    /// A partition tree with two levels below the root. The leaf `t_south_2` has far more pages
+    /// than the others.
     const TREE: &str = "
         create table t(id int, region text, n int, {key}) partition by list (region);
         create table t_north partition of t for values in ('north');
@@ -395,8 +406,8 @@ mod partitions {
         }
         session.until_document("public.t", |document| document.value["n"] == -12);
         session.kill();
-        // What an attached partition held before is not in the log, and what a detached one held
-        // stays in the collection.
+        // Rows that a partition had before it was attached are not in the WAL, and rows of a
+        // detached partition stay in the collection.
         let captured = ids(&scene.task, "public.t", |document| {
             document.value["region"] == "west"
         });
@@ -439,7 +450,7 @@ mod partitions {
     fn every_row_of_a_keyless_tree_is_captured() {
         let mut scene = Scene::new(&tree("check (id > 0)"));
         scene.task.bind(&["public.t"]);
-        // One page of each leaf at a time.
+        // Chunks of one page of each leaf.
         advanced(&mut scene.task, &json!({"backfill_chunk_size": 1}));
         let mut session = scene.task.open();
         session.until_active();
@@ -448,7 +459,7 @@ mod partitions {
     }
 
     #[test]
-    fn rows_of_tables_that_inherit_are_not_the_parents() {
+    fn rows_of_inheriting_tables_are_not_captured_with_the_parent() {
         for definition in ["id int primary key, n int", "id int, n int"] {
             let mut scene = Scene::new(&format!(
                 "create table t({definition});
@@ -503,12 +514,12 @@ mod several {
     }
 
     #[test]
-    fn a_backfill_can_be_cut_short() {
+    fn skip_backfills_ends_a_backfill_in_progress() {
         let mut scene = Scene::new(THREE);
         scene.task.bind(&NAMES);
         advanced(&mut scene.task, &json!({"backfill_chunk_size": 3}));
         let mut session = scene.task.open();
-        session.until("a part of it", |session| {
+        session.until("a part of the backfill", |session| {
             session.task.binding_state("public.a")["backfilled"].as_u64() >= Some(3)
         });
         session.kill();
@@ -539,7 +550,7 @@ mod several {
     }
 
     #[test]
-    fn entries_of_the_state_that_do_not_change_are_not_repeated() {
+    fn checkpoints_do_not_repeat_unchanged_state_entries() {
         let mut scene = Scene::new(THREE);
         scene.task.bind(&NAMES);
         let mut session = scene.task.open();
@@ -565,7 +576,7 @@ mod several {
     }
 
     #[test]
-    fn a_removed_binding_is_ignored_and_comes_back_with_another_backfill() {
+    fn a_removed_binding_is_ignored_and_is_backfilled_when_it_returns_with_a_new_counter() {
         let mut scene = Scene::new(THREE);
         scene.task.bind(&NAMES);
         let mut session = scene.task.open();
@@ -598,9 +609,9 @@ mod several {
         scene.assert_captured("public.a", &["id"]);
     }
 
-    /// The same state key: an ignored entry is as none.
+    /// With the same state key, an ignored entry counts as missing.
     #[test]
-    fn a_removed_binding_that_comes_back_as_it_was_is_backfilled_too() {
+    fn a_removed_binding_that_returns_unchanged_is_backfilled() {
         let mut scene = Scene::new(THREE);
         scene.task.bind(&NAMES);
         let mut session = scene.task.open();

@@ -1,4 +1,4 @@
-//! The Flow capture protocol as a runtime uses it, beyond what the recorded runs show.
+//! Behaviour of the Flow capture protocol that the recorded runs do not cover.
 
 use postgres::Client;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::support::wait;
 
 const CODECS: [Codec; 2] = [Codec::Proto, Codec::Json];
 
-/// A task that captures a table of three rows.
+/// Returns a task that captures a table of three rows.
 fn small_task(server: &Server, client: &mut Client, codec: Codec) -> Task {
     client
         .batch_execute(
@@ -24,7 +24,7 @@ fn small_task(server: &Server, client: &mut Client, codec: Codec) -> Task {
     task
 }
 
-/// A database that has everything published.
+/// Creates a database in which all tables are published, and connects to it.
 fn database(server: &Server) -> Client {
     server
         .connect("postgres")
@@ -45,7 +45,7 @@ fn ids<'a>(documents: impl IntoIterator<Item = &'a Document>) -> Vec<i64> {
 }
 
 #[test]
-fn linked_collections_give_the_same_capture() {
+fn collections_can_be_sent_in_a_linked_table() {
     for codec in CODECS {
         let server = Lease::take(Version::MAIN);
         let mut client = database(&server);
@@ -69,7 +69,7 @@ fn linked_collections_give_the_same_capture() {
 }
 
 #[test]
-fn the_slot_advances_with_acknowledgements_only() {
+fn the_slot_advances_only_after_acknowledgements() {
     let server = Lease::take(Version::MAIN);
     let mut client = database(&server);
     let mut task = small_task(&server, &mut client, Codec::Proto);
@@ -90,7 +90,11 @@ fn the_slot_advances_with_acknowledgements_only() {
         .as_str()
         .expect("a cursor")
         .to_owned();
-    assert_eq!(value(&mut client, slot), before, "the slot moved by itself");
+    assert_eq!(
+        value(&mut client, slot),
+        before,
+        "the slot moved without an acknowledgement"
+    );
 
     let sent = session.run.checkpoints;
     session.acknowledge(u32::try_from(sent).expect("few"));
@@ -99,14 +103,14 @@ fn the_slot_advances_with_acknowledgements_only() {
         value(&mut client, &reached) == "t"
     });
 
-    // More than were sent is a broken runtime.
+    // Acknowledging more checkpoints than were sent is an error of the runtime.
     session.acknowledge(100);
     let run = session.finish();
     assert!(run.status.is_some_and(|status| !status.success()));
 }
 
 #[test]
-fn the_end_of_the_acknowledgements_is_not_the_end_of_the_capture() {
+fn the_end_of_the_input_does_not_end_the_capture() {
     let server = Lease::take(Version::MAIN);
     let mut client = database(&server);
     let mut task = small_task(&server, &mut client, Codec::Json);
@@ -125,7 +129,7 @@ fn the_end_of_the_acknowledgements_is_not_the_end_of_the_capture() {
 }
 
 #[test]
-fn a_lost_server_ends_the_capture_with_an_error_and_the_next_goes_on() {
+fn a_crashed_server_ends_the_capture_with_an_error_and_the_next_run_continues() {
     let mut server = Server::start(Version::MAIN);
     let mut client = database(&server);
     let mut task = small_task(&server, &mut client, Codec::Proto);
@@ -153,7 +157,7 @@ fn a_lost_server_ends_the_capture_with_an_error_and_the_next_goes_on() {
 }
 
 #[test]
-fn a_wrong_password_is_named_and_a_right_one_taken() {
+fn a_wrong_password_is_reported_and_a_right_one_accepted() {
     let options = Options {
         access: vec![
             "host all postgres 127.0.0.1/32 trust".to_owned(),
@@ -199,7 +203,7 @@ fn a_wrong_password_is_named_and_a_right_one_taken() {
 }
 
 #[test]
-fn sslmode_decides_about_tls() {
+fn sslmode_decides_whether_tls_is_used() {
     let with_tls = Server::with(
         Version::MAIN,
         &Options {

@@ -1,5 +1,5 @@
-//! How often a capture asks and waits before its rows come. Over a long way that is most of what a
-//! small table takes.
+//! Number of network round trips before a capture emits its first rows. With a high network latency
+//! they are most of the time that a small table takes.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::scene::{Scene, execute};
 
-/// Who has spoken last on a connection, and how often the client has when the server had answered.
+/// Number of times that the client sent data after the server did, and which of them sent last.
 #[derive(Debug, Default)]
 struct Turns {
     client_was_last: bool,
@@ -19,24 +19,26 @@ struct Turns {
 
 type Connection = Arc<Mutex<Turns>>;
 
-/// Sees what the client has sent before the server does.
+/// Function that is called with the data of the client before the server receives it.
 type Watch = dyn Fn(&[u8]) + Send + Sync;
 
-/// Listens for a server, for as long as the test process lives. Returns the port, and what was counted
-/// of each connection, in the order in which they were made.
+/// Starts a proxy for a server, which runs until the test process ends. Returns its port, and the
+/// counts of each connection in the order in which they were opened.
 fn relay(server: u16, watch: Arc<Watch>) -> (u16, Arc<Mutex<Vec<Connection>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("it is bound").port();
+    let port = listener.local_addr().expect("the listener is bound").port();
     let connections = Arc::new(Mutex::new(Vec::new()));
     let all = Arc::clone(&connections);
     thread::spawn(move || {
         for client in listener.incoming().map_while(Result::ok) {
-            let server = TcpStream::connect(("127.0.0.1", server)).expect("the server is there");
+            let server = TcpStream::connect(("127.0.0.1", server)).expect("the server listens");
             let turns = Connection::default();
-            all.lock().expect("nobody panics").push(Arc::clone(&turns));
+            all.lock()
+                .expect("no thread panicked")
+                .push(Arc::clone(&turns));
             for (from, to, is_client) in [(&client, &server, true), (&server, &client, false)] {
-                let from = from.try_clone().expect("a socket can be shared");
-                let to = to.try_clone().expect("a socket can be shared");
+                let from = from.try_clone().expect("the socket is cloned");
+                let to = to.try_clone().expect("the socket is cloned");
                 let turns = Arc::clone(&turns);
                 let watch = is_client.then(|| Arc::clone(&watch));
                 thread::spawn(move || carry(from, to, watch.as_deref(), &turns));
@@ -54,7 +56,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, watch: Option<&Watch>, turns: &
             watch(&buffer[..count]);
         }
         {
-            let mut turns = turns.lock().expect("nobody panics");
+            let mut turns = turns.lock().expect("no thread panicked");
             turns.count += u32::from(is_client && !turns.client_was_last);
             turns.client_was_last = is_client;
         }
@@ -65,22 +67,23 @@ fn carry(mut from: TcpStream, mut to: TcpStream, watch: Option<&Watch>, turns: &
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// Encryption, login, all that the checks need, what they write, the barrier, and a look at the server,
-/// which nobody waits for: rows come at the same time.
+/// The round trips are: TLS request, login, the queries of the prerequisite checks, their writes,
+/// the initial wait for transactions, and a query of the server's health, which runs while rows
+/// arrive.
 #[test]
-fn a_new_capture_asks_six_times_over_the_connection_for_queries() {
+fn a_new_capture_takes_six_round_trips_on_its_query_connection() {
     let mut scene = Scene::new(
         "create table t(id int primary key, n int);
          insert into t select i, i from generate_series(1, 10) i",
     );
     scene.task.bind(&["public.t"]);
-    // What is missing is created, which takes more.
+    // The first run creates what is missing, which takes more round trips.
     let mut session = scene.task.open();
     session.until_active();
     session.kill();
     let count = |connections: &Mutex<Vec<Connection>>, number: usize| {
-        let connections = connections.lock().expect("nobody panics");
-        let turns = connections[number].lock().expect("nobody panics");
+        let connections = connections.lock().expect("no thread panicked");
+        let turns = connections[number].lock().expect("no thread panicked");
         turns.count
     };
 
@@ -91,16 +94,17 @@ fn a_new_capture_asks_six_times_over_the_connection_for_queries() {
     let mut session = scene.task.open();
     session.until_active();
     let turns = count(&connections, 0);
-    // Once more where somebody else has written and not flushed what the rows contain.
+    // One more if the rows contain a change of another session that is not flushed yet.
     assert!((6..=7).contains(&turns), "{turns}");
     session.kill();
     scene.task.config["address"] = direct;
     scene.assert_captured("public.t", &["id"]);
 }
 
-/// The server would begin behind what was confirmed meanwhile, and not say so. The next run starts anew.
+/// The server would start the stream after the position confirmed by the other session, without an
+/// error. The next run starts from the beginning.
 #[test]
-fn a_new_slot_that_is_moved_on_before_its_stream_starts_stops_the_capture() {
+fn a_new_slot_that_is_advanced_before_its_stream_starts_stops_the_capture() {
     for mode in ["Normal", "Only Changes"] {
         let mut scene = Scene::new("create table t(id int primary key, n int)");
         scene.task.bind(&["public.t"]);
@@ -110,8 +114,8 @@ fn a_new_slot_that_is_moved_on_before_its_stream_starts_stops_the_capture() {
         let watch = move |sent: &[u8]| {
             let starts = b"START_REPLICATION";
             if sent.windows(starts.len()).any(|window| window == starts) {
-                let mut other = other.lock().expect("nobody panics");
-                // Something to move past.
+                let mut other = other.lock().expect("no thread panicked");
+                // A change for the slot to advance past.
                 execute(&mut other, "insert into t values (1, 1)");
                 execute(
                     &mut other,

@@ -1,4 +1,4 @@
-//! The servers themselves: every version starts, decodes, and goes away.
+//! The test servers: every version starts, decodes, and is removed.
 
 use std::path::Path;
 
@@ -58,7 +58,7 @@ fn starts_and_decodes(version: Version) {
 }
 
 #[test]
-fn a_dropped_server_leaves_nothing() {
+fn a_dropped_server_leaves_no_process_and_no_files() {
     let server = Server::start(Version::MAIN);
     let mut client = server.connect("postgres");
     let pid = value(&mut client, "select pg_backend_pid()");
@@ -93,7 +93,7 @@ fn a_stopped_or_crashed_server_resumes_with_its_rows() {
 }
 
 #[test]
-fn a_lease_hands_a_server_on_clean() {
+fn a_shared_server_is_cleaned_before_the_next_use() {
     let lease = Lease::take(Version::MAIN);
     let mut client = lease.connect("postgres");
     client
@@ -118,7 +118,7 @@ fn a_lease_hands_a_server_on_clean() {
 }
 
 #[test]
-fn passwords_and_tls_are_asked_for() {
+fn a_server_can_require_passwords_and_tls() {
     let options = Options {
         access: vec![
             "local all all trust".to_owned(),
@@ -136,7 +136,7 @@ fn passwords_and_tls_are_asked_for() {
         .batch_execute("create role secure login password 'word'")
         .expect("a role");
     let refused = std::panic::catch_unwind(|| server.connect_as("secure", "postgres"));
-    assert!(refused.is_err(), "a connection without TLS was let in");
+    assert!(refused.is_err(), "a connection without TLS was accepted");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Rows that take their time, since a condition of the user's has to be evaluated for each: the stream
-//! is followed meanwhile, and what was read is not read again.
+//! Rows that the server returns slowly, because it evaluates a user's filter for each: the stream
+//! is read in the meantime, and rows that were read are not read again.
 
 use postgres::Client;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::support::postgres::{Version, query, value};
 use crate::support::scene::{Scene, advanced, documents_of, execute};
 use crate::support::wait;
 
-/// A table of which the rows behind number 1000 wait for a lock of the test's.
+/// Returns a scene with a table whose rows after number 1000 wait for a lock that the test holds.
 fn gated(version: Version, key: &str, mode: &str) -> Scene {
     let bare = key.split(' ').next().unwrap_or_default();
     let mut scene = Scene::on(
@@ -32,15 +32,17 @@ fn gated(version: Version, key: &str, mode: &str) -> Scene {
     scene
 }
 
-fn close(client: &mut Client) {
+/// Takes the lock that the rows wait for.
+fn close_gate(client: &mut Client) {
     query(client, "select pg_advisory_lock(1)");
 }
 
-fn open(client: &mut Client) {
+/// Releases the lock that the rows wait for.
+fn open_gate(client: &mut Client) {
     query(client, "select pg_advisory_unlock(1)");
 }
 
-/// The numbers of the rows that were read by the backfill.
+/// Returns the numbers of the rows that the backfill emitted, in ascending order.
 fn numbers(scene: &Scene) -> Vec<u64> {
     let documents = documents_of(&scene.task, "public.t");
     let rows = documents.iter().filter(|document| document.is_snapshot());
@@ -50,10 +52,11 @@ fn numbers(scene: &Scene) -> Vec<u64> {
     numbers
 }
 
-fn follows_the_stream(version: Version, key: &str, mode: &str, kill: bool) {
+/// Tests that the stream is read while the backfill waits for rows.
+fn stream_while_rows_are_awaited(version: Version, key: &str, mode: &str, kill: bool) {
     let mut scene = gated(version, key, mode);
     let mut other = scene.connect();
-    close(&mut other);
+    close_gate(&mut other);
     let mut session = scene.task.open();
     until_backfilled(&mut session, 500);
     execute(
@@ -65,14 +68,14 @@ fn follows_the_stream(version: Version, key: &str, mode: &str, kill: bool) {
         session.kill();
         session = scene.task.open();
     }
-    open(&mut other);
+    open_gate(&mut other);
     session.until_active();
     session.kill();
     scene.assert_captured("public.t", &["k"]);
     let mut once = numbers(&scene);
     let count = once.len();
     once.dedup();
-    // A row that was moved by its update is found again by its position.
+    // A scan by ctid reads a row again if an update has moved it.
     let moved = if mode == "Without Primary Key" { 1 } else { 0 };
     assert!(
         count - once.len() <= moved,
@@ -82,44 +85,45 @@ fn follows_the_stream(version: Version, key: &str, mode: &str, kill: bool) {
 }
 
 #[test]
-fn the_stream_is_followed_while_rows_are_awaited() {
+fn the_stream_is_read_while_the_backfill_waits_for_rows() {
     let unordered = "text collate \"und-x-icu\"";
     for (key, mode, kill) in [
         ("int", "Normal", true),
         (unordered, "Normal", false),
         ("int", "Without Primary Key", false),
     ] {
-        follows_the_stream(Version::MAIN, key, mode, kill);
+        stream_while_rows_are_awaited(Version::MAIN, key, mode, kill);
     }
 }
 
 #[test]
-fn rows_by_position_go_on_amid_a_page_where_positions_are_listed() {
-    follows_the_stream(Version(13), "int", "Without Primary Key", true);
+fn a_scan_by_ctid_continues_within_a_page_on_versions_that_list_ctids() {
+    stream_while_rows_are_awaited(Version(13), "int", "Without Primary Key", true);
 }
 
 #[test]
-fn a_window_that_times_out_amid_its_rows_goes_on_behind_them() {
+fn a_window_of_pages_that_times_out_continues_after_the_rows_it_has_read() {
     let mut scene = gated(Version::MAIN, "int", "Without Primary Key");
     advanced(&mut scene.task, &json!({"statement_timeout": "2s"}));
     let mut other = scene.connect();
-    close(&mut other);
+    close_gate(&mut other);
     let mut session = scene.task.open();
     let line = session.until_logged("after its last row");
     assert_eq!(line.level, "warning");
-    open(&mut other);
+    open_gate(&mut other);
     session.until_active();
     session.kill();
     scene.assert_captured("public.t", &["k"]);
     assert_eq!(numbers(&scene), (1..=2000).collect::<Vec<_>>());
 }
 
-/// A change of a row that waits is owed to the checkpoint, so the span is given up.
+/// A deferred change of a row that is still to be read holds the checkpoint back, so the span is
+/// given up.
 #[test]
-fn a_span_that_is_given_up_leaves_no_query_behind() {
+fn a_span_that_is_given_up_leaves_no_query_running() {
     let mut scene = gated(Version::MAIN, "int", "Normal");
     let mut other = scene.connect();
-    close(&mut other);
+    close_gate(&mut other);
     let mut session = scene.task.open();
     until_backfilled(&mut session, 500);
     let waiting = "select pid from pg_locks where locktype = 'advisory' and not granted";
@@ -130,7 +134,7 @@ fn a_span_that_is_given_up_leaves_no_query_behind() {
         let rows = query(&mut scene.client, waiting);
         rows.iter().all(|row| row[0] != process).then_some(())
     });
-    open(&mut other);
+    open_gate(&mut other);
     session.until_active();
     session.kill();
     scene.assert_captured("public.t", &["k"]);

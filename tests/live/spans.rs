@@ -1,8 +1,8 @@
 //! Spans: many chunks are read from one snapshot while the table changes.
 //!
-//! A test that looks away from the output stops the connector amid a span, with rows that it has read
-//! and not emitted, and others that the server has yet to send. What is committed then changes rows
-//! that were emitted, rows that are on their way and rows that are still to come.
+//! A test that does not read the output blocks the connector within a span: some rows are read but
+//! not emitted, and others have not been sent by the server. Commits at that point change rows that
+//! were emitted, rows that were read, and rows that are still to be read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,24 +11,25 @@ use std::thread;
 use postgres::Client;
 use serde_json::json;
 
-use super::visibility::nothing_twice;
+use super::visibility::assert_no_change_repeats_a_row;
 use crate::support::connector::Line;
 use crate::support::postgres::{Options, Server, Version, query, value};
 use crate::support::scene::{self, Scene, advanced, assert_captured, documents_of, execute, says};
 use crate::support::task::Session;
 use crate::support::wait;
 
-/// Rows of which one span holds all, unless its chunks are small, and the pipe to a test few.
+/// Number of rows of the table. One span covers all of them unless the chunks are small; the pipe
+/// holds only a few.
 const ROWS: u32 = 3_000;
 
-/// Rows of a chunk with which the table takes more than one span: one has at most 2048 chunks, and 256
-/// where several are read at once.
+/// Returns a chunk size with which the table takes more than one span. A span has at most 2048
+/// chunks, or 256 if several ranges are read in parallel.
 fn small_chunks(connections: u32) -> u32 {
     if connections > 1 { 5 } else { 1 }
 }
 
-/// A table whose wide values are not written again with every update. The key is made of the number
-/// by an expression.
+/// Returns SQL for a table with TOASTed values, which an update that leaves them alone does not
+/// send. The key of row `i` is given by `expression`.
 fn wide_rows(key: &str, expression: &str) -> String {
     format!(
         "create table t(k {key} primary key, n int, wide text);
@@ -37,8 +38,8 @@ fn wide_rows(key: &str, expression: &str) -> String {
     )
 }
 
-/// Changes of rows in all parts of the table, of their keys too, and rows that are new and gone. The
-/// function k makes a key of a number.
+/// Changes in all parts of the table: updates, changes of keys, insertions and deletions. The SQL
+/// function `k` returns the key for a number.
 const CHANGES: [&str; 8] = [
     "update t set n = -n where n % 10 = 0",
     "delete from t where n % 10 = 1",
@@ -70,7 +71,7 @@ const KEYLESS: Case = Case {
     mode: "Without Primary Key",
     ..PRECISE
 };
-/// The server sorts these in an order of its own.
+/// Keys whose order only the server knows.
 const TEXT: Case = Case {
     key: "text collate \"und-x-icu\"",
     expression: "'k' || i",
@@ -78,8 +79,8 @@ const TEXT: Case = Case {
 };
 
 impl Case {
-    /// Changes the table amid a span, perhaps kills the capture after some more chunks, and lets it
-    /// end. Chunks of 5 make sections of which the table has three.
+    /// Changes the table during a span, optionally kills the capture after more chunks, and lets
+    /// the backfill end. With several connections and chunks of 5 rows the table has three ranges.
     fn play(&self, connections: u32, kill: bool) {
         let Self {
             key,
@@ -102,7 +103,7 @@ impl Case {
         scene.task.publish();
         let mut session = scene.task.open();
         until_backfilled(&mut session, 100);
-        until_stuck(&mut scene.client);
+        until_blocked(&mut scene.client);
         for change in CHANGES {
             execute(&mut scene.client, change);
         }
@@ -125,7 +126,7 @@ impl Case {
                 document.value["id"] = document.value["k"].clone();
                 document
             });
-            nothing_twice(renamed.collect::<Vec<_>>().iter().collect());
+            assert_no_change_repeats_a_row(renamed.collect::<Vec<_>>().iter().collect());
         }
     }
 }
@@ -137,20 +138,20 @@ pub(super) fn until_backfilled(session: &mut Session<'_>, rows: u64) {
     });
 }
 
-/// Waits until the server has nothing to do, or cannot send the rows that were asked for.
-pub(super) fn until_stuck(client: &mut Client) {
+/// Waits until the connector's sessions on the server are idle or cannot send the requested rows.
+pub(super) fn until_blocked(client: &mut Client) {
     let busy = "select count(*) from pg_stat_activity \
                 where application_name = 'estuary_flow' and backend_type = 'client backend' \
                 and wait_event is distinct from 'ClientWrite' \
                 and wait_event is distinct from 'ClientRead'";
-    wait::until("the span to be stuck", || {
+    wait::until("the span to be blocked", || {
         (value(client, busy) == "0").then_some(())
     });
 }
 
 macro_rules! cases {
     ($($name:ident: $case:ident;)*) => {
-        mod changes_amid_a_span {
+        mod changes_during_a_span {
             use super::*;
             $(
                 mod $name {
@@ -167,12 +168,12 @@ macro_rules! cases {
                     }
 
                     #[test]
-                    fn of_several_to_the_end() {
+                    fn with_several_connections_to_the_end() {
                         $case.play(3, false);
                     }
 
                     #[test]
-                    fn of_several_killed() {
+                    fn with_several_connections_killed() {
                         $case.play(3, true);
                     }
                 }
@@ -188,10 +189,10 @@ cases! {
     text: TEXT;
 }
 
-/// A row that has left the place from which a span has yet to emit it for one that was passed, by a
-/// key that is not the document's.
+/// A row moves from a part of the table that is still to be emitted to one that was emitted. The
+/// key of the scan is not the key of the collection.
 #[test]
-fn a_row_that_leaps_back_over_an_open_span_is_as_it_is_now() {
+fn a_row_that_moves_back_across_an_open_span_has_its_latest_values() {
     let mut scene = Scene::new(
         "create table t(k int primary key, seq int not null, n int, wide text);
          create unique index on t(seq);
@@ -206,7 +207,7 @@ fn a_row_that_leaps_back_over_an_open_span_is_as_it_is_now() {
     scene.task.publish();
     let mut session = scene.task.open();
     until_backfilled(&mut session, 100);
-    until_stuck(&mut scene.client);
+    until_blocked(&mut scene.client);
     execute(
         &mut scene.client,
         "update t set seq = 1, n = 1 where k = 2900;
@@ -219,19 +220,20 @@ fn a_row_that_leaps_back_over_an_open_span_is_as_it_is_now() {
     scene.assert_captured("public.t", &["k"]);
 }
 
-/// Who waits to change a table keeps all others from reading it, also our own connection for queries.
+/// A session that waits to alter a table blocks all others from reading it, the connector's own
+/// connection for queries included.
 #[test]
-fn a_table_that_somebody_waits_to_alter_can_be_queried_by_ending_the_span() {
+fn a_span_ends_so_that_a_table_another_session_waits_to_alter_can_be_queried() {
     let mut scene = Scene::new(&wide_rows("int", "i"));
-    // The most chunks that are asked for ahead are less than the table: of all of it, the sockets could
-    // take the rest, and the span would be over.
+    // The chunks that are requested ahead must be less than the table. Otherwise the socket buffers
+    // could take the remaining rows, and the span would end.
     advanced(&mut scene.task, &json!({"backfill_chunk_size": 20}));
     scene.task.bind(&["public.t"]);
     let mut other = scene.connect();
     let mut session = scene.task.open();
     until_backfilled(&mut session, 100);
-    until_stuck(&mut scene.client);
-    // Its wide value has to be queried for.
+    until_blocked(&mut scene.client);
+    // The row's TOAST value has to be queried.
     execute(&mut scene.client, "update t set k = -1 where k = 1");
     let change =
         thread::spawn(move || execute(&mut other, "alter table t add extra int default 7"));
@@ -240,11 +242,11 @@ fn a_table_that_somebody_waits_to_alter_can_be_queried_by_ending_the_span() {
         (!query(&mut scene.client, waiting).is_empty()).then_some(())
     });
     session.until_active();
-    change.join().expect("it goes through");
+    change.join().expect("the change succeeds");
     execute(&mut scene.client, "update t set n = 0 where k = 3000");
     session.until_document("public.t", |document| document.value["n"] == 0);
     session.kill();
-    // Rows that were read before the change lack the column.
+    // Rows that were read before the column was added lack it.
     scene.execute("alter table t drop extra");
     for document in &mut scene.task.documents {
         document
@@ -256,9 +258,9 @@ fn a_table_that_somebody_waits_to_alter_can_be_queried_by_ending_the_span() {
     scene.assert_captured("public.t", &["k"]);
 }
 
-/// Waits until a change of the table is made, or waits for a span to end, which it does not while the
-/// output is not read.
-fn until_it_waits(client: &mut Client, changing: &thread::JoinHandle<()>) {
+/// Waits until the thread that alters the table has ended or waits for a lock. It waits if a span
+/// is open, which does not end while the output is not read.
+fn until_altered_or_waiting(client: &mut Client, changing: &thread::JoinHandle<()>) {
     let waiting = "select 1 from pg_locks where relation = 't'::regclass and not granted";
     wait::until("the change to wait, or to be made", || {
         let waits = !query(client, waiting).is_empty();
@@ -266,17 +268,17 @@ fn until_it_waits(client: &mut Client, changing: &thread::JoinHandle<()>) {
     });
 }
 
-/// Columns that come or become ordinary while nothing else changes are not in the stream, which
-/// describes a table with its next change only.
+/// The stream describes a table only before its next change, so columns that are added or become
+/// ordinary without a change of a row are not in the stream.
 #[test]
-fn columns_that_change_between_two_spans_are_in_the_rows_of_the_next() {
+fn columns_that_change_between_two_spans_are_in_the_rows_of_the_second() {
     let change = "alter table t alter double drop expression,
         add triple int generated always as (n * 3) stored, add extra int default 7";
     let all = "double,extra,";
     for (key, mode, connections, publication, added) in [
         ("int", "Precise", 1, "for all tables", all),
         ("int", "Precise", 2, "for all tables", all),
-        // Chunk by chunk.
+        // A key with which chunks are read one by one.
         (
             "text collate \"und-x-icu\"",
             "Precise",
@@ -302,11 +304,11 @@ fn columns_that_change_between_two_spans_are_in_the_rows_of_the_next() {
         let mut other = scene.connect();
         let mut session = scene.task.open();
         until_backfilled(&mut session, 100);
-        until_stuck(&mut scene.client);
+        until_blocked(&mut scene.client);
         let changing = thread::spawn(move || execute(&mut other, change));
-        until_it_waits(&mut scene.client, &changing);
+        until_altered_or_waiting(&mut scene.client, &changing);
         session.until_active();
-        changing.join().expect("it goes through");
+        changing.join().expect("the change succeeds");
         session.kill();
         let documents = documents_of(&scene.task, "public.t");
         let mut columns: Vec<String> = documents
@@ -334,12 +336,12 @@ fn columns_that_change_between_two_spans_are_in_the_rows_of_the_next() {
             .collect();
         rows.sort_by_key(|n| n.as_u64());
         rows.dedup();
-        assert_eq!(rows.len(), usize::try_from(ROWS).expect("a few"));
+        assert_eq!(rows.len(), usize::try_from(ROWS).expect("64 bits"));
     }
 }
 
 #[test]
-fn a_span_that_is_not_taken_outlives_the_timeout_of_idle_transactions() {
+fn a_blocked_span_outlives_idle_in_transaction_session_timeout() {
     let mut scene = Scene::new(
         "create table t(k int primary key, n int);
          insert into t select i, i from generate_series(1, 40000) i;
@@ -365,9 +367,9 @@ fn a_span_that_is_not_taken_outlives_the_timeout_of_idle_transactions() {
     scene.assert_captured("public.t", &["k"]);
 }
 
-/// The first row waits for a lock of the test's, for longer than a statement may take.
+/// The first row waits for a lock that the test holds for longer than the statement timeout.
 #[test]
-fn a_window_that_takes_too_long_is_made_smaller() {
+fn a_window_of_pages_that_times_out_is_made_smaller() {
     let mut scene = Scene::new(
         "create table t(n int, wide text);
          insert into t select i, repeat('w', 500) from generate_series(1, 1000) i;
@@ -392,20 +394,20 @@ fn a_window_that_takes_too_long_is_made_smaller() {
 }
 
 #[test]
-fn without_a_connection_to_spare_chunks_are_read_one_by_one() {
+fn without_a_free_connection_chunks_are_read_one_by_one() {
     limited(1);
 }
 
-/// One of two connections that are made ahead is refused, and the other is of use.
+/// One of two connections that are opened ahead is refused, and the other is used.
 #[test]
-fn one_connection_to_spare_is_used() {
+fn one_free_connection_is_used() {
     limited(2);
 }
 
-/// Backfills over so many connections, besides the stream's, which counts for itself.
+/// Backfills with a limit of `connections` for the role. Replication connections are not counted.
 fn limited(connections: u32) {
     let server = Server::with(Version::MAIN, &Options::default());
-    let (mut client, mut task) = scene::set(
+    let (mut client, mut task) = scene::create(
         &server,
         "create table t(k int primary key, n int);
          create table other(id int primary key);
@@ -439,7 +441,7 @@ fn limited(connections: u32) {
     }
     execute(&mut client, "update t set n = 0 where k = 1000");
     session.until_document("public.t", |document| document.value["n"] == 0);
-    // The server takes a moment to notice that the one for rows is closed.
+    // The server may notice with a delay that the connection for rows is closed.
     wait::until("two connections to be left", || {
         (value(&mut client, connected) == "2").then_some(())
     });
@@ -447,12 +449,12 @@ fn limited(connections: u32) {
     assert_captured(&mut client, &task, "public.t", &["k"]);
 }
 
-/// Each of the transactions changes so many rows that a span is given up for them. One is always
-/// under way when a span is asked for, and another waits behind it: a capture that has a slot already
-/// catches up with the first of them before it asks.
+/// Each transaction changes so many rows that a span is given up. When a span is requested, one
+/// transaction is being streamed and another is waiting, because a capture with an existing slot
+/// catches up with the first of them before it requests rows.
 #[test]
-fn large_transactions_without_end_leave_room_for_chunks() {
-    const MOST: u32 = 30;
+fn a_backfill_ends_in_spite_of_large_transactions_without_pause() {
+    const MAX_TRANSACTIONS: u32 = 30;
     let mut scene = Scene::new(
         "create table other(id int primary key);
          create table t(k int primary key, n int, wide text);
@@ -469,8 +471,9 @@ fn large_transactions_without_end_leave_room_for_chunks() {
     let is_done = Arc::clone(&done);
     let writing = thread::spawn(move || {
         let mut last = "0/0".to_owned();
-        // A capture that has none of what is waited for is not to fill the memory with documents.
-        for _ in 0..MOST {
+        // Bounded, so that a capture that does not make progress does not fill the memory with
+        // documents.
+        for _ in 0..MAX_TRANSACTIONS {
             if is_done.load(Ordering::Relaxed) {
                 break;
             }
@@ -487,23 +490,23 @@ fn large_transactions_without_end_leave_room_for_chunks() {
     session.until_active();
     session.until_logged("too many of their rows are changing");
     done.store(true, Ordering::Relaxed);
-    writing.join().expect("it ends");
+    writing.join().expect("the thread ends");
     execute(&mut scene.client, "update t set n = -1 where k = 1");
     session.until_document("public.t", |document| document.value["n"] == -1);
     session.kill();
     scene.assert_captured("public.t", &["k"]);
 }
 
-/// The server reads on in the order of the new type or collation, in which keys that are not read yet
-/// can be before the last one.
+/// The server continues in the order of the new type or collation, in which unread keys can precede
+/// the last key that was read.
 #[test]
-fn a_scan_by_a_key_that_gets_another_order_begins_anew() {
+fn a_scan_by_a_key_whose_order_changes_starts_again() {
     let number = ("int", "i");
     let text = (
         "text collate \"C\"",
         "case i % 2 when 0 then 'a' else 'B' end || lpad(i::text, 5, '0')",
     );
-    for ((key, expression), new_type, begins_anew) in [
+    for ((key, expression), new_type, starts_again) in [
         (number, "text using k::text", true),
         (number, "bigint", false),
         (text, "text collate \"en-x-icu\"", true),
@@ -519,7 +522,7 @@ fn a_scan_by_a_key_that_gets_another_order_begins_anew() {
             let mut other = scene.connect();
             let mut session = scene.task.open();
             until_backfilled(&mut session, 900);
-            until_stuck(&mut scene.client);
+            until_blocked(&mut scene.client);
             let first = if is_streamed {
                 "update t set n = 5 where n = 20"
             } else {
@@ -527,9 +530,9 @@ fn a_scan_by_a_key_that_gets_another_order_begins_anew() {
             };
             let sql = format!("{change}; {first}");
             let changing = thread::spawn(move || execute(&mut other, &sql));
-            until_it_waits(&mut scene.client, &changing);
+            until_altered_or_waiting(&mut scene.client, &changing);
             session.until_active();
-            changing.join().expect("it goes through");
+            changing.join().expect("the change succeeds");
             execute(&mut scene.client, "update t set n = -1 where n = 2999");
             session.until_document("public.t", |document| document.value["n"] == -1);
             assert_eq!(
@@ -537,11 +540,11 @@ fn a_scan_by_a_key_that_gets_another_order_begins_anew() {
                     .log()
                     .find(|line| says(line, "another order"))
                     .is_some(),
-                begins_anew,
+                starts_again,
                 "{change}"
             );
             session.kill();
-            // Documents of earlier rows have keys of the earlier type.
+            // Documents from before the change have keys of the earlier type.
             for document in &mut scene.task.documents {
                 let text = document.value["k"].to_string();
                 document.value["k"] = json!(text.trim_matches('"'));
@@ -553,7 +556,7 @@ fn a_scan_by_a_key_that_gets_another_order_begins_anew() {
 }
 
 #[test]
-fn a_scan_goes_by_the_row_filter_as_it_is() {
+fn a_scan_uses_the_current_row_filter() {
     let mut scene = Scene::new(&wide_rows("int", "i"));
     scene.execute(
         "drop publication flow_publication; alter table t replica identity full;
@@ -568,8 +571,8 @@ fn a_scan_goes_by_the_row_filter_as_it_is() {
     let mut other = scene.connect();
     let mut session = scene.task.open();
     until_backfilled(&mut session, 100);
-    until_stuck(&mut scene.client);
-    // A table with other columns is looked up again.
+    until_blocked(&mut scene.client);
+    // A change of the columns makes the connector look the table up again.
     let changing = thread::spawn(move || {
         execute(
             &mut other,
@@ -577,9 +580,9 @@ fn a_scan_goes_by_the_row_filter_as_it_is() {
              alter table t add extra int default 7; commit",
         );
     });
-    until_it_waits(&mut scene.client, &changing);
+    until_altered_or_waiting(&mut scene.client, &changing);
     session.until_active();
-    changing.join().expect("it goes through");
+    changing.join().expect("the change succeeds");
     session.kill();
     let documents = documents_of(&scene.task, "public.t");
     let last = documents

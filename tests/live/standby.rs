@@ -1,4 +1,4 @@
-//! Captures from a standby, and read-only ones from a primary: nothing of theirs is written.
+//! Captures from a standby, and read-only captures from a primary: the connector writes nothing.
 
 use std::thread;
 
@@ -13,7 +13,7 @@ use crate::support::scene::{
 use crate::support::task::{Session, Task};
 use crate::support::wait;
 
-/// A primary with a filled table, a standby of it, and a task that captures from the standby.
+/// A primary with filled tables, its standby, and a task that captures from the standby.
 struct Pair {
     primary: Server,
     standby: Server,
@@ -23,7 +23,7 @@ struct Pair {
 
 fn pair(version: Version) -> Pair {
     let mut primary = Server::start(version);
-    let (client, mut task) = scene::set(
+    let (client, mut task) = scene::create(
         &primary,
         "create table t(id int primary key, n int, wide text);
          create table keyless(n int, tag text);
@@ -50,8 +50,8 @@ fn pair(version: Version) -> Pair {
     }
 }
 
-/// Goes on while the primary says now and then which transactions are running: a slot of a standby
-/// is created when it comes past such a record.
+/// Follows the capture until its slot is created. The creation of a slot on a standby ends when it
+/// replays a record of the running transactions, so the primary is asked to write such records.
 fn until_created(session: &mut Session<'_>, primary: &mut Client) {
     session.until("the slot", |session| {
         query(primary, "select pg_log_standby_snapshot()");
@@ -62,7 +62,8 @@ fn until_created(session: &mut Session<'_>, primary: &mut Client) {
     });
 }
 
-fn captures_from_a_standby(version: Version) {
+/// Tests a capture from a standby, and a second session of it.
+fn capture_from_standby(version: Version) {
     let Pair {
         primary,
         standby,
@@ -112,16 +113,16 @@ fn captures_from_a_standby(version: Version) {
 }
 
 #[test]
-fn a_standby_of_version_16_is_backfilled_and_followed() {
-    captures_from_a_standby(Version(16));
+fn a_standby_of_version_16_is_backfilled_and_streamed() {
+    capture_from_standby(Version(16));
 }
 
 #[test]
-fn a_standby_of_version_18_is_backfilled_and_followed() {
-    captures_from_a_standby(Version(18));
+fn a_standby_of_version_18_is_backfilled_and_streamed() {
+    capture_from_standby(Version(18));
 }
 
-/// Nothing is written after the start; the primary only says what is running.
+/// The primary writes nothing after the start, except records of the running transactions.
 #[test]
 fn a_standby_of_an_idle_primary_is_backfilled() {
     let mut pair = pair(Version(17));
@@ -135,18 +136,22 @@ fn a_standby_of_an_idle_primary_is_backfilled() {
 }
 
 #[test]
-fn what_a_standby_lacks_is_to_be_provided_on_the_primary() {
+fn missing_prerequisites_of_a_standby_have_to_be_provided_on_the_primary() {
     let mut pair = pair(Version(16));
     pair.task.bind(&["public.t"]);
     execute(&mut pair.client, "drop publication flow_publication");
-    // What the standby has replayed is what it checks.
+    // The connector checks what the standby has replayed.
     let gone = "select 1 from pg_publication";
     let mut reader = connect(&pair.standby);
     wait::until("the standby", || {
         query(&mut reader, gone).is_empty().then_some(())
     });
     advanced(&mut pair.task, &json!({"read_only_capture": false}));
-    let failure = pair.task.validate().expect_err("it cannot run").to_string();
+    let failure = pair
+        .task
+        .validate()
+        .expect_err("a prerequisite is missing")
+        .to_string();
     for text in ["read_only_capture", "on the primary", "CREATE PUBLICATION"] {
         assert!(failure.contains(text), "{failure}");
     }
@@ -155,17 +160,20 @@ fn what_a_standby_lacks_is_to_be_provided_on_the_primary() {
 #[test]
 fn an_old_standby_is_refused() {
     let mut primary = Server::start(Version::MAIN);
-    let (client, mut task) = scene::set(&primary, "create table t(id int primary key)");
+    let (client, mut task) = scene::create(&primary, "create table t(id int primary key)");
     drop(client);
     task.bind(&["public.t"]);
     let standby = Server::standby_of(&mut primary, &Options::default());
     task.config["address"] = json!(standby.address());
     advanced(&mut task, &json!({"read_only_capture": true}));
-    let failure = task.validate().expect_err("it cannot decode").to_string();
+    let failure = task
+        .validate()
+        .expect_err("the version does not support it")
+        .to_string();
     assert!(failure.contains("from version 16 on"), "{failure}");
 }
 
-/// A capture that writes nothing, from a primary where nobody else writes either.
+/// Neither the capture nor any other session writes.
 #[test]
 fn a_read_only_capture_of_an_idle_primary_is_complete_and_writes_nothing() {
     let mut scene = scene::Scene::new(
@@ -191,7 +199,7 @@ fn a_read_only_capture_of_an_idle_primary_is_complete_and_writes_nothing() {
     assert!(tables.is_empty(), "{tables:?}");
 }
 
-/// Only tables that are not published are written to, so nothing but keep-alives comes.
+/// Only an unpublished table is written to, so that the stream has nothing but keepalives.
 #[test]
 fn the_slot_advances_past_what_is_not_published() {
     for read_only in [true, false] {
@@ -200,7 +208,7 @@ fn the_slot_advances_past_what_is_not_published() {
              create table elsewhere(filler text);
              insert into t values (1)",
         );
-        // Positions are reported in a third of the server's patience.
+        // The connector reports its position at intervals of a third of wal_sender_timeout.
         scene.execute(
             "drop publication flow_publication; create publication flow_publication for table t;
              alter role postgres set wal_sender_timeout = '1s'",
@@ -209,7 +217,7 @@ fn the_slot_advances_past_what_is_not_published() {
         scene.task.bind(&["public.t"]);
         let mut session = scene.task.open();
         session.until_active();
-        // More than the distance after which the position is committed at once.
+        // More WAL than the distance after which a checkpoint is emitted at once.
         execute(
             &mut scene.client,
             "insert into elsewhere select repeat(md5(i::text), 20) from generate_series(1, 30000) i",
@@ -217,7 +225,7 @@ fn the_slot_advances_past_what_is_not_published() {
         let written = value(&mut scene.client, "select pg_current_wal_lsn()");
         let reached =
             format!("select confirmed_flush_lsn >= '{written}' from pg_replication_slots");
-        // The rest is committed as time goes by, or with what comes next.
+        // The remainder gets a checkpoint after an interval, or with the next change.
         let most = format!(
             "select confirmed_flush_lsn > '{written}'::pg_lsn - 10000000 from pg_replication_slots"
         );
@@ -231,18 +239,19 @@ fn the_slot_advances_past_what_is_not_published() {
     }
 }
 
-/// With `*` for a name, every reader of the log is a synchronous standby, also a capture.
+/// With `synchronous_standby_names = '*'`, every walsender is a synchronous standby, a capture
+/// included.
 #[test]
-fn who_is_taken_for_a_synchronous_standby_is_told() {
+fn a_capture_that_is_a_synchronous_standby_logs_that() {
     let options = Options::default().setting("synchronous_standby_names = ''");
     let server = Server::with(Version::MAIN, &options);
-    let (mut client, mut task) = scene::set(&server, "create table t(id int primary key)");
+    let (mut client, mut task) = scene::create(&server, "create table t(id int primary key)");
     task.bind(&["public.t"]);
     set_standby(&mut client, "'*'");
     let mut session = task.open();
     session.until_logged("takes this capture for a synchronous standby");
     session.until_active();
-    // The commit goes through when Flow has confirmed it.
+    // The commit returns when Flow has acknowledged the change.
     let writer = thread::spawn(move || execute(&mut client, "insert into t values (1)"));
     session.until_id("public.t", 1);
     session.until("the commit", |_| writer.is_finished());

@@ -1,4 +1,4 @@
-//! Keys and values that are out of the ordinary: odd keys, huge values, other encodings.
+//! Unusual keys and values: odd types of keys, huge values, other encodings.
 
 use serde_json::{Value, json};
 
@@ -9,18 +9,20 @@ use crate::support::scene::{Scene, advanced, changes, documents_of, execute};
 mod keys {
     use super::*;
 
-    /// Backfills in chunks of so many rows until at least so many were read, and is killed.
-    fn read_a_part(scene: &mut Scene, chunk_size: u64, rows: u64) {
+    /// Backfills in chunks of `chunk_size` rows until at least `rows` rows are committed, then
+    /// kills the capture.
+    fn backfill_part(scene: &mut Scene, chunk_size: u64, rows: u64) {
         advanced(&mut scene.task, &json!({"backfill_chunk_size": chunk_size}));
         let mut session = scene.task.open();
-        session.until("a part of it", |session| {
+        session.until("a part of the backfill", |session| {
             session.task.binding_state("public.t")["backfilled"].as_u64() >= Some(rows)
         });
         session.kill();
     }
 
-    /// Backfills the rest, inserts the row 1000, and compares.
-    fn go_on_to_the_end(scene: &mut Scene, insert: &str) {
+    /// Completes the backfill, runs `insert`, which inserts the row 1000, and compares the
+    /// documents.
+    fn complete(scene: &mut Scene, insert: &str) {
         let mut session = scene.task.open();
         session.until_active();
         execute(&mut scene.client, insert);
@@ -29,9 +31,9 @@ mod keys {
         scene.assert_captured("public.t", &["id"]);
     }
 
-    /// Backfills in small chunks with a kill in between, changes rows, and compares.
-    fn captures(scene: &mut Scene, key: &[&str], sql: &str) {
-        read_a_part(scene, 3, 6);
+    /// Backfills in small chunks with a kill in between, changes rows, and compares the documents.
+    fn capture_with_kill(scene: &mut Scene, key: &[&str], sql: &str) {
+        backfill_part(scene, 3, 6);
         assert!(scene.task.is_backfilling());
         scene.execute("update t set n = -n where n % 4 = 0");
         let mut session = scene.task.open();
@@ -46,7 +48,7 @@ mod keys {
     }
 
     #[test]
-    fn domains() {
+    fn keys_of_domains() {
         for (make, value) in [
             ("create domain d as int check (value > 0)", "i"),
             ("create domain d as text", "'row ' || i"),
@@ -73,13 +75,13 @@ mod keys {
                  delete from t where n = 9;
                  insert into t select {value}, 1000 from generate_series(41, 41) i"
             );
-            captures(&mut scene, &["k"], &sql);
+            capture_with_kill(&mut scene, &["k"], &sql);
         }
     }
 
-    /// The server sorts labels by their places among the others, not by their names or numbers.
+    /// The server orders enum labels by their positions in the type, not by their names or OIDs.
     #[test]
-    fn labels_that_are_added_between_others_amid_a_scan() {
+    fn enum_labels_can_be_added_during_a_scan() {
         let mut scene = Scene::new(
             "create type mood as enum ('z', 'm', 'a'); create domain feeling as mood;
              create table t(k feeling, id int, n int, primary key (k, id));
@@ -87,7 +89,7 @@ mod keys {
                 from generate_series(1, 40) i",
         );
         scene.task.bind(&["public.t"]);
-        read_a_part(&mut scene, 3, 15);
+        backfill_part(&mut scene, 3, 15);
         assert!(scene.task.is_backfilling());
         for label in [
             "'first' before 'z'",
@@ -103,12 +105,12 @@ mod keys {
              update t set k = 'first' where id % 8 = 0; update t set k = 'last' where id % 8 = 1;
              delete from t where id % 8 = 2",
         );
-        go_on_to_the_end(&mut scene, "insert into t values ('y', 1000, 1000)");
+        complete(&mut scene, "insert into t values ('y', 1000, 1000)");
     }
 
-    /// The position of the scan is a label's text.
+    /// The position of the scan is stored as the text of the label.
     #[test]
-    fn a_label_that_is_renamed_while_the_scan_is_there() {
+    fn renaming_the_enum_label_at_the_position_of_a_scan_stops_the_capture() {
         let mut scene = Scene::new(
             "create type mood as enum ('z', 'm');
              create table t(k mood, id int, n int, primary key (k, id));
@@ -116,7 +118,7 @@ mod keys {
                 from generate_series(1, 40) i",
         );
         scene.task.bind(&["public.t"]);
-        read_a_part(&mut scene, 3, 6);
+        backfill_part(&mut scene, 3, 6);
         assert!(scene.task.is_backfilling());
         scene.execute(
             "alter type mood rename value 'm' to 'M'; alter type mood rename value 'z' to 'Z'",
@@ -125,13 +127,13 @@ mod keys {
         scene.task.run().assert_failed(&words);
         scene.task.binding_mut("public.t").backfill = 1;
         scene.task.publish();
-        go_on_to_the_end(&mut scene, "insert into t values ('M', 1000, 1000)");
+        complete(&mut scene, "insert into t values ('M', 1000, 1000)");
     }
 
-    /// Keys without overlaps are of a GiST index; under a collation that is not deterministic different
-    /// texts are one key.
+    /// A key with WITHOUT OVERLAPS has a GiST index. With a nondeterministic collation different
+    /// texts can be the same key.
     #[test]
-    fn periods_and_collations_that_fold_case() {
+    fn keys_without_overlaps_and_with_nondeterministic_collations() {
         let mut scene = Scene::on(
             Version(18),
             "create extension btree_gist;
@@ -153,7 +155,7 @@ mod keys {
         advanced(&mut scene.task, &json!({"backfill_chunk_size": 3}));
         for part in 1..=6 {
             let mut session = scene.task.open();
-            session.until("a part of it", |session| {
+            session.until("a part of the backfill", |session| {
                 let rows = |(table, _): &(&str, _)| {
                     session.task.binding_state(table)["backfilled"].as_u64()
                 };
@@ -181,7 +183,7 @@ mod keys {
     }
 
     #[test]
-    fn columns_that_may_be_null() {
+    fn key_columns_that_can_be_null() {
         let mut scene = Scene::new(
             "create table t(id int primary key, a int, b text, n int);
              alter table t replica identity full;
@@ -194,7 +196,7 @@ mod keys {
         let binding = scene.task.binding_mut("public.t");
         binding.key = vec!["/a".to_owned(), "/b".to_owned(), "/id".to_owned()];
         scene.task.publish();
-        captures(
+        capture_with_kill(
             &mut scene,
             &["a", "b", "id"],
             "update t set a = null where id = 5; update t set b = 'x' where b is null;
@@ -204,13 +206,13 @@ mod keys {
     }
 
     #[test]
-    fn names_that_differ_in_case_only() {
+    fn key_columns_whose_names_differ_only_in_case() {
         let mut scene = Scene::new(
             r#"create table t("ID" int, id text, "Id" int, n int, primary key ("ID", "Id"));
              insert into t select i / 3, 'row', i, i from generate_series(1, 40) i"#,
         );
         scene.task.bind(&["public.t"]);
-        captures(
+        capture_with_kill(
             &mut scene,
             &["ID", "Id"],
             r#"update t set "ID" = 99 where "Id" = 4; update t set id = 'new' where "Id" = 5;
@@ -218,10 +220,10 @@ mod keys {
         );
     }
 
-    /// Zeros of several scales are one key to the server, and so they are to the scan; documents keep
-    /// the text that the row has.
+    /// Zeros of different scales are the same key to the server and to the scan. Documents keep the
+    /// text of the row.
     #[test]
-    fn numeric_zeros_of_several_scales() {
+    fn numeric_zeros_of_different_scales_are_one_key() {
         for mode in ["Precise", "Normal"] {
             let mut scene = Scene::new(
                 "create table t(k numeric, id int, n int, primary key (k, id));
@@ -230,7 +232,7 @@ mod keys {
             );
             scene.task.bind(&["public.t"]);
             scene.task.binding_mut("public.t").resource["mode"] = json!(mode);
-            read_a_part(&mut scene, 1, 3);
+            backfill_part(&mut scene, 1, 3);
             scene.execute("update t set n = n * 10");
             let mut session = scene.task.open();
             session.until_active();
@@ -261,27 +263,27 @@ mod keys {
 mod huge {
     use super::*;
 
-    /// The most bytes of a value that are captured.
+    /// Largest size in bytes of a value that is captured whole.
     const LIMIT: usize = 8 << 20;
 
-    /// What becomes of a value.
+    /// Form in which a value is captured.
     #[derive(Debug, Clone, Copy)]
     enum Outcome {
-        /// The server's text, up to the last character that is whole at the limit.
+        /// The server's text, truncated at the limit to whole characters.
         Cut,
         /// The server's text.
         Whole,
-        /// So many characters of base64.
+        /// Base64 with this number of characters.
         Base64(usize),
-        /// What stands for JSON of this size.
+        /// The placeholder for JSON of this size.
         Placeholder(usize),
-        /// An array of a string of so many bytes, and of what is not limited.
+        /// An array whose first item is a string of this number of bytes; the others are short.
         FirstItem(usize),
     }
 
     use Outcome::{Base64, Cut, FirstItem, Placeholder, Whole};
 
-    /// Types with a value beyond the limit each, or at it.
+    /// Types, each with an expression for a value at or beyond the limit, and its outcome.
     const VALUES: &[(&str, &str, Outcome)] = &[
         ("text", "repeat('x', 8388608)", Whole),
         ("varchar", "repeat('x', 8388609)", Cut),
@@ -408,6 +410,7 @@ mod huge {
         ),
     ];
 
+    /// Panics if a value was not captured in the expected form.
     fn check_one(number: usize, text: &str, found: &Value) {
         let (name, made, outcome) = VALUES[number];
         let found_text = found.as_str().unwrap_or_default();
@@ -440,7 +443,7 @@ mod huge {
     }
 
     #[test]
-    fn each_kind_of_value_beyond_the_limit_is_cut_as_documented() {
+    fn each_kind_of_value_beyond_the_limit_is_truncated_as_documented() {
         let rows = VALUES.iter().enumerate();
         let columns: String = rows
             .clone()
@@ -463,7 +466,7 @@ mod huge {
         scene.task.bind(&["public.t"]);
         let mut session = scene.task.open();
         session.until_active();
-        // Some of them come as changes with before-images, too.
+        // Some of them are also streamed, with before-images.
         execute(
             &mut scene.client,
             "update t set id = id where id % 5 = 0; insert into t values (-1)",
@@ -493,7 +496,7 @@ mod huge {
     }
 
     #[test]
-    fn a_row_of_many_megabytes_takes_a_few_times_its_size() {
+    fn a_row_of_many_megabytes_takes_a_small_multiple_of_its_size_in_memory() {
         let columns = ["a", "b", "c", "d", "e"];
         let mut scene = Scene::new(&format!(
             "create table t(id int primary key, {});
@@ -521,7 +524,7 @@ mod encodings {
     const WORDS: &str = "insert into t values";
 
     #[test]
-    fn a_latin_database_is_captured_in_its_own_words() {
+    fn a_latin1_database_is_captured_as_utf_8() {
         let mut scene = Scene::encoded(
             "LATIN1",
             &format!(
@@ -538,7 +541,7 @@ mod encodings {
     }
 
     #[test]
-    fn bytes_without_an_encoding_are_captured_where_they_are_utf_8() {
+    fn sql_ascii_text_is_captured_if_it_is_valid_utf_8() {
         let table = "create table t(id int primary key, word text)";
         let mut scene = Scene::encoded("SQL_ASCII", &format!("{table}; {WORDS} (1, 'é')"));
         scene.task.bind(&["public.t"]);
@@ -552,7 +555,7 @@ mod encodings {
         execute(&mut scene.client, &format!(r"{WORDS} (3, E'\xe9')"));
         session.finish().assert_failed(&["22021"]);
 
-        // The same amid a backfill.
+        // Invalid UTF-8 in a backfill.
         scene.task.binding_mut("public.t").backfill = 1;
         scene.task.publish();
         scene.task.run().assert_failed(&["public.t", "22021"]);

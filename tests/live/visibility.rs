@@ -1,10 +1,10 @@
 //! Commits that are streamed before a snapshot can see them.
 //!
-//! With synchronous replication a commit is decoded once it is flushed, and visible to others only
-//! when the standby has answered. A backfill that passes the key of such a change meanwhile must
-//! neither lose it nor put the older row over it. Here the standby does not exist, so that the
-//! commits hang until the test lets them go, which it does when the log has shown that the
-//! connector waits for them.
+//! With synchronous replication a commit is decoded once it is flushed, but visible to other
+//! sessions only after the standby has answered. A backfill that passes the key of such a change in
+//! between must neither lose the change nor emit the older row after it. In these tests the standby
+//! does not exist, so the commits hang until the test releases them, which it does after the log
+//! has shown that the connector waits for them.
 //!
 //! A build with the feature `unchecked-visibility` does not wait. There these tests have to fail,
 //! with rows that differ.
@@ -25,7 +25,7 @@ use crate::support::wait;
 /// Whether the connector was built without the check that these tests are about.
 const UNCHECKED: bool = cfg!(feature = "unchecked-visibility");
 
-/// The line that says which transaction is waited for.
+/// Returns whether a line reports that one of these transactions is waited for.
 fn waits_for(line: &Line, transactions: &BTreeSet<String>) -> bool {
     line.message.contains("waiting for transaction")
         && line
@@ -33,7 +33,8 @@ fn waits_for(line: &Line, transactions: &BTreeSet<String>) -> bool {
             .is_some_and(|xid| transactions.contains(&xid))
 }
 
-/// The line that says that a chunk of a table has been read, and does not contain what it has to.
+/// Returns whether a line reports that a chunk of a table was read from a snapshot that lacks a
+/// required transaction.
 fn read_chunk(line: &Line, table: &str) -> bool {
     line.message.contains("backfill chunk was read too early")
         && line.field("stream").as_deref() == Some(table)
@@ -46,20 +47,20 @@ enum Mode {
     ReadOnly,
 }
 
-/// What is going on when the commits are held.
+/// When the commits are held.
 #[derive(Clone, Copy, PartialEq)]
 enum Start {
-    /// The first backfill of a new capture.
+    /// During the first backfill of a new capture.
     First,
-    /// The table is bound when the stream has already passed the commits.
+    /// Before the table is bound: the stream has already passed the commits.
     Later,
 }
 
-/// How the server sends the transactions that are held.
+/// Form in which the server sends the held transactions.
 #[derive(Clone, Copy, PartialEq)]
 enum Sent {
     Whole,
-    /// Change by change while they are in progress.
+    /// Change by change, while they are in progress.
     InProgress,
 }
 
@@ -95,15 +96,15 @@ held! {
     normal_in_progress_later: Normal, Later, true, InProgress;
 }
 
-/// Rows of the table, ten apart. In chunks of one they are more than one span reads from one snapshot,
-/// which is 2048 chunks, and far more than the pipe to a test that looks away can hold, so that the
-/// backfill stops well before the last of them.
+/// Number of rows of the table; their keys are ten apart. In chunks of one row they are more than
+/// the 2048 chunks that one span reads from its snapshot, and far more than the pipe holds, so that
+/// the backfill blocks well before the last row if the test does not read.
 const ROWS: u32 = 5_000;
 const CHUNK_ROWS: u32 = 1;
 const ROW_BYTES: u32 = 2_000;
 
-/// The changes that are held, each a transaction. Every span has rows of each, so that the one which
-/// is read when they have been streamed does not pass them by.
+/// The changes that are held, each a transaction. Every span has rows that each of them changes, so
+/// the span that is read after they were streamed is affected.
 const CHANGES: [&str; 4] = [
     "insert into held.t select i * 1000 + 5, 'inserted', '' from generate_series(0, 49) i",
     "update held.t set v = 'updated' where id % 1000 = 100",
@@ -111,7 +112,7 @@ const CHANGES: [&str; 4] = [
     "update held.t set id = id + 5, v = 'moved' where id % 1000 = 300",
 ];
 
-/// Makes the tables, and a task that captures nothing yet.
+/// Creates the tables, and a task without bindings.
 fn prepare(
     server: &Server,
     client: &mut Client,
@@ -177,18 +178,18 @@ fn hold(mode: Mode, start: Start, kill: bool, sent: Sent) {
             session.until("the first chunk", |session| {
                 session.task.binding_state("held.t")["backfilled"].as_u64() >= Some(100)
             });
-            let said = session.log().lines().len();
+            let logged = session.log().lines().len();
             let held = Held::hold(&server, &mut client);
             let backfilled = &session.task.binding_state("held.t")["backfilled"];
             assert!(
                 backfilled.as_u64() < Some(u64::from(ROWS) / 2),
                 "too far: {backfilled}"
             );
-            wait_until_it_waits(&mut session, &held, Some(said));
+            until_waiting_for_commits(&mut session, &held, Some(logged));
             if kill {
                 session.kill();
                 let mut session = task.open();
-                wait_until_it_waits(&mut session, &held, Some(0));
+                until_waiting_for_commits(&mut session, &held, Some(0));
                 release_and_finish(session, held, &mut client);
             } else {
                 release_and_finish(session, held, &mut client);
@@ -223,11 +224,11 @@ fn hold(mode: Mode, start: Start, kill: bool, sent: Sent) {
     if let Some(held) = held {
         mode.bind(&mut task, &["held.t", "held.other"]);
         let mut session = task.open();
-        wait_until_it_waits(&mut session, &held, None);
+        until_waiting_for_commits(&mut session, &held, None);
         if kill {
             session.kill();
             session = task.open();
-            wait_until_it_waits(&mut session, &held, None);
+            until_waiting_for_commits(&mut session, &held, None);
         }
         release_and_finish(session, held, &mut client);
     }
@@ -243,12 +244,12 @@ fn hold(mode: Mode, start: Start, kill: bool, sent: Sent) {
     let reduced = reduce(of_table.clone(), &["id"]);
     assert_same_rows("held.t", &table(&mut client, "held.t", &["id"]), &reduced);
     if mode == Mode::Precise {
-        nothing_twice(of_table.collect());
+        assert_no_change_repeats_a_row(of_table.collect());
     }
 }
 
-/// Panics if a change was emitted although the row of the chunk has it already.
-pub(super) fn nothing_twice(documents: Vec<&Document>) {
+/// Panics if a change was emitted that the chunk's row already contains.
+pub(super) fn assert_no_change_repeats_a_row(documents: Vec<&Document>) {
     let mut of_key: BTreeMap<i64, (Vec<&Document>, Vec<&Document>)> = BTreeMap::new();
     for document in documents {
         let key = document.value["id"].as_i64().expect("a key");
@@ -274,15 +275,15 @@ pub(super) fn nothing_twice(documents: Vec<&Document>) {
             };
             assert!(
                 !again,
-                "the chunk held {rows:?} when {change:?} was emitted"
+                "the chunk already had {rows:?} when {change:?} was emitted"
             );
         }
     }
 }
 
-/// Commits that are held while a span is open that covers all of the table: they come behind its rows,
-/// and nobody has to wait for them.
-fn hold_amid_a_span(mode: Mode, chunk_rows: u32, connections: u32) {
+/// Holds commits while a span is open that covers the whole table: the changes are emitted after
+/// its rows, without waiting for the commits.
+fn hold_during_a_span(mode: Mode, chunk_rows: u32, connections: u32) {
     let server = Server::with(
         Version::MAIN,
         &Options::default().setting("synchronous_standby_names = ''"),
@@ -300,7 +301,8 @@ fn hold_amid_a_span(mode: Mode, chunk_rows: u32, connections: u32) {
             session.task.binding_state("held.t")["mode"] == "Active"
         });
     };
-    // All changes have to be emitted where none are left to the scan, so that checkpoints may wait.
+    // In unfiltered mode every change has to be emitted, so checkpoints may be held back until the
+    // commits are released.
     if mode == Mode::Precise {
         end(&mut session);
         held.release(&mut client);
@@ -325,29 +327,30 @@ fn hold_amid_a_span(mode: Mode, chunk_rows: u32, connections: u32) {
     let reduced = reduce(of_table.clone(), &["id"]);
     assert_same_rows("held.t", &table(&mut client, "held.t", &["id"]), &reduced);
     if mode == Mode::Precise {
-        nothing_twice(of_table.collect());
+        assert_no_change_repeats_a_row(of_table.collect());
     }
 }
 
 #[test]
-fn what_is_held_while_a_span_is_open_comes_behind_its_rows() {
-    hold_amid_a_span(Mode::Precise, 100, 1);
+fn changes_held_during_a_span_are_emitted_after_its_rows() {
+    hold_during_a_span(Mode::Precise, 100, 1);
 }
 
-/// The second of two sections is behind the commits too.
+/// Two ranges of the table are read over two connections. The changes must follow the rows of both.
 #[test]
-fn what_is_held_while_two_sections_are_open_comes_behind_their_rows() {
-    hold_amid_a_span(Mode::Precise, 10, 2);
+fn changes_held_while_two_ranges_are_read_are_emitted_after_their_rows() {
+    hold_during_a_span(Mode::Precise, 10, 2);
 }
 
 #[test]
-fn what_is_held_while_a_span_of_an_unfiltered_scan_is_open_comes_behind_its_rows() {
-    hold_amid_a_span(Mode::Normal, 100, 1);
+fn changes_held_during_a_span_of_an_unfiltered_scan_are_emitted_after_its_rows() {
+    hold_during_a_span(Mode::Normal, 100, 1);
 }
 
-/// Goes on until the log shows that the connector waits for one of the held commits, and, after so
-/// many lines as are given, that it has read a chunk of the table too early.
-fn wait_until_it_waits(session: &mut Session<'_>, held: &Held, chunk_after: Option<usize>) {
+/// Follows the capture until the log shows that the connector waits for one of the held commits,
+/// and, in the lines after the first `chunk_after`, that it has read a chunk of the table too
+/// early.
+fn until_waiting_for_commits(session: &mut Session<'_>, held: &Held, chunk_after: Option<usize>) {
     if UNCHECKED {
         session.until("the end of the backfill", |session| {
             session.task.binding_state("held.t")["mode"] == "Active"
@@ -367,7 +370,7 @@ fn wait_until_it_waits(session: &mut Session<'_>, held: &Held, chunk_after: Opti
     assert_ne!(mode, "Active", "the backfill ended with commits held");
 }
 
-/// Lets the commits go and follows the capture to the end of the backfill.
+/// Releases the commits, and follows the capture to the end of the backfill.
 fn release_and_finish(mut session: Session<'_>, held: Held, client: &mut Client) {
     held.release(client);
     client
@@ -382,16 +385,17 @@ fn release_and_finish(mut session: Session<'_>, held: Held, client: &mut Client)
     session.kill();
 }
 
+/// Returns an LSN as a number.
 pub(super) fn position(lsn: &str) -> u64 {
     let (high, low) = lsn.split_once('/').expect("X/Y");
     let part = |text| u64::from_str_radix(text, 16).expect("hexadecimal");
     part(high) << 32 | part(low)
 }
 
-/// Commits that hang between their flush and their visibility.
+/// Commits that hang after they were flushed and before they are visible.
 struct Held {
     writers: Vec<JoinHandle<()>>,
-    /// Their transaction ids, as text.
+    /// Transaction ids, as text.
     transactions: BTreeSet<String>,
 }
 
@@ -427,15 +431,15 @@ impl Held {
     }
 }
 
-/// Makes commits hang. The server's sessions have read the setting before the process of it that
-/// turns the waiting on, so that it is tried.
+/// Makes commits hang. Sessions may read the new setting before the checkpointer, which enables the
+/// waiting, so this function commits until a commit hangs.
 pub(super) fn hold_commits(server: &Server, client: &mut Client) {
     set_standby(client, "'nobody'");
     wait::until("a commit that hangs", || {
         let mut writer = server.connect("postgres");
         let pid = value(&mut writer, "select pg_backend_pid()");
         let commit = thread::spawn(move || {
-            // It is ended by the test where it hangs.
+            // The session is terminated below if the commit hangs.
             let _ = writer.batch_execute("select pg_logical_emit_message(true, 'test', '')");
         });
         let session = format!("from pg_stat_activity where pid = {pid} and wait_event = 'SyncRep'");
@@ -447,12 +451,12 @@ pub(super) fn hold_commits(server: &Server, client: &mut Client) {
             client,
             &format!("select pg_terminate_backend(pid) {session}"),
         );
-        commit.join().expect("it does not panic");
+        commit.join().expect("the thread did not panic");
         hangs.then_some(())
     });
 }
 
-/// Names the standby that commits wait for, and waits for the server to have read it.
+/// Sets the standby that commits wait for, and waits until the session has read the setting.
 pub(super) fn set_standby(client: &mut Client, name: &str) {
     client
         .batch_execute(&format!(
@@ -461,16 +465,16 @@ pub(super) fn set_standby(client: &mut Client, name: &str) {
         .expect("a setting");
     client
         .batch_execute("select pg_reload_conf()")
-        .expect("it is read again");
+        .expect("the configuration is reloaded");
     let expected = name.trim_matches('\'');
     wait::until("the setting to be read", || {
         (value(client, "show synchronous_standby_names") == expected).then_some(())
     });
 }
 
-/// The rows of a COPY lie in one record of the log, and a change of a key makes two documents.
+/// The rows of a COPY share one WAL record, and a change of a key makes two documents.
 #[test]
-fn every_loc_is_its_own() {
+fn no_two_documents_share_a_loc() {
     let server = Server::start(Version::MAIN);
     let mut client = server.connect("postgres");
     client
@@ -542,7 +546,7 @@ fn every_loc_is_its_own() {
     assert_eq!(deletion.loc()[2], update.loc()[2]);
 }
 
-/// What the other tests rest on: the commits are decoded, and no snapshot has them.
+/// Precondition of the other tests: held commits are decoded, and no snapshot contains them.
 #[test]
 fn held_commits_are_decoded_and_invisible() {
     let server = Server::start(Version::MAIN);

@@ -1,12 +1,12 @@
-//! The command line, as far as it does without a server.
+//! The command line without a server.
 
 use std::fs;
 
-use crate::support::command::{Place, command};
+use crate::support::command::{CommandFolder, command};
 
 #[test]
-fn the_help_says_what_is_guaranteed() {
-    let output = command(&["--help"]).output().expect("it runs");
+fn the_help_names_the_options_and_the_delivery_guarantee() {
+    let output = command(&["--help"]).output().expect("the command runs");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(output.status.success());
     for part in [
@@ -23,27 +23,30 @@ fn the_help_says_what_is_guaranteed() {
 }
 
 #[test]
-fn a_state_that_cannot_be_used_is_refused_and_left_alone() {
-    let mut place = Place::new();
-    // Nothing is asked of a server before.
-    let config = place.write(
+fn an_invalid_state_file_is_refused_and_not_changed() {
+    let mut files = CommandFolder::new();
+    // The state is read before the connector connects.
+    let config = files.write(
         "config.json",
         r#"{"address":"127.0.0.1:1","user":"u","password":"p"}"#,
     );
-    let state = place.state_path();
+    let state = files.state_path();
     for text in [
         "{\"cursor\":\"0/16B37",
         "",
         "{\"cursor\":\"0/1\",\"more\":1}",
     ] {
-        place.write("state.json", text);
-        let log = place
+        files.write("state.json", text);
+        let log = files
             .start(&["--config", &config, "--state", &state])
             .fail();
         assert!(
             log.contains("state.json cannot be used and was left unchanged"),
             "{log}"
         );
-        assert_eq!(fs::read_to_string(&state).expect("it is there"), text);
+        assert_eq!(
+            fs::read_to_string(&state).expect("the state file exists"),
+            text
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The first message of a TLS handshake.
+//! The ClientHello of a TLS handshake.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,9 +9,9 @@ use serde_json::json;
 use crate::support::connect::connect_in;
 
 #[test]
-fn the_handshake_names_the_host_unless_that_is_an_address() {
+fn the_handshake_sends_the_host_name_unless_it_is_an_address() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    let port = listener.local_addr().expect("it is bound").port();
+    let port = listener.local_addr().expect("the listener is bound").port();
     let (sender, hellos) = mpsc::channel();
     std::thread::spawn(move || {
         for mut socket in listener.incoming().map_while(Result::ok) {
@@ -30,9 +30,9 @@ fn the_handshake_names_the_host_unless_that_is_an_address() {
             "database": "d",
             "advanced": {"sslmode": "require"},
         });
-        connect_in(&config, variables).expect_err("it ends with the first message");
-        let hello = hellos.recv().expect("it was connected to");
-        let hello = hello.expect("it was sent a whole message");
+        connect_in(&config, variables).expect_err("the peer closes the connection");
+        let hello = hellos.recv().expect("the peer was connected to");
+        let hello = hello.expect("a whole message arrived");
         let names = hello
             .windows(host.len())
             .filter(|part| *part == host.as_bytes());
@@ -40,7 +40,7 @@ fn the_handshake_names_the_host_unless_that_is_an_address() {
     }
 }
 
-/// Reads the first message of a handshake, which it agrees to.
+/// Agrees to TLS and reads the first message of the handshake.
 fn hello(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     socket.read_exact(&mut [0; 8])?;
     socket.write_all(b"S")?;

@@ -1,4 +1,5 @@
-//! Servers that are none, or mean ill: each ends in a clean error, in bounded time and memory.
+//! Peers that are not PostgreSQL or are malicious: each causes a clear error in bounded time and
+//! memory.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -14,10 +15,10 @@ use crate::support::messages::Codec;
 use crate::support::scene::says;
 use crate::support::task::Task;
 
-/// Serves one connection after another with a script, in a thread that ends with the process.
+/// Starts a thread that handles one connection after another with `script`, and returns its port.
 fn serve(script: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    let port = listener.local_addr().expect("it is bound").port();
+    let port = listener.local_addr().expect("the listener is bound").port();
     std::thread::spawn(move || {
         for mut socket in listener.incoming().map_while(Result::ok) {
             let _ = socket.set_read_timeout(Some(Duration::from_secs(20)));
@@ -27,11 +28,11 @@ fn serve(script: impl Fn(&mut TcpStream) -> std::io::Result<()> + Send + 'static
     port
 }
 
-/// The most memory that the connector may need for any of them, in bytes.
+/// Memory in bytes that must be enough for the connector in each of these tests.
 const MEMORY: u64 = 64 << 20;
 
-/// Connects, by the library and by the program, whose memory is bounded. Both have to fail for this
-/// reason.
+/// Connects with the library and with the program, whose memory is limited. Both must fail with a
+/// message that contains `due`.
 #[track_caller]
 fn refused(port: u16, sslmode: &str, due: &str) -> Error {
     let config = json!({
@@ -41,27 +42,27 @@ fn refused(port: u16, sslmode: &str, due: &str) -> Error {
         "password": "hunter2",
         "advanced": {"sslmode": sslmode},
     });
-    // The environment sets how long an address may take, so that a slow one is soon over.
-    let patience = ("PGCONNECT_TIMEOUT", "2");
-    let error = connect_in(&config, &[patience]).expect_err("nothing of it is a server");
+    // A short timeout for each address, so that the tests of slow peers take little time.
+    let timeout = ("PGCONNECT_TIMEOUT", "2");
+    let error = connect_in(&config, &[timeout]).expect_err("the peer is not PostgreSQL");
     assert!(told(&error).contains(due), "{} | due: {due}", told(&error));
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
 
-    let mut launch = Launch::new(Codec::Proto).variable(patience.0, patience.1);
-    launch.most_data = Some(MEMORY);
+    let mut launch = Launch::new(Codec::Proto).variable(timeout.0, timeout.1);
+    launch.data_limit = Some(MEMORY);
     let failure = Task::new(launch, config)
         .discover()
-        .expect_err("nothing of it is a server");
+        .expect_err("the peer is not PostgreSQL");
     let log = failure.log.to_string();
     assert_eq!(failure.status.code(), Some(1), "{log}");
     let lines = failure.log.lines();
-    let last = lines.last().expect("it has said why");
+    let last = lines.last().expect("the error was logged");
     assert!(last.level == "fatal" && says(last, due), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
     error
 }
 
-/// Reads a message without a tag, as the first one is.
+/// Reads a message without a tag, such as the startup message.
 fn startup(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut length = [0; 4];
     socket.read_exact(&mut length)?;
@@ -70,20 +71,21 @@ fn startup(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     Ok(body)
 }
 
+/// Reads a message with a tag, and returns its body.
 fn message(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     socket.read_exact(&mut [0])?;
     startup(socket)
 }
 
-/// Reads up to the end.
-fn rest(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
-    let mut rest = Vec::new();
-    socket.read_to_end(&mut rest)?;
-    Ok(rest)
+/// Reads until the client closes the connection.
+fn read_to_end(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    socket.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn send(socket: &mut TcpStream, tag: u8, body: &[u8]) -> std::io::Result<()> {
-    let length = u32::try_from(body.len() + 4).expect("it is short");
+    let length = u32::try_from(body.len() + 4).expect("the body is short");
     socket.write_all(&[&[tag][..], &length.to_be_bytes(), body].concat())
 }
 
@@ -93,7 +95,7 @@ fn authentication(socket: &mut TcpStream, code: u32, data: &[u8]) -> std::io::Re
 
 const SCRAM: &[u8] = b"SCRAM-SHA-256\0\0";
 
-/// The client's nonce, from its first SCRAM message.
+/// Returns the client's nonce from its first SCRAM message.
 fn nonce(message: &[u8]) -> String {
     let text = String::from_utf8_lossy(message);
     text.rsplit_once("r=")
@@ -109,18 +111,18 @@ fn challenge(socket: &mut TcpStream, iterations: &str) -> std::io::Result<()> {
 }
 
 #[test]
-fn the_bound_on_memory_is_one() {
+fn the_memory_limit_of_these_tests_takes_effect() {
     let mut launch = Launch::new(Codec::Proto);
-    launch.most_data = Some(MEMORY / 64);
+    launch.data_limit = Some(MEMORY / 64);
     let config = json!({"address": "127.0.0.1:1", "user": "u", "database": "d", "password": ""});
     let failure = Task::new(launch, config)
         .discover()
-        .expect_err("there is no memory to start with");
+        .expect_err("the process has too little memory to start");
     assert_ne!(failure.status.code(), Some(1), "{}", failure.log);
 }
 
 #[test]
-fn other_servers_are_told_from_postgres() {
+fn servers_of_other_protocols_are_recognized_as_not_postgresql() {
     for banner in [
         &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
         b"SSH-2.0-OpenSSH_9.2\r\n",
@@ -143,7 +145,7 @@ fn other_servers_are_told_from_postgres() {
 }
 
 #[test]
-fn a_server_that_does_not_know_the_password_is_found_out() {
+fn a_server_that_cannot_prove_that_it_knows_the_password_is_refused() {
     let port = serve(|socket| {
         challenge(socket, "4096")?;
         message(socket)?;
@@ -172,8 +174,8 @@ fn a_server_that_does_not_know_the_password_is_found_out() {
 }
 
 #[test]
-fn nothing_is_given_up_on_request() {
-    // A clear-text password over a connection that somebody has kept from being encrypted.
+fn a_server_cannot_downgrade_tls_channel_binding_or_the_method() {
+    // An attacker refuses TLS and asks for the password in clear text.
     for (sslmode, due) in [
         ("allow", "in clear text"),
         ("prefer", "in clear text"),
@@ -189,13 +191,13 @@ fn nothing_is_given_up_on_request() {
                 }
             }
             authentication(socket, 3, b"")?;
-            let _ = sender.send(rest(socket)?);
+            let _ = sender.send(read_to_end(socket)?);
             Ok(())
         });
         refused(port, sslmode, due);
-        assert_eq!(stolen.recv().expect("it was connected to"), b"");
+        assert_eq!(stolen.recv().expect("the peer was connected to"), b"");
     }
-    // An offer of channel binding without TLS: somebody has taken the TLS away.
+    // An offer of channel binding without TLS shows that an attacker has removed TLS.
     let port = serve(|socket| {
         startup(socket)?;
         authentication(socket, 10, b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0")
@@ -220,7 +222,7 @@ fn nothing_is_given_up_on_request() {
 }
 
 #[test]
-fn bytes_before_the_handshake_are_not_trusted() {
+fn bytes_from_before_the_tls_handshake_are_not_used() {
     for early in [
         &b"SR\0\0\0\x08\0\0\0\0"[..],
         b"S\x15\x03\x03\0\x02\x02\x28",
@@ -230,11 +232,15 @@ fn bytes_before_the_handshake_are_not_trusted() {
         let port = serve(move |socket| {
             startup(socket)?;
             socket.write_all(early)?;
-            let _ = sender.send(rest(socket)?);
+            let _ = sender.send(read_to_end(socket)?);
             Ok(())
         });
         refused(port, "require", "bytes arrived after the answer");
-        assert_eq!(more.recv().expect("it was connected to"), b"", "it went on");
+        assert_eq!(
+            more.recv().expect("the peer was connected to"),
+            b"",
+            "the client sent more"
+        );
     }
     let port = serve(|socket| {
         startup(socket)?;
@@ -245,7 +251,7 @@ fn bytes_before_the_handshake_are_not_trusted() {
 }
 
 #[test]
-fn lengths_and_floods_are_bounded() {
+fn message_lengths_and_endless_messages_are_bounded() {
     for (tag, length) in [
         (b'R', u32::MAX),
         (b'E', 0x7fff_ffff),
@@ -255,7 +261,7 @@ fn lengths_and_floods_are_bounded() {
         let port = serve(move |socket| {
             startup(socket)?;
             socket.write_all(&[&[tag][..], &length.to_be_bytes()].concat())?;
-            rest(socket).map(drop)
+            read_to_end(socket).map(drop)
         });
         refused(port, "disable", "announces");
     }
@@ -272,7 +278,7 @@ fn lengths_and_floods_are_bounded() {
         }
     });
     assert!(!refused(port, "require", "the TLS handshake with").is_retryable());
-    // Notices without end, and parameters without end.
+    // Endless notices, then endless parameters.
     let port = serve(|socket| {
         startup(socket)?;
         loop {
@@ -297,7 +303,7 @@ fn lengths_and_floods_are_bounded() {
 }
 
 #[test]
-fn a_slow_drip_ends_in_time() {
+fn a_peer_that_sends_slowly_runs_into_the_timeout() {
     let port = serve(|socket| {
         startup(socket)?;
         for byte in b"N\0\0\x10\0S".iter().cycle() {
@@ -308,7 +314,7 @@ fn a_slow_drip_ends_in_time() {
     });
     let error = refused(port, "disable", "took longer than 2 s");
     assert!(error.is_retryable());
-    // The same within the handshake.
+    // A slow peer during the TLS handshake.
     let port = serve(|socket| {
         startup(socket)?;
         socket.write_all(b"S")?;

@@ -1,5 +1,7 @@
-//! Tests that need no PostgreSQL server: against peers on the loopback interface that follow a
-//! script, and of what the connector answers before it connects.
+//! Tests that need no PostgreSQL server.
+//!
+//! They run the connector against peers on the loopback interface that follow a script, or test
+//! what it does before it connects.
 
 mod cli;
 mod handshake;

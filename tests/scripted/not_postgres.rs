@@ -1,4 +1,4 @@
-//! Peers that are no PostgreSQL server, as the connector reports them.
+//! Peers that are not PostgreSQL servers, with the connector's default settings.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,10 +12,14 @@ use crate::support::messages::Codec;
 use crate::support::scene::advanced;
 use crate::support::task::Task;
 
-/// A server that answers everybody in its own way, and a task that asks it.
-fn stranger(answer: fn(TcpStream)) -> Task {
+/// Starts a peer that handles each connection with `answer`, and returns a task that connects to
+/// it.
+fn task_with_peer(answer: fn(TcpStream)) -> Task {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("it is bound").to_string();
+    let address = listener
+        .local_addr()
+        .expect("the listener is bound")
+        .to_string();
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             thread::spawn(move || answer(stream));
@@ -31,13 +35,13 @@ fn stranger(answer: fn(TcpStream)) -> Task {
     Task::new(Launch::new(Codec::Proto), config)
 }
 
-fn last_words(failure: &Failure) -> String {
+fn last_line(failure: &Failure) -> String {
     let lines = failure.log.lines();
-    let last = lines.last().expect("it has logged");
+    let last = lines.last().expect("a line was logged");
     last.fields.to_string()
 }
 
-/// Reads the request and answers with the same bytes for as long as they are taken.
+/// Reads the first request, answers with `first`, and then repeats `bytes` until writing fails.
 fn repeat(mut stream: TcpStream, first: &[u8], bytes: &[u8], pause: Duration) {
     let _ = stream.read(&mut [0; 1024]);
     let _ = stream.write_all(first);
@@ -47,8 +51,8 @@ fn repeat(mut stream: TcpStream, first: &[u8], bytes: &[u8], pause: Duration) {
 }
 
 #[test]
-fn what_is_not_postgresql_is_told_so() {
-    let strangers: [fn(TcpStream); 4] = [
+fn an_error_names_the_address_of_a_peer_that_is_not_postgresql() {
+    let answers: [fn(TcpStream); 4] = [
         |mut stream| {
             let _ = stream.read(&mut [0; 1024]);
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
@@ -64,22 +68,23 @@ fn what_is_not_postgresql_is_told_so() {
             )
         },
     ];
-    for answer in strangers {
+    for answer in answers {
         for mode in ["prefer", "disable", "require"] {
-            let mut task = stranger(answer);
+            let mut task = task_with_peer(answer);
             advanced(&mut task, &json!({"sslmode": mode}));
-            let failure = task.discover().expect_err("nobody is there");
+            let failure = task.discover().expect_err("the peer is not PostgreSQL");
             let address = task.config["address"].as_str().expect("a text");
-            let words = last_words(&failure);
-            assert!(words.contains(address), "{words}");
+            let line = last_line(&failure);
+            assert!(line.contains(address), "{line}");
         }
     }
 }
 
-/// Those that keep a connection busy, or do not say anything, are left after a while.
+/// One peer sends notices without end, the other sends nothing. The default connect timeout is 20
+/// s.
 #[test]
-fn a_server_that_does_not_come_to_the_point_is_left() {
-    let strangers: [fn(TcpStream); 2] = [
+fn a_peer_that_never_completes_the_login_runs_into_the_default_timeout() {
+    let answers: [fn(TcpStream); 2] = [
         |mut stream| {
             let _ = stream.read(&mut [0; 8]);
             let _ = stream.write_all(b"N");
@@ -90,14 +95,16 @@ fn a_server_that_does_not_come_to_the_point_is_left() {
             let _ = stream.read_to_end(&mut Vec::new());
         },
     ];
-    let waiting = strangers.map(|answer| {
+    let waiting = answers.map(|answer| {
         thread::spawn(move || {
-            let failure = stranger(answer).discover().expect_err("nobody is there");
-            last_words(&failure)
+            let failure = task_with_peer(answer)
+                .discover()
+                .expect_err("the peer is not PostgreSQL");
+            last_line(&failure)
         })
     });
-    for words in waiting {
-        let words = words.join().expect("it ends");
-        assert!(words.contains("longer than"), "{words}");
+    for thread in waiting {
+        let line = thread.join().expect("the thread ends");
+        assert!(line.contains("longer than"), "{line}");
     }
 }

@@ -31,7 +31,7 @@ fn spec_is_answered_without_a_database() {
             json!(["namespace", "stream"])
         );
 
-        // Requests go on until the end of the input, which is no error between two of them.
+        // The end of the input between two requests is not an error.
         connector
             .ask_spec()
             .unwrap_or_else(|failure| panic!("{failure}"));
@@ -42,7 +42,7 @@ fn spec_is_answered_without_a_database() {
 }
 
 #[test]
-fn the_documentation_address_can_be_set() {
+fn the_documentation_url_can_be_set() {
     let mut connector = Launch::new(Codec::Proto)
         .variable("DOCS_URL", "https://docs/")
         .start();
@@ -61,7 +61,7 @@ fn an_unknown_codec_is_refused() {
 }
 
 #[test]
-fn unknown_members_of_requests_are_ignored_and_of_the_configuration_refused() {
+fn unknown_members_are_ignored_in_requests_and_refused_in_the_configuration() {
     let mut connector = Launch::new(Codec::Json).start();
     connector.send_bytes(
         b" { \"spec\" : {\"config\":{}, \"connectorType\":\"IMAGE\", \"new\":[1]} , \"$internal\":\"eA==\" }\n",

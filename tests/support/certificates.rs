@@ -1,17 +1,17 @@
-//! Authorities, and certificates that they issue.
+//! Certificate authorities and the certificates that they issue.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
 
-/// A certificate and its key, as PEM.
+/// A certificate and its private key, as PEM.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) certificate: String,
     pub(crate) key: String,
 }
 
-/// Somebody who issues certificates.
+/// A certificate authority.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -22,17 +22,17 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).expect("a certificate can be made"))
     }
 
-    /// Its own certificate, as PEM.
+    /// Returns the authority's own certificate, as PEM.
     pub(crate) fn certificate(&self) -> String {
         self.0.pem()
     }
 
-    /// Issues a certificate for these names and addresses.
+    /// Issues a certificate for the given names and addresses.
     pub(crate) fn issue(&self, common_name: &str, names: &[&str]) -> Identity {
         self.sign(&params(common_name, names))
     }
 
-    /// Issues a certificate whose time has passed.
+    /// Issues a certificate that has expired.
     pub(crate) fn issue_expired(&self, common_name: &str, names: &[&str]) -> Identity {
         let mut params = params(common_name, names);
         params.not_after = date_time_ymd(2020, 1, 1);
@@ -51,7 +51,7 @@ impl Authority {
     }
 }
 
-/// Makes a certificate that nobody but itself vouches for.
+/// Makes a self-signed certificate.
 pub(crate) fn self_signed(common_name: &str, names: &[&str]) -> Identity {
     let key = KeyPair::generate().expect("a key can be made");
     let made = params(common_name, names)

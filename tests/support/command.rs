@@ -11,13 +11,13 @@ use super::folder::Guarded;
 use super::task::Document;
 use super::wait;
 
-/// A folder with what the command reads and writes.
-pub(crate) struct Place {
+/// A folder with the files that the command reads and writes.
+pub(crate) struct CommandFolder {
     folder: Guarded,
     runs: usize,
 }
 
-impl Place {
+impl CommandFolder {
     pub(crate) fn new() -> Self {
         Self {
             folder: Guarded::new("cli"),
@@ -39,7 +39,7 @@ impl Place {
         self.path("state.json").to_str().expect("UTF-8").to_owned()
     }
 
-    /// The state, null if there is none yet.
+    /// Returns the content of the state file, or null if the file does not exist.
     pub(crate) fn state(&self) -> Value {
         match fs::read_to_string(self.path("state.json")) {
             Ok(text) => {
@@ -49,7 +49,7 @@ impl Place {
         }
     }
 
-    /// Starts the command, with its output in files.
+    /// Starts the command, with standard output and standard error redirected to files.
     pub(crate) fn start(&mut self, arguments: &[&str]) -> Run {
         self.runs += 1;
         let output = self.path(&format!("output{}", self.runs));
@@ -59,13 +59,14 @@ impl Place {
             .stdout(file(&output))
             .stderr(file(&log))
             .spawn()
-            .expect("it starts");
+            .expect("the command starts");
         Run { child, output, log }
     }
 }
 
+/// Returns the command `source-postgres capture` with these arguments.
 pub(crate) fn command(arguments: &[&str]) -> Command {
-    // The signal reaches it when the test's thread ends, so that none is left behind.
+    // The command gets the signal when the test's thread ends, so that no process remains.
     let mut command = Command::new("setpriv");
     command
         .args([
@@ -94,7 +95,8 @@ impl Run {
         fs::read_to_string(&self.log).expect("the log is UTF-8")
     }
 
-    /// The documents so far, under their collections' names. A line that is not whole is left out.
+    /// Returns the documents written so far, under the names of their collections. An incomplete
+    /// last line is left out.
     pub(crate) fn documents(&self) -> Vec<Document> {
         let text = fs::read_to_string(&self.output).expect("the output is UTF-8");
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -107,14 +109,14 @@ impl Run {
         })
     }
 
-    /// Waits for the end, which has to be a success.
+    /// Waits for the command to end, which it must do without an error. Returns documents and log.
     pub(crate) fn finish(mut self) -> (Vec<Document>, String) {
         let status = self.wait();
         assert!(status.success(), "{status}\n{}", self.log());
         (self.documents(), self.log())
     }
 
-    /// Waits for the end, which has to be a failure, and returns the log.
+    /// Waits for the command to end, which it must do with an error. Returns the log.
     pub(crate) fn fail(mut self) -> String {
         let status = self.wait();
         assert_eq!(status.code(), Some(1), "{}", self.log());
@@ -122,12 +124,12 @@ impl Run {
     }
 
     pub(crate) fn kill(&mut self) {
-        self.child.kill().expect("it can be killed");
-        let status = self.child.wait().expect("it can be waited for");
+        self.child.kill().expect("the process is killed");
+        let status = self.child.wait().expect("the process has ended");
         assert_eq!(
             status.signal(),
             Some(9),
-            "it has ended by itself\n{}",
+            "the command had already ended\n{}",
             self.log()
         );
     }
@@ -135,12 +137,13 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        // It may have ended already.
+        // Both fail if the command has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
+/// Parses a line of output, which must be compact JSON.
 pub(crate) fn document(line: &str) -> Document {
     let mut parts: Vec<Value> =
         serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -149,7 +152,7 @@ pub(crate) fn document(line: &str) -> Document {
     let table = parts[0].as_str().expect("the collection's name").to_owned();
     assert_eq!(
         line,
-        format!("[{}, {}]", parts[0], compacted(line)),
+        format!("[{}, {}]", parts[0], document_text(line)),
         "not compact"
     );
     Document {
@@ -159,8 +162,8 @@ pub(crate) fn document(line: &str) -> Document {
     }
 }
 
-/// The document as it is spelled in a line.
-fn compacted(line: &str) -> &str {
-    let start = line.find(", ").expect("it is there") + 2;
+/// Returns the text of the document in a line of output.
+fn document_text(line: &str) -> &str {
+    let start = line.find(", ").expect("the line has a separator") + 2;
     &line[start..line.len() - 1]
 }

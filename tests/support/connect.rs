@@ -4,12 +4,12 @@ use source_postgres::config::{Config, Environment};
 use source_postgres::error::Error;
 use source_postgres::net::{ConnectConfig, Connection, Purpose};
 
-/// Connects with a configuration, and nothing from the environment.
+/// Connects with a configuration and an empty environment.
 pub(crate) fn connect(config: &serde_json::Value) -> Result<Connection, Error> {
     connect_in(config, &[])
 }
 
-/// Connects with a configuration, and these variables in the environment.
+/// Connects with a configuration and the given environment variables.
 pub(crate) fn connect_in(
     config: &serde_json::Value,
     variables: &[(&str, &str)],
@@ -19,10 +19,11 @@ pub(crate) fn connect_in(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .expect("a runtime is made");
+        .expect("the runtime is built");
     runtime.block_on(connect_within(config, environment))
 }
 
+/// Connects within a runtime.
 pub(crate) async fn connect_within(
     config: &serde_json::Value,
     environment: Environment,
@@ -30,6 +31,7 @@ pub(crate) async fn connect_within(
     connect_for(config, environment, Purpose::Query).await
 }
 
+/// Connects within a runtime, for queries or for replication.
 pub(crate) async fn connect_for(
     config: &serde_json::Value,
     environment: Environment,
@@ -41,7 +43,7 @@ pub(crate) async fn connect_for(
         .await
 }
 
-/// The error of a connection that has to fail, with its causes.
+/// Connects with a configuration that must be refused, and returns the error with its causes.
 #[track_caller]
 pub(crate) fn refused(config: &serde_json::Value) -> String {
     match connect(config) {
@@ -50,6 +52,7 @@ pub(crate) fn refused(config: &serde_json::Value) -> String {
     }
 }
 
+/// Returns the text of an error, followed by its causes.
 pub(crate) fn told(error: &Error) -> String {
     match error.causes() {
         Some(causes) => format!("{error} | {causes}"),

@@ -1,4 +1,4 @@
-//! A connector process, driven as a Flow runtime drives it.
+//! A connector process, driven in the way a Flow runtime drives it.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,24 +11,24 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::messages::{Codec, Request, Response, Spec};
-use super::wait::PATIENCE;
+use super::wait::TIMEOUT;
 
-/// How many responses wait for a test before the connector's output is no longer read.
+/// Number of responses that are read before the test takes them.
 ///
-/// A test that looks away so stops a connector with more to say than a pipe holds, as a slow
-/// runtime does.
-const WAITING_RESPONSES: usize = 16;
+/// A test that takes no responses thus blocks a connector whose output exceeds this and the pipe's
+/// buffer, as a slow runtime does.
+const BUFFERED_RESPONSES: usize = 16;
 
-/// How to start a connector.
+/// Settings of a connector process.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
     pub(crate) codec: Codec,
     pub(crate) environment: Vec<(String, String)>,
-    /// The size in bytes beyond which no file can be written.
-    pub(crate) largest_file: Option<u64>,
-    /// The size in bytes beyond which memory for data is refused, which ends the process: what a
-    /// program allocates and its stacks, whether in use or not.
-    pub(crate) most_data: Option<u64>,
+    /// Largest size in bytes of a file that the process can write.
+    pub(crate) file_size_limit: Option<u64>,
+    /// Limit in bytes of the memory that the process allocates, its stacks included, whether in use
+    /// or not. Exceeding it ends the process.
+    pub(crate) data_limit: Option<u64>,
 }
 
 impl Launch {
@@ -36,8 +36,8 @@ impl Launch {
         Self {
             codec,
             environment: Vec::new(),
-            largest_file: None,
-            most_data: None,
+            file_size_limit: None,
+            data_limit: None,
         }
     }
 
@@ -47,22 +47,23 @@ impl Launch {
         self
     }
 
-    /// Ends the capture when it has caught up.
+    /// Makes the capture end when it has caught up.
     pub(crate) fn until_caught_up(self) -> Self {
         self.variable("SHUTDOWN_AFTER_POLLING", "yes")
     }
 
     /// Starts the process.
     pub(crate) fn start(&self) -> Connector {
-        // The signal reaches it when the test's thread ends, so that none is left behind.
+        // The connector gets the signal when the test's thread ends, so that no process remains.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
-        if let Some(bytes) = self.largest_file {
-            // Writing fails then, as on a full disk, instead of ending the process.
+        if let Some(bytes) = self.file_size_limit {
+            // With the signal ignored, the write fails as on a full disk instead of ending the
+            // process.
             command.args(["env", "--ignore-signal=XFSZ", "prlimit"]);
             command.arg(format!("--fsize={bytes}"));
         }
-        if let Some(bytes) = self.most_data {
+        if let Some(bytes) = self.data_limit {
             command.args(["prlimit", &format!("--data={bytes}")]);
         }
         command.arg(env!("CARGO_BIN_EXE_source-postgres"));
@@ -86,7 +87,7 @@ impl Launch {
         Connector::new(command.spawn().expect("the connector starts"), self.codec)
     }
 
-    /// Sends Spec and one more request to a process of its own, and returns the answer to it.
+    /// Starts a process, sends it Spec and `request`, and returns the response to `request`.
     pub(crate) fn ask(&self, request: &Request) -> Result<Response, Failure> {
         let mut connector = self.start();
         connector.ask_spec()?;
@@ -109,7 +110,7 @@ impl Launch {
     }
 }
 
-/// A process that ended with an error.
+/// The end of a connector process with an error.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) status: ExitStatus,
@@ -128,18 +129,18 @@ pub(crate) struct Connector {
     child: Child,
     input: Option<ChildStdin>,
     codec: Codec,
-    /// None after a kill.
+    /// `None` after the process was killed.
     responses: Option<Receiver<Response>>,
     pub(crate) log: Log,
     readers: Vec<JoinHandle<()>>,
 }
 
-/// What a wait for a response came to.
+/// Result of waiting for a response.
 #[derive(Debug)]
 pub(crate) enum Next {
     Response(Response),
     End,
-    Nothing,
+    TimedOut,
 }
 
 impl Connector {
@@ -148,7 +149,7 @@ impl Connector {
         let output = child.stdout.take().expect("standard output is piped");
         let errors = child.stderr.take().expect("standard error is piped");
         let log = Log::default();
-        let (sender, responses) = mpsc::sync_channel(WAITING_RESPONSES);
+        let (sender, responses) = mpsc::sync_channel(BUFFERED_RESPONSES);
         let pump = thread::spawn(move || {
             read_responses(output, codec, |response| sender.send(response).is_ok());
         });
@@ -168,7 +169,7 @@ impl Connector {
         }
     }
 
-    /// Sends Spec, as the runtime does first on every process, and returns the answer.
+    /// Sends Spec, which the runtime sends to every process first, and returns the response.
     pub(crate) fn ask_spec(&mut self) -> Result<Value, Failure> {
         self.send(&Request {
             spec: Some(Spec {
@@ -190,12 +191,13 @@ impl Connector {
         }
     }
 
-    /// Sends a request. A process that has ended does not take it, which its exit status tells.
+    /// Sends a request. A failure is ignored: a process that has ended is noticed by its exit
+    /// status.
     pub(crate) fn send(&mut self, request: &Request) {
         self.send_bytes(&request.encode_with(self.codec));
     }
 
-    /// Sends bytes that need not be a request.
+    /// Sends bytes, which need not be a valid request.
     pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
         let input = self.input.as_mut().expect("the input is open");
         let _ = input.write_all(bytes).and_then(|()| input.flush());
@@ -205,12 +207,12 @@ impl Connector {
         self.input = None;
     }
 
-    /// Returns the next response, or none at the end of the output.
+    /// Returns the next response, or `None` at the end of the output.
     pub(crate) fn next(&mut self) -> Option<Response> {
-        match self.next_within(PATIENCE) {
+        match self.next_within(TIMEOUT) {
             Next::Response(response) => Some(response),
             Next::End => None,
-            Next::Nothing => panic!("no response within {PATIENCE:?}\n{}", self.log),
+            Next::TimedOut => panic!("no response within {TIMEOUT:?}\n{}", self.log),
         }
     }
 
@@ -218,14 +220,14 @@ impl Connector {
         let responses = self.responses.as_ref().expect("not killed");
         match responses.recv_timeout(limit) {
             Ok(response) => Next::Response(response),
-            Err(RecvTimeoutError::Timeout) => Next::Nothing,
+            Err(RecvTimeoutError::Timeout) => Next::TimedOut,
             Err(RecvTimeoutError::Disconnected) => Next::End,
         }
     }
 
-    /// Waits for the process to end by itself.
+    /// Waits for the process to end of its own accord.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
                 self.join();
@@ -240,7 +242,7 @@ impl Connector {
         }
     }
 
-    /// The most memory that the running process has had in use, in kB.
+    /// Returns the peak resident memory of the running process, in kB.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .expect("the process runs");
@@ -251,7 +253,7 @@ impl Connector {
             .expect("a number of kB")
     }
 
-    /// Kills the process with SIGKILL. What it has written and nobody has read is lost.
+    /// Kills the process with SIGKILL. Output that has not been read is lost.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("the child can be killed");
         self.child.wait().expect("the child can be waited for");
@@ -270,13 +272,13 @@ impl Connector {
 
 impl Drop for Connector {
     fn drop(&mut self) {
-        // It may have ended already.
+        // Both fail if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Hands each whole response to `take`, until that returns false or the output ends.
+/// Passes each complete response to `take` until `take` returns false or the output ends.
 fn read_responses(mut output: impl Read, codec: Codec, mut take: impl FnMut(Response) -> bool) {
     let mut buffer = Vec::new();
     let mut start = 0;
@@ -291,7 +293,7 @@ fn read_responses(mut output: impl Read, codec: Codec, mut take: impl FnMut(Resp
         start = 0;
         let filled = buffer.len();
         buffer.resize(filled + (64 << 10), 0);
-        // A process that was killed leaves the last message short; nobody wants the rest of it.
+        // A process that was killed may leave an incomplete last message, which is dropped.
         let count = output.read(&mut buffer[filled..]).unwrap_or(0);
         buffer.truncate(filled + count);
         if count == 0 {
@@ -300,7 +302,7 @@ fn read_responses(mut output: impl Read, codec: Codec, mut take: impl FnMut(Resp
     }
 }
 
-/// The log of a connector, read while it runs.
+/// The log of a connector process, which can be read while the process runs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Log(Arc<(Mutex<Vec<Line>>, Condvar)>);
 
@@ -309,7 +311,7 @@ pub(crate) struct Log(Arc<(Mutex<Vec<Line>>, Condvar)>);
 pub(crate) struct Line {
     pub(crate) level: String,
     pub(crate) message: String,
-    /// The whole line as JSON; null if it is not JSON.
+    /// The line as a JSON object; null if the line is not a JSON object.
     pub(crate) fields: Value,
 }
 
@@ -332,7 +334,7 @@ impl Line {
         }
     }
 
-    /// A field as text, whether it is a JSON text or something else.
+    /// Returns a field as text: the content of a JSON string, the JSON of any other value.
     pub(crate) fn field(&self, name: &str) -> Option<String> {
         match self.fields.get(name)? {
             Value::String(text) => Some(text.clone()),
@@ -351,7 +353,7 @@ impl Log {
         arrived.notify_all();
     }
 
-    /// Every line so far.
+    /// Returns every line logged so far.
     pub(crate) fn lines(&self) -> Vec<Line> {
         self.0
             .0
@@ -360,17 +362,17 @@ impl Log {
             .clone()
     }
 
-    /// The first line that satisfies `condition`, if there is one yet.
+    /// Returns the first line logged so far that satisfies `condition`.
     pub(crate) fn find(&self, condition: impl Fn(&Line) -> bool) -> Option<Line> {
         let lines = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().find(|line| condition(line)).cloned()
     }
 
-    /// Waits for a line that satisfies `condition`.
+    /// Waits until a line that satisfies `condition` is logged. Panics with `what` if none is.
     pub(crate) fn wait_for(&self, what: &str, condition: impl Fn(&Line) -> bool) -> Line {
         let (lines, arrived) = &*self.0;
         let mut held = lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(line) = held.iter().find(|line| condition(line)) {
                 return line.clone();
@@ -378,7 +380,7 @@ impl Log {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 drop(held);
-                panic!("no {what} in the log within {PATIENCE:?}\n{self}");
+                panic!("no {what} in the log within {TIMEOUT:?}\n{self}");
             }
             held = arrived
                 .wait_timeout(held, left)
@@ -389,7 +391,7 @@ impl Log {
 }
 
 impl fmt::Display for Log {
-    /// The end of the log, for a failed test's message.
+    /// Writes the last lines of the log, for the message of a failed test.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = self.lines();
         let last = &lines[lines.len().saturating_sub(40)..];
@@ -412,7 +414,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn log_lines_are_found_by_what_they_say() {
+    fn log_lines_are_found_by_message_and_field() {
         let log = Log::default();
         log.push(r#"{"level":"info","msg":"hello","xid":7,"name":"x"}"#);
         log.push("plain words");
@@ -425,13 +427,13 @@ mod tests {
         assert_eq!(line.field("none"), None);
         let plain = log
             .find(|line| line.message.contains("plain"))
-            .expect("it is there");
+            .expect("the line was logged");
         assert!(plain.fields.is_null());
         assert!(log.find(|line| line.level == "fatal").is_none());
     }
 
     #[test]
-    fn responses_come_whole_however_they_arrive() {
+    fn a_response_is_whole_even_if_it_arrives_byte_by_byte() {
         struct Drip<'a>(&'a [u8]);
         impl Read for Drip<'_> {
             fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Shows a capture at work: a throw-away PostgreSQL, a few tables, changes going on, a kill in the
-# middle, and the run that goes on from there. Leaves nothing behind.
+# Demonstrates a capture: starts a temporary PostgreSQL server, fills a few tables, captures them
+# while they change, kills the capture, and starts it again from its state file. Removes everything
+# at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -8,7 +9,7 @@ say() {
     printf '\n\033[1m%s\033[0m\n' "$*"
 }
 
-say 'Installing what is missing'
+say 'Installing the server, if it is missing'
 tests/support/install-servers.sh 15
 if ! command -v psql >/dev/null; then
     apt-get update -q && apt-get install -y -q --no-install-recommends postgresql-client
@@ -33,7 +34,7 @@ finish() {
         kill "$process" 2>/dev/null || true
     done
     if [ -n "${SERVER_PID:-}" ]; then
-        # The end of its input stops the server and removes the folder.
+        # The end of serve.sh's input stops the server and removes the folder.
         eval "exec ${SERVER[1]}>&-"
         wait "$SERVER_PID" || true
     fi
@@ -103,7 +104,7 @@ cat >"$folder/capture.json" <<JSON
 }
 JSON
 
-# The first documents of each kind, and then a count.
+# Prints the first documents of each kind, then a count.
 show_documents() {
     awk '{
         split($0, part, "\""); table = part[2]
@@ -122,7 +123,7 @@ run_capture() {
     capture=$!
 }
 
-# One transaction after another: inserts, updates, deletes, changes of a key.
+# Runs one transaction after another: inserts, updates, deletes, changes of a key.
 make_changes() {
     local i
     for i in $(seq 1 100000); do
@@ -148,22 +149,22 @@ done
 kill -9 "$capture"
 wait "$capture" 2>/dev/null || true
 sleep 0.3
-say 'Killed (SIGKILL) while it was reading the tables. Its state file, the last checkpoint:'
+say 'Killed (SIGKILL) during the backfill. The state file with the last checkpoint:'
 show_state() {
     sed 's/^/  /' "$folder/state.json" | cut -c1-400
-    sql -Atc "select '  the server keeps its log from ' || confirmed_flush_lsn || ' on'
+    sql -Atc "select '  confirmed_flush_lsn of the slot: ' || confirmed_flush_lsn
         from pg_replication_slots"
 }
 show_state
 
-say 'Starting it again: it goes on from there'
+say 'Starting the capture again: it continues from the state file'
 run_capture
 sleep "${DEMO_SECONDS:-6}"
 
-say 'The checkpoint by now:'
+say 'The checkpoint now:'
 show_state
 
-say 'Done. Stopping the capture and the server, and removing everything'
+say 'Done. Stopping the capture and the server, and removing their files'
 kill -INT "$capture" 2>/dev/null || true
 wait "$capture" 2>/dev/null || true
 capture=

@@ -1,5 +1,7 @@
-//! JSON as it is spelled: members in their order and as often as they occur, numbers by their
-//! digits. The driver's own JSON values keep one of several members of a name.
+//! JSON values that keep the order of members, duplicate members and the digits of numbers.
+//!
+//! `serde_json::Value`, which the rest of the tests uses, keeps only one of several members of the
+//! same name.
 
 use std::fmt;
 
@@ -8,16 +10,16 @@ use std::fmt;
 pub(crate) enum Exact {
     Null,
     Bool(bool),
-    /// As it is spelled.
+    /// The digits as written.
     Number(String),
-    /// Freed of its escapes; that of a surrogate without a partner is U+FFFD.
+    /// The text with escapes decoded; an unpaired surrogate is U+FFFD.
     String(String),
     Array(Vec<Self>),
     Object(Vec<(String, Self)>),
 }
 
 impl Exact {
-    /// Reads one value.
+    /// Parses a text that holds one value.
     pub(crate) fn parse(text: &str) -> Self {
         let mut reader = Reader { text, at: 0 };
         let value = reader.value();
@@ -26,7 +28,7 @@ impl Exact {
         value
     }
 
-    /// The first member of this name.
+    /// Returns the first member of this name.
     pub(crate) fn member(&self, name: &str) -> Option<&Self> {
         let Self::Object(members) = self else {
             panic!("not an object: {self}");
@@ -35,7 +37,7 @@ impl Exact {
         found.map(|(_, value)| value)
     }
 
-    /// The text of a string.
+    /// Returns the text of a string.
     pub(crate) fn text(&self) -> &str {
         match self {
             Self::String(text) => text,
@@ -96,7 +98,7 @@ impl Reader<'_> {
     fn expect(&mut self, token: &str) {
         assert!(
             self.accept(token),
-            "{token} is due at {}: {}",
+            "expected {token} at {}: {}",
             self.at,
             self.text
         );
@@ -131,7 +133,7 @@ impl Reader<'_> {
         let valid = digits
             .trim_start_matches('-')
             .starts_with(|c: char| c.is_ascii_digit());
-        assert!(valid, "a value is due at {}: {}", self.at, self.text);
+        assert!(valid, "expected a value at {}: {}", self.at, self.text);
         let digits = digits.to_owned();
         self.at += digits.len();
         Exact::Number(digits)
@@ -168,7 +170,7 @@ impl Reader<'_> {
                         'r' => 13,
                         't' => 9,
                         c @ ('"' | '\\' | '/') => u16::try_from(u32::from(c)).expect("ASCII"),
-                        c => panic!("no escape: \\{c} in {}", self.text),
+                        c => panic!("unknown escape \\{c} in {}", self.text),
                     };
                     units.push(unit);
                 }
@@ -194,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_what_they_are_spelled_as() {
+    fn digits_duplicate_members_and_escapes_are_read_as_written() {
         let text =
             r#" {"a":[1.50, -0, 1E400,null , true],"a":"\u0041\n\/\ud83d\udE14\uD83d.é", "b":{}} "#;
         let string = |text: &str| Exact::String(text.to_owned());

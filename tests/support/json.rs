@@ -39,7 +39,8 @@ pub(crate) fn without_nulls(value: &Value) -> Value {
 
 /// Returns a schema without its titles and descriptions.
 ///
-/// Only texts are taken out: under `properties`, `title` and `description` are names of columns.
+/// Only members that are strings are removed: under `properties`, `title` and `description` are
+/// names of columns.
 pub(crate) fn without_wording(schema: &Value) -> Value {
     match schema {
         Value::Object(members) => members
@@ -54,9 +55,9 @@ pub(crate) fn without_wording(schema: &Value) -> Value {
     }
 }
 
-/// Returns the path and the two values of the first difference, if there is any.
+/// Returns the path and both values of the first difference, or `None` if the values are equal.
 ///
-/// Numbers are compared as decimals of any length, objects without regard to order.
+/// Numbers are compared as decimals of any length, objects without regard to the order of members.
 pub(crate) fn difference(expected: &Value, found: &Value) -> Option<String> {
     difference_at("", expected, found)
 }
@@ -114,7 +115,7 @@ fn difference_at(path: &str, expected: &Value, found: &Value) -> Option<String> 
     }
 }
 
-/// A value as text, cut where it is long.
+/// Returns a value as text, truncated if it is long.
 pub(crate) fn short(value: &Value) -> Cow<'static, str> {
     let text = value.to_string();
     match text.char_indices().nth(300) {
@@ -123,7 +124,8 @@ pub(crate) fn short(value: &Value) -> Cow<'static, str> {
     }
 }
 
-/// The exact value of a JSON number: sign, significant digits, power of ten of the last digit.
+/// Returns the exact value of a JSON number: sign, significant digits, and the power of ten of the
+/// last digit.
 fn decimal(text: &str) -> (bool, String, i64) {
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.parse().expect("an exponent")),
@@ -151,9 +153,9 @@ mod tests {
 
     use super::*;
 
-    /// The examples of RFC 7396, appendix A.
+    /// Examples of RFC 7396, appendix A.
     #[test]
-    fn patches_merge_as_the_rfc_shows() {
+    fn merge_patches_follow_rfc_7396() {
         for (target, patch, result) in [
             (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
             (
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_name_the_path() {
+    fn a_difference_is_reported_with_its_path() {
         let expected = json!({"a": [1, {"b": "x"}], "c": 1});
         assert_eq!(
             difference(&expected, &json!({"c": 1.0, "a": [1, {"b": "x"}]})),
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn wording_goes_and_columns_stay() {
+    fn only_titles_and_descriptions_are_removed_from_a_schema() {
         let schema = json!({
             "title": "t",
             "properties": {
@@ -251,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_are_members_that_are_absent() {
+    fn members_that_are_null_are_removed() {
         let value = json!({"a": null, "b": {"c": null, "d": [null]}});
         assert_eq!(without_nulls(&value), json!({"b": {"d": [null]}}));
     }

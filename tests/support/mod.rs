@@ -1,4 +1,4 @@
-//! What the tests stand on: servers, a driver of the connector, comparisons.
+//! Support code of the tests: servers, a driver of the connector, comparisons.
 
 pub(crate) mod certificates;
 pub(crate) mod command;

@@ -1,4 +1,4 @@
-//! Real PostgreSQL servers: one data directory, one port and one process per [`Server`].
+//! PostgreSQL servers: one data directory, one port and one postmaster for each [`Server`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,10 +36,10 @@ impl Version {
         Self(18),
     ];
 
-    /// The version that everything is run against.
+    /// The version that every test runs against unless it is about others.
     pub(crate) const MAIN: Self = Self(15);
 
-    /// The folder with its programs.
+    /// Returns the folder with the programs of this version.
     fn home(self) -> PathBuf {
         let folder = std::env::var_os("POSTGRES_SERVERS").map_or_else(
             || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/postgres-servers"),
@@ -48,10 +48,10 @@ impl Version {
         let home = folder.join(self.0.to_string());
         assert!(
             home.join("bin/postgres").exists(),
-            "PostgreSQL {self} is not in {}: run tests/support/install-servers.sh",
+            "PostgreSQL {self} is not installed in {}: run tests/support/install-servers.sh",
             home.display(),
         );
-        fs::canonicalize(home).expect("the folder was there")
+        fs::canonicalize(home).expect("the folder exists")
     }
 }
 
@@ -67,7 +67,7 @@ impl fmt::Debug for Version {
     }
 }
 
-/// Settings of every server. Sizes are small because several run at a time.
+/// Settings of every server. Sizes are small because several servers run at the same time.
 const SETTINGS: &str = "
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -83,18 +83,19 @@ log_timezone = 'UTC'
 log_line_prefix = '%m [%p] %u@%d '
 ";
 
-/// How a server differs from the default.
+/// Differences of a server from the default.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Options {
     /// Lines for `postgresql.conf`.
     pub(crate) settings: Vec<String>,
-    /// The whole of `pg_hba.conf`; empty for trust everywhere.
+    /// Lines of `pg_hba.conf`; if empty, initdb's file is kept, which trusts everyone.
     pub(crate) access: Vec<String>,
-    /// Whether to offer TLS, with a certificate of its own for `localhost` and 127.0.0.1.
+    /// Whether to offer TLS, with a self-signed certificate for `localhost` and 127.0.0.1.
     pub(crate) tls: bool,
-    /// The certificate to offer TLS with instead.
+    /// A certificate to offer TLS with, in place of the self-signed one.
     pub(crate) identity: Option<Identity>,
-    /// Locales that the server has beside the machine's, each as `language_COUNTRY`, in UTF-8.
+    /// Locales that the server has in addition to the machine's, each as `language_COUNTRY`, in
+    /// UTF-8.
     pub(crate) locales: &'static [&'static str],
 }
 
@@ -112,7 +113,7 @@ pub(crate) struct Server {
     guarded: Guarded,
     port: u16,
     certificate: Option<String>,
-    /// A folder of locales beside the machine's.
+    /// Folder of the locales that the server has in addition to the machine's.
     locales: Option<PathBuf>,
 }
 
@@ -125,7 +126,7 @@ impl Server {
     /// Starts a new server.
     pub(crate) fn with(version: Version, options: &Options) -> Self {
         let guarded = Guarded::new(&format!("pg{version}"));
-        copy(&template(version), &guarded.path().join("data"));
+        copy_folder(&template(version), &guarded.path().join("data"));
         let mut server = Self {
             version,
             guarded,
@@ -133,7 +134,7 @@ impl Server {
             certificate: None,
             locales: None,
         };
-        server.locales = (!options.locales.is_empty()).then(|| compiled(options.locales));
+        server.locales = (!options.locales.is_empty()).then(|| compile_locales(options.locales));
         for line in &options.settings {
             server.configure("postgresql.conf", line);
         }
@@ -142,9 +143,9 @@ impl Server {
             fs::write(path, options.access.join("\n") + "\n").expect("pg_hba.conf is written");
         }
         if let Some(identity) = &options.identity {
-            server.show(identity);
+            server.present_certificate(identity);
         } else if options.tls {
-            server.show(&certificates::self_signed(
+            server.present_certificate(&certificates::self_signed(
                 "server",
                 &["localhost", "127.0.0.1"],
             ));
@@ -153,12 +154,13 @@ impl Server {
         server
     }
 
-    /// Starts a standby of `primary`, from a copy of its data directory made while it is stopped.
+    /// Starts a standby of `primary`, from a copy of its data directory. The primary is stopped
+    /// while it is copied, and started again.
     pub(crate) fn standby_of(primary: &mut Self, options: &Options) -> Self {
         let version = primary.version;
         let guarded = Guarded::new(&format!("pg{version}-standby"));
         primary.stop();
-        copy(&primary.data(), &guarded.path().join("data"));
+        copy_folder(&primary.data(), &guarded.path().join("data"));
         primary.resume();
 
         let mut standby = Self {
@@ -195,12 +197,12 @@ impl Server {
         self.port
     }
 
-    /// The server as the connector's configuration names it.
+    /// Returns the server's address in the form of the connector's configuration.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The certificate of a server with TLS, which is its own authority, as PEM.
+    /// Returns the certificate of a server with TLS, as PEM.
     pub(crate) fn certificate(&self) -> &str {
         self.certificate
             .as_deref()
@@ -211,18 +213,18 @@ impl Server {
         self.guarded.path().join("data")
     }
 
-    /// What the server has logged so far.
+    /// Returns the server's log so far.
     pub(crate) fn log(&self) -> String {
         let bytes = fs::read(self.guarded.path().join("log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Connects as the superuser.
+    /// Connects as the superuser `postgres`.
     pub(crate) fn connect(&self, database: &str) -> Client {
         self.connect_as("postgres", database)
     }
 
-    /// Connects as `user`, who needs no password.
+    /// Connects as `user`, without a password.
     pub(crate) fn connect_as(&self, user: &str, database: &str) -> Client {
         self.try_connect(user, database)
             .unwrap_or_else(|error| panic!("connecting to {:?}: {error:?}", self.version))
@@ -238,17 +240,17 @@ impl Server {
             .connect(NoTls)
     }
 
-    /// Stops the server in order, disconnecting its clients, and keeps its data.
+    /// Stops the server with a fast shutdown, which disconnects its clients, and keeps its data.
     pub(crate) fn stop(&mut self) {
         self.guarded.stop("stop");
     }
 
-    /// Ends the server without a checkpoint, so that it recovers at the next start.
+    /// Stops the server with an immediate shutdown, so that it recovers at the next start.
     pub(crate) fn crash(&mut self) {
         self.guarded.stop("crash");
     }
 
-    /// Starts a stopped server, on the same port where it is still free.
+    /// Starts a stopped server, on the same port if that is still free.
     pub(crate) fn resume(&mut self) {
         for _ in 0..20 {
             if self.port == 0 {
@@ -262,7 +264,7 @@ impl Server {
         panic!("found no free port for {:?}", self.version);
     }
 
-    /// Returns false if somebody else has the port.
+    /// Returns false if another process uses the port.
     fn try_resume(&mut self) -> bool {
         let log = self.guarded.path().join("log");
         let from = fs::metadata(&log).map_or(0, |metadata| metadata.len());
@@ -285,13 +287,13 @@ impl Server {
         arguments.extend([program, "-D", &data, "-p", &port]);
         self.guarded
             .run(Path::new("env"), &arguments, Stdio::from(log))
-            .expect("the shell starts");
+            .expect("serve.sh starts");
 
-        let deadline = Instant::now() + wait::PATIENCE;
+        let deadline = Instant::now() + wait::TIMEOUT;
         loop {
             let log = self.log();
             let log = log
-                .get(usize::try_from(from).expect("a log fits")..)
+                .get(usize::try_from(from).expect("the log fits in memory")..)
                 .unwrap_or_default();
             if log.contains("Address already in use") {
                 self.stop();
@@ -320,32 +322,34 @@ impl Server {
             .append(true)
             .open(&path)
             .expect("a file of the data directory opens");
-        writeln!(file, "{line}").expect("it can be written");
-        folder::hand_over(&path);
+        writeln!(file, "{line}").expect("the line is written");
+        folder::give_to_account(&path);
     }
 
-    /// Asks clients for certificates of this authority, from the next start on, which follows.
-    pub(crate) fn trust_clients_of(&mut self, authority: &str) {
+    /// Restarts the server with `ssl_ca_file` set to the certificate of `authority`, so that it
+    /// asks clients for certificates.
+    pub(crate) fn request_client_certificates(&mut self, authority: &str) {
         let path = self.data().join("root.crt");
-        fs::write(&path, authority).expect("it is written");
-        folder::hand_over(&path);
+        fs::write(&path, authority).expect("the file is written");
+        folder::give_to_account(&path);
         self.configure("postgresql.conf", "ssl_ca_file = 'root.crt'");
         self.stop();
         self.resume();
     }
 
-    fn show(&mut self, identity: &Identity) {
+    fn present_certificate(&mut self, identity: &Identity) {
         let key = self.data().join("server.key");
-        fs::write(self.data().join("server.crt"), &identity.certificate).expect("it is written");
-        fs::write(&key, &identity.key).expect("it is written");
-        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("its mode is set");
-        folder::hand_over(&key);
+        fs::write(self.data().join("server.crt"), &identity.certificate)
+            .expect("the file is written");
+        fs::write(&key, &identity.key).expect("the file is written");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("the mode is set");
+        folder::give_to_account(&key);
         self.configure("postgresql.conf", "ssl = on");
         self.certificate = Some(identity.certificate.clone());
     }
 }
 
-/// Runs one simple query and returns its rows as text, NULL as `NULL`.
+/// Runs a simple query and returns its rows as text, a null value as `NULL`.
 pub(crate) fn query(client: &mut Client, sql: &str) -> Vec<Vec<String>> {
     let messages = client
         .simple_query(sql)
@@ -364,7 +368,7 @@ pub(crate) fn query(client: &mut Client, sql: &str) -> Vec<Vec<String>> {
     rows
 }
 
-/// Runs one simple query that gives a single value.
+/// Runs a simple query that returns a single value.
 pub(crate) fn value(client: &mut Client, sql: &str) -> String {
     let mut rows = query(client, sql);
     assert!(
@@ -374,16 +378,17 @@ pub(crate) fn value(client: &mut Client, sql: &str) -> String {
     rows.remove(0).remove(0)
 }
 
-/// A server that others have used before and will use again, alone at a time.
+/// A shared server, used by one test at a time.
 ///
-/// Its databases, slots and role settings are gone when it is handed out.
+/// The databases, slots and settings of the role `postgres` that earlier tests made are removed
+/// before the server is handed to the next.
 #[derive(Debug)]
 pub(crate) struct Lease {
     server: Option<Server>,
 }
 
 impl Lease {
-    /// Takes an idle server of this version, or starts one.
+    /// Takes an idle server of this version, or starts a new one.
     pub(crate) fn take(version: Version) -> Self {
         let idle = idle(version).pop();
         let server = idle.unwrap_or_else(|| Server::start(version));
@@ -394,10 +399,10 @@ impl Lease {
         lease
     }
 
-    /// Removes what earlier users made.
+    /// Removes the databases, slots and role settings that tests have made.
     pub(crate) fn clean(&self) {
         let mut client = self.connect("postgres");
-        // Dropping fails while a walsender still has to notice that its client is gone.
+        // Dropping a slot fails until its walsender has noticed that the client is gone.
         wait::until("the slots to be dropped", || {
             query(
                 &mut client,
@@ -407,7 +412,7 @@ impl Lease {
             let slots = "select slot_name, active from pg_replication_slots";
             for slot in query(&mut client, slots) {
                 if slot[1] == "f" {
-                    // It may have become active since.
+                    // This fails if the slot has become active since.
                     let _ = client.execute("select pg_drop_replication_slot($1)", &[&slot[0]]);
                 }
             }
@@ -416,7 +421,7 @@ impl Lease {
         let databases = "select quote_ident(datname) from pg_database \
                          where not datistemplate and datname <> 'postgres'";
         for database in query(&mut client, databases) {
-            // A terminated session may need a moment.
+            // This fails until the terminated sessions have ended.
             wait::until("the database to be dropped", || {
                 client
                     .batch_execute(&format!("drop database {}", database[0]))
@@ -433,19 +438,23 @@ impl Deref for Lease {
     type Target = Server;
 
     fn deref(&self) -> &Server {
-        self.server.as_ref().expect("it is held until the drop")
+        self.server
+            .as_ref()
+            .expect("the server is held until the drop")
     }
 }
 
 impl DerefMut for Lease {
     fn deref_mut(&mut self) -> &mut Server {
-        self.server.as_mut().expect("it is held until the drop")
+        self.server
+            .as_mut()
+            .expect("the server is held until the drop")
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        // A server that a failing test leaves may be in any state.
+        // After a failed test the server may be in any state, so it is not used again.
         if let Some(server) = self.server.take()
             && !std::thread::panicking()
         {
@@ -455,7 +464,8 @@ impl Drop for Lease {
     }
 }
 
-/// The idle servers of a version. Statics are not dropped; the guards end them with the process.
+/// Idle servers of a version. A static is not dropped; `serve.sh` stops the servers when the test
+/// process ends.
 struct Idle(MutexGuard<'static, BTreeMap<Version, Vec<Server>>>, Version);
 
 fn idle(version: Version) -> Idle {
@@ -473,7 +483,8 @@ impl Idle {
     }
 }
 
-/// The data directory that others are copied from, made once per version and process.
+/// Returns the data directory that those of servers are copied from. It is made once for each
+/// version and test process.
 fn template(version: Version) -> PathBuf {
     type Cell = Arc<OnceLock<Guarded>>;
     static TEMPLATES: Mutex<BTreeMap<Version, Cell>> = Mutex::new(BTreeMap::new());
@@ -508,16 +519,17 @@ fn template(version: Version) -> PathBuf {
         let mut file = OpenOptions::new()
             .append(true)
             .open(data.join("postgresql.conf"))
-            .expect("initdb made it");
+            .expect("initdb created the file");
         file.write_all(SETTINGS.as_bytes())
-            .expect("it can be written");
+            .expect("the line is written");
         guarded
     });
     guarded.path().join("data")
 }
 
-/// Makes locales of the C library's sources, since machines have next to none, once per process.
-fn compiled(names: &[&str]) -> PathBuf {
+/// Compiles locales from the sources of the C library, because few are installed. Each is compiled
+/// once per test process.
+fn compile_locales(names: &[&str]) -> PathBuf {
     static FOLDER: Mutex<Option<Guarded>> = Mutex::new(None);
     let mut folder = FOLDER.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = folder.get_or_insert_with(|| Guarded::new("locales")).path();
@@ -530,29 +542,29 @@ fn compiled(names: &[&str]) -> PathBuf {
             .args(["--no-archive", "-f", "UTF-8", "-i", name])
             .arg(&target)
             .output()
-            .expect("localedef is part of the C library");
+            .expect("localedef runs");
         assert!(
             output.status.success(),
-            "{name}, whose source tests/support/install-servers.sh installs: {}",
+            "localedef {name} failed; tests/support/install-servers.sh installs its source: {}",
             String::from_utf8_lossy(&output.stderr)
         );
     }
     folder.to_owned()
 }
 
-fn copy(from: &Path, to: &Path) {
+fn copy_folder(from: &Path, to: &Path) {
     let status = Command::new("cp")
         .args(["-a", "--reflink=auto"])
         .args([from, to])
         .status()
         .expect("cp starts");
     assert!(status.success(), "copying {}", from.display());
-    // Of a server that was running a moment ago.
+    // Left over if the server was stopped just before.
     let _ = fs::remove_file(to.join("postmaster.pid"));
 }
 
-/// A port that was free a moment ago.
+/// Returns a port that was free when this function looked.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.local_addr().expect("it is bound").port()
+    listener.local_addr().expect("the listener is bound").port()
 }

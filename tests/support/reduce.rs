@@ -1,4 +1,4 @@
-//! What is left of captured documents when a collection reduces them, next to the table itself.
+//! Reduction of captured documents, as Flow reduces a collection, and comparison with the table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,11 @@ use super::json::short;
 use super::postgres::query;
 use super::task::Document;
 
-/// Rows by the text of their key.
+/// Rows by the text of their keys.
 pub(crate) type Rows = BTreeMap<String, Map<String, Value>>;
 
-/// Reduces documents by key, in order: `d` removes, any other replaces the members that it has.
+/// Reduces documents by key, in order: a deletion (`d`) removes the row, any other document
+/// replaces the members that it has.
 pub(crate) fn reduce<'a>(documents: impl Iterator<Item = &'a Document>, key: &[&str]) -> Rows {
     let mut rows = Rows::new();
     for document in documents {
@@ -30,7 +31,8 @@ pub(crate) fn reduce<'a>(documents: impl Iterator<Item = &'a Document>, key: &[&
     rows
 }
 
-/// Files documents of a collection without a key by `loc`, which no two may share.
+/// Returns the documents of a collection without a key by their `loc`. Panics if two documents
+/// share one.
 pub(crate) fn by_loc<'a>(
     documents: impl Iterator<Item = &'a Document>,
 ) -> BTreeMap<[i64; 3], Map<String, Value>> {
@@ -52,7 +54,8 @@ pub(crate) fn by_loc<'a>(
     found
 }
 
-/// Reads a table. Its columns have to be of types that the server and the connector write alike.
+/// Reads a table. Its columns must have types whose JSON is the same from the server and from the
+/// connector.
 pub(crate) fn table(client: &mut Client, table: &str, key: &[&str]) -> Rows {
     query(
         client,
@@ -66,7 +69,7 @@ pub(crate) fn table(client: &mut Client, table: &str, key: &[&str]) -> Rows {
     .collect()
 }
 
-/// Panics if the reduced documents are not the table, row by row.
+/// Panics if the reduced documents differ from the rows of the table.
 pub(crate) fn assert_same_rows(name: &str, table: &Rows, reduced: &Rows) {
     let keys: BTreeSet<&String> = table.keys().chain(reduced.keys()).collect();
     let differing: Vec<String> = keys
@@ -96,7 +99,7 @@ fn show(rows: &Rows, key: &str) -> String {
     }
 }
 
-/// The key columns' values as one text; the whole row's for a table without a key.
+/// Returns the values of the key columns as one text; for a table without a key, the whole row.
 fn key_text(row: &Map<String, Value>, key: &[&str]) -> String {
     if key.is_empty() {
         return Value::Object(row.clone()).to_string();
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn later_documents_replace_what_they_have() {
+    fn later_documents_replace_the_members_that_they_have() {
         let documents = [
             document("c", [-1, 0, 0], json!({"id": 1, "n": 1, "big": "b"})),
             document("c", [-1, 1, 0], json!({"id": 2, "n": 2, "big": "b"})),
@@ -141,7 +144,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "two documents at [1, 2, 3]")]
-    fn a_loc_is_not_shared() {
+    fn two_documents_with_one_loc_are_reported() {
         let documents = [
             document("c", [1, 2, 3], json!({"n": 1})),
             document("c", [1, 2, 3], json!({"n": 2})),
@@ -151,7 +154,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "1 of 2 rows differ in t:\n2: table {\"id\":2}, documents no row")]
-    fn a_missing_row_is_named() {
+    fn a_missing_row_is_reported_with_its_key() {
         let row = |id: i32| json!({"id": id}).as_object().expect("an object").clone();
         let table = Rows::from([("1".to_owned(), row(1)), ("2".to_owned(), row(2))]);
         let reduced = Rows::from([("1".to_owned(), row(1))]);

@@ -1,4 +1,4 @@
-//! A database with tables and a task that captures them: where most live tests start.
+//! A database with tables and a task that captures them: the starting point of most live tests.
 
 use postgres::Client;
 use serde_json::{Value, json};
@@ -12,23 +12,24 @@ use super::task::{Document, Run, Session, Task};
 /// The name of the database of a scene.
 const DATABASE: &str = "scene";
 
-/// A database on a server that others have used before, all of its tables published.
+/// A database on a shared server, with all of its tables published, and a task.
 pub(crate) struct Scene {
     pub(crate) client: Client,
     pub(crate) task: Task,
-    /// Handed on when the scene is over.
+    /// Returned for use by other tests when the scene is dropped.
     pub(crate) server: Lease,
 }
 
 impl Scene {
-    /// Starts with what `sql` makes.
+    /// Creates the database on the main version, and runs `sql` in it.
     pub(crate) fn new(sql: &str) -> Self {
         Self::on(Version::MAIN, sql)
     }
 
+    /// Creates the database on a server of this version, and runs `sql` in it.
     pub(crate) fn on(version: Version, sql: &str) -> Self {
         let server = Lease::take(version);
-        let (client, task) = set(&server, sql);
+        let (client, task) = create(&server, sql);
         Self {
             client,
             task,
@@ -36,16 +37,17 @@ impl Scene {
         }
     }
 
-    /// Starts with a database of another encoding.
+    /// Creates the database with another encoding.
     pub(crate) fn encoded(encoding: &str, sql: &str) -> Self {
         Self::on_encoded(Version::MAIN, encoding, sql)
     }
 
+    /// Creates the database with another encoding on a server of this version.
     pub(crate) fn on_encoded(version: Version, encoding: &str, sql: &str) -> Self {
         let server = Lease::take(version);
         let options =
             format!("encoding '{encoding}' lc_collate 'C' lc_ctype 'C' template template0");
-        let (client, task) = set_with(&server, &options, sql);
+        let (client, task) = create_with(&server, &options, sql);
         Self {
             client,
             task,
@@ -53,28 +55,28 @@ impl Scene {
         }
     }
 
-    /// Connects once more.
+    /// Opens another connection to the database.
     pub(crate) fn connect(&self) -> Client {
         connect(&self.server)
     }
 
-    /// Runs SQL that has to succeed.
+    /// Runs SQL that must succeed.
     pub(crate) fn execute(&mut self, sql: &str) {
         execute(&mut self.client, sql);
     }
 
-    /// Panics if the documents of a keyed table, reduced, are not its rows.
+    /// Panics if the documents of a table, reduced by key, differ from its rows.
     pub(crate) fn assert_captured(&mut self, name: &str, key: &[&str]) {
         assert_captured(&mut self.client, &self.task, name, key);
     }
 }
 
-/// Makes the scene's database on a server of the test's own.
-pub(crate) fn set(server: &Server, sql: &str) -> (Client, Task) {
-    set_with(server, "", sql)
+/// Creates the database of a scene on the test's own server.
+pub(crate) fn create(server: &Server, sql: &str) -> (Client, Task) {
+    create_with(server, "", sql)
 }
 
-fn set_with(server: &Server, options: &str, sql: &str) -> (Client, Task) {
+fn create_with(server: &Server, options: &str, sql: &str) -> (Client, Task) {
     execute(
         &mut server.connect("postgres"),
         &format!("create database {DATABASE} {options}"),
@@ -94,20 +96,20 @@ fn set_with(server: &Server, options: &str, sql: &str) -> (Client, Task) {
     (client, task)
 }
 
-/// Connects to the scene's database once more.
+/// Opens another connection to the database of a scene.
 pub(crate) fn connect(server: &Server) -> Client {
     server.connect(DATABASE)
 }
 
-/// Runs SQL that has to succeed.
+/// Runs SQL that must succeed.
 pub(crate) fn execute(client: &mut Client, sql: &str) {
     client
         .batch_execute(sql)
         .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }
 
-/// Panics if the documents of a table, reduced by a key or filed by `loc` where there is none, are
-/// not its rows.
+/// Panics if the documents of a table differ from its rows. They are reduced by key; if there is no
+/// key, each document is a row.
 pub(crate) fn assert_captured(client: &mut Client, task: &Task, name: &str, key: &[&str]) {
     let documents = documents_of(task, name);
     let found = if key.is_empty() {
@@ -120,7 +122,7 @@ pub(crate) fn assert_captured(client: &mut Client, task: &Task, name: &str, key:
     assert_same_rows(name, &table(client, name, key), &found);
 }
 
-/// The committed documents of a table.
+/// Returns the committed documents of a table.
 pub(crate) fn documents_of<'a>(task: &'a Task, name: &str) -> Vec<&'a Document> {
     task.documents
         .iter()
@@ -128,7 +130,7 @@ pub(crate) fn documents_of<'a>(task: &'a Task, name: &str) -> Vec<&'a Document> 
         .collect()
 }
 
-/// Each document without `_meta`, behind its letter.
+/// Returns the operation of each document and the document without `_meta`.
 pub(crate) fn changes<'a>(
     documents: impl IntoIterator<Item = &'a Document>,
 ) -> Vec<(&'a str, Value)> {
@@ -144,7 +146,7 @@ pub(crate) fn changes<'a>(
         .collect()
 }
 
-/// Sets members of `advanced`.
+/// Sets members of `advanced` in the task's configuration.
 pub(crate) fn advanced(task: &mut Task, members: &Value) {
     let advanced = &mut task.config["advanced"];
     if !advanced.is_object() {
@@ -156,7 +158,7 @@ pub(crate) fn advanced(task: &mut Task, members: &Value) {
 }
 
 impl Session<'_> {
-    /// Goes on until no table is backfilled any more.
+    /// Follows the capture until the backfill of every table has ended.
     pub(crate) fn until_active(&mut self) {
         self.until("the end of the backfill", |session| {
             let mut modes = session
@@ -168,7 +170,7 @@ impl Session<'_> {
         });
     }
 
-    /// Goes on until a committed document of a table satisfies a condition.
+    /// Follows the capture until a committed document of a table satisfies a condition.
     pub(crate) fn until_document(&mut self, name: &str, condition: impl Fn(&Document) -> bool) {
         let mut seen = 0;
         self.until(&format!("a document of {name}"), |session| {
@@ -179,34 +181,38 @@ impl Session<'_> {
         });
     }
 
-    /// Goes on until a row with this number is committed.
+    /// Follows the capture until a document with this `id` is committed.
     pub(crate) fn until_id(&mut self, name: &str, id: i64) {
         self.until_document(name, |document| document.value["id"] == id);
     }
 
-    /// Goes on until the log has a line with this text.
+    /// Follows the capture until a line with this text is logged.
     pub(crate) fn until_logged(&mut self, text: &str) -> Line {
         let mut found = None;
         self.until(&format!("a line with {text:?}"), |session| {
             found = session.log().find(|line| says(line, text));
             found.is_some()
         });
-        found.expect("it was found")
+        found.expect("the line was found")
     }
 }
 
-/// Whether a line has this text, in its message or in a field.
+/// Returns whether a line has this text, in its message or in a field.
 pub(crate) fn says(line: &Line, text: &str) -> bool {
     line.message.contains(text) || line.fields.to_string().contains(text)
 }
 
 impl Run {
-    /// Panics if the process did not end with an error whose last words have all of these texts.
+    /// Panics if the process did not end with an error whose last log line has all of these texts.
     pub(crate) fn assert_failed(&self, texts: &[&str]) {
-        let status = self.status.expect("it was not killed");
-        assert!(!status.success(), "it ended well\n{}", self.log);
+        let status = self.status.expect("the process was not killed");
+        assert!(
+            !status.success(),
+            "the process ended without an error\n{}",
+            self.log
+        );
         let lines = self.log.lines();
-        let last = lines.last().expect("it has logged");
+        let last = lines.last().expect("a line was logged");
         for text in texts {
             assert!(
                 says(last, text),

@@ -1,19 +1,20 @@
 #!/bin/sh
-# Runs a program until standard input ends, then stops it and removes a folder:
+# Runs a program until standard input ends, then stops the program and removes a folder:
 #
 #     serve.sh FOLDER ACCOUNT COMMAND [ARGUMENT...]
 #
-# Standard input is a pipe from whoever started it, so that the program ends with its parent,
-# however that ends, and leaves nothing behind. A line on it says how to stop otherwise: "stop" and
-# "crash" keep the folder. ACCOUNT is "-", or a user to run the command as.
+# Standard input is a pipe from the parent process, so that the program ends when the parent ends,
+# for whatever reason, and leaves no files. A line on standard input stops the program and keeps the
+# folder: "stop" sends SIGINT (to PostgreSQL, a fast shutdown), "crash" sends SIGQUIT (an immediate
+# one). ACCOUNT is the user to run the command as, or "-" for the current one.
 folder=$1
 account=$2
 shift 2
 
-# A signal ends the wait below, and so everything in order.
+# A signal to this shell ends the read below, so that the program is stopped and the folder removed.
 trap : HUP INT TERM
 
-# What a shell starts in the background ignores interrupts otherwise.
+# Without this a process that a shell starts in the background ignores SIGINT and SIGQUIT.
 set -- env --default-signal=INT,QUIT "$@"
 if [ "$account" != - ]; then
     set -- setpriv --reuid="$account" --regid="$(id -g "$account")" --clear-groups "$@"
@@ -30,7 +31,7 @@ esac
 wait "$child"
 code=$?
 if [ "$how" = remove ]; then
-    # A parent that was killed may leave a copy into the folder that still goes on.
+    # A parent that was killed may have left a process that still copies files into the folder.
     tries=0
     until rm -rf "$folder" 2>/dev/null || [ "$tries" -ge 50 ]; do
         tries=$((tries + 1))

@@ -1,4 +1,4 @@
-//! OpenSSH's server, on a port of its own and without privileges.
+//! An OpenSSH server on a port of its own, without privileges.
 
 use std::fs;
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use super::folder::{self, Guarded};
 use super::postgres::free_port;
 use super::wait;
 
-/// A running server, stopped and removed when dropped.
+/// A running SSH server, stopped and removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Sshd {
     guarded: Guarded,
@@ -17,8 +17,7 @@ pub(crate) struct Sshd {
 }
 
 impl Sshd {
-    /// Starts a server that lets in whoever has one of these keys, with further lines of
-    /// configuration.
+    /// Starts a server that accepts the given public keys, with additional lines of configuration.
     pub(crate) fn start(authorized_keys: &str, settings: &str) -> Self {
         let guarded = Guarded::new("sshd");
         let mut sshd = Self {
@@ -27,7 +26,7 @@ impl Sshd {
         };
         let authorized = sshd.write("authorized_keys", authorized_keys);
         sshd.make_host_key();
-        // Without PAM, it takes accounts without a password of their own for locked.
+        // Without PAM, sshd regards accounts that have no password as locked.
         let config = format!(
             "Port {}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {authorized}\n\
              PidFile none\nUsePAM yes\nStrictModes no\nPasswordAuthentication no\n\
@@ -40,7 +39,7 @@ impl Sshd {
         sshd
     }
 
-    /// The user to log in as: the one that it runs as.
+    /// Returns the user to log in as, which is the user that the server runs as.
     pub(crate) fn user() -> String {
         if folder::account().is_some() {
             return "nobody".to_owned();
@@ -53,13 +52,13 @@ impl Sshd {
         self.port
     }
 
-    /// Its address as the connector's configuration names it.
+    /// Returns the server's address in the form of the connector's configuration.
     pub(crate) fn endpoint(&self) -> String {
         format!("ssh://{}@127.0.0.1:{}", Self::user(), self.port)
     }
 
-    /// Starts it again at the same port, as another host.
-    pub(crate) fn become_another(&mut self) {
+    /// Restarts the server on the same port with a new host key.
+    pub(crate) fn restart_with_new_host_key(&mut self) {
         self.guarded.stop("stop");
         self.make_host_key();
         self.resume();
@@ -69,7 +68,7 @@ impl Sshd {
         let key = PathBuf::from(self.path("host_key"));
         let _ = fs::remove_file(&key);
         make_key(&key, &["-t", "ed25519"]);
-        folder::hand_over(&key);
+        folder::give_to_account(&key);
     }
 
     fn resume(&mut self) {
@@ -78,11 +77,11 @@ impl Sshd {
         let program = Path::new("/usr/sbin/sshd");
         assert!(
             program.exists(),
-            "there is no sshd: run tests/support/install-servers.sh"
+            "sshd is missing: run tests/support/install-servers.sh"
         );
         self.guarded
             .run(program, &["-D", "-e", "-f", &config], Stdio::from(log))
-            .expect("the shell starts");
+            .expect("serve.sh starts");
         wait::until("sshd to listen", || {
             TcpStream::connect(("127.0.0.1", self.port)).ok()
         });
@@ -97,12 +96,12 @@ impl Sshd {
 
     fn write(&self, name: &str, text: &str) -> String {
         let path = self.guarded.write(name, text);
-        folder::hand_over(Path::new(&path));
+        folder::give_to_account(Path::new(&path));
         path
     }
 }
 
-/// Makes a key without a passphrase; returns its public part.
+/// Creates a key without a passphrase, and returns the public key.
 pub(crate) fn make_key(path: &Path, options: &[&str]) -> String {
     let status = Command::new("ssh-keygen")
         .args(["-q", "-N", "", "-C", "test", "-f"])
@@ -111,5 +110,5 @@ pub(crate) fn make_key(path: &Path, options: &[&str]) -> String {
         .status()
         .expect("ssh-keygen runs");
     assert!(status.success(), "ssh-keygen {options:?}");
-    fs::read_to_string(path.with_extension("pub")).expect("it has a public part")
+    fs::read_to_string(path.with_extension("pub")).expect("ssh-keygen wrote the public key")
 }

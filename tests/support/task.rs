@@ -1,4 +1,5 @@
-//! A capture task as the Flow runtime keeps it: what it sends, and what it commits.
+//! A capture task from the point of view of the Flow runtime: the requests that it sends, and the
+//! state and documents that it commits.
 
 use std::collections::{HashMap, HashSet};
 use std::process::ExitStatus;
@@ -13,54 +14,55 @@ use super::messages::{
     Projection, RangeSpec, Request, Response, Validate, ValidateBinding, strings,
 };
 use super::postgres::Server;
-use super::wait::PATIENCE;
+use super::wait::TIMEOUT;
 
-/// A task with its configuration, its bindings and what has been committed.
+/// A task with its configuration, its bindings, and its committed state and documents.
 #[derive(Debug)]
 pub(crate) struct Task {
     pub(crate) launch: Launch,
     pub(crate) config: Value,
     pub(crate) bindings: Vec<Binding>,
-    /// Sends the collections apart from the bindings, as the runtime does for large tasks.
+    /// Whether the collections are sent in a table that the bindings refer to by index, as the
+    /// runtime does for large tasks.
     pub(crate) linked: bool,
-    /// The state after the last checkpoint.
+    /// State after the last checkpoint.
     pub(crate) state: Value,
-    /// Every document up to the last checkpoint, over all sessions.
+    /// Documents of all sessions up to their last checkpoints.
     pub(crate) documents: Vec<Document>,
-    /// Where the committed changes are.
-    places: Places,
+    /// Positions of the committed changes.
+    locs: SeenLocs,
 }
 
-/// Where changes are in the order of all events.
+/// Positions (`loc`) of changes in the order of all events.
 #[derive(Debug, Default)]
-struct Places {
-    /// Every `loc`.
+struct SeenLocs {
+    /// Positions of all changes.
     all: HashSet<[i64; 3]>,
-    /// The last of each document, by table and key.
+    /// Position of the last change of each document, by table and key.
     last: HashMap<(String, String), [i64; 3]>,
 }
 
-/// A table and the collection that it is captured into.
+/// A bound table and its collection.
 #[derive(Debug, Clone)]
 pub(crate) struct Binding {
-    /// `schema.table`, for tests to name it by.
+    /// `schema.table`, the name that tests use.
     pub(crate) table: String,
     pub(crate) resource: Value,
     pub(crate) key: Vec<String>,
-    /// The pointers of the collection's projections.
+    /// Pointers of the collection's projections.
     pub(crate) projections: Vec<String>,
     pub(crate) schema: Value,
-    /// The backfill counter.
+    /// Backfill counter.
     pub(crate) backfill: u32,
 }
 
 /// A captured document.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Document {
-    /// `schema.table` of the binding.
+    /// `schema.table` of the document's binding.
     pub(crate) table: String,
     pub(crate) value: Value,
-    /// The same as it was spelled, under protobuf: with members that occur twice.
+    /// The document's text with the protobuf codec, duplicate members included.
     pub(crate) text: String,
 }
 
@@ -69,7 +71,7 @@ impl Document {
         self.value["_meta"]["op"].as_str().expect("op is a text")
     }
 
-    /// Whether the document is a row of a backfill.
+    /// Returns whether the document is a row of a backfill.
     pub(crate) fn is_snapshot(&self) -> bool {
         self.value["_meta"]["source"]["snapshot"] == true
     }
@@ -86,13 +88,13 @@ impl Document {
     }
 }
 
-impl Places {
-    /// Notes a change. Panics if it shares its `loc` with another, or is not behind the one before it
-    /// of the same key, in these or in earlier places.
-    fn note(&mut self, earlier: &Self, document: &Document, key: &[String]) {
+impl SeenLocs {
+    /// Records the position of a change. Panics if another change has it, or if it is not after
+    /// that of the previous change of the same key, here or in `earlier`.
+    fn record(&mut self, earlier: &Self, document: &Document, key: &[String]) {
         let loc = document.loc();
         let is_new = !earlier.all.contains(&loc) && self.all.insert(loc);
-        assert!(is_new, "another change has the place of {document:?}");
+        assert!(is_new, "another change has the loc of {document:?}");
         if key.iter().any(|pointer| pointer.starts_with("/_meta")) {
             return;
         }
@@ -100,14 +102,14 @@ impl Places {
         let key: Vec<_> = key.iter().map(value).collect();
         let key = (document.table.clone(), json!(key).to_string());
         let last = self.last.get(&key).or_else(|| earlier.last.get(&key));
-        let is_behind = last.is_none_or(|last| loc > *last);
-        assert!(is_behind, "{document:?} is not after {last:?}");
+        let is_after = last.is_none_or(|last| loc > *last);
+        assert!(is_after, "{document:?} is not after {last:?}");
         self.last.insert(key, loc);
     }
 }
 
 impl Binding {
-    /// Makes the binding that a user gets who takes what was discovered.
+    /// Makes a binding from what was discovered, unchanged.
     pub(crate) fn discovered(found: &Value) -> Self {
         let resource = found["resourceConfig"].clone();
         let text = |name: &str| resource[name].as_str().expect("a text").to_owned();
@@ -127,7 +129,7 @@ impl Binding {
         vec![text("namespace"), text("stream")]
     }
 
-    /// The key under which the runtime files the state of this binding.
+    /// Returns the key under which the runtime keeps the state of this binding.
     pub(crate) fn state_key(&self) -> String {
         let mut key = String::new();
         for c in self.resource_path().join("/").chars() {
@@ -161,7 +163,7 @@ impl Binding {
 }
 
 impl Task {
-    /// A new task without bindings.
+    /// Makes a new task without bindings.
     pub(crate) fn new(launch: Launch, config: Value) -> Self {
         Self {
             launch,
@@ -170,11 +172,11 @@ impl Task {
             linked: false,
             state: Value::Object(Map::new()),
             documents: Vec::new(),
-            places: Places::default(),
+            locs: SeenLocs::default(),
         }
     }
 
-    /// The configuration for a database of a server, as its superuser.
+    /// Returns the configuration for a database of a server, with the superuser as the user.
     pub(crate) fn config(server: &Server, database: &str) -> Value {
         json!({
             "address": server.address(),
@@ -185,7 +187,7 @@ impl Task {
         })
     }
 
-    /// Discovers, and returns the bindings by name.
+    /// Sends Discover, and returns the bindings in the order of their names.
     pub(crate) fn discover(&self) -> Result<Vec<Value>, Failure> {
         let request = Request {
             discover: Some(Discover {
@@ -204,7 +206,7 @@ impl Task {
         }
     }
 
-    /// Binds these tables (`schema.table`) as they are discovered, and publishes the task.
+    /// Binds the given tables (`schema.table`) as discovered, and publishes the task.
     pub(crate) fn bind(&mut self, tables: &[&str]) {
         let discovered = self
             .discover()
@@ -222,7 +224,7 @@ impl Task {
         self.publish();
     }
 
-    /// Validates and applies, as the runtime does when a user has changed the task.
+    /// Sends Validate and Apply, as the runtime does when a user has changed the task.
     pub(crate) fn publish(&self) {
         let paths = self
             .validate()
@@ -232,7 +234,7 @@ impl Task {
         self.apply().unwrap_or_else(|failure| panic!("{failure}"));
     }
 
-    /// The binding of a table, to be changed.
+    /// Returns the binding of a table, to be changed.
     pub(crate) fn binding_mut(&mut self, table: &str) -> &mut Binding {
         let found = self
             .bindings
@@ -241,12 +243,12 @@ impl Task {
         found.unwrap_or_else(|| panic!("{table} is not bound"))
     }
 
-    /// Validates, and returns the resource paths.
+    /// Sends Validate, and returns the resource paths.
     pub(crate) fn validate(&self) -> Result<Vec<Vec<String>>, Failure> {
         self.validate_after(None)
     }
 
-    /// Validates a change of a task that was published before.
+    /// Sends Validate with the last published version of the task.
     pub(crate) fn validate_after(
         &self,
         last_capture: Option<CaptureSpec>,
@@ -279,7 +281,7 @@ impl Task {
         }
     }
 
-    /// Applies, and returns the action description.
+    /// Sends Apply, and returns the action description.
     pub(crate) fn apply(&self) -> Result<String, Failure> {
         let request = Request {
             apply: Some(Apply {
@@ -295,11 +297,12 @@ impl Task {
         }
     }
 
-    /// Each binding's collection or index, and the table that the indices point into.
+    /// Returns the collection of each binding or its index, and the table that the indices refer
+    /// to.
     fn collections(&self) -> (Vec<(Option<CollectionSpec>, u32)>, Vec<CollectionSpec>) {
         let collections = self.bindings.iter().map(Binding::collection);
         if self.linked {
-            // Not in the order of the bindings, so that an index is not the binding's own.
+            // In reverse order, so that a collection's index differs from that of its binding.
             let table: Vec<CollectionSpec> = collections.rev().collect();
             let indices = (0..u32::try_from(table.len()).expect("few")).rev();
             (indices.map(|index| (None, index)).collect(), table)
@@ -313,6 +316,7 @@ impl Task {
         }
     }
 
+    /// Returns the specification of the task.
     pub(crate) fn spec(&self) -> CaptureSpec {
         let (collections, linked_collections) = self.collections();
         let bindings = self.bindings.iter().zip(collections);
@@ -335,7 +339,7 @@ impl Task {
         }
     }
 
-    /// Starts a session that goes on from the state reached so far.
+    /// Starts a session with the state reached so far.
     pub(crate) fn open(&mut self) -> Session<'_> {
         let mut connector = self.launch.start();
         if let Err(failure) = connector.ask_spec() {
@@ -362,22 +366,23 @@ impl Task {
             ended: false,
             pending: Vec::new(),
             pending_schema: false,
-            places: Places::default(),
+            locs: SeenLocs::default(),
             run: Run::default(),
         }
     }
 
-    /// Expects changes that came already to come again.
-    pub(crate) fn forget_position(&mut self) {
-        self.places = Places::default();
+    /// Forgets the positions of the changes captured so far, for a test in which they are captured
+    /// again.
+    pub(crate) fn forget_locs(&mut self) {
+        self.locs = SeenLocs::default();
     }
 
-    /// Runs a session to the end of the process.
+    /// Runs a session until the process ends.
     pub(crate) fn run(&mut self) -> Run {
         self.open().finish()
     }
 
-    /// The state of a binding's table, null if there is none.
+    /// Returns the state of a table's binding, or null if there is none.
     pub(crate) fn binding_state(&self, table: &str) -> &Value {
         let binding = self.bindings.iter().find(|binding| binding.table == table);
         let key = binding
@@ -386,7 +391,7 @@ impl Task {
         &self.state["bindingStateV1"][key]
     }
 
-    /// Whether the state shows a backfill that is not done.
+    /// Returns whether the state has an unfinished backfill.
     pub(crate) fn is_backfilling(&self) -> bool {
         let tables = self.state["bindingStateV1"].as_object();
         let mut modes = tables
@@ -397,34 +402,34 @@ impl Task {
     }
 }
 
-/// What one session came to.
+/// Result of a session.
 #[derive(Debug, Default)]
 pub(crate) struct Run {
-    /// The documents that were committed.
+    /// Documents that were committed.
     pub(crate) documents: Vec<Document>,
     pub(crate) sourced_schemas: Vec<(usize, Value)>,
     pub(crate) checkpoints: usize,
-    /// The state's patch of each checkpoint.
+    /// Merge patch of the state in each checkpoint.
     pub(crate) patches: Vec<Value>,
-    /// None for a process that was killed.
+    /// `None` if the process was killed.
     pub(crate) status: Option<ExitStatus>,
     pub(crate) log: Log,
 }
 
-/// A process after Open, and what the runtime has of it.
+/// A connector process after Open, and the documents received from it.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     pub(crate) task: &'a mut Task,
     pub(crate) connector: Connector,
-    /// Whether to acknowledge each checkpoint.
+    /// Whether each checkpoint is acknowledged at once.
     pub(crate) acknowledge: bool,
     opened: bool,
     ended: bool,
     /// Documents since the last checkpoint.
     pub(crate) pending: Vec<Document>,
     pending_schema: bool,
-    /// Where the changes since the last checkpoint are.
-    places: Places,
+    /// Positions of the changes since the last checkpoint.
+    locs: SeenLocs,
     pub(crate) run: Run,
 }
 
@@ -433,12 +438,13 @@ impl Session<'_> {
         &self.connector.log
     }
 
-    /// The documents so far, committed or not.
+    /// Returns the documents received so far, committed or not.
     pub(crate) fn documents(&self) -> impl Iterator<Item = &Document> {
         self.run.documents.iter().chain(&self.pending)
     }
 
-    /// Takes in what arrives within `limit`; false if nothing did, or nothing more will.
+    /// Handles a response that arrives within `limit`. Returns false if none does or the output has
+    /// ended.
     pub(crate) fn step(&mut self, limit: Duration) -> bool {
         match self.connector.next_within(limit) {
             Next::Response(response) => {
@@ -449,7 +455,7 @@ impl Session<'_> {
                 self.ended = true;
                 false
             }
-            Next::Nothing => false,
+            Next::TimedOut => false,
         }
     }
 
@@ -475,7 +481,7 @@ impl Session<'_> {
                     text,
                 };
                 if !document.is_snapshot() {
-                    self.places.note(&self.task.places, &document, key);
+                    self.locs.record(&self.task.locs, &document, key);
                 }
                 self.pending.push(document);
             }
@@ -488,7 +494,7 @@ impl Session<'_> {
                 updated,
                 merge_patch,
             } => self.commit(&updated, merge_patch),
-            other => panic!("not due after Open: {other:?}"),
+            other => panic!("unexpected after Open: {other:?}"),
         }
     }
 
@@ -496,8 +502,8 @@ impl Session<'_> {
         assert!(is_patch, "not a merge patch: {updated}");
         assert!(updated.get("cursor").is_some(), "no cursor: {updated}");
         merge_patch(&mut self.task.state, updated);
-        self.task.places.all.extend(self.places.all.drain());
-        self.task.places.last.extend(self.places.last.drain());
+        self.task.locs.all.extend(self.locs.all.drain());
+        self.task.locs.last.extend(self.locs.last.drain());
         self.task.documents.extend(self.pending.iter().cloned());
         self.run.documents.append(&mut self.pending);
         self.run.checkpoints += 1;
@@ -508,7 +514,7 @@ impl Session<'_> {
         }
     }
 
-    /// Acknowledges this many checkpoints.
+    /// Acknowledges a number of checkpoints.
     pub(crate) fn acknowledge(&mut self, checkpoints: u32) {
         self.connector.send(&Request {
             acknowledge: Some(Acknowledge { checkpoints }),
@@ -516,12 +522,13 @@ impl Session<'_> {
         });
     }
 
-    /// Goes on until the condition holds, which is looked at after each response and in between.
+    /// Follows the capture until `condition` holds. It is checked after each response, and every 10
+    /// ms between responses. Panics with `what` if nothing arrives for [`TIMEOUT`].
     pub(crate) fn until(&mut self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
-        let mut deadline = Instant::now() + PATIENCE;
+        let mut deadline = Instant::now() + TIMEOUT;
         while !condition(self) {
             if self.step(Duration::from_millis(10)) {
-                deadline = Instant::now() + PATIENCE;
+                deadline = Instant::now() + TIMEOUT;
             }
             assert!(
                 !self.ended,
@@ -530,24 +537,24 @@ impl Session<'_> {
             );
             assert!(
                 Instant::now() < deadline,
-                "waited in vain for {what}\n{}",
+                "timed out waiting for {what}\n{}",
                 self.log()
             );
         }
     }
 
-    /// Goes on until this many checkpoints of this session are committed.
+    /// Follows the capture until this session has committed a number of checkpoints.
     pub(crate) fn until_checkpoints(&mut self, count: usize) {
         self.until(&format!("checkpoint {count}"), |session| {
             session.run.checkpoints >= count
         });
     }
 
-    /// Goes on to the end of the process.
+    /// Follows the capture until the process ends.
     pub(crate) fn finish(mut self) -> Run {
         while !self.ended {
-            if !self.step(PATIENCE) {
-                assert!(self.ended, "nothing for {PATIENCE:?}\n{}", self.log());
+            if !self.step(TIMEOUT) {
+                assert!(self.ended, "no response for {TIMEOUT:?}\n{}", self.log());
             }
         }
         let status = self.connector.wait();
@@ -555,7 +562,7 @@ impl Session<'_> {
             let open = self.pending.len();
             assert!(
                 open == 0 && !self.pending_schema,
-                "ended amid a sequence\n{}",
+                "ended with documents after the last checkpoint\n{}",
                 self.log()
             );
         }
@@ -564,7 +571,7 @@ impl Session<'_> {
         self.run
     }
 
-    /// Kills the process. What came after the last checkpoint is lost.
+    /// Kills the process. Documents after the last checkpoint are lost.
     pub(crate) fn kill(mut self) -> Run {
         self.connector.kill();
         self.run.log = self.connector.log.clone();
@@ -577,7 +584,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn state_keys_are_built_as_the_runtime_does() {
+    fn state_keys_are_those_of_the_runtime() {
         let binding = |namespace: &str, stream: &str, backfill| {
             let resource = json!({"namespace": namespace, "stream": stream});
             let found = json!({"resourceConfig": resource, "key": ["/id"], "documentSchema": {}});

@@ -2,15 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for what should come soon, on a machine that is busy with other tests.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Time limit of a wait for an event that is due soon. It allows for a machine that is busy with
+/// other tests.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Polls `condition` until it gives a value, and panics after [`PATIENCE`], saying `what` was due.
+/// Polls `condition` until it returns a value. Panics after [`TIMEOUT`], with `what` in the
+/// message.
 pub(crate) fn until<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
-    within(PATIENCE, condition).unwrap_or_else(|| panic!("waited {PATIENCE:?} in vain for {what}"))
+    within(TIMEOUT, condition).unwrap_or_else(|| panic!("waited {TIMEOUT:?} for {what}"))
 }
 
-/// Polls `condition` until it gives a value or `limit` has passed.
+/// Polls `condition` until it returns a value or `limit` has passed.
 pub(crate) fn within<T>(limit: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {

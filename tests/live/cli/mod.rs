@@ -1,4 +1,4 @@
-//! `source-postgres capture`: without Flow, on files.
+//! `source-postgres capture`, which runs without Flow and keeps its state in a file.
 
 mod state;
 
@@ -8,7 +8,7 @@ use std::process::Stdio;
 use postgres::Client;
 use serde_json::{Value, json};
 
-use crate::support::command::{Place, command, document};
+use crate::support::command::{CommandFolder, command, document};
 use crate::support::postgres::{Lease, Server, Version, query, value};
 use crate::support::task::Document;
 
@@ -20,7 +20,7 @@ fn database(server: &Server) -> Client {
     server.connect("cli")
 }
 
-/// The configuration in YAML.
+/// Returns the configuration as YAML.
 fn configuration(server: &Server) -> String {
     format!(
         "# Of a test.\naddress: {}\ndatabase: cli\nuser: postgres\ncredentials:\n  auth_type: \
@@ -30,7 +30,8 @@ fn configuration(server: &Server) -> String {
     )
 }
 
-fn of<'a>(documents: &'a [Document], collection: &str) -> Vec<&'a Document> {
+/// Returns the documents of a collection, ordered by `id`.
+fn documents_of<'a>(documents: &'a [Document], collection: &str) -> Vec<&'a Document> {
     let mut found: Vec<_> = documents
         .iter()
         .filter(|document| document.table == collection)
@@ -47,7 +48,7 @@ fn confirmed(client: &mut Client) -> String {
 }
 
 #[test]
-fn a_configuration_alone_captures_what_is_discovered_and_goes_on_from_its_state() {
+fn a_configuration_alone_captures_all_discovered_tables_and_continues_from_its_state() {
     let server = Lease::take(Version::MAIN);
     let mut client = database(&server);
     client
@@ -59,9 +60,9 @@ fn a_configuration_alone_captures_what_is_discovered_and_goes_on_from_its_state(
              insert into public.visits values ('/a'), ('/b')",
         )
         .expect("tables");
-    let mut place = Place::new();
-    let config = place.write("config.yaml", &configuration(&server));
-    let state = place.state_path();
+    let mut files = CommandFolder::new();
+    let config = files.write("config.yaml", &configuration(&server));
+    let state = files.state_path();
     let arguments = [
         "--config",
         &config,
@@ -70,22 +71,22 @@ fn a_configuration_alone_captures_what_is_discovered_and_goes_on_from_its_state(
         "--exit-when-caught-up",
     ];
 
-    let (documents, log) = place.start(&arguments).finish();
-    let orders = of(&documents, "shop/or_ders");
+    let (documents, log) = files.start(&arguments).finish();
+    let orders = documents_of(&documents, "shop/or_ders");
     let ids: Vec<_> = orders
         .iter()
         .map(|d| d.value["id"].as_i64().unwrap())
         .collect();
     assert_eq!(ids, (1..=250).collect::<Vec<_>>());
     assert!(orders.iter().all(|document| document.is_snapshot()));
-    assert_eq!(of(&documents, "public/visits").len(), 2);
+    assert_eq!(documents_of(&documents, "public/visits").len(), 2);
     assert_eq!(documents.len(), 252);
     assert!(
         !log.contains("hunter2") && !log.contains("\"level\":"),
         "{log}"
     );
     assert!(log.contains("capture run ended documents=252"), "{log}");
-    // What was missing has been made.
+    // The publication and the watermarks table were missing and have been created.
     assert_eq!(
         value(
             &mut client,
@@ -97,7 +98,7 @@ fn a_configuration_alone_captures_what_is_discovered_and_goes_on_from_its_state(
         value(&mut client, "select count(*) from public.flow_watermarks"),
         "1"
     );
-    let first = place.state();
+    let first = files.state();
     let entry = &first["bindingStateV1"]["Shop%2FOr%20ders"];
     assert_eq!(
         entry,
@@ -122,26 +123,26 @@ fn a_configuration_alone_captures_what_is_discovered_and_goes_on_from_its_state(
     run.env("SHUTDOWN_AFTER_POLLING", "yes")
         .stdin(Stdio::piped());
     run.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = run.spawn().expect("it starts");
+    let mut child = run.spawn().expect("the command starts");
     let mut input = child.stdin.take().expect("piped");
     input
         .write_all(configuration(&server).as_bytes())
-        .expect("it reads");
+        .expect("the command reads");
     drop(input);
-    let output = child.wait_with_output().expect("it ends");
+    let output = child.wait_with_output().expect("the command ends");
     let log = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(output.status.success(), "{log}");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let documents: Vec<Document> = text.lines().map(document).collect();
-    let ops: Vec<_> = of(&documents, "shop/or_ders")
+    let ops: Vec<_> = documents_of(&documents, "shop/or_ders")
         .iter()
         .map(|d| (d.op().to_owned(), d.value["id"].as_i64().unwrap()))
         .collect();
     assert_eq!(ops, [("u".to_owned(), 7), ("d".to_owned(), 8)]);
-    assert_eq!(of(&documents, "public/visits").len(), 1);
-    // A table that was not there before is read from its start.
-    assert_eq!(of(&documents, "public/later").len(), 1);
-    let second = place.state();
+    assert_eq!(documents_of(&documents, "public/visits").len(), 1);
+    // A table that is new is backfilled.
+    assert_eq!(documents_of(&documents, "public/later").len(), 1);
+    let second = files.state();
     assert_eq!(second["bindingStateV1"]["public%2Flater"]["mode"], "Active");
     assert_eq!(
         confirmed(&mut client),
@@ -150,12 +151,12 @@ fn a_configuration_alone_captures_what_is_discovered_and_goes_on_from_its_state(
     assert_ne!(second["cursor"], first["cursor"]);
     assert!(
         log.contains(&cursor),
-        "it says from where it goes on: {log}"
+        "the log has no start position: {log}"
     );
 }
 
 #[test]
-fn a_catalog_says_which_tables_under_which_keys_into_which_collections() {
+fn a_catalog_selects_tables_keys_and_collections() {
     let server = Lease::take(Version::MAIN);
     let mut client = database(&server);
     client
@@ -171,9 +172,9 @@ fn a_catalog_says_which_tables_under_which_keys_into_which_collections() {
              insert into public.off values (31)",
         )
         .expect("tables");
-    let mut place = Place::new();
-    place.write("endpoint.yaml", &configuration(&server));
-    let catalog = place.write(
+    let mut files = CommandFolder::new();
+    files.write("endpoint.yaml", &configuration(&server));
+    let catalog = files.write(
         "flow.yaml",
         "\
 captures:
@@ -193,9 +194,9 @@ collections:
     schema: {type: object}
 ",
     );
-    let state = place.state_path();
+    let state = files.state_path();
     let arguments = ["--config", &catalog, "--exit-when-caught-up"];
-    let log = place.start(&arguments).fail();
+    let log = files.start(&arguments).fail();
     assert!(
         log.contains("say which with --capture: acme/other, acme/shop"),
         "{log}"
@@ -206,16 +207,16 @@ collections:
         &["--capture", "acme/shop", "--state", &state],
     ]
     .concat();
-    let (documents, _) = place.start(&with_state).finish();
-    let regions = of(&documents, "acme/regions");
+    let (documents, _) = files.start(&with_state).finish();
+    let regions = documents_of(&documents, "acme/regions");
     let ids: Vec<_> = regions
         .iter()
         .map(|d| d.value["id"].as_i64().unwrap())
         .collect();
     assert_eq!(ids, [1, 2, 11]);
-    assert_eq!(of(&documents, "acme/\"plain\"").len(), 1);
+    assert_eq!(documents_of(&documents, "acme/\"plain\"").len(), 1);
     assert_eq!(documents.len(), 4);
-    let entries = place.state()["bindingStateV1"].clone();
+    let entries = files.state()["bindingStateV1"].clone();
     let names: Vec<_> = entries
         .as_object()
         .expect("entries")
@@ -229,36 +230,37 @@ collections:
     assert_eq!(entries["public%2Feast"]["key_columns"], json!(["code"]));
     assert_eq!(entries["public%2Fplain"]["key_columns"], json!(["id"]));
 
-    // Transaction ids come where the collection has a place for them.
+    // Documents have transaction ids if the collection's schema has a property for them.
     client
         .batch_execute("update public.east set n = 1; update public.plain set v = 'q'")
         .expect("changes");
-    let (documents, _) = place.start(&with_state).finish();
+    let (documents, _) = files.start(&with_state).finish();
     assert_eq!(documents.len(), 3);
-    let txid =
-        |collection: &str| of(&documents, collection)[0].value["_meta"]["source"]["txid"].clone();
+    let txid = |collection: &str| {
+        documents_of(&documents, collection)[0].value["_meta"]["source"]["txid"].clone()
+    };
     assert!(txid("acme/regions").is_null());
     assert!(txid("acme/\"plain\"").is_number());
 
-    // Without a state every run starts anew, and says so.
+    // Without a state file every run starts from the beginning, and logs that.
     let without_state = [&arguments[..], &["--capture", "acme/shop"]].concat();
     for _ in 0..2 {
-        let (documents, log) = place.start(&without_state).finish();
+        let (documents, log) = files.start(&without_state).finish();
         assert_eq!(documents.len(), 4);
         assert!(log.contains("the next run starts from"), "{log}");
     }
-    // The slot has moved away from under the state.
-    let log = place.start(&with_state).fail();
+    // These runs have advanced the slot beyond the position in the state.
+    let log = files.start(&with_state).fail();
     assert!(log.contains("has moved on to"), "{log}");
 }
 
 #[test]
-fn what_keeps_a_capture_from_running_is_said_at_once() {
+fn errors_of_the_configuration_and_the_catalog_end_the_command_at_once() {
     let server = Lease::take(Version::MAIN);
     database(&server)
         .batch_execute("create table public.keyless(v text)")
         .expect("a table");
-    let mut place = Place::new();
+    let mut files = CommandFolder::new();
     let config: Value = json!({
         "address": server.address(), "database": "cli", "user": "postgres", "password": "hunter2",
     });
@@ -273,28 +275,28 @@ fn what_keeps_a_capture_from_running_is_said_at_once() {
         })
         .to_string()
     };
-    let path = place.write(
+    let path = files.write(
         "flow.json",
         &catalog("missing", json!({"missing": {"key": ["/id"]}})),
     );
-    let log = place.start(&["--config", &path]).fail();
+    let log = files.start(&["--config", &path]).fail();
     assert!(
         log.contains("table \"public.keyless\" cannot be backfilled by key"),
         "{log}"
     );
     assert!(log.contains("public.missing"), "{log}");
 
-    let path = place.write("flow.json", &catalog("missing", json!({})));
-    let log = place.start(&["--config", &path]).fail();
+    let path = files.write("flow.json", &catalog("missing", json!({})));
+    let log = files.start(&["--config", &path]).fail();
     assert!(
         log.contains("'captures.c.bindings[1]': table \"public.missing\" does not exist"),
         "{log}"
     );
-    let path = place.write(
+    let path = files.write(
         "flow.json",
         &catalog("keyless", json!({})).replace("address", "adress"),
     );
-    let log = place.start(&["--config", &path]).fail();
+    let log = files.start(&["--config", &path]).fail();
     assert!(
         log.contains("unknown member 'adress': did you mean") || log.contains("adress"),
         "{log}"
@@ -303,7 +305,7 @@ fn what_keeps_a_capture_from_running_is_said_at_once() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_the_capture_in_order() {
+fn closing_standard_output_ends_the_capture_cleanly() {
     let server = Lease::take(Version::MAIN);
     let mut client = database(&server);
     client
@@ -312,20 +314,20 @@ fn a_reader_that_goes_away_ends_the_capture_in_order() {
              insert into public.t select i, repeat('x', 1000) from generate_series(1, 5000) i",
         )
         .expect("a table");
-    let mut place = Place::new();
-    let config = place.write("config.yaml", &configuration(&server));
-    let state = place.state_path();
+    let mut files = CommandFolder::new();
+    let config = files.write("config.yaml", &configuration(&server));
+    let state = files.state_path();
     let mut child = command(&["--config", &config, "--state", &state])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("it starts");
+        .expect("the command starts");
     let mut output = BufReader::new(child.stdout.take().expect("piped"));
     let mut line = String::new();
     output.read_line(&mut line).expect("a line");
     assert_eq!(document(line.trim_end()).table, "public/t");
     drop(output);
-    let output = child.wait_with_output().expect("it ends");
+    let output = child.wait_with_output().expect("the command ends");
     let log = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert!(
@@ -334,12 +336,12 @@ fn a_reader_that_goes_away_ends_the_capture_in_order() {
     );
     assert!(!log.contains("panicked"), "{log}");
 
-    let scanned = place.state()["bindingStateV1"]["public%2Ft"]["backfilled"].clone();
+    let scanned = files.state()["bindingStateV1"]["public%2Ft"]["backfilled"].clone();
     assert!(
         scanned.as_u64().is_some_and(|rows| rows < 5000),
         "{scanned}"
     );
-    let (documents, _) = place
+    let (documents, _) = files
         .start(&[
             "--config",
             &config,
@@ -348,8 +350,8 @@ fn a_reader_that_goes_away_ends_the_capture_in_order() {
             "--exit-when-caught-up",
         ])
         .finish();
-    let rest = 5000 - scanned.as_u64().unwrap_or_default();
-    assert_eq!(documents.len() as u64, rest);
+    let remaining = 5000 - scanned.as_u64().unwrap_or_default();
+    assert_eq!(documents.len() as u64, remaining);
     assert_eq!(
         query(&mut client, "select 1 from pg_replication_slots").len(),
         1

@@ -1,4 +1,4 @@
-//! Lists of hosts, names with several addresses, and what the environment adds.
+//! Lists of hosts, names with several addresses, and settings from the environment.
 
 use std::net::TcpListener;
 
@@ -14,34 +14,34 @@ fn hosts_are_tried_in_turn() {
     let server = Lease::take(Version::MAIN);
     let config =
         |address: String| json!({"address": address, "user": "postgres", "database": "postgres"});
-    let nobody = free_port();
+    let unused = free_port();
     let port = server.port();
     for address in [
-        format!("127.0.0.1:{nobody},127.0.0.1:{port}"),
+        format!("127.0.0.1:{unused},127.0.0.1:{port}"),
         format!("nowhere.invalid, localhost:{port}"),
-        // Usually [::1] before 127.0.0.1, and the server has the latter alone.
+        // Usually resolves to [::1] before 127.0.0.1; the server listens only on the latter.
         format!("localhost:{port}"),
         format!("[::1]:{port},127.0.0.1:{port}"),
     ] {
         connect(&config(address.clone())).unwrap_or_else(|error| panic!("{address}: {error:?}"));
     }
-    // A host that has no answer is left behind in time.
+    // A host that does not answer is given up after the timeout.
     let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let silent = silent
         .local_addr()
         .map(|address| (address.port(), silent))
-        .expect("it is bound");
+        .expect("the listener is bound");
     let address = format!("127.0.0.1:{},127.0.0.1:{port}", silent.0);
     connect_in(&config(address), &[("PGCONNECT_TIMEOUT", "1")]).expect("the second answers");
-    // One that refuses is not.
+    // A host that refuses the login is the last one tried.
     let mut other =
-        json!({"address": format!("127.0.0.1:{port},127.0.0.1:{nobody}"), "user": "nobody_here"});
+        json!({"address": format!("127.0.0.1:{port},127.0.0.1:{unused}"), "user": "nobody_here"});
     let error = refused(&other);
     assert!(
         error.contains("see that") || error.contains("role"),
         "{error}"
     );
-    other["address"] = format!("127.0.0.1:{nobody}").into();
+    other["address"] = format!("127.0.0.1:{unused}").into();
     assert!(refused(&other).contains("refuses connections"));
     other["address"] = "nowhere.invalid".into();
     assert!(refused(&other).contains("\"nowhere.invalid\" cannot be resolved"));
@@ -74,13 +74,14 @@ fn a_primary_or_a_standby_is_found_in_a_list() {
     }
     let alone = json!({"address": primary.address(), "user": "postgres", "database": "postgres"});
     connect_in(&alone, &[("PGTARGETSESSIONATTRS", "prefer-standby")])
-        .expect("it is preferred only");
-    let error = connect_in(&alone, &[("PGTARGETSESSIONATTRS", "standby")]).expect_err("it is none");
+        .expect("a standby is only preferred");
+    let error = connect_in(&alone, &[("PGTARGETSESSIONATTRS", "standby")])
+        .expect_err("the server is not a standby");
     assert!(error.to_string().contains("is not a standby"), "{error}");
 }
 
 #[test]
-fn the_environment_counts_where_the_configuration_is_silent() {
+fn environment_variables_apply_to_what_the_configuration_does_not_set() {
     let authority = Authority::new("the authority");
     let server = Server::with(
         Version::MAIN,
@@ -114,7 +115,7 @@ fn the_environment_counts_where_the_configuration_is_silent() {
         "{}",
         told(&error)
     );
-    let connection = connect_in(&config, &[("PGPASSWORD", "word")]).expect("it is let in");
+    let connection = connect_in(&config, &[("PGPASSWORD", "word")]).expect("the login succeeds");
     assert!(connection.is_encrypted(), "prefer is the default");
     for (variables, encrypted) in [
         (&[("PGSSLMODE", "disable")][..], false),
@@ -157,13 +158,15 @@ fn the_environment_counts_where_the_configuration_is_silent() {
         ("PGSSLMODE", "disable"),
         ("PGSSLROOTCERT", &other),
     ];
-    let connection = connect_in(&config, &variables).expect("the configuration counts");
+    let connection = connect_in(&config, &variables).expect("the configuration takes precedence");
     assert!(connection.is_encrypted());
     config["advanced"] = json!({"sslmode": "verify-full"});
-    connect_in(&config, &[password, ("SSL_CERT_FILE", &root)]).expect("it is added to the public");
+    connect_in(&config, &[password, ("SSL_CERT_FILE", &root)])
+        .expect("the certificate is added to the public ones");
 
     let missing = ("PGDATABASE", "elsewhere");
-    connect_in(&config, &[password, ("SSL_CERT_FILE", &root), missing]).expect("it is configured");
+    connect_in(&config, &[password, ("SSL_CERT_FILE", &root), missing])
+        .expect("the database is configured");
     config["database"] = "".into();
     let due = "database \"elsewhere\" does not exist";
     let error = connect_in(&config, &[password, ("SSL_CERT_FILE", &root), missing]).expect_err(due);

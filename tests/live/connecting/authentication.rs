@@ -1,4 +1,4 @@
-//! Each method of each version: what is let in, and what is not.
+//! Every authentication method of every version: which logins succeed and which fail.
 
 use serde_json::json;
 
@@ -40,7 +40,7 @@ fn start(version: Version, authority: &Authority) -> Server {
 }
 
 #[test]
-fn every_method_of_every_version() {
+fn every_method_of_every_version_accepts_only_the_right_password() {
     let authority = Authority::new("the authority");
     std::thread::scope(|scope| {
         for version in Version::ALL {
@@ -113,9 +113,9 @@ fn check(server: &Server, authority: &Authority) {
         secured("sslnegotiation", "direct"),
     ));
     if version >= Version(17) {
-        assert!(direct.expect("17 takes it").is_encrypted());
+        assert!(direct.expect("17 supports direct TLS").is_encrypted());
     } else {
-        let error = direct.expect_err("older versions do not know it");
+        let error = direct.expect_err("older versions do not support direct TLS");
         assert!(
             error.to_string().contains("needs PostgreSQL 17"),
             "{error:?}"

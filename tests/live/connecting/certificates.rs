@@ -1,4 +1,4 @@
-//! Certificates of the client, and those of servers as the PostgreSQL manual makes them.
+//! Client certificates, and server certificates made by the recipes of the PostgreSQL manual.
 
 use std::fs;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn config(server: &Server, user: &str, advanced: Value) -> Value {
 }
 
 #[test]
-fn a_client_certificate_is_shown_to_a_server_that_asks_for_it() {
+fn a_client_certificate_is_sent_to_a_server_that_asks_for_it() {
     let authority = Authority::new("the authority");
     let mut server = Server::with(
         Version::MAIN,
@@ -34,7 +34,7 @@ fn a_client_certificate_is_shown_to_a_server_that_asks_for_it() {
             ..Options::default()
         },
     );
-    server.trust_clients_of(&authority.certificate());
+    server.request_client_certificates(&authority.certificate());
     server
         .connect("postgres")
         .batch_execute("create role alice login")
@@ -81,7 +81,7 @@ fn a_client_certificate_is_shown_to_a_server_that_asks_for_it() {
     ] {
         let error = refused(&with(certificate, key));
         assert!(error.contains(due), "{error}");
-        let secret = alice.key.lines().nth(1).expect("it has lines");
+        let secret = alice.key.lines().nth(1).expect("the key has several lines");
         assert!(!error.contains(secret), "{error}");
     }
 }
@@ -102,7 +102,7 @@ fn certificates_of_the_manuals_recipes_are_verified() {
         folder.path(),
         "req -new -nodes -text -out server.csr -keyout server.key -subj /CN=localhost",
     );
-    // Without extensions, so of version 1; the name is the common one.
+    // Without extensions, so an X.509 version 1 certificate; its only name is the common name.
     openssl(
         folder.path(),
         "x509 -req -in server.csr -text -days 365 -CA root.crt -CAkey root.key -CAcreateserial \
@@ -113,7 +113,8 @@ fn certificates_of_the_manuals_recipes_are_verified() {
         "req -new -x509 -sha384 -days 365 -nodes -text -out self.crt -keyout self.key \
          -subj /CN=localhost",
     );
-    let read = |name: &str| fs::read_to_string(folder.path().join(name)).expect("it was made");
+    let read =
+        |name: &str| fs::read_to_string(folder.path().join(name)).expect("openssl wrote the file");
     for (name, root, tls) in [
         ("server", "root", "TLSv1.3"),
         ("server", "root", "TLSv1.2"),
@@ -148,10 +149,10 @@ fn certificates_of_the_manuals_recipes_are_verified() {
         let root = read(&format!("{root}.crt"));
         assert!(
             connect(&with("verify-full", &root))
-                .expect("it is")
+                .expect("the certificate is valid")
                 .is_encrypted()
         );
-        // The hash is by the certificate's own function: SHA-256, and SHA-384.
+        // Channel binding hashes the certificate with its own hash function: SHA-256 or SHA-384.
         let mut client = server.connect("postgres");
         client
             .batch_execute("create role bound login password 'word'")

@@ -1,8 +1,8 @@
-//! sslmode x certificate x pg_hba.conf x method x host x authorities: each outcome is libpq's, whose
-//! psql runs beside.
+//! All combinations of sslmode, server certificate, `pg_hba.conf` line, authentication method, host
+//! and root certificate. Each outcome is compared with that of psql, and thus libpq.
 //!
-//! The one difference: a password does not go in clear text over an unencrypted connection, unless
-//! sslmode is `disable`.
+//! There is one difference: the connector sends a password in clear text over an unencrypted
+//! connection only if sslmode is `disable`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -29,7 +29,7 @@ const METHODS: [&str; 5] = ["scram-sha-256", "md5", "password", "trust", "reject
 const HOSTS: [&str; 2] = ["localhost", "127.0.0.1"];
 const AUTHORITIES: [&str; 3] = ["its own", "another", "none"];
 
-/// How a connection was made, if it was.
+/// Result of a connection attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     Encrypted,
@@ -47,9 +47,9 @@ struct Cell {
 }
 
 impl Cell {
-    /// All of them, but for those where it makes no difference which authority is known (without
-    /// TLS, and to a user who is rejected in any case) or, unless MATRIX is `full`, by which of its
-    /// names the host is called.
+    /// Returns all cells except those in which the root certificate makes no difference (without
+    /// TLS, and for a user who is rejected in any case). Unless the environment variable `MATRIX`
+    /// is `full`, the name of the host varies only with `verify-full`.
     fn all(authorities: &[&'static str]) -> Vec<Self> {
         let is_full = std::env::var_os("MATRIX").is_some_and(|value| value == "full");
         let mut cells = Vec::new();
@@ -94,14 +94,14 @@ fn user(line: &str, method: &str) -> String {
     format!("{line}_{}", method.replace('-', "_"))
 }
 
-/// Paths of certificates of authorities.
+/// Paths of root certificates.
 struct Files {
     own: String,
     other: String,
 }
 
 #[test]
-fn every_cell_is_as_with_libpq() {
+fn every_combination_has_the_outcome_of_libpq() {
     let authority = Authority::new("the authority");
     let other = Authority::new("another authority");
     let names = ["localhost", "127.0.0.1"];
@@ -162,7 +162,7 @@ fn every_cell_is_as_with_libpq() {
     assert!(differences.is_empty(), "libpq differs:\n{differences}");
 }
 
-/// Returns the cells of a server that differ, a line each.
+/// Returns one line for each cell whose outcome differs from that of libpq.
 fn compare(name: &str, identity: Option<&Identity>, cells: &[Cell], files: &Files) -> String {
     let server = start(identity);
     let (theirs, ours) = std::thread::scope(|scope| {
@@ -179,7 +179,7 @@ fn compare(name: &str, identity: Option<&Identity>, cells: &[Cell], files: &File
         let (libpq, (outcome, error)) = (theirs[cell], &ours[cell]);
         let in_clear = libpq == Outcome::Plain && cell.method == "password";
         let due = match cell.mode {
-            // Where the server wants the password in clear text, TLS is tried for it.
+            // If the server asks for the password in clear text, the connector tries TLS.
             "allow" if in_clear => match theirs[&Cell {
                 mode: "require",
                 ..*cell
@@ -195,7 +195,7 @@ fn compare(name: &str, identity: Option<&Identity>, cells: &[Cell], files: &File
                 differences,
                 "{name}: {cell:?}: {outcome:?}, due {due:?}: {error}"
             )
-            .expect("strings take everything");
+            .expect("a string grows");
         }
     }
     differences
@@ -237,7 +237,8 @@ fn start(identity: Option<&Identity>) -> Server {
     server
 }
 
-/// What psql makes of the cells. One process goes from cell to cell until it is refused.
+/// Returns the outcomes of psql. One process connects to cell after cell until a connection is
+/// refused.
 fn libpq(server: &Server, cells: &[Cell], files: &Files) -> BTreeMap<Cell, Outcome> {
     let conninfo = |cell: &Cell| {
         let root = cell.root_certificate(files).unwrap_or("/nowhere");
@@ -255,9 +256,9 @@ fn libpq(server: &Server, cells: &[Cell], files: &Files) -> BTreeMap<Cell, Outco
         let mut script = String::new();
         for cell in others.iter().take(BATCH) {
             let conninfo = conninfo(cell);
-            writeln!(script, "{ENCRYPTION}\n\\connect \"{conninfo}\"").expect("it grows");
+            writeln!(script, "{ENCRYPTION}\n\\connect \"{conninfo}\"").expect("a string grows");
         }
-        writeln!(script, "{ENCRYPTION}").expect("it grows");
+        writeln!(script, "{ENCRYPTION}").expect("a string grows");
         let outcomes = psql(&conninfo(first), script);
         let count = outcomes.len();
         for (cell, outcome) in rest.iter().zip(outcomes) {
@@ -274,12 +275,12 @@ fn libpq(server: &Server, cells: &[Cell], files: &Files) -> BTreeMap<Cell, Outco
     found
 }
 
-/// Most cells of one process. A script is for nothing behind the first refusal.
+/// Maximum number of cells of one process. The rest of a script is unused after the first refusal.
 const BATCH: usize = 30;
 
 const ENCRYPTION: &str = "select ssl from pg_stat_ssl where pid = pg_backend_pid();";
 
-/// Runs a script, and returns how each of its connections was made.
+/// Runs a psql script, and returns the outcome of each connection up to the first refusal.
 fn psql(conninfo: &str, script: String) -> Vec<Outcome> {
     let mut psql = Command::new("psql")
         .args(["-X", "-q", "-A", "-t", "-w", conninfo])
@@ -291,13 +292,13 @@ fn psql(conninfo: &str, script: String) -> Vec<Outcome> {
         .stderr(Stdio::null())
         .spawn()
         .expect("psql starts");
-    let mut input = psql.stdin.take().expect("it is piped");
-    // It ends early where it is refused.
+    let mut input = psql.stdin.take().expect("standard input is piped");
+    // Writing fails if psql has ended because a connection was refused.
     let writer = std::thread::spawn(move || {
         let _ = input.write_all(script.as_bytes());
     });
     let output = psql.wait_with_output().expect("psql ends");
-    writer.join().expect("it ends");
+    writer.join().expect("the thread ends");
     String::from_utf8_lossy(&output.stdout)
         .lines()
         .map(|line| match line {
@@ -308,7 +309,7 @@ fn psql(conninfo: &str, script: String) -> Vec<Outcome> {
         .collect()
 }
 
-/// What the connector makes of them.
+/// Returns the outcomes of the connector, with the texts of errors.
 fn outcomes(server: &Server, cells: &[Cell], files: &Files) -> BTreeMap<Cell, (Outcome, String)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,4 +1,4 @@
-//! Every way to a server, each against the real thing.
+//! Connections to servers: addresses, TLS, authentication, tunnels.
 
 mod addresses;
 mod authentication;

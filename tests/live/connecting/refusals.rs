@@ -1,4 +1,5 @@
-//! Why a server refuses, each by its cause, and poolers by their behaviour.
+//! Refused connections: the error names the cause and the remedy. Connection poolers are
+//! recognized.
 
 use std::fs;
 use std::net::TcpStream;
@@ -34,10 +35,10 @@ fn config(server: &Server, user: &str, database: &str) -> Value {
     })
 }
 
-/// Tried on the oldest version, on one in the middle and on the newest: texts and places of the
-/// server's errors have changed.
+/// Tested on the oldest, the main and the newest version, because the server's error texts and
+/// their positions in the login have changed between versions.
 #[test]
-fn each_refusal_says_what_to_do() {
+fn each_refusal_names_its_cause_and_remedy() {
     for version in [Version(10), Version::MAIN, Version(18)] {
         refusals(version);
     }
@@ -64,7 +65,7 @@ fn refusals(version: Version) {
     }
     let refused = |user: &str, database: &str, purpose: Purpose| {
         let error = connect_as(&config(&server, user, database), purpose)
-            .expect_err("it has to be refused");
+            .expect_err("the connection must be refused");
         (told(&error), error.is_retryable())
     };
     for (user, database, purpose, due, retried) in [
@@ -137,14 +138,14 @@ fn refusals(version: Version) {
     drop((held, client));
     let stopped = config(&server, "plain", "postgres");
     server.stop();
-    let error = connect_as(&stopped, Purpose::Query).expect_err("it has stopped");
+    let error = connect_as(&stopped, Purpose::Query).expect_err("the server has stopped");
     assert!(error.to_string().contains("refuses connections"), "{error}");
     assert_eq!(error.kind(), ErrorKind::Connection);
 }
 
-/// With TLS the login fails, and without it does not come to that.
+/// With TLS the login fails; without TLS it is not attempted, or no `pg_hba.conf` line matches.
 #[test]
-fn a_login_that_fails_counts_more_than_what_is_missing_without_tls() {
+fn a_failed_login_over_tls_is_reported_rather_than_the_refusal_without_tls() {
     let methods = ["password", "pam", "ident"];
     let mut access = vec!["host all postgres 127.0.0.1/32 trust".to_owned()];
     for method in methods {
@@ -165,7 +166,7 @@ fn a_login_that_fails_counts_more_than_what_is_missing_without_tls() {
             for sslmode in ["allow", "prefer", "require"] {
                 let mut config = config(&server, &role, "postgres");
                 config["advanced"]["sslmode"] = sslmode.into();
-                let error = connect_as(&config, Purpose::Query).expect_err("it is refused");
+                let error = connect_as(&config, Purpose::Query).expect_err("it must be refused");
                 let due = if method == "password" {
                     "incorrect username or password"
                 } else {
@@ -179,9 +180,9 @@ fn a_login_that_fails_counts_more_than_what_is_missing_without_tls() {
 }
 
 #[test]
-fn a_server_that_shuts_down_is_tried_again() {
+fn a_server_that_is_shutting_down_causes_a_retryable_error() {
     let server = Server::start(Version::MAIN);
-    // A smart shutdown lets nobody in until the last session has ended.
+    // A smart shutdown refuses new sessions while it waits for the last session to end.
     let mut last = server.connect("postgres");
     let mut signal = server.connect("postgres");
     let postmaster = crate::support::postgres::value(
@@ -197,7 +198,7 @@ fn a_server_that_shuts_down_is_tried_again() {
         connect_as(&config(&server, "postgres", "postgres"), Purpose::Query).err()
     });
     last.batch_execute("select 1")
-        .expect("the last session goes on");
+        .expect("the last session still works");
     assert!(
         error
             .to_string()
@@ -208,7 +209,7 @@ fn a_server_that_shuts_down_is_tried_again() {
 }
 
 #[test]
-fn a_pooler_is_recognized_by_what_it_says() {
+fn a_pooler_is_recognized() {
     let server = Server::start(Version::MAIN);
     let mut guarded = Guarded::new("pgbouncer");
     let port = free_port();
@@ -221,18 +222,18 @@ fn a_pooler_is_recognized_by_what_it_says() {
         guarded.path().display(),
     );
     let settings = settings.replace("* = host=127.0.0.1", "* = user=postgres host=127.0.0.1");
-    fs::write(&path, settings).expect("it is written");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its mode is set");
-    folder::hand_over(&path);
+    fs::write(&path, settings).expect("the file is written");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the mode is set");
+    folder::give_to_account(&path);
     let program = Path::new("/usr/sbin/pgbouncer");
     assert!(
         program.exists(),
-        "there is no pgbouncer: run tests/support/install-servers.sh"
+        "pgbouncer is missing: run tests/support/install-servers.sh"
     );
     let path = path.to_str().expect("temporary folders are UTF-8");
     guarded
         .run(program, &["-q", path], Stdio::null())
-        .expect("the shell starts");
+        .expect("serve.sh starts");
     wait::until("PgBouncer to listen", || {
         TcpStream::connect(("127.0.0.1", port)).ok()
     });
@@ -243,7 +244,7 @@ fn a_pooler_is_recognized_by_what_it_says() {
             "database": "postgres",
             "advanced": {"sslmode": "disable"},
         });
-        let error = connect_as(&config, purpose).expect_err("nothing goes through it");
+        let error = connect_as(&config, purpose).expect_err("poolers are refused");
         assert!(
             told(&error).contains("is a connection pooler (PgBouncer)"),
             "{}",

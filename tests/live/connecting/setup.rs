@@ -1,4 +1,4 @@
-//! The SQL that `setup` prints prepares a database as far as SQL can.
+//! The SQL that the command `setup` prints.
 
 use std::process::Command;
 
@@ -51,6 +51,6 @@ fn the_printed_sql_prepares_a_database() {
             "database": "postgres",
             "password": "secret",
         }))
-        .expect("the user is let in");
+        .expect("the user can log in");
     }
 }

@@ -1,4 +1,4 @@
-//! Through an SSH server: every kind of key, TLS behind it, and what can go wrong.
+//! SSH tunnels: kinds of keys, TLS through the tunnel, and failures.
 
 use std::fs;
 use std::io::{self, Write};
@@ -21,7 +21,7 @@ use crate::support::postgres::{Options, Server, Version};
 use crate::support::scene;
 use crate::support::sshd::{Sshd, make_key};
 
-/// A private key, and the line that lets its owner in.
+/// A private key, and the line for `authorized_keys`.
 struct Key {
     private: String,
     public: String,
@@ -53,7 +53,7 @@ fn keys(folder: &Guarded) -> Vec<(&'static str, Key)> {
         .map(|(number, (name, options))| {
             let path: PathBuf = folder.path().join(format!("key{number}"));
             let public = make_key(&path, options);
-            let private = fs::read_to_string(&path).expect("it was made");
+            let private = fs::read_to_string(&path).expect("the key was written");
             (name, Key { private, public })
         });
     let by_openssl = [
@@ -75,8 +75,8 @@ fn keys(folder: &Guarded) -> Vec<(&'static str, Key)> {
         .collect()
 }
 
-/// OpenSSH does not read this form of this kind before its version 9.6, so its public part is put
-/// together here (RFC 8709): the name and the key, each behind its length.
+/// Makes an Ed25519 key in OpenSSL's form. OpenSSH cannot read that form before version 9.6, so the
+/// public key is encoded here as in RFC 8709: the name and the key, each preceded by its length.
 fn ed25519_of_openssl() -> Key {
     let private = openssl("genpkey -algorithm ed25519", b"");
     let public = openssl("pkey -pubout", private.as_bytes());
@@ -85,7 +85,7 @@ fn ed25519_of_openssl() -> Key {
         .filter(|line| !line.starts_with('-'))
         .collect();
     let public = BASE64.decode(public).expect("PEM is base64");
-    // The key is the last of its DER form.
+    // The key is at the end of the DER encoding.
     let (_, public) = public.split_at(public.len() - 32);
     let name = b"ssh-ed25519";
     let encoded = [&11u32.to_be_bytes()[..], name, &32u32.to_be_bytes(), public].concat();
@@ -99,7 +99,7 @@ fn openssl(arguments: &str, input: &[u8]) -> String {
     run("openssl", arguments, input)
 }
 
-/// Runs a program that has to succeed, and returns what it has printed.
+/// Runs a program, which must succeed, and returns its standard output.
 fn run(program: &str, arguments: &str, input: &[u8]) -> String {
     let mut child = Command::new(program)
         .args(arguments.split_whitespace())
@@ -109,11 +109,11 @@ fn run(program: &str, arguments: &str, input: &[u8]) -> String {
         .spawn()
         .unwrap_or_else(|error| panic!("{program}: {error}"));
     let mut pipe = child.stdin.take().expect("standard input is piped");
-    pipe.write_all(input).expect("it reads its input");
+    pipe.write_all(input).expect("the program reads its input");
     drop(pipe);
-    let output = child.wait_with_output().expect("it ends");
+    let output = child.wait_with_output().expect("the program ends");
     assert!(output.status.success(), "{program} {arguments}");
-    String::from_utf8(output.stdout).expect("it prints text")
+    String::from_utf8(output.stdout).expect("the output is UTF-8")
 }
 
 fn config(address: &str, endpoint: &str, key: &str, advanced: Value) -> Value {
@@ -128,7 +128,7 @@ fn config(address: &str, endpoint: &str, key: &str, advanced: Value) -> Value {
 }
 
 #[test]
-fn every_kind_of_key_opens_it() {
+fn every_kind_of_private_key_is_accepted() {
     let folder = Guarded::new("keys");
     let keys = keys(&folder);
     let lines: Vec<_> = keys.iter().map(|(_, key)| key.public.as_str()).collect();
@@ -141,7 +141,7 @@ fn every_kind_of_key_opens_it() {
     }
     let stranger = make_key(&folder.path().join("stranger"), &["-t", "ed25519"]);
     assert!(!stranger.is_empty());
-    let stranger = fs::read_to_string(folder.path().join("stranger")).expect("it was made");
+    let stranger = fs::read_to_string(folder.path().join("stranger")).expect("the key was written");
     let error = refused(&config(
         &server.address(),
         &sshd.endpoint(),
@@ -169,7 +169,7 @@ fn a_key_with_a_passphrase_is_refused_with_the_remedy() {
             &format!("-q -N hunter2 -f {file} {options}"),
             b"",
         );
-        fs::read_to_string(path).expect("it was made")
+        fs::read_to_string(path).expect("the key was written")
     });
     let by_openssl = openssl(
         "genpkey -algorithm ed25519 -aes-256-cbc -pass pass:hunter2",
@@ -180,17 +180,17 @@ fn a_key_with_a_passphrase_is_refused_with_the_remedy() {
         let error = refused(&config);
         assert!(error.contains("encrypted"), "{error}");
         assert!(error.contains("ssh-keygen -p"), "{error}");
-        let secret = key.lines().nth(2).expect("it has lines");
+        let secret = key.lines().nth(2).expect("the key has several lines");
         assert!(!error.contains(secret), "{error}");
     }
 }
 
 #[test]
-fn tls_verifies_the_configured_name_behind_it() {
+fn tls_through_a_tunnel_verifies_the_configured_host_name() {
     let folder = Guarded::new("tunnel-tls");
     let path = folder.path().join("key");
     let public = make_key(&path, &["-t", "ed25519"]);
-    let key = fs::read_to_string(&path).expect("it was made");
+    let key = fs::read_to_string(&path).expect("the key was written");
     let sshd = Sshd::start(&public, "");
     let authority = Authority::new("the authority");
     let server = Server::with(
@@ -211,12 +211,12 @@ fn tls_verifies_the_configured_name_behind_it() {
     };
     assert!(
         connect(&with("localhost", "verify-full"))
-            .expect("it is the name")
+            .expect("the certificate has the name")
             .is_encrypted()
     );
     assert!(
         connect(&with("127.0.0.1", "verify-ca"))
-            .expect("any name")
+            .expect("verify-ca accepts any name")
             .is_encrypted()
     );
     let error = refused(&with("127.0.0.1", "verify-full"));
@@ -224,11 +224,11 @@ fn tls_verifies_the_configured_name_behind_it() {
 }
 
 #[test]
-fn each_failure_is_one_clear_error() {
+fn each_failure_of_a_tunnel_has_a_clear_error() {
     let folder = Guarded::new("tunnel-failures");
     let path = folder.path().join("key");
     let public = make_key(&path, &["-t", "ed25519"]);
-    let key = fs::read_to_string(&path).expect("it was made");
+    let key = fs::read_to_string(&path).expect("the key was written");
     let server = Server::start(Version::MAIN);
     let mut sshd = Sshd::start(&public, "");
     let strict = Sshd::start(&public, "AllowTcpForwarding no");
@@ -250,14 +250,14 @@ fn each_failure_is_one_clear_error() {
     let error = ask(&server.address(), "ssh://me@nowhere.invalid");
     assert!(error.contains("nowhere.invalid"), "{error}");
     let http = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    let port = http.local_addr().expect("it is bound").port();
+    let port = http.local_addr().expect("the listener is bound").port();
     let answer = std::thread::spawn(move || {
-        let (mut socket, _) = http.accept().expect("it is connected to");
+        let (mut socket, _) = http.accept().expect("a client connects");
         let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     });
     let error = ask(&server.address(), &format!("ssh://me@127.0.0.1:{port}"));
     assert!(error.contains("SSH"), "{error}");
-    answer.join().expect("it ends");
+    answer.join().expect("the thread ends");
 
     connect(&config(
         &server.address(),
@@ -265,8 +265,8 @@ fn each_failure_is_one_clear_error() {
         &key,
         disable(),
     ))
-    .expect("it is let in");
-    sshd.become_another();
+    .expect("the login succeeds");
+    sshd.restart_with_new_host_key();
     let error = ask(&server.address(), &sshd.endpoint());
     assert!(
         error.contains("has another host key than before"),
@@ -274,7 +274,7 @@ fn each_failure_is_one_clear_error() {
     );
 }
 
-/// Hands bytes on to a port, until it is told to cut everything off.
+/// A proxy whose connections can be cut off.
 struct Proxy {
     port: u16,
     sockets: Arc<Mutex<Vec<TcpStream>>>,
@@ -283,12 +283,12 @@ struct Proxy {
 impl Proxy {
     fn to(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-        let port = listener.local_addr().expect("it is bound").port();
+        let port = listener.local_addr().expect("the listener is bound").port();
         let sockets = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&sockets);
         std::thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
-                let far = TcpStream::connect(("127.0.0.1", target)).expect("it listens");
+                let far = TcpStream::connect(("127.0.0.1", target)).expect("the server listens");
                 for (mut from, mut to) in [(clone(&near), clone(&far)), (clone(&far), clone(&near))]
                 {
                     std::thread::spawn(move || {
@@ -296,29 +296,29 @@ impl Proxy {
                         let _ = to.shutdown(Shutdown::Both);
                     });
                 }
-                kept.lock().expect("no holder panics").extend([near, far]);
+                kept.lock().expect("no thread panicked").extend([near, far]);
             }
         });
         Self { port, sockets }
     }
 
     fn cut(&self) {
-        for socket in self.sockets.lock().expect("no holder panics").drain(..) {
+        for socket in self.sockets.lock().expect("no thread panicked").drain(..) {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 }
 
 fn clone(socket: &TcpStream) -> TcpStream {
-    socket.try_clone().expect("it can be cloned")
+    socket.try_clone().expect("the socket is cloned")
 }
 
 #[test]
-fn a_connection_that_was_cut_off_is_told_and_made_anew() {
+fn a_tunnel_that_was_cut_off_is_reported_and_can_be_opened_again() {
     let folder = Guarded::new("tunnel-session");
     let path = folder.path().join("key");
     let public = make_key(&path, &["-t", "ed25519"]);
-    let key = fs::read_to_string(&path).expect("it was made");
+    let key = fs::read_to_string(&path).expect("the key was written");
     let sshd = Sshd::start(&public, "");
     let server = Server::start(Version::MAIN);
     let proxy = Proxy::to(sshd.port());
@@ -336,15 +336,15 @@ fn a_connection_that_was_cut_off_is_told_and_made_anew() {
     runtime.block_on(async {
         let mut first = Client::connect(&connect, Purpose::Query)
             .await
-            .expect("it connects");
+            .expect("the connection succeeds");
         let mut second = Client::connect(&connect, Purpose::Replication)
             .await
-            .expect("it connects");
-        assert_eq!(proxy.sockets.lock().expect("no holder panics").len(), 4);
+            .expect("the connection succeeds");
+        assert_eq!(proxy.sockets.lock().expect("no thread panicked").len(), 4);
         let rows = first
             .query("select repeat('x', 3000000)", &[])
             .await
-            .expect("it answers");
+            .expect("the query succeeds");
         assert_eq!(
             rows.one().expect("a row").text(0).expect("a value").len(),
             3_000_000
@@ -352,13 +352,13 @@ fn a_connection_that_was_cut_off_is_told_and_made_anew() {
         second
             .execute_script("IDENTIFY_SYSTEM")
             .await
-            .expect("it answers");
+            .expect("the query succeeds");
 
         proxy.cut();
         let error = first
             .query("select 1", &[])
             .await
-            .expect_err("it was cut off");
+            .expect_err("the connection was cut off");
         assert!(error.is_retryable());
         assert!(
             told(&error).contains("the SSH connection to"),
@@ -367,30 +367,33 @@ fn a_connection_that_was_cut_off_is_told_and_made_anew() {
         );
         let mut third = Client::connect(&connect, Purpose::Query)
             .await
-            .expect("it reconnects");
-        third.query("select 1", &[]).await.expect("it answers");
+            .expect("the connection succeeds again");
+        third
+            .query("select 1", &[])
+            .await
+            .expect("the query succeeds");
     });
 }
 
 #[test]
-fn a_capture_runs_through_it_and_goes_on_when_it_was_cut() {
+fn a_capture_through_a_tunnel_continues_after_the_tunnel_was_cut() {
     let folder = Guarded::new("tunnel-capture");
     let path = folder.path().join("key");
     let public = make_key(&path, &["-t", "ecdsa"]);
     let sshd = Sshd::start(&public, "");
     let server = Server::start(Version::MAIN);
     let proxy = Proxy::to(sshd.port());
-    let (mut client, mut task) = scene::set(
+    let (mut client, mut task) = scene::create(
         &server,
         "create table t(id int primary key, wide text);
          create table busy(id int primary key);
          insert into t select i, repeat('w', 300) from generate_series(1, 40000) i",
     );
-    // Rows are read ahead, and the stream goes on meanwhile: much that is not looked at for a while.
+    // Rows are read ahead while the stream continues, so that much data waits in the tunnel.
     scene::advanced(&mut task, &json!({"backfill_chunk_size": 500}));
     task.config["networkTunnel"] = json!({"sshForwarding": {
         "sshEndpoint": format!("ssh://{}@127.0.0.1:{}", Sshd::user(), proxy.port),
-        "privateKey": fs::read_to_string(&path).expect("it was made"),
+        "privateKey": fs::read_to_string(&path).expect("the key was written"),
     }});
     task.bind(&["public.t", "public.busy"]);
     let mut session = task.open();

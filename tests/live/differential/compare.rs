@@ -1,4 +1,4 @@
-//! What is due of a value, next to what is found in a document.
+//! Comparison of the expected JSON of a value with the JSON in a document.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use super::types::Compare;
 use crate::support::exact::Exact;
 use crate::support::postgres::Version;
 
-/// How arrays are written.
+/// Form of arrays in documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Flat,
@@ -16,7 +16,7 @@ pub(super) enum Mode {
 }
 
 impl Column {
-    /// Gives arrays, of which dimensions and elements are known, the form that they are due in.
+    /// Converts an expected array, given by dimensions and elements, to the form of the mode.
     fn in_form(&self, json: &Exact, mode: Mode) -> Exact {
         if !self.has_json_arrays(mode) || *json == Exact::Null {
             return json.clone();
@@ -53,7 +53,7 @@ fn nested(lengths: &[usize], elements: &mut impl Iterator<Item = Exact>) -> Exac
     }
 }
 
-/// Says what is wrong with a value of a document, if anything is.
+/// Describes the difference between a value of a document and the expected one, if there is one.
 pub(super) fn difference(
     column: &Column,
     (version, mode): (Version, Mode),
@@ -61,11 +61,11 @@ pub(super) fn difference(
     found: Option<&Exact>,
 ) -> Option<String> {
     let Some(found) = found else {
-        return Some("it is missing".to_owned());
+        return Some("the value is missing".to_owned());
     };
     let due = column.in_form(&due.json, mode);
     (!same(column.of.compare, version, &due, found)).then(|| {
-        let mut text = format!("due {due}, found {found}");
+        let mut text = format!("expected {due}, found {found}");
         if let Some((at, _)) = text.char_indices().nth(600) {
             text.truncate(at);
         }
@@ -95,7 +95,7 @@ fn same(compare: Compare, version: Version, due: &Exact, found: &Exact) -> bool 
                     same_float::<f32>(version, due, found, 9, |number| f64::from(number).to_bits())
                 }
                 Compare::Float8 => same_float::<f64>(version, due, found, 17, f64::to_bits),
-                // The dimensions of arrays.
+                // Dimensions of arrays.
                 _ if matches!(due, Exact::Number(_)) => due == found,
                 Compare::Geometry => same_geometry(due.text(), found.text(), false),
                 Compare::Point => same_geometry(due.text(), found.text(), true),
@@ -106,8 +106,9 @@ fn same(compare: Compare, version: Version, due: &Exact, found: &Exact) -> bool 
     }
 }
 
-/// Whether two numbers are the same, spelled by the fewest digits. From version 12 on the server's are
-/// that, but for numbers that it takes for too near the middle between two others: there it has more.
+/// Returns whether two numbers are equal and the found one has the fewest digits. From version 12
+/// on the server writes the fewest digits too, except for numbers that it regards as too close to
+/// the middle between two others, for which it writes more.
 fn same_float<T: std::str::FromStr>(
     version: Version,
     due: &Exact,
@@ -126,7 +127,7 @@ fn same_float<T: std::str::FromStr>(
     number(due) == number(found) && same_digits && found_digits.len() <= most
 }
 
-/// The digits of a number that tell it from others.
+/// Returns the significant digits of a number.
 fn digits(number: &str) -> String {
     let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
@@ -153,7 +154,7 @@ fn same_geometry(due: &str, found: &str, exponents: bool) -> bool {
         })
 }
 
-/// Punctuation and what is between.
+/// Splits a text into punctuation and the texts in between.
 fn tokens(text: &str) -> Vec<&str> {
     let mut tokens = Vec::new();
     let mut rest = text;
@@ -170,8 +171,8 @@ fn tokens(text: &str) -> Vec<&str> {
     tokens
 }
 
-/// Spells an address as RFC 5952 asks, given the form in which the server sends it: family, prefix
-/// length, whether it is a network, number of bytes, the bytes.
+/// Formats an address as RFC 5952 requires. The argument is the server's binary form in
+/// hexadecimal: family, prefix length, whether it is a network, number of bytes, the bytes.
 fn canonical_address(hex: &str) -> String {
     let bytes: Vec<u8> = (0..hex.len() / 2)
         .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).expect("hexadecimal digits"))
@@ -194,7 +195,7 @@ fn canonical_address(hex: &str) -> String {
                 .chunks(2)
                 .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
                 .collect();
-            // The first of the longest runs of zeros, if it is longer than one.
+            // The first of the longest runs of zeros, if that has more than one group.
             let run = |at: usize| groups[at..].iter().take_while(|group| **group == 0).count();
             let longest = (0..groups.len())
                 .map(run)

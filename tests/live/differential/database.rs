@@ -1,4 +1,4 @@
-//! The tables whose values are compared, and what the server says of them.
+//! Tables with the values to be compared, and the server's values for them.
 
 use std::collections::BTreeMap;
 
@@ -18,22 +18,22 @@ pub(super) struct Group {
     pub(super) rows: usize,
 }
 
-/// A column: of a type, or of its arrays.
+/// A column of a type or of its arrays.
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) of: &'static Type,
-    /// Whether it is of arrays that were made of the type's values.
+    /// Whether its values are arrays made of the type's values.
     pub(super) is_made_array: bool,
-    /// How many different values it has.
+    /// Number of different values.
     values: usize,
 }
 
-/// What is due of a value.
+/// Expected JSON of a value.
 #[derive(Debug)]
 pub(super) struct Due {
     pub(super) json: Exact,
-    /// The server's text; `None` is NULL.
+    /// The server's text, `None` for a null value.
     pub(super) shown: Option<String>,
 }
 
@@ -49,7 +49,7 @@ impl Type {
         (self.since..=self.until).contains(&version.0)
     }
 
-    /// The values that a version has.
+    /// Returns the fixed values that a version supports.
     fn edges_in(&self, version: Version) -> impl Iterator<Item = &'static str> {
         self.edges
             .iter()
@@ -64,13 +64,13 @@ impl Type {
     }
 }
 
-/// Arrays whose elements are of domains, or arrays of domains that are arrays.
+/// Domains over arrays whose elements are domains or arrays.
 const IN_ARRAYS: &[&str] = &["d_positives", "d_ints_of"];
 
-/// How many columns a table has; arrays come beside their type.
+/// Number of columns of a table. The arrays of a type follow the type.
 const COLUMNS: usize = 14;
 
-/// Makes types, values and tables.
+/// Creates types, values and tables.
 pub(super) fn fill(
     scene: &mut Scene,
     version: Version,
@@ -82,7 +82,7 @@ pub(super) fn fill(
     prepare(client, version, seed);
     let mut groups: Vec<Group> = Vec::new();
     for of in TYPES.iter().filter(|of| of.is_in(version)) {
-        // Where arrays are in arrays, this one is too, and the oracle does not take it apart.
+        // With nested arrays these are nested too, which the oracle does not support.
         if mode == Mode::Nested && IN_ARRAYS.contains(&of.name) {
             continue;
         }
@@ -106,7 +106,7 @@ pub(super) fn fill(
     groups
 }
 
-/// Makes types and functions.
+/// Creates types and functions.
 pub(super) fn prepare(client: &mut Client, version: Version, seed: usize) {
     execute(client, USER_TYPES);
     if version >= Version(11) {
@@ -131,7 +131,7 @@ pub(super) fn prepare(client: &mut Client, version: Version, seed: usize) {
     );
 }
 
-/// Connects with all that decides how a value is written as it has to be written.
+/// Connects with the settings that give values the text that the oracle needs.
 pub(super) fn connect(scene: &Scene) -> Client {
     let mut client = scene.connect();
     execute(
@@ -183,7 +183,8 @@ fn make_arrays(
 ) -> Option<Column> {
     let (of, values) = (of_values.of, of_values.values);
     let (name, declared) = (of.name, of.declared_as());
-    // PostgreSQL 10 has no arrays of domains; old versions take vectors for arrays themselves.
+    // PostgreSQL 10 has no arrays of domains. Before version 14 vectors count as arrays, so that
+    // there are no arrays of them.
     let is_domain = declared.starts_with("d_") || name == "lo";
     if of.arrays == Arrays::No
         || version < Version(11) && is_domain
@@ -213,7 +214,7 @@ fn make_arrays(
     );
     for (number, shape) in shapes.iter().enumerate() {
         let shape = shape.replace("{pool}", &pool);
-        // Each value comes to stand in arrays of each shape.
+        // Each value occurs in arrays of each shape.
         let made = format!(
             "insert into {arrays}(v) select ({shape})::{declared}[] from generate_series({number}, greatest({number}, {values}), 5) i
              cross join lateral (select
@@ -228,7 +229,8 @@ fn make_arrays(
 }
 
 impl Group {
-    /// Makes the table. Its first row is NULL in all columns; later ones have the values in turn.
+    /// Creates the table. Its first row has only null values; the columns of the others go through
+    /// their values in turn.
     fn make(&mut self, client: &mut Client) {
         self.rows = 1 + self
             .columns
@@ -262,7 +264,7 @@ impl Group {
         );
     }
 
-    /// Asks the server what is due of each row's values, by id.
+    /// Queries the expected values of each row, by id.
     pub(super) fn expected(&self, client: &mut Client, mode: Mode) -> BTreeMap<i64, Vec<Due>> {
         let items: String = self
             .columns
@@ -323,12 +325,13 @@ impl Column {
         }
     }
 
-    /// Whether its values are arrays.
+    /// Returns whether the values are arrays.
     pub(super) fn is_array(&self) -> bool {
         self.is_made_array || self.of.is_array
     }
 
-    /// Whether its values are JSON arrays, or objects with them.
+    /// Returns whether the values are captured as JSON arrays or as objects with dimensions and
+    /// elements.
     pub(super) fn has_json_arrays(&self, mode: Mode) -> bool {
         self.of.is_array
             || self.is_made_array && (self.of.arrays == Arrays::Json || mode == Mode::Nested)
@@ -336,7 +339,7 @@ impl Column {
 
     fn shown(&self) -> String {
         if self.is_made_array && self.name == "char[]" {
-            // Before version 16 its text is not valid where a byte is beyond ASCII.
+            // Before version 16 the text of a byte beyond ASCII is not valid.
             return format!("{}::int[]::text", self.quoted());
         }
         let shown = if self.is_made_array {
@@ -347,7 +350,7 @@ impl Column {
         shown.replace("{v}", &self.quoted())
     }
 
-    /// The SQL that says what is due: of arrays always dimensions and elements.
+    /// Returns the SQL for the expected JSON; for arrays, an object with dimensions and elements.
     fn due(&self, mode: Mode) -> String {
         let v = self.quoted();
         let json = match (self.of.json_off, mode) {

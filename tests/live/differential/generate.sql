@@ -1,13 +1,14 @@
--- Random values, made by the server from its seed.
+-- Functions that return random values. The seed is set with setseed().
 create schema make;
 
--- The largest code point of the database's encoding.
+-- Returns the largest code point of the database's encoding.
 create function make.largest() returns int language sql stable as $$
     select case pg_encoding_to_char(encoding) when 'UTF8' then 1114111 when 'LATIN1' then 255 else 127 end
     from pg_database where datname = current_database()
 $$;
 
--- The largest code point that an escape of jsonb may have. Before version 13 other encodings had ASCII only.
+-- Returns the largest code point that an escape in jsonb can have. Before version 13 only ASCII is
+-- allowed in encodings other than UTF8.
 create function make.largest_escape() returns int language sql stable as $$
     select case when make.largest() < 55295 and current_setting('server_version_num')::int < 130000 then 127
         else least(make.largest(), 55295) end
@@ -17,13 +18,14 @@ create function make.number(low bigint, high bigint) returns bigint language sql
     select low + floor(random() * (high - low + 1))::bigint
 $$;
 
--- A byte. Old servers take those beyond ASCII for text of the encoding, and convert or refuse it.
+-- Returns a byte. Servers before version 15 treat a byte beyond ASCII as text in the database's
+-- encoding, and convert or refuse it, so it is limited to ASCII there.
 create function make.byte(n int) returns "char" language sql stable as $$
     select case when make.largest() < 1114111 and current_setting('server_version_num')::int < 150000
         then n & 127 else n end::"char"
 $$;
 
--- A number of up to 64 bits, small ones as often as large ones.
+-- Returns a number of up to 64 bits; every number of bits is equally likely.
 create function make.bits() returns bigint language sql volatile as $$
     select ('x' || substr(md5(random()::text), 1, 16))::bit(64)::bigint >> make.number(0, 63)::int
 $$;
@@ -64,7 +66,7 @@ create function make.word(n bigint) returns text language sql volatile as $$
     select coalesce(string_agg(chr(make.number(97, 122)::int), ''), '') from generate_series(1, n)
 $$;
 
--- One character of each kind, from a place in the list up to another.
+-- Returns one character of each kind, from one place in the list to another.
 create function make.kinds(low int, high int) returns text language sql stable as $$
     select coalesce(string_agg(chr(code), '' order by place), '')
     from unnest(array(select generate_series(1, 31)) || array[32, 34, 38, 39, 44, 47, 60, 62, 92, 123, 125,
@@ -179,7 +181,7 @@ create function make.blank() returns text language sql volatile as $$
     select (array['', '', ' ', E'\n', E'\t\r\n  '])[make.number(1, 5)]
 $$;
 
--- Members have names of a short list, so that some occur twice.
+-- Returns a random JSON text. The names of members are from a short list, so that some occur twice.
 create function make.json(depth int, plain boolean) returns text language plpgsql volatile as $$
 declare
     found text := '';

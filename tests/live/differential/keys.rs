@@ -1,4 +1,4 @@
-//! Row keys of every type that can be one: their order, their form of storage, and scans by them.
+//! Row keys of every type that can be a key: their order, their stored form, and scans by them.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use super::{number, seed};
 use crate::support::postgres::{Version, query, value};
 use crate::support::scene::{Scene, advanced, documents_of, execute};
 
-/// Types that the server cannot order, as names of columns.
+/// Types that the server cannot order, by the names of their columns.
 const WITHOUT_ORDER: &[&str] = &[
     "xid",
     "cid",
@@ -38,7 +38,7 @@ const WITHOUT_ORDER: &[&str] = &[
     "shape",
 ];
 
-/// Makes the values of all types, and returns those that have an order.
+/// Creates the values of all types, and returns the columns of types that the server can order.
 fn ordered(client: &mut Client, version: Version, random: usize) -> Vec<Column> {
     prepare(client, version, seed());
     let mut columns = Vec::new();
@@ -54,7 +54,7 @@ fn ordered(client: &mut Client, version: Version, random: usize) -> Vec<Column> 
     columns
 }
 
-/// The types of the database, as the catalogs have them.
+/// Reads the types of the database from the catalogs.
 fn registry(client: &mut Client) -> TypeRegistry {
     let mut types = TypeRegistry::default();
     let rows = query(
@@ -87,8 +87,8 @@ fn registry(client: &mut Client) -> TypeRegistry {
     types
 }
 
-/// Compares keys with the server's ORDER BY, stores and binds each, and returns how many pairs of a
-/// known order there were.
+/// Compares the order of keys with the server's ORDER BY, encodes and decodes each key, and uses it
+/// as a parameter. Returns the number of pairs that were compared.
 fn compare_orders(version: Version) -> usize {
     let scene = Scene::on(version, "");
     let client = &mut connect(&scene);
@@ -98,7 +98,7 @@ fn compare_orders(version: Version) -> usize {
     for column in &columns {
         let name = column.quoted();
         let text = match column.of.name {
-            // Before version 16 its text is not valid where the byte is beyond ASCII.
+            // Before version 16 the text of a byte beyond ASCII is not valid.
             "char" => {
                 "case when v::int < 0 then '\\' || to_char((v::int + 256) / 64, 'FM9')
                 || to_char((v::int + 256) / 8 % 8, 'FM9') || to_char((v::int + 256) % 8, 'FM9')
@@ -112,7 +112,7 @@ fn compare_orders(version: Version) -> usize {
                 "select atttypid from pg_attribute where attrelid = 'pool.{name}'::regclass and attname = 'v'"
             ),
         );
-        // The databases of these tests sort by bytes.
+        // The databases of these tests use the collation C.
         let codec = KeyCodec::new(Oid::from(oid.parse::<u32>().expect("an OID")), &types, true);
         let rows = query(
             client,
@@ -139,9 +139,9 @@ fn compare_orders(version: Version) -> usize {
             match codec.decode(&mut rest) {
                 Ok(read) if read == key && rest.is_empty() => {
                     numbers.push(row[2].parse::<i32>().expect("a number"));
-                    parameters.push(codec.parameter(&read).expect("it is not NULL"));
+                    parameters.push(codec.parameter(&read).expect("the key is not null"));
                 }
-                other => fail(format!("{:?} is stored, and is {other:?} then", row[0])),
+                other => fail(format!("{:?} is stored, and decoded as {other:?}", row[0])),
             }
             keys.push((row[1].parse().expect("a number"), key));
         }
@@ -150,24 +150,25 @@ fn compare_orders(version: Version) -> usize {
                 for (other_at, (other_rank, other)) in keys.iter().enumerate() {
                     pairs += 1;
                     if key.cmp(other) != rank.cmp(other_rank) {
-                        fail(format!("{:?} next to {:?}", rows[at][0], rows[other_at][0]));
+                        fail(format!(
+                            "order of {:?} and {:?}",
+                            rows[at][0], rows[other_at][0]
+                        ));
                     }
                 }
             }
         } else {
-            // Changes are told from rows by the equality of their keys.
+            // Changes are matched with rows by the equality of their keys, so different keys must
+            // not be equal.
             let same = |pair: &&[(u64, KeyValue)]| pair[0].1.cmp(&pair[1].1) == Ordering::Equal;
             let wrong = keys
                 .windows(2)
                 .find(|pair| same(pair) && pair[0].0 != pair[1].0);
             if let Some(pair) = wrong {
-                fail(format!(
-                    "values {} and {} are taken for one",
-                    pair[0].0, pair[1].0
-                ));
+                fail(format!("values {} and {} are equal", pair[0].0, pair[1].0));
             }
         }
-        // As a query takes a parameter: what it means follows from the column.
+        // As in a query with a parameter, the type of the literal is inferred from the column.
         let equal = |(parameter, n): (&String, &i32)| {
             let literal = parameter.replace('\'', "''");
             let Comparison {
@@ -181,7 +182,7 @@ fn compare_orders(version: Version) -> usize {
         let changed: Vec<String> = parameters.iter().zip(&numbers).map(equal).collect();
         let changed = query(client, &changed.join(" union all "));
         if let Some(row) = changed.first() {
-            fail(format!("another as a parameter: value {}", row[0]));
+            fail(format!("different as a parameter: value {}", row[0]));
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");
@@ -189,7 +190,7 @@ fn compare_orders(version: Version) -> usize {
 }
 
 #[test]
-fn the_order_of_keys_is_the_servers_wherever_it_is_known() {
+fn the_order_of_keys_is_that_of_the_server() {
     for version in [Version(10), Version(15), Version(18)] {
         let pairs = compare_orders(version);
         eprintln!("{pairs} pairs of keys compared on {version:?}");
@@ -197,11 +198,11 @@ fn the_order_of_keys_is_the_servers_wherever_it_is_known() {
     }
 }
 
-/// Rows of a table that is scanned, at most.
+/// Maximum number of rows of a scanned table.
 const ROWS: usize = 24;
 
-/// Keys of several columns whose types do not compare by the same operators, and of a domain: the
-/// columns, those of the key, and a row by its number.
+/// Keys of several columns whose types have different operators, and of domains: the column
+/// definitions, the columns of the key, and the row for a number `i`.
 const COMPOUND: &[[&str; 3]] = &[
     [
         "a hstore, b int",
@@ -226,7 +227,7 @@ const COMPOUND: &[[&str; 3]] = &[
     ["a odd", "a", "('(' || i || ')')::odd"],
 ];
 
-/// A type that compares by operators of its own.
+/// SQL for a type whose operators have other names than the usual ones.
 const ODD_TYPE: &str = "
     create type odd;
     create function odd_in(cstring) returns odd language internal strict immutable as 'textin';
@@ -248,7 +249,7 @@ const ODD_TYPE: &str = "
     create operator class odd_ops default for type odd using btree as operator 1 <<<, operator 2 <<=,
         operator 3 ===, operator 4 >>=, operator 5 >>>, function 1 odd_cmp(odd, odd);";
 
-/// Puts what extensions and users have made where no search path finds it.
+/// SQL that moves extensions and the type to a schema that is not in the search path.
 const ELSEWHERE: &str = "
     create schema elsewhere; alter extension citext set schema elsewhere;
     alter extension hstore set schema elsewhere; alter extension ltree set schema elsewhere;
@@ -259,7 +260,7 @@ const ELSEWHERE: &str = "
     alter operator >>= (elsewhere.odd, elsewhere.odd) set schema elsewhere;
     alter operator >>> (elsewhere.odd, elsewhere.odd) set schema elsewhere;";
 
-/// Scans tables by keys of every type in chunks of three rows, killed now and then.
+/// Scans tables by keys of every type in chunks of three rows, and kills the capture several times.
 fn scan_all(version: Version, finish: &str) {
     let mut scene = Scene::on(version, "");
     let client = &mut connect(&scene);
@@ -305,7 +306,7 @@ fn scan_all(version: Version, finish: &str) {
     loop {
         let mut session = scene.task.open();
         let mut chunks = 0;
-        session.until("a part of it", |session| {
+        session.until("a part of the backfills", |session| {
             chunks = session.run.checkpoints;
             chunks > 40
                 || session.task.state["cursor"].is_string()
@@ -317,7 +318,7 @@ fn scan_all(version: Version, finish: &str) {
             break;
         }
         kills += 1;
-        // Rows change on both sides of wherever the scans are.
+        // Rows change on both sides of the positions of the scans.
         let change = |(table, _): &(String, &str)| {
             format!(
                 "update {table} set n = n + 1000 where n < 1000 and n % 8 = {0};
@@ -354,7 +355,7 @@ fn scan_all(version: Version, finish: &str) {
             };
         }
         if found != expected {
-            failures.push(format!("{name}: due {expected:?}, found {found:?}"));
+            failures.push(format!("{name}: expected {expected:?}, found {found:?}"));
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");
@@ -365,7 +366,7 @@ fn every_type_of_key_is_scanned_in_chunks_on_the_oldest_server() {
     scan_all(Version(10), "");
 }
 
-/// The names of operators do not lead to them there: `citext` would compare as `text` does.
+/// There the unqualified names of operators would find others: `citext` would compare as `text`.
 #[test]
 fn every_type_of_key_is_scanned_in_chunks_on_debians_server_with_types_in_another_schema() {
     scan_all(Version(15), ELSEWHERE);

@@ -1,15 +1,16 @@
-//! Kinds of values, told by the server's text, and how many of each were compared.
+//! Kinds of values, recognized by the server's text, and the number of compared values of each
+//! kind.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How often something has occurred, by type and kind.
+/// Number of compared values by column and kind.
 #[derive(Debug, Default)]
 pub(super) struct Counts(BTreeMap<String, BTreeMap<&'static str, u64>>);
 
 impl Counts {
-    /// Counts a value under all of its kinds.
-    pub(super) fn note(&mut self, column: &str, is_array: bool, text: Option<&str>) {
+    /// Counts a value for each of its kinds.
+    pub(super) fn count(&mut self, column: &str, is_array: bool, text: Option<&str>) {
         let counts = self.0.entry(column.to_owned()).or_default();
         let mut add = |kind| *counts.entry(kind).or_insert(0) += 1;
         add("values");
@@ -24,7 +25,7 @@ impl Counts {
         }
     }
 
-    /// How often a kind has occurred.
+    /// Returns the number of values of a kind.
     pub(super) fn of(&self, column: &str, kind: &str) -> u64 {
         let counts = self.0.get(column);
         counts
@@ -33,7 +34,7 @@ impl Counts {
             .unwrap_or(0)
     }
 
-    /// How many values there were.
+    /// Returns the number of values.
     pub(super) fn total(&self) -> u64 {
         self.0.keys().map(|column| self.of(column, "values")).sum()
     }
@@ -54,7 +55,7 @@ impl fmt::Display for Counts {
 
 type Kind = (&'static str, fn(&str) -> bool);
 
-/// The kinds that arrays have to be of, all of them.
+/// Kinds of arrays, each of which has to occur.
 pub(super) const ARRAY_KINDS: &[Kind] = &[
     ("empty", |text| text == "{}"),
     ("with NULL", |text| text.contains("NULL")),
@@ -168,7 +169,7 @@ const KINDS: &[Kind] = &[
     }),
 ];
 
-/// The number of dimensions of an array, by its text.
+/// Returns the number of dimensions of an array from its text.
 fn depth(text: &str) -> usize {
     let braces = text
         .find('=')

@@ -1,12 +1,13 @@
-//! Every type, every kind of value, however it arrives: the server makes the values and says what is
-//! right.
+//! Comparison of captured values with the server's own, for every type, every kind of value and
+//! every way on which a value arrives.
 //!
-//! A table has a column of each type and one of its arrays. Its rows are backfilled, then written,
-//! updated and removed again while they are streamed, with before-images. Each document has to be
-//! what the oracle makes of the server's value, and valid under both schemas. `types` has a row for
-//! each type; `generate.sql` makes random values, `oracle.sql` says what is due.
+//! Tables have a column of each type and one of its arrays. Their rows are backfilled; then rows
+//! are inserted, updated and deleted while they are streamed, with before-images. Each document
+//! must have the values that the oracle derives from the server's values, and be valid under the
+//! discovered and the sourced schema. The module `types` has an entry for each type, `generate.sql`
+//! makes random values, and `oracle.sql` defines the expected JSON.
 //!
-//! `DIFFERENTIAL_ROWS` is the number of random values of each type, `DIFFERENTIAL_SEED` seeds them.
+//! `DIFFERENTIAL_ROWS` is the number of random values of each type, `DIFFERENTIAL_SEED` their seed.
 
 mod compare;
 mod database;
@@ -29,22 +30,22 @@ use crate::support::postgres::{Version, query};
 use crate::support::scene::{Scene, advanced, documents_of, execute};
 use crate::support::task::Document;
 
-/// What differs between runs.
+/// Differences between runs.
 #[derive(Debug, Clone, Copy)]
 struct Setting<'a> {
     mode: Mode,
-    /// Statements for the database before it is captured.
+    /// SQL that is run in the database before the capture.
     prepare: &'a str,
     encoding: &'a str,
 }
 
-const USUAL: Setting<'static> = Setting {
+const DEFAULT: Setting<'static> = Setting {
     mode: Mode::Flat,
     prepare: "",
     encoding: "UTF8",
 };
 
-/// A number from the environment.
+/// Returns a number from an environment variable.
 fn number(name: &str, default: usize) -> usize {
     match std::env::var(name) {
         Ok(text) => text
@@ -54,8 +55,8 @@ fn number(name: &str, default: usize) -> usize {
     }
 }
 
-/// Everything that would write values otherwise, set for the database and for the role.
-const ODD_SETTINGS: &str = "
+/// Changes of every setting that affects the text of values, for the database and for the role.
+const OTHER_SETTINGS: &str = "
     alter database scene set datestyle = 'SQL, DMY';
     alter database scene set intervalstyle = 'sql_standard';
     alter database scene set bytea_output = 'escape';
@@ -69,71 +70,83 @@ const ODD_SETTINGS: &str = "
     alter role postgres set extra_float_digits = 0;
     alter role postgres set client_encoding = 'EUC_JP';";
 
-/// A setting in which everything is set that would write values otherwise, and a zone.
-fn set_otherwise(zone: &str) -> String {
-    format!("{ODD_SETTINGS} alter database scene set timezone = '{zone}'")
+/// Returns SQL that changes every setting that affects the text of values, and the time zone.
+fn other_settings(zone: &str) -> String {
+    format!("{OTHER_SETTINGS} alter database scene set timezone = '{zone}'")
 }
 
-/// The seed of all random values.
+/// Returns the seed of all random values.
 fn seed() -> usize {
     number("DIFFERENTIAL_SEED", 1)
 }
 
 #[test]
-fn on_the_oldest_server_set_otherwise() {
-    // Its offset had seconds until 1972.
-    let prepare = &set_otherwise("Africa/Monrovia");
-    compare_all(Version(10), Setting { prepare, ..USUAL });
+fn on_the_oldest_server_with_other_settings() {
+    // The UTC offset of this zone had seconds until 1972.
+    let prepare = &other_settings("Africa/Monrovia");
+    compare_all(Version(10), Setting { prepare, ..DEFAULT });
 }
 
 #[test]
 fn on_debians_server() {
-    compare_all(Version(15), USUAL);
+    compare_all(Version(15), DEFAULT);
 }
 
 #[test]
-fn on_the_newest_server_set_otherwise() {
-    let prepare = &set_otherwise("America/St_Johns");
-    compare_all(Version(18), Setting { prepare, ..USUAL });
+fn on_the_newest_server_with_other_settings() {
+    let prepare = &other_settings("America/St_Johns");
+    compare_all(Version(18), Setting { prepare, ..DEFAULT });
 }
 
 #[test]
-fn with_arrays_as_objects_and_dates_and_times_that_are_none() {
-    let prepare = &set_otherwise("Pacific/Kiritimati");
+fn with_arrays_as_objects_and_without_date_and_time_formats() {
+    let prepare = &other_settings("Pacific/Kiritimati");
     let mode = Mode::Objects;
     compare_all(
         Version::MAIN,
         Setting {
             mode,
             prepare,
-            ..USUAL
+            ..DEFAULT
         },
     );
 }
 
 #[test]
-fn with_arrays_in_arrays() {
+fn with_nested_arrays() {
     let mode = Mode::Nested;
-    compare_all(Version::MAIN, Setting { mode, ..USUAL });
+    compare_all(Version::MAIN, Setting { mode, ..DEFAULT });
 }
 
 #[test]
-fn in_a_latin_database() {
+fn in_a_latin1_database() {
     let encoding = "LATIN1";
     for version in [Version(10), Version(18)] {
-        compare_all(version, Setting { encoding, ..USUAL });
+        compare_all(
+            version,
+            Setting {
+                encoding,
+                ..DEFAULT
+            },
+        );
     }
 }
 
 #[test]
-fn in_a_database_without_an_encoding() {
+fn in_a_sql_ascii_database() {
     let encoding = "SQL_ASCII";
     for version in [Version(10), Version(18)] {
-        compare_all(version, Setting { encoding, ..USUAL });
+        compare_all(
+            version,
+            Setting {
+                encoding,
+                ..DEFAULT
+            },
+        );
     }
 }
 
-/// How many rows of the captured tables were written while they were streamed: ids from here on.
+/// First id of the rows that are written while the tables are streamed.
 const STREAMED: i64 = 1_000_000;
 
 fn compare_all(version: Version, setting: Setting<'_>) {
@@ -194,15 +207,15 @@ fn compare_all(version: Version, setting: Setting<'_>) {
         let schemas = Schemas::new(discovered, &sourced[&index]);
         let mut seen = BTreeMap::new();
         for document in documents_of(&scene.task, &names[index]) {
-            for (way, image) in images(document) {
-                *seen.entry(way).or_insert(0) += 1;
+            for (origin, image) in images(document) {
+                *seen.entry(origin).or_insert(0) += 1;
                 let id = document.value["id"].as_i64().expect("a number") % STREAMED;
                 for (column, due) in group.columns.iter().zip(&due[&id]) {
                     let found = image.member(&column.name).cloned();
-                    counts.note(&column.name, column.is_array(), due.shown.as_deref());
+                    counts.count(&column.name, column.is_array(), due.shown.as_deref());
                     let problem = difference(column, (version, setting.mode), due, found.as_ref());
                     if let Some(problem) = problem {
-                        let problem = format!("{way}, row {id}: {problem}");
+                        let problem = format!("{origin}, row {id}: {problem}");
                         failures
                             .entry(column.name.clone())
                             .or_default()
@@ -210,7 +223,8 @@ fn compare_all(version: Version, setting: Setting<'_>) {
                     }
                 }
             }
-            // The values that are streamed are the same, so that a part of them is enough.
+            // Streamed rows have the same values as backfilled ones, so a part of them is
+            // validated.
             if document.is_snapshot() || document.value["id"].as_i64().is_some_and(|id| id % 4 == 0)
             {
                 for (place, problem) in schemas.problems(document) {
@@ -218,14 +232,14 @@ fn compare_all(version: Version, setting: Setting<'_>) {
                 }
             }
         }
-        let ways = [
+        let origins = [
             ("after", group.rows),
             ("backfilled", group.rows),
             ("before", group.rows),
             ("deleted", group.rows),
             ("inserted", group.rows),
         ];
-        assert_eq!(seen, BTreeMap::from(ways), "{}", group.name);
+        assert_eq!(seen, BTreeMap::from(origins), "{}", group.name);
     }
     let examples: Vec<String> = failures
         .iter()
@@ -248,26 +262,26 @@ fn compare_all(version: Version, setting: Setting<'_>) {
     assert_complete(&counts, &groups, setting);
 }
 
-/// The rows that a document shows, by the way on which they came.
+/// Returns the rows in a document, each with its origin.
 fn images(document: &Document) -> Vec<(&'static str, Exact)> {
     let whole = Exact::parse(&document.text);
-    let way = match document.op() {
+    let origin = match document.op() {
         "c" if document.is_snapshot() => "backfilled",
         "c" => "inserted",
         "u" => "after",
         _ => "deleted",
     };
-    let meta = whole.member("_meta").expect("it is there");
+    let meta = whole.member("_meta").expect("the member is present");
     let before = meta.member("before").cloned();
     let mut found: Vec<_> = before
         .map(|before| ("before", before))
         .into_iter()
         .collect();
-    found.push((way, whole));
+    found.push((origin, whole));
     found
 }
 
-/// Panics if a kind of value that a type has to have has not occurred.
+/// Panics if a kind of value that is required for a type did not occur.
 fn assert_complete(counts: &Counts, groups: &[Group], setting: Setting<'_>) {
     let columns: Vec<&Column> = groups.iter().flat_map(|group| &group.columns).collect();
     let mut missing = Vec::new();
@@ -294,7 +308,7 @@ fn assert_complete(counts: &Counts, groups: &[Group], setting: Setting<'_>) {
     assert!(missing.is_empty(), "did not occur: {missing:#?}");
 }
 
-/// What the server has and no value can be made of.
+/// Types of the server that have no values.
 const WITHOUT_VALUES: &[&str] = &[
     "gtsvector",
     "pg_brin_bloom_summary",
@@ -306,7 +320,7 @@ const WITHOUT_VALUES: &[&str] = &[
 ];
 
 #[test]
-fn every_type_of_the_server_has_a_row() {
+fn every_type_of_the_server_is_tested() {
     for version in [Version(10), Version(15), Version(18)] {
         let mut scene = Scene::on(version, "");
         let found = query(
@@ -323,7 +337,7 @@ fn every_type_of_the_server_has_a_row() {
                 .any(|of| of.declared_as().trim_matches('"') == name);
             assert!(
                 is_tested || WITHOUT_VALUES.contains(&name),
-                "{name} of {version:?} has no row"
+                "{name} of {version:?} has no entry"
             );
         }
     }

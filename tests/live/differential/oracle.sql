@@ -1,4 +1,4 @@
--- What values are in documents, by the rules, in the server's own words.
+-- The oracle: functions that return the expected text of values in documents.
 create schema say;
 
 create function say.date(v date) returns text language sql stable as $$
@@ -27,7 +27,7 @@ create function say.midnight(v date) returns text language sql stable as $$
     end
 $$;
 
--- Seconds east of UTC, in whole minutes.
+-- Returns the UTC offset for a number of seconds east of UTC, which must be whole minutes.
 create function say.zone(seconds int) returns text language sql stable as $$
     select case when seconds = 0 then 'Z' else case when seconds < 0 then '-' else '+' end
         || lpad((abs(seconds) / 3600)::text, 2, '0') || ':' || lpad((abs(seconds) / 60 % 60)::text, 2, '0') end

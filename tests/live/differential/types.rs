@@ -1,60 +1,61 @@
-//! The types, a row for each: values that the server makes of them, and what it says is right.
+//! Table of the tested types: SQL for the values of each, and for the expected JSON.
 
 use Arrays::{Json, No, Text};
 use Compare::{Float4, Float8, Geometry, Inet, Point, Spelled};
 
-/// How the JSON of a value is compared with what is due.
+/// Comparison of a captured value with the expected JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Compare {
-    /// As it is spelled, but for escapes.
+    /// Equal text, except for escapes.
     Spelled,
-    /// As the same number of this width, by the fewest digits.
+    /// The same number of this width, written with the fewest digits.
     Float4,
     Float8,
-    /// Numbers between punctuation, in plain notation.
+    /// Numbers between punctuation, without exponents.
     Geometry,
-    /// The same, large and small ones with an exponent.
+    /// Numbers between punctuation; large and small ones have an exponent.
     Point,
-    /// As RFC 5952 has it; due is the form in which the server sends it.
+    /// An address as in RFC 5952; the expected value is the server's binary form.
     Inet,
 }
 
-/// What becomes of arrays of a type.
+/// Form in which arrays of a type are captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrays {
     /// A JSON array.
     Json,
-    /// A string of the array's text.
+    /// A string with the array's text.
     Text,
-    /// There are none, or none are made.
+    /// The type has no arrays, or they are not tested.
     No,
 }
 
-/// A type to be tested. Expressions stand for a value as `{v}`.
+/// A tested type. In expressions `{v}` stands for a value.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Type {
-    /// What its columns are called.
+    /// Name of the type's column.
     pub(super) name: &'static str,
-    /// How it is declared, if that is not its name.
+    /// Declared type of the column, if it differs from the name.
     pub(super) declared: &'static str,
-    /// The versions that have it.
+    /// First and last version that has the type.
     pub(super) since: u32,
     pub(super) until: u32,
-    /// Values that are always there; one behind `14: ` from that version on.
+    /// Fixed values. One that begins with `14: `, for example, is used from that version on.
     pub(super) edges: &'static [&'static str],
-    /// A random one; empty for none.
+    /// Expression for a random value; empty if there is none.
     pub(super) random: &'static str,
-    /// What JSON is due.
+    /// Expression for the expected JSON.
     pub(super) json: &'static str,
-    /// The same where `date_as_date` and `time_as_time` are off.
+    /// Expression for the expected JSON if `date_as_date` and `time_as_time` are off, if it
+    /// differs.
     pub(super) json_off: Option<&'static str>,
-    /// The text that tells which kinds of values there were.
+    /// Expression for the text by which the kind of a value is recognized.
     pub(super) shown: &'static str,
     pub(super) compare: Compare,
     pub(super) arrays: Arrays,
-    /// Of a domain over an array, that it is one: `json` is of the elements.
+    /// Whether the type is a domain over an array; `json` is then the expression for an element.
     pub(super) is_array: bool,
-    /// Kinds of values that have to occur.
+    /// Kinds of values that must occur.
     pub(super) kinds: &'static [&'static str],
 }
 
@@ -77,7 +78,7 @@ const TEXT: Type = Type {
     kinds: &[],
 };
 
-/// A type that is captured as the server's text, as its arrays are.
+/// Returns a type that is captured as the server's text, as its arrays are.
 const PLAIN: Type = Type {
     arrays: Text,
     ..TEXT
@@ -248,7 +249,7 @@ const JSONS: &[&str] = &[
     "to_json(repeat('j', 3000))",
     "'\"\\\\u0041\\\\ud800\"'",
 ];
-/// What `jsonb` refuses.
+/// Values that `json` accepts and `jsonb` refuses.
 const LOOSE_JSONS: &[&str] = &[
     "'\"\\u0000\\u2028\\u00e9\"'",
     "'\"\\ud83d\\u200b\\ude14\"'",
@@ -409,7 +410,7 @@ pub(super) static TYPES: &[Type] = &[
     Type { name: "lo", edges: &["1"], json: AS_JSON, arrays: Text, ..TEXT },
 ];
 
-/// What the user's types are made by.
+/// SQL that creates the user-defined types.
 pub(super) const USER_TYPES: &str = "
     create extension citext; create extension hstore; create extension ltree; create extension cube;
     create extension seg; create extension isn; create extension lo;

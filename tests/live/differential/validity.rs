@@ -1,4 +1,4 @@
-//! Documents next to their schemas.
+//! Validation of documents against their schemas.
 
 use jsonschema::Validator;
 use serde_json::Value;
@@ -19,7 +19,7 @@ impl Schemas {
         }
     }
 
-    /// Says where a document is not as a schema has it, and how.
+    /// Returns where and how a document violates a schema.
     pub(crate) fn problems(&self, document: &Document) -> Vec<(String, String)> {
         let value = &document.value;
         let problems =
@@ -41,7 +41,8 @@ impl Schemas {
                     .collect()
             };
         let mut found = problems("discovered", &self.discovered, value);
-        // What the source allows to be NULL is for the runtime to add.
+        // Under the sourced schema the row of null values is not valid by itself: the runtime adds
+        // that values can be null.
         if value["id"]
             .as_i64()
             .is_some_and(|id| id % super::STREAMED != 0)
@@ -78,7 +79,7 @@ fn is_decimal(text: &str) -> bool {
     }
 }
 
-/// `full-date` of RFC 3339; its year 0 is one.
+/// Returns whether a text is a `full-date` of RFC 3339, which allows the year 0.
 fn is_date(text: &str) -> bool {
     let [year, month, day] = text.split('-').collect::<Vec<_>>()[..] else {
         return false;
@@ -99,7 +100,7 @@ fn is_date(text: &str) -> bool {
     lengths && (1..=last).contains(&day)
 }
 
-/// `full-time` of RFC 3339.
+/// Returns whether a text is a `full-time` of RFC 3339.
 fn is_time(text: &str) -> bool {
     let pair = |part: &str, limit: u32| {
         part.len() == 2

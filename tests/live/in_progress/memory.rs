@@ -1,4 +1,5 @@
-//! The room that transactions in progress take: the server's memory, ours, and the disk.
+//! Resources that transactions in progress use: the server's memory, the connector's memory, and
+//! disk.
 
 use postgres::Client;
 use serde_json::json;
@@ -8,9 +9,10 @@ use crate::support::connector::Launch;
 use crate::support::messages::Codec;
 use crate::support::scene::{Scene, advanced, execute, says};
 
-/// The server decodes in what is configured, else in 256 MB, and in what it has where that is more.
+/// The connector sets `logical_decoding_work_mem` as configured, by default to 256 MB unless the
+/// server has more.
 #[test]
-fn memory_for_decoding() {
+fn the_server_s_memory_for_decoding_is_set() {
     let mut scene = Scene::new(TABLES);
     scene.task.bind(&["public.a"]);
     scene.task.launch = Launch::new(Codec::Proto).until_caught_up();
@@ -33,7 +35,7 @@ fn memory_for_decoding() {
     }
 }
 
-/// Rows of a transaction that is more than memory is for.
+/// Number of rows of a transaction that exceeds the memory budget.
 const MANY: u32 = 60_000;
 
 fn many_rows(client: &mut Client) {
@@ -48,7 +50,7 @@ fn many_rows(client: &mut Client) {
 }
 
 #[test]
-fn a_transaction_beyond_the_memory_goes_to_disk() {
+fn a_transaction_beyond_the_memory_budget_is_spooled_to_disk() {
     let mut scene = Scene::new(TABLES);
     take_in_progress(&mut scene.task, true);
     scene.task.bind(&["public.a", "public.b", "public.c"]);
@@ -66,18 +68,18 @@ fn a_transaction_beyond_the_memory_goes_to_disk() {
     scene.assert_captured("public.b", &["id"]);
 }
 
-/// A disk that is full amid a transaction costs neither the capture nor a change, and nothing comes
-/// twice.
+/// A disk that becomes full during a transaction does not stop the capture, loses no change and
+/// repeats none.
 #[test]
-fn a_full_disk() {
+fn a_full_disk_turns_streaming_of_transactions_in_progress_off() {
     let mut scene = Scene::new(TABLES);
     take_in_progress(&mut scene.task, true);
     scene.task.bind(&["public.a", "public.b", "public.c"]);
-    scene.task.launch.largest_file = Some(1024 * 1024);
+    scene.task.launch.file_size_limit = Some(1024 * 1024);
     let mut other = scene.connect();
     let mut session = scene.task.open();
     session.until_active();
-    // What has committed before and what was in progress then both come once.
+    // Both the commits before that and the transaction in progress are captured once.
     execute(&mut other, "begin; select fill('b', 5001, 5300)");
     for id in 10..20 {
         execute(
@@ -95,7 +97,7 @@ fn a_full_disk() {
         &session
             .log()
             .find(|line| line.field("streaming").as_deref() == Some("off"))
-            .expect("it starts anew"),
+            .expect("replication starts again"),
         "transactions in progress could not be kept"
     ));
     let run = session.kill();
@@ -105,7 +107,7 @@ fn a_full_disk() {
     }
     assert_eq!(
         of_a,
-        usize::try_from(MANY).expect("it fits"),
+        usize::try_from(MANY).expect("64 bits"),
         "each row once"
     );
     for name in ["public.a", "public.b", "public.c"] {
@@ -114,7 +116,7 @@ fn a_full_disk() {
 }
 
 #[test]
-fn a_folder_for_temporary_files_that_is_not_there() {
+fn a_missing_folder_for_temporary_files_is_warned_of() {
     let mut scene = Scene::new(TABLES);
     take_in_progress(&mut scene.task, true);
     scene.task.bind(&["public.a"]);
@@ -129,6 +131,6 @@ fn a_folder_for_temporary_files_that_is_not_there() {
     let warning = run
         .log
         .find(|line| line.level == "warning" && says(line, "/proc/nowhere"))
-        .expect("it is warned of");
+        .expect("a warning was logged");
     assert!(says(&warning, "cannot be taken"), "{warning:?}");
 }

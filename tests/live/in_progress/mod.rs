@@ -1,8 +1,9 @@
-//! Transactions that the server sends while they are in progress.
+//! Transactions that the server streams while they are in progress.
 //!
-//! Two captures read the same log from the same position, one with and one without: what they make
-//! of it has to be the same, document by document, positions and order included. The memory that the
-//! server may decode in is the least that it takes, so that a thousand rows are a large transaction.
+//! Two captures read the same WAL from the same position, one with streaming of transactions in
+//! progress and one without. They must emit the same documents, with the same positions and in the
+//! same order. `logical_decoding_work_mem` has its minimum, so that a thousand rows are a large
+//! transaction.
 
 mod memory;
 
@@ -12,11 +13,11 @@ use serde_json::{Value, json};
 use crate::support::connector::Launch;
 use crate::support::messages::Codec;
 use crate::support::postgres::{Options, Server, Version, query, value};
-use crate::support::scene::{Scene, advanced, assert_captured, connect, execute, says, set};
+use crate::support::scene::{Scene, advanced, assert_captured, connect, create, execute, says};
 use crate::support::task::{Document, Run, Session, Task};
 use crate::support::wait;
 
-/// Tables of all scenes. The filler of their rows makes a block of some fifty.
+/// Tables of all scenarios. With their filler, a block of the stream has about fifty rows.
 const TABLES: &str = "
 create table a(id int primary key, v text, filler text);
 create table b(id int primary key, v text, filler text);
@@ -41,7 +42,7 @@ const NAMES: [&str; 5] = [
     "public.toasted",
 ];
 
-/// Sets how the capture takes transactions in progress: as soon as it can, or not at all.
+/// Sets whether the capture asks for transactions in progress.
 fn take_in_progress(task: &mut Task, taken: bool) {
     let flags = if taken {
         "stream_in_progress"
@@ -54,7 +55,8 @@ fn take_in_progress(task: &mut Task, taken: bool) {
     );
 }
 
-/// Lets a server that can send each change at once, so that every transaction is one in progress.
+/// Makes a server that has the setting send each change at once, so that every transaction is
+/// streamed while it is in progress.
 fn send_at_once(client: &mut Client, version: Version) {
     if version >= Version(16) {
         execute(
@@ -64,7 +66,8 @@ fn send_at_once(client: &mut Client, version: Version) {
     }
 }
 
-/// A task that has read the tables and waits for changes, and a slot that stands where it does.
+/// Backfills the tables, and copies the slot at the position reached. Returns the state of the
+/// task.
 fn prepare(client: &mut Client, task: &mut Task, names: &[&str]) -> Value {
     take_in_progress(task, true);
     task.bind(names);
@@ -77,7 +80,7 @@ fn prepare(client: &mut Client, task: &mut Task, names: &[&str]) -> Value {
     task.state.clone()
 }
 
-/// Captures the same once more without transactions in progress, and compares.
+/// Captures the same changes without transactions in progress, and compares the documents.
 fn compare(client: &mut Client, task: &Task, already: usize, state: Value, names: &[&str]) {
     let slot = "select sum(stream_txns) > 0 from pg_stat_replication_slots \
                 where slot_name = 'flow_slot'";
@@ -97,7 +100,7 @@ fn compare(client: &mut Client, task: &Task, already: usize, state: Value, names
     }
 }
 
-/// A capture that follows, and those who write.
+/// A capture that is streaming, and the sessions that write.
 struct Stage<'a> {
     session: Session<'a>,
     writers: [Client; 3],
@@ -105,8 +108,8 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Runs statements one by one, and lets the server send each before the next: what has ended when
-    /// the server comes to it is not in progress any more.
+    /// Runs statements one by one, and waits until the server has sent each before the next: a
+    /// transaction that has ended when the server decodes it is not sent in progress.
     fn run(&mut self, writer: usize, statements: &[&str]) {
         for sql in statements {
             execute(&mut self.writers[writer], sql);
@@ -114,9 +117,9 @@ impl Stage<'_> {
         }
     }
 
-    /// Goes on until the server has sent all that was written.
+    /// Follows the capture until the server has sent everything written so far.
     fn until_sent(&mut self) {
-        // A commit brings what is before it to disk.
+        // A commit flushes the WAL before it.
         execute(&mut self.watcher, "insert into tick values (1)");
         let end = value(&mut self.watcher, "select pg_current_wal_flush_lsn()::text");
         let sent = format!("select bool_and(sent_lsn >= '{end}') from pg_stat_replication");
@@ -134,7 +137,7 @@ fn assert_same(with: &[Document], without: &[Document]) {
     for (index, (with, without)) in with.iter().zip(without).enumerate() {
         assert!(
             with == without,
-            "document {index} is {} in place of {}",
+            "document {index} is {} instead of {}",
             shown(with),
             shown(without)
         );
@@ -142,7 +145,7 @@ fn assert_same(with: &[Document], without: &[Document]) {
     assert_eq!(with.len(), without.len());
 }
 
-/// A document without its filler.
+/// Returns a document as text, without its filler.
 fn shown(document: &Document) -> String {
     let mut value = document.value.clone();
     value["filler"] = Value::Null;
@@ -165,12 +168,12 @@ macro_rules! scenes {
             }
 
             #[test]
-            fn definitions_that_change_amid_transactions() {
+            fn definitions_that_change_during_transactions() {
                 same(Version($version), change_definitions);
             }
 
             #[test]
-            fn truncations_keys_and_values_that_are_not_sent_again() {
+            fn truncations_changes_of_keys_and_unchanged_toast_values() {
                 same(Version($version), change_rows);
             }
         })*
@@ -183,7 +186,7 @@ scenes! {
     v18: 18;
 }
 
-/// Plays a scene, and compares what is captured of it with and without transactions in progress.
+/// Plays a scenario, and compares what is captured with and without transactions in progress.
 fn same(version: Version, play: fn(&mut Stage<'_>)) {
     let scene = Scene::on(version, TABLES);
     let writers = [(); 3].map(|()| scene.connect());
@@ -263,7 +266,7 @@ fn roll_back_parts(stage: &mut Stage<'_>) {
     );
     stage.run(1, &["insert into c values (1, 'between')"]);
     stage.run(0, &["select fill('whole', 1, 200)", "commit"]);
-    // Each other row is of a subtransaction that fails.
+    // Every other row belongs to a subtransaction that fails.
     stage.run(
         1,
         &[
@@ -316,8 +319,8 @@ fn change_definitions(stage: &mut Stage<'_>) {
     stage.run(1, &["begin", "select fill('b', 1, 300)"]);
     stage.run(0, &["commit"]);
     stage.run(2, &["update a set v = 'afterwards' where id < 10"]);
-    // A rollback gives the table free while the transaction is still in progress: another session
-    // changes it meanwhile.
+    // A rollback to a savepoint releases the table's lock while the transaction is still in
+    // progress, and another session alters the table.
     stage.run(
         1,
         &[
@@ -344,7 +347,7 @@ fn change_definitions(stage: &mut Stage<'_>) {
             "insert into whole values (2, 'with more', '', 3)",
         ],
     );
-    // A definition that is rolled back with all of its transaction.
+    // A change of a definition that is rolled back with its whole transaction.
     stage.run(
         0,
         &[
@@ -387,7 +390,7 @@ fn change_rows(stage: &mut Stage<'_>) {
             "delete from whole where id > 1100",
         ],
     );
-    // What TRUNCATE removes stays captured, so it is put in again.
+    // Rows that TRUNCATE removes stay captured, so they are inserted again.
     stage.run(
         1,
         &[
@@ -407,13 +410,13 @@ fn change_rows(stage: &mut Stage<'_>) {
     stage.run(0, &["commit"]);
 }
 
-/// What is prepared comes whole when it is committed, since two-phase decoding is not asked for.
+/// Prepared transactions arrive whole at COMMIT PREPARED, because two-phase decoding is not used.
 #[test]
-fn prepared_transactions() {
+fn prepared_transactions_are_captured_when_they_are_committed() {
     for version in [Version(14), Version(18)] {
         let options = Options::default().setting("max_prepared_transactions = 10");
         let server = Server::with(version, &options);
-        let (mut client, mut task) = set(&server, TABLES);
+        let (mut client, mut task) = create(&server, TABLES);
         let writers = [(); 3].map(|()| connect(&server));
         send_at_once(&mut client, version);
         let watcher = connect(&server);
@@ -435,9 +438,9 @@ fn prepare_and_end(stage: &mut Stage<'_>) {
     stage.run(0, &["commit prepared 'of a'"]);
 }
 
-/// Before version 14 there is nothing to choose.
+/// Before version 14 the server cannot send transactions in progress.
 #[test]
-fn a_server_that_cannot_is_not_asked() {
+fn an_old_server_is_not_asked_for_transactions_in_progress() {
     let mut scene = Scene::on(Version(13), TABLES);
     take_in_progress(&mut scene.task, true);
     scene.task.bind(&["public.a"]);
@@ -449,14 +452,15 @@ fn a_server_that_cannot_is_not_asked() {
     let line = run
         .log
         .find(|line| line.message == "starting replication")
-        .expect("it says so");
+        .expect("the line was logged");
     assert!(says(&line, "older than version 14"), "{line:?}");
     assert_eq!(line.field("proto_version").as_deref(), Some("1"));
 }
 
-/// The part of a transaction that was sent is not acknowledged away by commits behind it.
+/// Acknowledging later commits does not make the server discard the part of a transaction that it
+/// has sent.
 #[test]
-fn a_kill_amid_a_transaction_in_progress() {
+fn a_kill_during_a_transaction_in_progress_loses_no_change() {
     let mut scene = Scene::new(TABLES);
     take_in_progress(&mut scene.task, true);
     scene.task.bind(&["public.a", "public.c"]);
@@ -469,7 +473,7 @@ fn a_kill_amid_a_transaction_in_progress() {
             &mut writer,
             &format!("begin; select fill('a', {first}, {})", first + 999),
         );
-        // A commit behind it is captured, acknowledged, and noted by the server.
+        // A later commit is captured, acknowledged, and confirmed to the server.
         execute(
             &mut scene.client,
             &format!("insert into c values ({round}, 'small')"),
@@ -487,7 +491,7 @@ fn a_kill_amid_a_transaction_in_progress() {
         );
         session = scene.task.open();
         if round == 1 {
-            // Again, before it ends.
+            // Kill it again before the transaction ends.
             session.until_logged("starting replication");
             session.kill();
             session = scene.task.open();
@@ -509,8 +513,8 @@ fn a_kill_amid_a_transaction_in_progress() {
     assert_captured(&mut scene.client, task, "public.a", &["id"]);
 }
 
-/// Goes on until the server says that everything before a position is acknowledged. A small change
-/// now and then makes the capture move on.
+/// Follows the capture until the slot's confirmed position is beyond `position`. Repeated small
+/// changes make the capture send checkpoints.
 fn wait_until_confirmed(client: &mut Client, session: &mut Session<'_>, position: &str) {
     let mut number = 1_000_000;
     wait::until("the server to be told", || {

@@ -1,7 +1,7 @@
-//! The messages of the Flow capture protocol that a runtime sends and receives, in both codecs.
+//! Messages of the Flow capture protocol as a runtime sends and receives them, in both codecs.
 //!
-//! They are declared here from the protocol's description, apart from the connector's own, so that
-//! a wrong field number or name there does not agree with itself.
+//! They are declared independently of the connector's own declarations, from the description of the
+//! protocol, so that a wrong field number or name in the connector is detected.
 
 mod request;
 mod response;
@@ -14,16 +14,16 @@ pub(crate) use request::{
 };
 pub(crate) use response::{Response, strings};
 
-/// One of the two forms that messages take on the wire.
+/// One of the two encodings of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Codec {
-    /// Protobuf messages, each after its length in four bytes, little-endian.
+    /// Protobuf messages, each preceded by its length in four bytes, little-endian.
     Proto,
-    /// JSON, one message a line.
+    /// JSON, one message per line.
     Json,
 }
 
-/// A raw JSON field as a value; an empty one is absent, which `null` stands for.
+/// Parses a field that holds JSON. An empty field is absent and gives `null`.
 fn raw(bytes: &[u8]) -> Value {
     if bytes.is_empty() {
         return Value::Null;

@@ -1,4 +1,4 @@
-//! What a runtime sends.
+//! Requests, which the runtime sends.
 
 use prost::Message;
 use serde_json::{Map, Value, json};
@@ -171,7 +171,7 @@ pub(crate) enum ConnectorType {
 }
 
 impl Request {
-    /// Appends the request as it goes over the wire.
+    /// Returns the request as it is sent.
     pub(crate) fn encode_with(&self, codec: Codec) -> Vec<u8> {
         match codec {
             Codec::Proto => {

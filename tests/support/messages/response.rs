@@ -1,16 +1,16 @@
-//! What a connector answers.
+//! Responses, which the connector sends.
 
 use prost::Message;
 use serde_json::{Value, json};
 
 use super::{Codec, raw};
 
-/// A response, the same from either codec.
+/// A response, in the same form for both codecs.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Response {
-    /// With the members of the JSON form, all present.
+    /// The members of the JSON form, all of them present.
     Spec(Value),
-    /// The bindings, with the members of the JSON form that are not at their default.
+    /// The bindings, with those members of the JSON form that differ from their defaults.
     Discovered(Vec<Value>),
     /// The resource path of each binding.
     Validated(Vec<Vec<String>>),
@@ -21,7 +21,7 @@ pub(crate) enum Response {
     Captured {
         binding: usize,
         document: Value,
-        /// The document as it was spelled, under protobuf.
+        /// The text of the document with the protobuf codec; empty with JSON.
         text: String,
     },
     SourcedSchema {
@@ -147,7 +147,8 @@ struct WireSourcedSchema {
 }
 
 impl Response {
-    /// Takes one message off the front of `bytes`; none if it is not whole yet.
+    /// Decodes the first message of `bytes`, and returns its length and content; `None` if it is
+    /// incomplete.
     pub(crate) fn take(bytes: &[u8], codec: Codec) -> Option<(usize, Self)> {
         match codec {
             Codec::Proto => {
@@ -167,7 +168,7 @@ impl Response {
     fn from_json(value: &Value) -> Self {
         let members = value.as_object().expect("a response is an object");
         assert_eq!(members.len(), 1, "a response has one member: {value}");
-        let (name, body) = members.iter().next().expect("it has one");
+        let (name, body) = members.iter().next().expect("the object has a member");
         let index = |name: &str| usize::try_from(number(&body[name])).expect("64 bits");
         match name.as_str() {
             "spec" => Self::Spec(body.clone()),
@@ -301,7 +302,7 @@ fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The texts in an array of them; none for an array that is absent.
+/// Returns the strings of an array; none if the array is absent.
 pub(crate) fn strings(value: &Value) -> Vec<String> {
     let text = |item: &Value| item.as_str().expect("a text").to_owned();
     items(value).iter().map(text).collect()
@@ -312,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn responses_are_taken_one_at_a_time_in_both_codecs() {
+    fn one_response_is_decoded_at_a_time_in_both_codecs() {
         let line = b"{\"checkpoint\":{\"state\":{\"updated\":{\"cursor\":\"0/1\"},\"mergePatch\":true}}}\n";
         let wire = WireResponse {
             checkpoint: Some(WireCheckpoint {
