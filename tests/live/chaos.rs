@@ -67,7 +67,7 @@ fn setting(name: &str, default: usize) -> usize {
 }
 
 #[test]
-fn survives_kills_under_load() {
+fn a_capture_under_load_survives_kills() {
     let kills = setting("CHAOS_KILLS", 10).max(10);
     let rows = setting("CHAOS_ROWS", 2_000);
     let now = SystemTime::now()

@@ -556,7 +556,7 @@ fn columns_can_change_during_a_backfill() {
 }
 
 #[test]
-fn renaming_a_key_column_stops_the_capture_with_the_table_s_name() {
+fn renaming_a_key_column_stops_the_capture() {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
     let mut session = scene.task.open();

@@ -166,7 +166,7 @@ mod rights {
     }
 
     #[test]
-    fn what_is_missing_is_created_for_a_superuser() {
+    fn missing_objects_are_created_for_a_superuser() {
         let mut scene = Scene::new(TABLES);
         scene.execute("drop publication flow_publication");
         advanced(&mut scene.task, &json!({"watermarksTable": "shop.marks"}));
@@ -188,7 +188,7 @@ mod rights {
     }
 
     #[test]
-    fn what_is_missing_is_created_for_the_owner_of_the_tables() {
+    fn missing_objects_are_created_for_the_owner_of_the_tables() {
         let mut scene = Scene::new(TABLES);
         scene.execute(
             "drop publication flow_publication;

@@ -201,7 +201,7 @@ fn a_read_only_capture_of_an_idle_primary_is_complete_and_writes_nothing() {
 
 /// Only an unpublished table is written to, so that the stream has nothing but keepalives.
 #[test]
-fn the_slot_advances_past_what_is_not_published() {
+fn the_slot_advances_past_unpublished_changes() {
     for read_only in [true, false] {
         let mut scene = scene::Scene::new(
             "create table t(id int primary key);

@@ -1,4 +1,4 @@
-//! Waiting for conditions: the only place in the tests that sleeps.
+//! Waiting for conditions. A test waits for a condition rather than for a fixed time.
 
 use std::time::{Duration, Instant};
 

@@ -81,7 +81,7 @@ fn a_primary_or_a_standby_is_found_in_a_list() {
 }
 
 #[test]
-fn environment_variables_apply_to_what_the_configuration_does_not_set() {
+fn environment_variables_apply_to_settings_missing_in_the_configuration() {
     let authority = Authority::new("the authority");
     let server = Server::with(
         Version::MAIN,
