@@ -1,9 +1,10 @@
 //! Tests that need no PostgreSQL server.
 //!
-//! They run the connector against peers on the loopback interface that follow a script, or test
-//! what it does before it connects.
+//! They run the connector against peers on the loopback interface that follow a script, test what it
+//! does before it connects, or compare documents with the repository.
 
 mod cli;
+mod documents;
 mod handshake;
 mod hostile;
 mod not_postgres;
