@@ -130,9 +130,8 @@ pub(super) struct RawCredentials {
 }
 
 impl RawCredentials {
-    pub(super) fn read(mut members: Members) -> Result<Self> {
-        let mut set =
-            |name| Ok::<_, crate::error::Error>(members.string(name)?.filter(|s| !s.is_empty()));
+    pub(super) fn read(mut members: Members<'_>) -> Result<Self> {
+        let mut set = |name| members.non_empty_string(name);
         let raw = Self {
             auth_type: set("auth_type")?.unwrap_or_default(),
             password: set("password")?,
@@ -207,9 +206,12 @@ fn required(name: &str, value: Option<String>) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::members::{Location, Node, parse};
 
     fn credentials(json: &str) -> Result<Credentials> {
-        RawCredentials::read(Members::root(json, "credentials")?)?.check(Secret::from("root"))
+        let value = parse(json, "credentials")?;
+        let node = Node::root(&value, Location::configuration("credentials"));
+        RawCredentials::read(Members::of(&node, "an object")?)?.check(Secret::from("root"))
     }
 
     fn message(json: &str) -> String {

@@ -24,6 +24,7 @@ pub use endpoint::{Config, SshForwarding, SslMode};
 pub use environment::Environment;
 pub use filters::{DiscoveryFilters, SkipBackfills, TablePattern};
 pub use flags::Flags;
+pub(crate) use members::{Location, Members, Node};
 pub use resource::{BackfillMode, Resource};
 pub use schema::{ENDPOINT_SCHEMA, RESOURCE_SCHEMA, endpoint_schema, resource_schema};
 pub use secret::Secret;

@@ -1,7 +1,11 @@
 //! The configuration of one binding: which table, and how its rows are captured.
 
-use super::members::{Members, configuration};
+use serde_json::Value;
+
+use super::members::{Location, Members, Node, configuration, parse};
 use crate::error::Result;
+
+const NAME: &str = "the resource configuration";
 
 /// How the rows that exist already are captured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -64,21 +68,29 @@ impl Resource {
     ///
     /// With the first thing that is wrong, named by its path.
     pub fn parse(json: &str) -> Result<Self> {
-        let mut root = Members::root(json, "the resource configuration")?;
-        let mode = root.string("mode")?.unwrap_or_default();
-        let namespace = root.string("namespace")?.unwrap_or_default();
-        let stream = root.string("stream")?.unwrap_or_default();
+        Self::from_json(&parse(json, NAME)?)
+    }
+
+    /// Reads a resource configuration that is parsed already.
+    ///
+    /// # Errors
+    ///
+    /// With the first thing that is wrong, named by its path.
+    pub(crate) fn from_json(json: &Value) -> Result<Self> {
+        let root = Node::root(json, Location::configuration(NAME));
+        let mut root = Members::of(&root, "a JSON object")?;
+        let mode = root.string("mode")?;
+        let namespace = root.string("namespace")?;
+        let stream = root.string("stream")?;
         let priority = root.integer("priority")?.unwrap_or_default();
         let primary_key = root.strings("primary_key")?;
         // From the time of a framework that knew other modes; there is only one here.
         root.string("syncMode")?;
         // The runtime's own; it removes the member on most ways, not on all.
-        root.ignore("_meta");
+        root.ignore(&["_meta"]);
         let mut filter = None;
         if let Some(mut advanced) = root.object("advanced")? {
-            filter = advanced
-                .string("additional_backfill_filter")?
-                .filter(|filter| !filter.is_empty());
+            filter = advanced.non_empty_string("additional_backfill_filter")?;
             advanced.finish()?;
         }
         root.finish()?;

@@ -32,9 +32,8 @@ pub struct Security {
 }
 
 impl Security {
-    pub(super) fn read(members: &mut Members) -> Result<Self> {
-        let mut set =
-            |name| Ok::<_, crate::error::Error>(members.string(name)?.filter(|s| !s.is_empty()));
+    pub(super) fn read(members: &mut Members<'_>) -> Result<Self> {
+        let mut set = |name| members.non_empty_string(name);
         Ok(Self {
             root_certificates: set("sslrootcert")?,
             certificate: set("sslcert")?,

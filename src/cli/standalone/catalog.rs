@@ -1,4 +1,4 @@
-//! What a person gives to be captured: a Flow catalog, or an endpoint configuration alone.
+//! Reader of the file to capture from: a Flow catalog, or an endpoint configuration alone.
 
 use std::fs;
 use std::io::{self, Read};
@@ -6,47 +6,46 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::members::{Members, Place, items, text};
 use super::yaml;
-use crate::config::{Config, Resource};
+use crate::config::{Config, Location, Members, Node, Resource};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The member of documents that holds the transaction's id.
+/// JSON pointer of the transaction ID in documents.
 const TRANSACTION_ID: &str = "/_meta/source/txid";
 
-/// What a file asks for.
+/// Contents of the file.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// An endpoint: everything there is to be discovered.
+    /// An endpoint configuration: all discovered tables are captured.
     Endpoint(Box<Config>),
     /// A capture of a catalog.
     Capture(Box<Capture>),
 }
 
-/// A capture as a catalog describes it.
+/// Capture of a catalog.
 #[derive(Debug)]
 pub(super) struct Capture {
     pub(super) name: String,
     pub(super) config: Config,
-    /// Those that are not disabled.
-    pub(super) bindings: Vec<Bound>,
+    /// The bindings that are not disabled.
+    pub(super) bindings: Vec<CatalogBinding>,
 }
 
-/// A binding as a catalog describes it.
+/// Binding of a catalog.
 #[derive(Debug)]
-pub(super) struct Bound {
-    /// Where it stands, for errors.
-    pub(super) place: Place,
+pub(super) struct CatalogBinding {
+    /// Position in the catalog, for errors.
+    pub(super) location: Location,
     pub(super) resource: Resource,
     pub(super) collection: String,
     /// The backfill counter.
     pub(super) backfill: u32,
-    /// The collection's key; `None` takes that of the table.
+    /// The collection's key; `None` for the key of the table.
     pub(super) key: Option<Vec<String>>,
     pub(super) transaction_ids: bool,
 }
 
-/// A collection as a catalog describes it.
+/// Collection of a catalog.
 #[derive(Debug, Default)]
 struct Collection {
     key: Option<Vec<String>>,
@@ -57,7 +56,7 @@ struct Collection {
 ///
 /// # Errors
 ///
-/// Fails with the first thing that is wrong, with file, member and what was due.
+/// Fails with the first problem: the file, the member and what was expected of it.
 pub(super) fn read(path: &Path, capture: Option<&str>) -> Result<Source> {
     let is_stdin = path == Path::new("-");
     let file = if is_stdin {
@@ -66,7 +65,7 @@ pub(super) fn read(path: &Path, capture: Option<&str>) -> Result<Source> {
         path.display().to_string()
     };
     let value = load(path, &file)?;
-    // What a file refers to stands beside it; what standard input does, in the working folder.
+    // Paths in a file are relative to its folder, paths in standard input to the working folder.
     let folder = match path.parent() {
         Some(folder) if !is_stdin => folder.to_owned(),
         _ => PathBuf::new(),
@@ -81,240 +80,287 @@ fn load(path: &Path, file: &str) -> Result<Value> {
     } else {
         fs::read_to_string(path).map(|read| text = read)
     };
-    let unusable = |what: &str| Error::new(ErrorKind::Configuration, format!("{file} {what}"));
+    let unusable =
+        |problem: &str| Error::new(ErrorKind::Configuration, format!("{file} {problem}"));
     read.map_err(|error| unusable("cannot be read").with_source(error))?;
     yaml::parse(&text).map_err(|error| unusable("is neither JSON nor YAML").with_source(error))
 }
 
-fn interpret(value: &Value, file: &str, folder: &Path, capture: Option<&str>) -> Result<Source> {
-    const CATALOG: [&str; 3] = ["captures", "collections", "import"];
-    let place = Place::root(file);
-    if !CATALOG.iter().any(|name| value.get(name).is_some()) {
-        if let Some(name) = capture {
-            return Err(place.error(format_args!(
-                "is an endpoint configuration, which has no capture {name:?}: leave --capture out, \
-                 or give a catalog"
-            )));
-        }
-        return Ok(Source::Endpoint(Box::new(endpoint(value, &place)?)));
-    }
-    let others = ["$schema", "materializations", "tests", "storageMappings"];
-    let root = Members::of(value, place, &CATALOG, &others)?;
-    let captures = root.map("captures")?;
-    let (name, value, place) = choose(&captures, &root.place, capture)?;
-
-    let known = ["endpoint", "bindings"];
-    let others = [
-        "autoDiscover",
-        "createdAt",
-        "delete",
-        "expectBuildId",
-        "expectPubId",
-        "interval",
-        "redactSalt",
-        "reset",
-        "shards",
-    ];
-    let members = Members::of(value, place, &known, &others)?;
-    let (value, place) = members.required("endpoint", "an object with the member 'connector'")?;
-    let config = match connector_config(value, place)? {
-        (Value::String(path), place) => {
-            let (value, place) = load_beside(folder, path, &place)?;
-            endpoint(&value, &place)?
-        }
-        (value, place) => endpoint(value, &place)?,
-    };
-    let mut bindings = Vec::new();
-    let (value, place) = members.required("bindings", "an array of bindings")?;
-    for (value, place) in items((value, place.clone()))? {
-        bindings.extend(bound(value, place, &root, folder)?);
-    }
-    if bindings.is_empty() {
-        return Err(place.error("has no binding that is enabled: there is nothing to capture"));
-    }
-    Ok(Source::Capture(Box::new(Capture {
-        name: name.to_owned(),
-        config,
-        bindings,
-    })))
-}
-
-fn choose<'a, 'b>(
-    captures: &'b [(&'a str, &'a Value, Place)],
-    root: &Place,
-    capture: Option<&str>,
-) -> Result<(&'a str, &'a Value, Place)> {
-    let names = || {
-        let names: Vec<_> = captures.iter().map(|(name, ..)| *name).collect();
-        names.join(", ")
-    };
-    let found: Option<&'b _> = match (capture, captures) {
-        (_, []) => return Err(root.error("defines no captures")),
-        (None, [only]) => Some(only),
-        (None, _) => {
-            return Err(root.error(format_args!(
-                "defines several captures, say which with --capture: {}",
-                names()
-            )));
-        }
-        (Some(wanted), _) => captures.iter().find(|(name, ..)| *name == wanted),
-    };
-    found.cloned().ok_or_else(|| {
-        let wanted = capture.unwrap_or_default();
-        root.error(format_args!(
-            "defines no capture {wanted:?}, but {}",
-            names()
-        ))
-    })
-}
-
-/// Returns the configuration in an endpoint: of an image, or of a command.
-fn connector_config(value: &Value, place: Place) -> Result<(&Value, Place)> {
-    let endpoint = Members::of(value, place, &["connector", "local"], &[])?;
-    let (value, place) = match endpoint.value("local") {
-        Some(local) => local,
-        None => endpoint.required("connector", "an object with the members image and config")?,
-    };
-    let others = ["command", "env", "image", "protobuf"];
-    let connector = Members::of(value, place, &["config"], &others)?;
-    connector.required(
-        "config",
-        "the endpoint configuration, or the path of its file",
-    )
-}
-
-fn load_beside(folder: &Path, path: &str, place: &Place) -> Result<(Value, Place)> {
+fn load_relative(folder: &Path, path: &str, referrer: &Node<'_>) -> Result<(Value, Location)> {
     let path = folder.join(path);
     let file = path.display().to_string();
     match load(&path, &file) {
-        Ok(value) => Ok((value, Place::root(file))),
-        Err(error) => Err(place
+        Ok(value) => Ok((value, Location::file(file))),
+        Err(error) => Err(referrer
+            .location()
             .error("refers to a file that cannot be used")
             .with_source(error)),
     }
 }
 
-fn endpoint(value: &Value, place: &Place) -> Result<Config> {
-    if value.get("sops").is_some_and(Value::is_object) {
-        return Err(place.error("is encrypted with sops: give it decrypted"));
+fn interpret(value: &Value, file: &str, folder: &Path, capture: Option<&str>) -> Result<Source> {
+    let root = Node::root(value, Location::file(file));
+    let is_catalog = ["captures", "collections", "import"]
+        .iter()
+        .any(|name| value.get(name).is_some());
+    if is_catalog {
+        let catalog = Catalog::read(&root)?;
+        let capture = catalog.capture(capture, folder)?;
+        return Ok(Source::Capture(Box::new(capture)));
     }
-    Config::parse(&value.to_string())
-        .map_err(|error| error.context(format!("{place} is not a usable endpoint configuration")))
+    if let Some(name) = capture {
+        return Err(root.location().error(format_args!(
+            "is an endpoint configuration, which has no capture {name:?}: leave --capture out, or \
+             give a catalog"
+        )));
+    }
+    Ok(Source::Endpoint(Box::new(endpoint(
+        value,
+        root.location(),
+    )?)))
 }
 
-fn bound(value: &Value, place: Place, root: &Members<'_>, folder: &Path) -> Result<Option<Bound>> {
-    let known = ["resource", "target", "disable", "backfill"];
-    let members = Members::of(value, place, &known, &[])?;
-    if members.boolean("disable")? {
-        return Ok(None);
+/// Members of a catalog that a capture needs.
+struct Catalog<'a> {
+    location: Location,
+    captures: Node<'a>,
+    collections: Node<'a>,
+    import: Node<'a>,
+}
+
+impl<'a> Catalog<'a> {
+    fn read(root: &Node<'a>) -> Result<Self> {
+        let mut members = Members::of(root, "a catalog")?;
+        let catalog = Self {
+            location: root.location().clone(),
+            captures: members.member("captures"),
+            collections: members.member("collections"),
+            import: members.member("import"),
+        };
+        members.ignore(&["$schema", "materializations", "tests", "storageMappings"]);
+        members.finish()?;
+        Ok(catalog)
     }
-    let backfill = members.counter("backfill")?;
-    let collection = text(
-        members.required("target", "the name of a collection")?,
-        "the name of a collection",
-    )?;
-    let loaded;
-    let (value, place) =
-        match members.required("resource", "an object with namespace and stream")? {
-            (Value::String(path), place) => {
-                loaded = load_beside(folder, path, &place)?;
-                (&loaded.0, loaded.1.clone())
+
+    /// Reads the capture of this name, or the only one.
+    fn capture(&self, wanted: Option<&str>, folder: &Path) -> Result<Capture> {
+        let (name, capture) = self.choose(wanted)?;
+        let mut members = Members::of(&capture, "a capture")?;
+        let endpoint_node = members.member("endpoint");
+        let bindings_node = members.member("bindings");
+        members.ignore(&[
+            "autoDiscover",
+            "createdAt",
+            "delete",
+            "expectBuildId",
+            "expectPubId",
+            "interval",
+            "redactSalt",
+            "reset",
+            "shards",
+        ]);
+        members.finish()?;
+
+        let config = match connector_config(&endpoint_node)? {
+            (Value::String(path), node) => {
+                let (value, location) = load_relative(folder, path, &node)?;
+                endpoint(&value, &location)?
             }
-            inline => inline,
+            (value, node) => endpoint(value, node.location())?,
         };
-    let resource = Resource::parse(&value.to_string())
-        .map_err(|error| error.context(format!("{place} is not a usable resource")))?;
-    let Collection {
-        key,
-        transaction_ids,
-    } = collection_of(collection, &members, root)?;
-    Ok(Some(Bound {
-        place: members.place,
-        resource,
-        collection: collection.to_owned(),
-        backfill,
-        key,
-        transaction_ids,
-    }))
+        bindings_node.required("an array of bindings")?;
+        let mut bindings = Vec::new();
+        for node in bindings_node.items()? {
+            bindings.extend(self.binding(&node, folder)?);
+        }
+        if bindings.is_empty() {
+            return Err(bindings_node
+                .location()
+                .error("has no binding that is enabled: there is nothing to capture"));
+        }
+        Ok(Capture {
+            name: name.to_owned(),
+            config,
+            bindings,
+        })
+    }
+
+    fn choose(&self, wanted: Option<&str>) -> Result<(&'a str, Node<'a>)> {
+        let mut captures = self.captures.entries()?;
+        let names: Vec<_> = captures.iter().map(|(name, _)| *name).collect();
+        let names = names.join(", ");
+        let index = match wanted {
+            _ if captures.is_empty() => return Err(self.location.error("defines no captures")),
+            None if captures.len() == 1 => 0,
+            None => {
+                return Err(self.location.error(format_args!(
+                    "defines several captures, choose one with --capture: {names}"
+                )));
+            }
+            Some(wanted) => captures
+                .iter()
+                .position(|(name, _)| *name == wanted)
+                .ok_or_else(|| {
+                    self.location
+                        .error(format_args!("defines no capture {wanted:?}, but {names}"))
+                })?,
+        };
+        Ok(captures.swap_remove(index))
+    }
+
+    /// Reads a binding; `None` if it is disabled.
+    fn binding(&self, node: &Node<'a>, folder: &Path) -> Result<Option<CatalogBinding>> {
+        let mut members = Members::of(node, "a binding")?;
+        let resource_node = members.member("resource");
+        let target = members.member("target");
+        let disable = members.member("disable");
+        let backfill = members.member("backfill");
+        members.finish()?;
+        if disable.boolean()? {
+            return Ok(None);
+        }
+        let backfill = backfill.counter()?;
+        let collection = target.required_string("the name of a collection")?;
+        let resource = match resource_node.required("an object with namespace and stream")? {
+            Value::String(path) => {
+                let (value, location) = load_relative(folder, path, &resource_node)?;
+                resource(&value, &location)?
+            }
+            inline => resource(inline, resource_node.location())?,
+        };
+        let Collection {
+            key,
+            transaction_ids,
+        } = self.collection(collection, &target)?;
+        Ok(Some(CatalogBinding {
+            location: node.location().clone(),
+            resource,
+            collection: collection.to_owned(),
+            backfill,
+            key,
+            transaction_ids,
+        }))
+    }
+
+    /// Reads the collection that a binding targets. A collection that the catalog does not define
+    /// is treated as discovered: it has the table's key and transaction IDs.
+    fn collection(&self, name: &str, target: &Node<'_>) -> Result<Collection> {
+        let collections = self.collections.entries()?;
+        let Some((_, node)) = collections.into_iter().find(|(known, _)| *known == name) else {
+            if !self.import.items()?.is_empty() {
+                return Err(target.location().error(format_args!(
+                    "is the collection {name:?}, which is not defined in this file and may be \
+                     defined in an imported one, and imports are not read: define it here, or \
+                     remove 'import' to capture with the table's own key"
+                )));
+            }
+            return Ok(Collection {
+                key: None,
+                transaction_ids: true,
+            });
+        };
+        read_collection(&node)
+    }
 }
 
-/// Finds the collection of a binding. One that the catalog does not define is as discovered.
-fn collection_of(name: &str, binding: &Members<'_>, root: &Members<'_>) -> Result<Collection> {
-    let collections = root.map("collections")?;
-    let Some((_, value, place)) = collections.into_iter().find(|(known, ..)| *known == name) else {
-        let imports = match root.value("import") {
-            Some(import) => items(import)?.len(),
-            None => 0,
-        };
-        if imports > 0 {
-            return Err(binding.place.member("target").error(format_args!(
-                "is the collection {name:?}, which is not defined in this file and may be in one \
-                 that it imports, and imports are not read: define it here, or remove 'import' to \
-                 capture with the table's own key"
-            )));
-        }
-        return Ok(Collection {
-            key: None,
-            transaction_ids: true,
-        });
+/// Returns the endpoint configuration, or the path of its file, of an image or a local command.
+fn connector_config<'a>(node: &Node<'a>) -> Result<(&'a Value, Node<'a>)> {
+    let mut endpoint = Members::of(node, "an object with the member 'connector'")?;
+    let connector = endpoint.member("connector");
+    let local = endpoint.member("local");
+    endpoint.finish()?;
+    let connector = match local.value() {
+        Some(_) => local,
+        None => connector,
     };
-    let known = ["key", "projections", "schema", "readSchema", "writeSchema"];
-    let others = [
+    let mut members = Members::of(&connector, "an object with the members image and config")?;
+    let config = members.member("config");
+    members.ignore(&["command", "env", "image", "protobuf"]);
+    members.finish()?;
+    let value = config.required("the endpoint configuration, or the path of its file")?;
+    Ok((value, config))
+}
+
+fn endpoint(value: &Value, location: &Location) -> Result<Config> {
+    if value.get("sops").is_some_and(Value::is_object) {
+        return Err(location.error("is encrypted with sops: give it decrypted"));
+    }
+    Config::from_json(value).map_err(|error| {
+        error.context(format!("{location} is not a usable endpoint configuration"))
+    })
+}
+
+fn resource(value: &Value, location: &Location) -> Result<Resource> {
+    Resource::from_json(value)
+        .map_err(|error| error.context(format!("{location} is not a usable resource")))
+}
+
+fn read_collection(node: &Node<'_>) -> Result<Collection> {
+    let mut members = Members::of(node, "a collection")?;
+    let key_node = members.member("key");
+    let projections = members.member("projections");
+    let schemas = ["schema", "readSchema", "writeSchema"].map(|name| members.member(name));
+    members.ignore(&[
         "delete",
         "derive",
         "expectBuildId",
         "expectPubId",
         "journals",
         "reset",
-    ];
-    let members = Members::of(value, place, &known, &others)?;
-    let key = match members.value("key") {
+    ]);
+    members.finish()?;
+
+    let key = match key_node.value() {
         None => None,
-        Some((value, place)) => Some(key(value, place)?),
+        Some(_) => Some(read_key(&key_node)?),
     };
     let mut projected = false;
-    for (_, value, place) in members.map("projections")? {
-        let pointer = match value {
-            Value::Object(_) => {
-                let projection = Members::of(value, place, &["location", "partition"], &[])?;
-                text(
-                    projection.required("location", "a JSON pointer")?,
-                    "a JSON pointer",
-                )?
-            }
-            _ => text((value, place), "a JSON pointer")?,
-        };
-        projected |= pointer == TRANSACTION_ID;
+    for (_, projection) in projections.entries()? {
+        projected |= projected_pointer(&projection)? == TRANSACTION_ID;
     }
     // Flow projects every location that the schema names.
-    let schemas: Vec<_> = ["schema", "readSchema", "writeSchema"]
-        .iter()
-        .filter_map(|name| members.value(name))
-        .collect();
+    let schemas: Vec<_> = schemas.iter().filter_map(Node::value).collect();
     let path = TRANSACTION_ID.split('/').skip(1).collect::<Vec<_>>();
-    let named = schemas.is_empty() || schemas.iter().any(|(schema, _)| names(schema, &path));
+    let named = schemas.is_empty() || schemas.iter().any(|schema| names(schema, &path));
     Ok(Collection {
         key,
         transaction_ids: projected || named,
     })
 }
 
-fn key(value: &Value, place: Place) -> Result<Vec<String>> {
+fn read_key(node: &Node<'_>) -> Result<Vec<String>> {
     let mut key = Vec::new();
-    for (value, place) in items((value, place.clone()))? {
-        let pointer = text((value, place.clone()), "a JSON pointer")?;
+    for node in node.items()? {
+        let pointer = node.required_string("a JSON pointer")?;
         if !pointer.starts_with('/') {
-            return Err(place.error("must be a JSON pointer, which starts with /"));
+            return Err(node
+                .location()
+                .error("must be a JSON pointer, which starts with /"));
         }
         key.push(pointer.to_owned());
     }
     if key.is_empty() {
-        return Err(place.error("is empty: it must be an array of JSON pointers"));
+        return Err(node
+            .location()
+            .error("is empty: it must be an array of JSON pointers"));
     }
     Ok(key)
 }
 
-/// Whether a schema names a location. One that stands in another file is taken to be as discovered.
+/// Returns the location that a projection names: alone, or as a member of an object.
+fn projected_pointer<'a>(node: &Node<'a>) -> Result<&'a str> {
+    let Some(Value::Object(_)) = node.value() else {
+        return node.required_string("a JSON pointer");
+    };
+    let mut members = Members::of(node, "a projection")?;
+    let location = members.member("location");
+    members.ignore(&["partition"]);
+    members.finish()?;
+    location.required_string("a JSON pointer")
+}
+
+/// Returns whether a schema names a location. A schema in another file is treated as the discovered
+/// one, which does.
 fn names(schema: &Value, path: &[&str]) -> bool {
     let Some((first, rest)) = path.split_first() else {
         return true;
@@ -322,14 +368,14 @@ fn names(schema: &Value, path: &[&str]) -> bool {
     if schema.is_string() {
         return true;
     }
-    let below = |schema: &Value| names(schema, path);
+    let nested = |schema: &Value| names(schema, path);
     schema
         .get("properties")
         .and_then(|properties| properties.get(first))
         .is_some_and(|schema| names(schema, rest))
-        || ["allOf", "anyOf", "oneOf"].iter().any(|combined| {
-            let schemas = schema.get(combined).and_then(Value::as_array);
-            schemas.is_some_and(|schemas| schemas.iter().any(below))
+        || ["allOf", "anyOf", "oneOf"].iter().any(|keyword| {
+            let schemas = schema.get(keyword).and_then(Value::as_array);
+            schemas.is_some_and(|schemas| schemas.iter().any(nested))
         })
 }
 

@@ -1,7 +1,6 @@
 //! Capture without a Flow runtime: documents on standard output, state in a file.
 
 mod catalog;
-mod members;
 mod merge_patch;
 mod resume;
 mod sink;

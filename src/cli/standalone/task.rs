@@ -7,7 +7,7 @@ use std::path::Path;
 use tracing::warn;
 
 use super::super::{discover, validate};
-use super::catalog::{Bound, Capture, Source};
+use super::catalog::{Capture, CatalogBinding, Source};
 use super::resume::emit_all_changes;
 use crate::capture::{Binding, State, Task};
 use crate::catalog::{TableId, TableLookup, lookup_tables};
@@ -89,7 +89,7 @@ async fn bind_discovered_tables(config: &Config) -> Result<(Vec<Binding>, Vec<St
     let mut bindings = Vec::new();
     let mut collections = Vec::new();
     for binding in discovered {
-        let resource = Resource::parse(&binding.resource_config.to_string())?;
+        let resource = Resource::from_json(&binding.resource_config)?;
         bindings.push(Binding {
             state_key: state_key(&resource, 0),
             resource,
@@ -105,7 +105,7 @@ async fn bind_discovered_tables(config: &Config) -> Result<(Vec<Binding>, Vec<St
 /// the names of their collections.
 async fn complete_bindings(
     config: &Config,
-    bound: Vec<Bound>,
+    bound: Vec<CatalogBinding>,
 ) -> Result<(Vec<Binding>, Vec<String>)> {
     let table_keys = lookup_keys(config, &bound).await?;
     Ok(bound
@@ -124,7 +124,7 @@ async fn complete_bindings(
 }
 
 /// Looks up the keys of tables whose collections have no key. Returns an empty key for the others.
-async fn lookup_keys(config: &Config, bound: &[Bound]) -> Result<Vec<Vec<String>>> {
+async fn lookup_keys(config: &Config, bound: &[CatalogBinding]) -> Result<Vec<Vec<String>>> {
     let mut keys = vec![Vec::new(); bound.len()];
     let without_key: Vec<_> = bound
         .iter()
@@ -146,13 +146,13 @@ async fn lookup_keys(config: &Config, bound: &[Bound]) -> Result<Vec<Vec<String>
             TableLookup::Found(table) => *key = key_pointers(&discovered_key(&table).columns),
             TableLookup::Missing => problems.push(format!(
                 "{}: table \"{id}\" does not exist or is not visible to user \"{}\"",
-                bound.place, config.user
+                bound.location, config.user
             )),
             TableLookup::Ambiguous(ids) => {
                 let names: Vec<_> = ids.iter().map(|id| format!("\"{id}\"")).collect();
                 problems.push(format!(
                     "{}: table \"{id}\" does not exist, but several tables differ only in case: {}",
-                    bound.place,
+                    bound.location,
                     names.join(", ")
                 ));
             }

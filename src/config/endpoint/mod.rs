@@ -5,13 +5,15 @@ mod values;
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use self::raw::Raw;
 use super::address::HostPort;
 use super::credentials::Credentials;
 use super::environment::Environment;
 use super::filters::{DiscoveryFilters, SkipBackfills};
 use super::flags::Flags;
-use super::members::configuration;
+use super::members::{configuration, parse};
 use super::secret::Secret;
 use super::security::Security;
 use crate::error::Result;
@@ -130,6 +132,15 @@ impl Config {
     ///
     /// With the first thing that is wrong, named by its path.
     pub fn parse(json: &str) -> Result<Self> {
+        Self::from_json(&parse(json, raw::NAME)?)
+    }
+
+    /// Reads an endpoint configuration that is parsed already.
+    ///
+    /// # Errors
+    ///
+    /// With the first thing that is wrong, named by its path.
+    pub(crate) fn from_json(json: &Value) -> Result<Self> {
         Raw::read(json)?.check()
     }
 

@@ -1,6 +1,8 @@
 //! From JSON to a checked configuration: members, then checks in their documented order, then
 //! defaults.
 
+use serde_json::Value;
+
 use super::values::{
     parse_backfill_connections, parse_decoding_memory, parse_min_backfill_xid,
     parse_rediscovery_interval, parse_sslmode, parse_statement_timeout, parse_watermarks_table,
@@ -10,11 +12,13 @@ use crate::config::address::{parse_hosts, refuse_pooler};
 use crate::config::credentials::{Credentials, RawCredentials};
 use crate::config::filters::{DiscoveryFilters, SkipBackfills, TablePattern};
 use crate::config::flags::Flags;
-use crate::config::members::{Members, configuration};
+use crate::config::members::{Location, Members, Node, configuration};
 use crate::config::secret::Secret;
 use crate::config::security::Security;
 use crate::error::Result;
 
+/// The configuration's name in errors.
+pub(super) const NAME: &str = "the endpoint configuration";
 const DEFAULT_PUBLICATION: &str = "flow_publication";
 const DEFAULT_SLOT: &str = "flow_slot";
 const DEFAULT_WATERMARKS_TABLE: &str = "public.flow_watermarks";
@@ -64,18 +68,19 @@ struct RawAdvanced {
 }
 
 impl Raw {
-    pub(super) fn read(json: &str) -> Result<Self> {
-        let mut root = Members::root(json, "the endpoint configuration")?;
+    pub(super) fn read(json: &Value) -> Result<Self> {
+        let root = Node::root(json, Location::configuration(NAME));
+        let mut root = Members::of(&root, "a JSON object")?;
         let raw = Self {
-            address: root.string("address")?.unwrap_or_default(),
-            user: root.string("user")?.unwrap_or_default(),
-            database: root.string("database")?.unwrap_or_default(),
+            address: root.string("address")?,
+            user: root.string("user")?,
+            database: root.string("database")?,
             history_mode: root.boolean("historyMode")?,
             credentials: root
                 .object("credentials")?
                 .map(RawCredentials::read)
                 .transpose()?,
-            password: root.string("password")?.unwrap_or_default().into(),
+            password: root.string("password")?.into(),
             filters: match root.object("discoveryFilters")? {
                 Some(members) => RawFilters::read(members)?,
                 None => RawFilters::default(),
@@ -90,7 +95,7 @@ impl Raw {
             },
         };
         // What encryption at rest leaves beside the decrypted members.
-        root.ignore("sops");
+        root.ignore(&["sops"]);
         root.finish()?;
         Ok(raw)
     }
@@ -181,7 +186,7 @@ impl Raw {
 }
 
 impl RawFilters {
-    fn read(mut members: Members) -> Result<Self> {
+    fn read(mut members: Members<'_>) -> Result<Self> {
         let raw = Self {
             include_schemas: members.strings("include_schemas")?,
             exclude_schemas: members.strings("exclude_schemas")?,
@@ -194,28 +199,26 @@ impl RawFilters {
 }
 
 impl RawAdvanced {
-    fn read(mut members: Members) -> Result<Self> {
+    fn read(mut members: Members<'_>) -> Result<Self> {
         let raw = Self {
-            publication_name: members.string("publicationName")?.unwrap_or_default(),
-            slot_name: members.string("slotName")?.unwrap_or_default(),
-            watermarks_table: members.string("watermarksTable")?.unwrap_or_default(),
-            skip_backfills: members.string("skip_backfills")?.unwrap_or_default(),
+            publication_name: members.string("publicationName")?,
+            slot_name: members.string("slotName")?,
+            watermarks_table: members.string("watermarksTable")?,
+            skip_backfills: members.string("skip_backfills")?,
             backfill_chunk_size: members.integer("backfill_chunk_size")?.unwrap_or_default(),
             backfill_connections: members.integer("backfill_connections")?,
-            sslmode: members.string("sslmode")?.unwrap_or_default(),
+            sslmode: members.string("sslmode")?,
             security: Security::read(&mut members)?,
             discover_schemas: members.strings("discover_schemas")?,
-            min_backfill_xid: members.string("min_backfill_xid")?.unwrap_or_default(),
+            min_backfill_xid: members.string("min_backfill_xid")?,
             read_only_capture: members.boolean("read_only_capture")?,
             capture_as_partitions: members.boolean("capture_as_partitions")?,
             discover_unpublished_tables: members.boolean("discover_unpublished_tables")?,
-            source_tag: members.string("source_tag")?.unwrap_or_default(),
-            rediscovery_interval: members.string("rediscovery_interval")?.unwrap_or_default(),
-            feature_flags: members.string("feature_flags")?.unwrap_or_default(),
-            statement_timeout: members.string("statement_timeout")?.unwrap_or_default(),
-            logical_decoding_work_mem: members
-                .string("logical_decoding_work_mem")?
-                .unwrap_or_default(),
+            source_tag: members.string("source_tag")?,
+            rediscovery_interval: members.string("rediscovery_interval")?,
+            feature_flags: members.string("feature_flags")?,
+            statement_timeout: members.string("statement_timeout")?,
+            logical_decoding_work_mem: members.string("logical_decoding_work_mem")?,
         };
         // Its opposite became the default long ago.
         members.boolean("discover_only_published")?;
@@ -224,12 +227,12 @@ impl RawAdvanced {
     }
 }
 
-fn read_tunnel(mut members: Members) -> Result<Option<SshForwarding>> {
+fn read_tunnel(mut members: Members<'_>) -> Result<Option<SshForwarding>> {
     let mut tunnel = None;
     if let Some(mut forwarding) = members.object("sshForwarding")? {
         tunnel = Some(SshForwarding {
-            ssh_endpoint: forwarding.string("sshEndpoint")?.unwrap_or_default(),
-            private_key: forwarding.string("privateKey")?.unwrap_or_default().into(),
+            ssh_endpoint: forwarding.string("sshEndpoint")?,
+            private_key: forwarding.string("privateKey")?.into(),
         });
         forwarding.finish()?;
     }

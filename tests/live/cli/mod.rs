@@ -198,7 +198,7 @@ collections:
     let arguments = ["--config", &catalog, "--exit-when-caught-up"];
     let log = files.start(&arguments).fail();
     assert!(
-        log.contains("say which with --capture: acme/other, acme/shop"),
+        log.contains("choose one with --capture: acme/other, acme/shop"),
         "{log}"
     );
 

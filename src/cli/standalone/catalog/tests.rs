@@ -130,7 +130,7 @@ fn a_capture_is_chosen_by_name() {
     let error = message(&text);
     assert_eq!(
         error,
-        "flow.yaml defines several captures, say which with --capture: acme/shop, other"
+        "flow.yaml defines several captures, choose one with --capture: acme/shop, other"
     );
     for (wanted, bindings) in [("acme/shop", 3), ("other", 1)] {
         let Source::Capture(capture) = interpreted(&text, Some(wanted)).unwrap() else {
@@ -164,12 +164,12 @@ fn what_is_wrong_is_named_with_its_place() {
         (
             "captures:",
             "captures: []\nx:",
-            "flow.yaml: 'x' is not known: known here are captures, collections, import",
+            "flow.yaml: unknown member 'x': known here are captures, collections, import",
         ),
         (
             "    bindings:",
             "    binding:",
-            "flow.yaml: 'captures.acme/shop.binding' is not known: known here are endpoint, bindings",
+            "flow.yaml: unknown member 'captures.acme/shop.binding': known here are endpoint, bindings",
         ),
         (
             "target: acme/visits",
@@ -199,7 +199,7 @@ fn what_is_wrong_is_named_with_its_place() {
         (
             "disable: true",
             "disabled: true",
-            "flow.yaml: 'captures.acme/shop.bindings[3].disabled' is not known: known here are resource, target, disable, backfill",
+            "flow.yaml: unknown member 'captures.acme/shop.bindings[3].disabled': known here are resource, target, disable, backfill",
         ),
         (
             "{stream: visits, namespace: public}",
@@ -209,7 +209,7 @@ fn what_is_wrong_is_named_with_its_place() {
         (
             "connector:",
             "dekaf:",
-            "flow.yaml: 'captures.acme/shop.endpoint.dekaf' is not known: known here are connector, local",
+            "flow.yaml: unknown member 'captures.acme/shop.endpoint.dekaf': known here are connector, local",
         ),
         (
             "config:",
@@ -234,7 +234,7 @@ fn what_is_wrong_is_named_with_its_place() {
         (
             "key: [/region, /id]",
             "keys: [/id]",
-            "flow.yaml: 'collections.acme/orders.keys' is not known: known here are key, projections, schema, readSchema, writeSchema",
+            "flow.yaml: unknown member 'collections.acme/orders.keys': known here are key, projections, schema, readSchema, writeSchema",
         ),
     ] {
         // Only what is changed is at fault, so the first of it is what is reported.
