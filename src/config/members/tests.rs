@@ -135,10 +135,56 @@ fn text_that_is_not_json_is_refused_without_repeating_it() {
         message(members(&value("[]"))),
         "the test configuration must be a JSON object, found an array"
     );
-    let error = parse(r#"{"password":"hunter2",}"#, NAME).err().unwrap();
-    assert_eq!(
-        error.to_string(),
-        "the test configuration is not valid JSON"
-    );
-    assert!(!format!("{error:?}").contains("hunter2"));
+    for text in [
+        r#"{"password":"hunter2",}"#,
+        r#"{"password":"hunter2"#,
+        r#"{"password":hunter2}"#,
+        r#"{"password":"hunter2"hunter2}"#,
+        r#"{"password":"\hunter2"}"#,
+        r#"{"password":"\ud800hunter2"}"#,
+        "{\"password\":\"hunter2\n\"}",
+        r#"{"a":1}hunter2"#,
+        "",
+    ] {
+        let error = parse(text, NAME).expect_err(text);
+        assert_eq!(
+            error.to_string(),
+            "the test configuration is not valid JSON"
+        );
+        let causes = error.causes().expect("the position is the cause");
+        assert!(causes.contains(" at line "), "{text}: {causes}");
+        let all = format!("{error:?}{causes}");
+        assert!(
+            !all.contains("unter2") && !all.contains("('"),
+            "{text}: {all}"
+        );
+    }
+}
+
+#[test]
+fn values_are_those_of_serde_json() {
+    for text in [
+        r#"{"a":1,"b":{"c":[]},"a":2,"\u0061":3}"#,
+        r#"["\ud83d\ude00\u0000\"\\\/\b\f\n\r\t", "é€😀"]"#,
+        "[9223372036854775807, -9223372036854775808, 18446744073709551615, 0]",
+        "[true, false, null, 1.5, -0.25, 99999999999999999999, 1e+400]",
+        " {} ",
+        &format!("{}{}", "[".repeat(127), "]".repeat(127)),
+    ] {
+        let expected: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(value(text).to_string(), expected.to_string(), "{text}");
+    }
+    let members = |count: usize| (0..count).map(|n| format!(r#""k{}":{n}"#, n % 60));
+    let object = format!("{{{}}}", members(200).collect::<Vec<_>>().join(","));
+    assert_eq!(value(&object)["k0"], 180);
+}
+
+#[test]
+fn nesting_is_limited() {
+    for depth in [128, 100_000] {
+        let text = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let error = parse(&text, NAME).unwrap_err();
+        let causes = error.causes().expect("the position is the cause");
+        assert!(causes.contains("recursion limit exceeded"), "{causes}");
+    }
 }
