@@ -1,4 +1,4 @@
-//! The forms of `address`: one server or several, by name or number.
+//! Parser of `address`: one or more servers, each by host name or IP address.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -8,24 +8,24 @@ use crate::error::Result;
 
 const DEFAULT_PORT: u16 = 5432;
 
+/// Address of one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostPort {
+    /// Host name or IP address; an IPv6 address has no brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
 impl HostPort {
-    /// Reads `host` or `host:port`, the host by name or number.
+    /// Parses `host` or `host:port`, where the host is a name or an IP address.
     ///
     /// # Errors
     ///
-    /// With what is wrong.
+    /// Fails with a description of the problem.
     pub fn parse(text: &str, default_port: u16) -> Result<Self, &'static str> {
         parse_host(text, default_port)
     }
-}
-
-/// One server to connect to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostPort {
-    /// A host name or an IP address, the latter without brackets.
-    pub host: String,
-    /// The TCP port.
-    pub port: u16,
 }
 
 impl fmt::Display for HostPort {
@@ -38,7 +38,7 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// Refuses Supabase's connection pooler, which cannot replicate.
+/// Fails if one of the servers is Supabase's connection pooler, which cannot replicate.
 pub(super) fn refuse_pooler(address: &str) -> Result<()> {
     let is_pooler = |entry: &str| {
         let entry = entry.trim().to_ascii_lowercase();
@@ -56,9 +56,9 @@ pub(super) fn refuse_pooler(address: &str) -> Result<()> {
     Ok(())
 }
 
-/// Parses a comma-separated list of servers, to be tried in this order.
+/// Parses a comma-separated list of servers, in the order in which they are tried.
 pub(super) fn parse_hosts(address: &str) -> Result<Vec<HostPort>> {
-    // What looks like a connection string may hold a password, so it is not repeated.
+    // A connection string may hold a password, so the error does not repeat it.
     if address.contains('@') || address.contains("://") {
         return Err(configuration(
             "'address' must be host or host:port, found a connection URL or a user name: give \
@@ -82,12 +82,12 @@ fn parse_host(entry: &str, default_port: u16) -> Result<HostPort, &'static str> 
     let (host, port) = if let Some(rest) = entry.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or("']' is missing")?;
         if !is_ipv6(host) {
-            return Err("between the brackets must be an IPv6 address");
+            return Err("the text in brackets must be an IPv6 address");
         }
         match rest.strip_prefix(':') {
             Some(port) => (host, port),
             None if rest.is_empty() => (host, ""),
-            None => return Err("behind the brackets only :port may follow"),
+            None => return Err("only :port may follow the brackets"),
         }
     } else if is_ipv6(entry) {
         (entry, "")
@@ -103,9 +103,9 @@ fn parse_host(entry: &str, default_port: u16) -> Result<HostPort, &'static str> 
     if host.is_empty() {
         return Err("the host is missing");
     }
-    let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/\\?#[]".contains(c);
-    if host.contains(is_odd) {
-        return Err("the host has characters that no host name has");
+    let is_invalid = |c: char| c.is_whitespace() || c.is_control() || "/\\?#[]".contains(c);
+    if host.contains(is_invalid) {
+        return Err("the host has a character that host names cannot have");
     }
     let port = match port {
         "" => default_port,
@@ -121,7 +121,7 @@ fn parse_host(entry: &str, default_port: u16) -> Result<HostPort, &'static str> 
     })
 }
 
-/// An IPv6 literal, with or without a zone.
+/// Returns whether the text is an IPv6 address, with or without a zone.
 fn is_ipv6(text: &str) -> bool {
     let address = text.split_once('%').map_or(text, |(address, _)| address);
     address.parse::<Ipv6Addr>().is_ok()
@@ -132,8 +132,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_every_form() {
-        for (address, due) in [
+    fn every_form_of_address_is_parsed() {
+        for (address, expected) in [
             ("db.example.com", "db.example.com:5432"),
             ("db.example.com:5433", "db.example.com:5433"),
             ("db.example.com:", "db.example.com:5432"),
@@ -146,13 +146,13 @@ mod tests {
         ] {
             let hosts = parse_hosts(address).unwrap();
             let shown: Vec<_> = hosts.iter().map(ToString::to_string).collect();
-            assert_eq!(shown.join(" "), due, "{address}");
+            assert_eq!(shown.join(" "), expected, "{address}");
         }
         assert_eq!(parse_hosts("::1").unwrap()[0].host, "::1");
     }
 
     #[test]
-    fn refuses_what_is_neither_host_nor_port() {
+    fn malformed_addresses_are_refused() {
         for address in [
             "h:0", "h:65536", "h:+7", "h:port", ":5432", "h1,,h2", ",", " ", "a b", "[::1",
             "[h]:1", "[::1]x", "h:1:2", "/tmp", "h/db",

@@ -1,73 +1,73 @@
-//! How the connector proves to the server who it is.
+//! Credentials that the connector authenticates with.
 
 use super::members::{Members, configuration};
 use super::secret::Secret;
 use crate::error::Result;
 
-/// The configured way to authenticate. Flow adds the tokens of the IAM types by itself.
+/// Configured credentials. Flow adds the tokens of the IAM types when it starts the connector.
 #[derive(Debug, Clone)]
 pub enum Credentials {
-    /// A password; empty if none is configured, as for `trust` authentication.
+    /// Password; empty if none is configured, as for `trust` authentication.
     Password(Secret),
-    /// Amazon RDS, by a token that is signed for each connection.
+    /// Amazon RDS, with a token that is signed for each connection.
     AwsIam {
-        /// The region of the database.
+        /// Region of the database.
         region: String,
-        /// The role that Flow assumed for the session.
+        /// Role that Flow assumed for the session.
         role_arn: String,
-        /// Added by Flow.
+        /// Access key ID of the session, added by Flow.
         access_key_id: Option<String>,
-        /// Added by Flow.
+        /// Signing key of the session, added by Flow.
         secret_access_key: Option<Secret>,
-        /// Added by Flow.
+        /// Token of the session, added by Flow.
         session_token: Option<Secret>,
     },
-    /// Google Cloud SQL, by an access token.
+    /// Google Cloud SQL, with an access token.
     GcpIam {
-        /// The service account that Flow acts as.
+        /// Service account that Flow impersonates.
         service_account: String,
-        /// The audience of the workload identity pool.
+        /// Audience of the workload identity pool.
         pool_audience: String,
-        /// Added by Flow.
+        /// Access token, added by Flow.
         access_token: Option<Secret>,
     },
-    /// Azure Database for PostgreSQL, by an access token.
+    /// Azure Database for PostgreSQL, with an access token.
     AzureIam {
-        /// The client that is a user of the database.
+        /// Client ID of the application that is a user of the database.
         client_id: String,
-        /// The client's tenant.
+        /// Tenant of the application.
         tenant_id: String,
-        /// Added by Flow.
+        /// Access token, added by Flow.
         access_token: Option<Secret>,
     },
 }
 
-/// Where the password for one connection attempt comes from.
+/// Source of the password for one connection attempt.
 #[derive(Debug, Clone, Copy)]
 pub enum PasswordSource<'a> {
-    /// Nothing is configured; a server that asks for a password cannot be served.
+    /// No password is configured.
     None,
-    /// This text.
+    /// Fixed text.
     Fixed(&'a Secret),
-    /// A token to be signed for each attempt, for it is good for minutes only.
+    /// Token that is signed for each attempt, since it expires after minutes.
     AwsToken {
-        /// The region of the database.
+        /// Region of the database.
         region: &'a str,
-        /// The session's key ID.
+        /// Access key ID of the session.
         access_key_id: &'a str,
-        /// The session's signing key.
+        /// Signing key of the session.
         secret_access_key: &'a Secret,
-        /// The session's token.
+        /// Token of the session.
         session_token: &'a Secret,
     },
 }
 
 impl Credentials {
-    /// Returns where the password comes from.
+    /// Returns the source of the password.
     ///
     /// # Errors
     ///
-    /// If a member that Flow adds to the credentials of an IAM type is missing.
+    /// Fails if a member that Flow adds to the credentials of an IAM type is missing.
     pub fn password_source(&self) -> Result<PasswordSource<'_>> {
         match self {
             Self::Password(password) if password.is_empty() => Ok(PasswordSource::None),
@@ -80,29 +80,32 @@ impl Credentials {
                 ..
             } => Ok(PasswordSource::AwsToken {
                 region,
-                access_key_id: session("aws_access_key_id", access_key_id.as_ref())?,
-                secret_access_key: session("aws_secret_access_key", secret_access_key.as_ref())?,
-                session_token: session("aws_session_token", session_token.as_ref())?,
+                access_key_id: runtime_token("aws_access_key_id", access_key_id.as_ref())?,
+                secret_access_key: runtime_token(
+                    "aws_secret_access_key",
+                    secret_access_key.as_ref(),
+                )?,
+                session_token: runtime_token("aws_session_token", session_token.as_ref())?,
             }),
-            Self::GcpIam { access_token, .. } => Ok(PasswordSource::Fixed(session(
+            Self::GcpIam { access_token, .. } => Ok(PasswordSource::Fixed(runtime_token(
                 "gcp_access_token",
                 access_token.as_ref(),
             )?)),
-            Self::AzureIam { access_token, .. } => Ok(PasswordSource::Fixed(session(
+            Self::AzureIam { access_token, .. } => Ok(PasswordSource::Fixed(runtime_token(
                 "azure_access_token",
                 access_token.as_ref(),
             )?)),
         }
     }
 
-    /// Returns whether the server has to be reached by TLS unless the configuration says otherwise,
-    /// since it takes the token for nothing less.
+    /// Returns whether TLS is required unless `sslmode` is configured. Servers accept the tokens of
+    /// the IAM types only over TLS.
     pub(super) fn implies_tls(&self) -> bool {
         !matches!(self, Self::Password(_))
     }
 }
 
-fn session<'a, T>(name: &str, value: Option<&'a T>) -> Result<&'a T> {
+fn runtime_token<'a, T>(name: &str, value: Option<&'a T>) -> Result<&'a T> {
     value.ok_or_else(|| {
         configuration(format!(
             "missing iam session '{name}': the Flow runtime adds it to 'credentials' once it has \
@@ -111,8 +114,8 @@ fn session<'a, T>(name: &str, value: Option<&'a T>) -> Result<&'a T> {
     })
 }
 
-/// The members as they stand, of all types together: the runtime's additions do not depend on the
-/// type, and a form may leave behind those of another one.
+/// Members of all types together, unchecked: the runtime adds tokens whatever the type, and a form
+/// may keep the members of a type that was selected before.
 pub(super) struct RawCredentials {
     auth_type: String,
     password: Option<String>,
@@ -151,7 +154,8 @@ impl RawCredentials {
         Ok(raw)
     }
 
-    /// Chooses the type. Without one, a password counts wherever it stands.
+    /// Checks the members of the configured type. Without a type, the password is that of
+    /// `credentials`, or else that at the root.
     pub(super) fn check(self, root_password: Secret) -> Result<Credentials> {
         match self.auth_type.as_str() {
             "" => Ok(Credentials::Password(
@@ -219,8 +223,8 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_used_as_it_is() {
-        for (json, due) in [
+    fn a_password_is_used_unchanged() {
+        for (json, expected) in [
             (r#"{"auth_type":"UserPassword","password":"p"}"#, "p"),
             (r#"{"password":"p"}"#, "p"),
             (r#"{"auth_type":null}"#, "root"),
@@ -228,7 +232,9 @@ mod tests {
         ] {
             let credentials = credentials(json).unwrap();
             match credentials.password_source().unwrap() {
-                PasswordSource::Fixed(password) => assert_eq!(password.expose(), due, "{json}"),
+                PasswordSource::Fixed(password) => {
+                    assert_eq!(password.expose(), expected, "{json}")
+                }
                 other => panic!("{json}: {other:?}"),
             }
         }
@@ -240,8 +246,8 @@ mod tests {
     }
 
     #[test]
-    fn each_type_asks_for_its_members() {
-        for (json, due) in [
+    fn each_type_requires_its_members() {
+        for (json, expected) in [
             (r#"{"auth_type":"UserPassword"}"#, "missing 'password'"),
             (
                 r#"{"auth_type":"UserPassword","password":""}"#,
@@ -273,7 +279,11 @@ mod tests {
                 "unknown 'credentials.auth_type'",
             ),
         ] {
-            assert!(message(json).starts_with(due), "{json}: {}", message(json));
+            assert!(
+                message(json).starts_with(expected),
+                "{json}: {}",
+                message(json)
+            );
         }
     }
 
@@ -291,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_session_is_named_when_connecting() {
+    fn a_missing_token_is_named_when_connecting() {
         let mut json =
             r#"{"auth_type":"AWSIAM","aws_region":"eu-west-1","aws_role_arn":"arn"}"#.to_owned();
         for member in [

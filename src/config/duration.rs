@@ -1,6 +1,6 @@
-//! Durations as Go writes them: `300ms`, `1h30m`, `-1.5s`, `0`.
+//! Parser of durations in Go's syntax: `300ms`, `1h30m`, `-1.5s`, `0`.
 
-/// Parses a duration to nanoseconds; `None` if the text is none or does not fit.
+/// Parses a duration. Returns nanoseconds, or `None` for invalid text and on overflow.
 pub(super) fn parse(text: &str) -> Option<i64> {
     let (negative, mut rest) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
@@ -36,7 +36,7 @@ pub(super) fn parse(text: &str) -> Option<i64> {
             "h" => 3_600_000_000_000,
             _ => return None,
         };
-        // Beyond eighteen digits a fraction is below a nanosecond in any unit.
+        // Digits after the eighteenth are worth less than a nanosecond in any unit.
         let fraction = fraction.get(..18).unwrap_or(fraction);
         if !whole.is_empty() {
             total += nanos.checked_mul(i128::from(whole.parse::<i64>().ok()?))?;
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_go_reads() {
+    fn durations_that_go_accepts_are_accepted() {
         for (text, nanos) in [
             ("0", 0),
             ("-0", 0),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_go_refuses() {
+    fn durations_that_go_refuses_are_refused() {
         for text in [
             "",
             "-",

@@ -1,6 +1,5 @@
-//! What the process's environment says about connections, as libpq reads it: variables, the service
-//! file, the password file and the files in `~/.postgresql`. It counts only where the configuration
-//! is silent.
+//! Connection settings of the process's environment, as libpq reads them: variables, the service
+//! file, the password file and the files in `~/.postgresql`. The configuration takes precedence.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -14,8 +13,9 @@ use super::members::configuration;
 use super::secret::Secret;
 use crate::error::Result;
 
-/// Settings by libpq's names, and the variables that hold them. A service file may hold them too.
-const VARIABLES: [(&str, &str); 15] = [
+/// Settings by libpq's names, and the variables that hold them. A service file may also hold the
+/// settings.
+pub(super) const VARIABLES: [(&str, &str); 15] = [
     ("channel_binding", "PGCHANNELBINDING"),
     ("connect_timeout", "PGCONNECT_TIMEOUT"),
     ("dbname", "PGDATABASE"),
@@ -33,7 +33,7 @@ const VARIABLES: [(&str, &str); 15] = [
     ("target_session_attrs", "PGTARGETSESSIONATTRS"),
 ];
 
-/// The environment of a process.
+/// Environment of a process.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: HashMap<String, String>,
@@ -41,14 +41,14 @@ pub struct Environment {
 }
 
 impl std::fmt::Debug for Environment {
-    /// Passwords can be among the values.
+    /// Prints none of the values, since they may include passwords.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Environment").finish_non_exhaustive()
     }
 }
 
 impl Environment {
-    /// Takes that of this process.
+    /// Reads the environment of this process.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl Environment {
         Self::new(std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))))
     }
 
-    /// Takes these variables.
+    /// Makes an environment of these variables.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Environment {
         Ok(environment)
     }
 
-    /// Returns a variable that is set and not empty.
+    /// Returns a variable; `None` if it is not set or empty.
     pub fn variable(&self, name: &str) -> Option<String> {
         self.variables
             .get(name)
@@ -82,7 +82,8 @@ impl Environment {
             .cloned()
     }
 
-    /// Returns a setting by its libpq name, such as `sslmode`: from the service, else the variable.
+    /// Returns a setting by its libpq name, such as `sslmode`: from the service file, or else from the
+    /// variable.
     pub fn setting(&self, name: &str) -> Option<String> {
         if let Some(value) = self.service.get(name) {
             return Some(value.clone());
@@ -91,13 +92,13 @@ impl Environment {
         self.variable(variable)
     }
 
-    /// Returns the path of a file below the home directory, if it exists.
+    /// Returns the path of a file in the home directory, if the file exists.
     pub fn home_file(&self, name: &str) -> Option<String> {
         let path = Path::new(&self.variable("HOME")?).join(name);
         path.exists().then(|| path.to_str().map(str::to_owned))?
     }
 
-    /// Returns the password for a server: PGPASSWORD, else that of the password file.
+    /// Returns the password for a server: PGPASSWORD, or else that of the password file.
     pub fn password(&self, host: &HostPort, database: &str, user: &str) -> Option<Secret> {
         if let Some(password) = self.setting("password") {
             return Some(Secret::from(password));
@@ -111,7 +112,7 @@ impl Environment {
         if metadata.permissions().mode() & 0o077 != 0 {
             warn!(
                 path,
-                "the password file is ignored, since others may read it: make its mode 0600"
+                "password file ignored: its group or others can read it, set its mode to 0600"
             );
             return None;
         }
@@ -123,7 +124,7 @@ impl Environment {
         )
     }
 
-    /// Reads a section of the user's service file, else of the system's.
+    /// Reads a section of the user's service file, or else of the system's.
     fn read_service(&self, name: &str) -> Result<HashMap<String, String>> {
         let files = [
             self.setting("servicefile").map(PathBuf::from),
@@ -140,12 +141,12 @@ impl Environment {
             }
         }
         Err(configuration(format!(
-            "the service {name:?} that PGSERVICE names is in no service file"
+            "no service file defines the service {name:?} that PGSERVICE names"
         )))
     }
 }
 
-/// Finds a section of a service file: `[name]`, then lines of `setting=value`.
+/// Returns the settings of a section of a service file: `[name]`, then lines of `setting=value`.
 fn find_service(text: &str, name: &str) -> Option<HashMap<String, String>> {
     let mut lines = text
         .lines()
@@ -165,20 +166,20 @@ fn find_service(text: &str, name: &str) -> Option<HashMap<String, String>> {
     Some(settings)
 }
 
-/// Finds the first line `host:port:database:user:password` that fits; `*` fits everything, and a
-/// backslash takes the next character as it is.
+/// Returns the password of the first line `host:port:database:user:password` that matches; `*`
+/// matches everything, and a backslash escapes the next character.
 fn find_password(text: &str, wanted: [&str; 4]) -> Option<Secret> {
     text.lines()
         .filter(|line| !line.starts_with('#'))
         .find_map(|line| {
             let fields = split_fields(line);
             let (password, keys) = fields.split_last()?;
-            let fits = keys.len() == wanted.len()
+            let matches = keys.len() == wanted.len()
                 && keys
                     .iter()
                     .zip(wanted)
                     .all(|(key, wanted)| key == "*" || key == wanted);
-            (fits && !password.is_empty()).then(|| Secret::from(password.clone()))
+            (matches && !password.is_empty()).then(|| Secret::from(password.clone()))
         })
 }
 
@@ -186,7 +187,7 @@ fn split_fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut characters = line.chars();
     while let Some(character) = characters.next() {
-        // The password is the last field, whatever it holds.
+        // The password is the fifth and last field, even if it contains a colon.
         let is_end = character == ':' && fields.len() < 5;
         let character = match character {
             '\\' => characters.next().unwrap_or('\\'),
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_fitting_line_of_a_password_file_counts() {
+    fn the_first_matching_line_of_a_password_file_is_used() {
         let file =
             "# h:5432:d:u:no\nh:5433:d:u:port\nh:5432:*:u:one\nh:*:*:*:two\n*:*:*:*:a:b\\\\\\:\n";
         assert_eq!(password(file, "h").unwrap(), "one");
@@ -220,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_counts_more_than_a_variable() {
+    fn a_service_takes_precedence_over_a_variable() {
         let folder = std::env::temp_dir().join(format!("service-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("services");
@@ -263,10 +264,10 @@ mod tests {
             host: "h".to_owned(),
             port: 1,
         };
-        for (mode, due) in [(0o644, None), (0o600, Some("hunter2"))] {
+        for (mode, expected) in [(0o644, None), (0o600, Some("hunter2"))] {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
             let found = environment.password(&host, "", "u");
-            assert_eq!(found.as_ref().map(Secret::expose), due);
+            assert_eq!(found.as_ref().map(Secret::expose), expected);
         }
         assert!(!format!("{environment:?}").contains(folder.to_str().unwrap()));
         std::fs::remove_dir_all(folder).unwrap();

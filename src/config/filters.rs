@@ -1,23 +1,24 @@
-//! Which tables a setting names: discovery filters, table patterns, skipped backfills.
+//! Settings that select tables: discovery filters, table patterns, skipped backfills.
 
 use std::collections::HashSet;
 
 use super::members::configuration;
 use crate::error::Result;
 
-/// What narrows down discovery.
+/// Filters of discovered tables.
 #[derive(Debug, Clone, Default)]
 pub struct DiscoveryFilters {
-    /// Schemas to offer; none means all. Those of `advanced.discover_schemas` are among them.
+    /// Schemas whose tables are discovered, including those of `advanced.discover_schemas`; all
+    /// schemas if empty.
     pub include_schemas: Vec<String>,
-    /// Schemas left out, even if included.
+    /// Schemas whose tables are not discovered, even if `include_schemas` has them.
     pub exclude_schemas: Vec<String>,
-    /// Patterns of which a table has to match one; none means all tables.
+    /// Patterns of which a table must match one; all tables match if there are none.
     pub table_patterns: Vec<TablePattern>,
 }
 
 impl DiscoveryFilters {
-    /// Returns whether a table, in its real spelling, passes.
+    /// Returns whether a table passes the filters. The names are compared case-sensitively.
     pub fn includes(&self, schema: &str, table: &str) -> bool {
         let is_in = |list: &[String]| list.iter().any(|name| name == schema);
         (self.include_schemas.is_empty() || is_in(&self.include_schemas))
@@ -30,11 +31,12 @@ impl DiscoveryFilters {
     }
 }
 
-/// A compiled pattern for table names, such as `orders`, `*_log` or `sales.item?`.
+/// Compiled pattern for table names, such as `orders`, `*_log` or `sales.item?`.
 ///
-/// `*` stands for any characters, `?` for exactly one, and a backslash takes the special meaning
-/// from the next character. An unescaped dot separates a pattern for the schema from that for the
-/// table; without it the schema does not matter. Case counts, and the whole name has to match.
+/// `*` matches any number of characters, `?` exactly one, and a backslash escapes the next
+/// character. An unescaped dot separates the pattern for the schema from that for the table; a
+/// pattern without a dot matches tables of any schema. Matching is case-sensitive and covers the
+/// whole name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TablePattern {
     schema: Option<Vec<Glob>>,
@@ -53,8 +55,8 @@ impl TablePattern {
     ///
     /// # Errors
     ///
-    /// If the pattern or one of its parts is empty, if it has more than one unescaped dot, or if it
-    /// ends in a backslash.
+    /// Fails if the pattern or one of its parts is empty, if it has more than one unescaped dot, or
+    /// if it ends in a backslash.
     pub fn compile(pattern: &str) -> Result<Self> {
         let invalid =
             |why: &str| configuration(format!("invalid table pattern {pattern:?}: {why}"));
@@ -69,16 +71,16 @@ impl TablePattern {
                 '?' => current.push(Glob::One),
                 '\\' => match characters.next() {
                     Some(escaped) => current.push(Glob::Literal(escaped)),
-                    None => return Err(invalid("nothing follows the backslash at its end")),
+                    None => return Err(invalid("it ends in a backslash")),
                 },
                 '.' if schema.is_some() => {
                     return Err(invalid(
-                        "more than one dot; write '\\.' for one within a name",
+                        "it has more than one dot; write '\\.' for a dot within a name",
                     ));
                 }
                 '.' if current.is_empty() => {
                     return Err(invalid(
-                        "nothing stands before the dot; '*' means any schema",
+                        "the schema before the dot is missing; '*' matches any schema",
                     ));
                 }
                 '.' => schema = Some(std::mem::take(&mut current)),
@@ -87,7 +89,7 @@ impl TablePattern {
         }
         if current.is_empty() {
             return Err(invalid(
-                "nothing stands behind the dot; '*' means any table",
+                "the table after the dot is missing; '*' matches any table",
             ));
         }
         Ok(Self {
@@ -96,7 +98,7 @@ impl TablePattern {
         })
     }
 
-    /// Returns whether a table, in its real spelling, matches.
+    /// Returns whether a table matches.
     pub fn matches(&self, schema: &str, table: &str) -> bool {
         self.schema
             .as_ref()
@@ -105,8 +107,10 @@ impl TablePattern {
     }
 }
 
-/// Goes back to the last `*` only: an earlier one could not match more than it. So the time is at
-/// most the product of the lengths, whatever the pattern.
+/// Returns whether a name matches.
+///
+/// Backtracks to the last `*` only: whatever a longer match of an earlier `*` would allow, a longer
+/// match of the last one allows too. So the time is at most the product of the two lengths.
 fn glob_matches(glob: &[Glob], name: &str) -> bool {
     let (mut glob, mut name) = (glob, name.chars());
     let mut retry: Option<(&[Glob], std::str::Chars<'_>)> = None;
@@ -119,10 +123,12 @@ fn glob_matches(glob: &[Glob], name: &str) -> bool {
                 glob = rest;
             }
             (Some((Glob::One, rest)), Some(_)) => glob = rest,
-            (Some((Glob::Literal(due), rest)), Some(found)) if *due == found => glob = rest,
+            (Some((Glob::Literal(expected), rest)), Some(found)) if *expected == found => {
+                glob = rest
+            }
             (None, None) => return true,
             _ => {
-                // One character more for the last `*`, if there is one left.
+                // The last `*` matches one more character, if there is one.
                 let Some((after_any, mut skipped)) = retry else {
                     return false;
                 };
@@ -136,16 +142,16 @@ fn glob_matches(glob: &[Glob], name: &str) -> bool {
     }
 }
 
-/// The tables whose existing rows are not wanted.
+/// Tables whose existing rows are not captured.
 #[derive(Debug, Clone, Default)]
 pub struct SkipBackfills {
     all: bool,
-    /// Lower-cased `schema.table`.
+    /// Entries `schema.table` in lower case.
     tables: HashSet<String>,
 }
 
 impl SkipBackfills {
-    /// Parses the comma-separated list, in which blanks count.
+    /// Parses the comma-separated list. Blanks are part of an entry.
     pub(super) fn parse(list: &str) -> Result<Self> {
         if list.is_empty() {
             return Ok(Self::default());
@@ -163,7 +169,7 @@ impl SkipBackfills {
         })
     }
 
-    /// Returns whether the backfill of a table is skipped. Case does not count.
+    /// Returns whether the backfill of a table is skipped. The comparison ignores case.
     pub fn skips(&self, schema: &str, table: &str) -> bool {
         self.all
             || (!self.tables.is_empty()
@@ -172,7 +178,7 @@ impl SkipBackfills {
                     .contains(&format!("{schema}.{table}").to_lowercase()))
     }
 
-    /// Returns the entries that name no table in practice, because of the blanks around them.
+    /// Returns the entries that have blanks around them and so match no table in practice.
     pub(super) fn blank_padded(&self) -> impl Iterator<Item = &str> {
         self.tables
             .iter()
@@ -217,17 +223,21 @@ mod tests {
             ("s?.t*", &["s1.t", "s2.table"], &["s.t", "s12.t"]),
         ] {
             let compiled = TablePattern::compile(pattern).unwrap();
-            for (names, due) in [(yes, true), (no, false)] {
+            for (names, expected) in [(yes, true), (no, false)] {
                 for name in names {
                     let (schema, table) = name.split_once('.').unwrap();
-                    assert_eq!(compiled.matches(schema, table), due, "{pattern} on {name}");
+                    assert_eq!(
+                        compiled.matches(schema, table),
+                        expected,
+                        "{pattern} on {name}"
+                    );
                 }
             }
         }
     }
 
     #[test]
-    fn a_backslash_takes_the_special_meaning_away() {
+    fn a_backslash_escapes_the_next_character() {
         let dotted = TablePattern::compile(r"ms.foo\.bar").unwrap();
         assert!(dotted.matches("ms", "foo.bar"));
         assert!(!dotted.matches("ms", "foobar") && !dotted.matches("x", "foo.bar"));
@@ -248,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn matching_takes_no_exponential_time() {
+    fn matching_does_not_take_exponential_time() {
         let pattern = TablePattern::compile(&format!("{}b", "*a".repeat(30))).unwrap();
         assert!(!pattern.matches("x", &"a".repeat(60)));
     }
@@ -273,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn skipped_backfills_are_compared_without_case_and_without_trimming() {
+    fn skipped_backfills_are_compared_ignoring_case_and_not_trimmed() {
         let skip = SkipBackfills::parse("public.Orders, public.items").unwrap();
         assert!(skip.skips("PUBLIC", "orders"));
         assert!(!skip.skips("public", "items"), "blanks count");

@@ -1,4 +1,4 @@
-//! The configuration of one binding: which table, and how its rows are captured.
+//! Resource configuration: the table of a binding and the backfill of its rows.
 
 use serde_json::Value;
 
@@ -7,19 +7,19 @@ use crate::error::Result;
 
 const NAME: &str = "the resource configuration";
 
-/// How the rows that exist already are captured.
+/// Backfill mode: treatment of the rows that exist before the capture starts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum BackfillMode {
-    /// Precise, unless the order of keys is unpredictable or a filter is set: then as `Normal`.
+    /// `Precise`, or `Normal` if the order of keys is unpredictable or a filter is set.
     #[default]
     Automatic,
-    /// In chunks by key; every change is emitted meanwhile.
+    /// Rows are read in chunks by key; all changes are emitted during the backfill.
     Normal,
-    /// In chunks by key; changes of rows that are still to be read are left out.
+    /// Rows are read in chunks by key; changes of rows that are not read yet are not emitted.
     Precise,
-    /// Not at all.
+    /// Rows are not read; only changes are captured.
     OnlyChanges,
-    /// By physical position.
+    /// Rows are read by physical position.
     WithoutPrimaryKey,
 }
 
@@ -32,7 +32,7 @@ impl BackfillMode {
         Self::WithoutPrimaryKey,
     ];
 
-    /// Returns the mode as the resource configuration spells it.
+    /// Returns the mode's name in the resource configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Automatic => "",
@@ -44,20 +44,20 @@ impl BackfillMode {
     }
 }
 
-/// The configuration of one binding.
+/// Resource configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resource {
-    /// How existing rows are captured.
+    /// Backfill mode.
     pub mode: BackfillMode,
-    /// The table's schema.
+    /// Schema of the table.
     pub namespace: String,
-    /// The table's name.
+    /// Name of the table.
     pub stream: String,
-    /// Tables of a higher priority are backfilled first.
+    /// Backfill priority; tables of a higher priority are backfilled first.
     pub priority: i64,
-    /// An SQL condition that backfilled rows have to fulfil.
+    /// SQL condition on the rows that the backfill reads.
     pub additional_backfill_filter: Option<String>,
-    /// Column names that replace the key of the collection; usually empty.
+    /// Columns that the backfill uses as key in place of the collection's; usually empty.
     pub primary_key: Vec<String>,
 }
 
@@ -66,7 +66,7 @@ impl Resource {
     ///
     /// # Errors
     ///
-    /// With the first thing that is wrong, named by its path.
+    /// Fails with the first problem, and the path of the member that has it.
     pub fn parse(json: &str) -> Result<Self> {
         Self::from_json(&parse(json, NAME)?)
     }
@@ -75,7 +75,7 @@ impl Resource {
     ///
     /// # Errors
     ///
-    /// With the first thing that is wrong, named by its path.
+    /// Fails with the first problem, and the path of the member that has it.
     pub(crate) fn from_json(json: &Value) -> Result<Self> {
         let root = Node::root(json, Location::configuration(NAME));
         let mut root = Members::of(&root, "a JSON object")?;
@@ -84,9 +84,9 @@ impl Resource {
         let stream = root.string("stream")?;
         let priority = root.integer("priority")?.unwrap_or_default();
         let primary_key = root.strings("primary_key")?;
-        // From the time of a framework that knew other modes; there is only one here.
+        // Always `incremental`; from a framework that had other modes as well.
         root.string("syncMode")?;
-        // The runtime's own; it removes the member on most ways, not on all.
+        // Added by the Flow runtime, which removes it from most requests but not from all.
         root.ignore(&["_meta"]);
         let mut filter = None;
         if let Some(mut advanced) = root.object("advanced")? {
@@ -109,7 +109,7 @@ impl Resource {
             .is_some_and(|filter| filter.trim().is_empty())
         {
             return Err(configuration(
-                "'advanced.additional_backfill_filter' holds only blanks: give an SQL condition or \
+                "'advanced.additional_backfill_filter' contains only blanks: give an SQL condition or \
                  leave it out",
             ));
         }
@@ -137,7 +137,7 @@ impl Resource {
         })
     }
 
-    /// Returns what identifies the table within a capture: `schema.table` in lower case.
+    /// Returns the identifier of the table within a capture: `schema.table` in lower case.
     pub fn stream_id(&self) -> String {
         format!("{}.{}", self.namespace, self.stream).to_lowercase()
     }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn every_member_is_read_and_the_old_ones_are_tolerated() {
+    fn every_member_is_read_and_obsolete_ones_are_accepted() {
         let resource = Resource::parse(
             r#"{"mode":"Only Changes","namespace":"Shop","stream":"Orders","priority":-3,
                 "advanced":{"additional_backfill_filter":"id > 5"},"primary_key":["a","b"],
@@ -175,16 +175,16 @@ mod tests {
             r#"{"namespace":"s","stream":"t","mode":null,"advanced":{"additional_backfill_filter":""}}"#,
         )
         .unwrap();
-        let due = Resource {
+        let expected = Resource {
             namespace: "s".into(),
             stream: "t".into(),
             ..Resource::default()
         };
-        assert_eq!(least, due);
+        assert_eq!(least, expected);
     }
 
     #[test]
-    fn every_mode_is_known_by_its_name() {
+    fn every_mode_is_found_by_its_name() {
         for mode in BackfillMode::ALL {
             let json = format!(
                 r#"{{"mode":"{}","namespace":"s","stream":"t"}}"#,
@@ -195,12 +195,12 @@ mod tests {
     }
 
     #[test]
-    fn checks_come_in_order() {
-        for (json, due) in [
+    fn checks_run_in_order() {
+        for (json, expected) in [
             (r#"{"mode":"normal"}"#, "unknown 'mode' \"normal\""),
             (
                 r#"{"advanced":{"additional_backfill_filter":" \t"},"mode":"Precise"}"#,
-                "'advanced.additional_backfill_filter' holds only blanks",
+                "'advanced.additional_backfill_filter' contains only blanks",
             ),
             (
                 r#"{"advanced":{"additional_backfill_filter":"x"},"mode":"Precise"}"#,
@@ -221,7 +221,11 @@ mod tests {
                 "'priority' must be an integer, found a string",
             ),
         ] {
-            assert!(message(json).starts_with(due), "{json}: {}", message(json));
+            assert!(
+                message(json).starts_with(expected),
+                "{json}: {}",
+                message(json)
+            );
         }
     }
 }

@@ -1,19 +1,21 @@
-//! The JSON schemas of both configurations, as text: the order of the members is that of the form.
+//! JSON schemas of the endpoint and resource configuration.
+//!
+//! They are kept as text, since the order of the members is that of Flow's form.
 
 use serde_json::Value;
 
-/// The schema of the endpoint configuration.
+/// JSON schema of the endpoint configuration.
 pub const ENDPOINT_SCHEMA: &str = include_str!("endpoint.schema.json");
 
-/// The schema of the resource configuration.
+/// JSON schema of the resource configuration.
 pub const RESOURCE_SCHEMA: &str = include_str!("resource.schema.json");
 
-/// Returns the schema of the endpoint configuration as a value, its members in no particular order.
+/// Returns the schema of the endpoint configuration, its members in no particular order.
 pub fn endpoint_schema() -> Value {
     parse(ENDPOINT_SCHEMA)
 }
 
-/// Returns the schema of the resource configuration as a value, its members in no particular order.
+/// Returns the schema of the resource configuration, its members in no particular order.
 pub fn resource_schema() -> Value {
     parse(RESOURCE_SCHEMA)
 }
@@ -31,7 +33,7 @@ mod tests {
         schema["properties"].as_object().unwrap().iter()
     }
 
-    /// Every object schema below `schema`, with its path.
+    /// Collects `schema` and all schemas in it, each with its path.
     fn walk<'a>(path: &str, schema: &'a Value, found: &mut Vec<(String, &'a Value)>) {
         found.push((path.to_owned(), schema));
         if schema["properties"].is_object() {
@@ -83,8 +85,8 @@ mod tests {
         let schema = endpoint_schema();
         let mut all = Vec::new();
         walk("", &schema, &mut all);
-        // Path, title, default, what else is set; in the order of the form.
-        let due = [
+        // Path, title, default, other keywords; in the order of the form.
+        let expected = [
             ("/address", "Server Address", "", "order"),
             ("/user", "User", "\"flow_capture\"", "order"),
             ("/database", "", "\"postgres\"", "order"),
@@ -246,9 +248,9 @@ mod tests {
                 schema["properties"].is_null() && schema["oneOf"].is_null() && !path.contains('#')
             })
             .collect();
-        assert_eq!(leaves.len(), due.len());
+        assert_eq!(leaves.len(), expected.len());
         let mut position = 0;
-        for (path, title, default, extras) in due {
+        for (path, title, default, extras) in expected {
             let (_, schema) = leaves.iter().find(|(found, _)| found == path).unwrap();
             assert_eq!(
                 schema["title"].as_str().unwrap_or_default(),
@@ -276,7 +278,7 @@ mod tests {
                 path != "/advanced/discover_only_published",
                 "{path}"
             );
-            // The text keeps the order of the form, which the value does not.
+            // The text has the order of the form; the value has none.
             let name = format!("\"{}\": {{", path.rsplit('/').next().unwrap());
             position += ENDPOINT_SCHEMA[position..].find(&name).expect(path);
         }
@@ -304,7 +306,7 @@ mod tests {
             r#"{"auth_type":"UserPassword"}"#
         );
         let branches = credentials["oneOf"].as_array().unwrap();
-        let due = [
+        let expected = [
             ("UserPassword", "Password", None, &["password"][..]),
             (
                 "AWSIAM",
@@ -328,8 +330,8 @@ mod tests {
                 &["azure_client_id", "azure_tenant_id"],
             ),
         ];
-        assert_eq!(branches.len(), due.len());
-        for (branch, (auth_type, title, id, members)) in branches.iter().zip(due) {
+        assert_eq!(branches.len(), expected.len());
+        for (branch, (auth_type, title, id, members)) in branches.iter().zip(expected) {
             assert_eq!(branch["title"], title);
             let id = id.map(|cloud| {
                 format!("https://github.com/estuary/connectors/go/auth/iam/{cloud}-config")

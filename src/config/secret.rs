@@ -1,13 +1,13 @@
-//! Text that must not reach a log or an error.
+//! Text that must not appear in logs or errors.
 
 use std::fmt;
 
-/// A password, token or private key. Neither `Debug` nor `Display` shows it.
+/// Password, token or private key. `Debug` and `Display` print a placeholder.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Returns the text itself, to be handed to the server or signed with.
+    /// Returns the text itself.
     pub fn expose(&self) -> &str {
         &self.0
     }

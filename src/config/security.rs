@@ -1,33 +1,33 @@
-//! Settings of TLS and authentication that have libpq's names and meaning.
+//! Settings of TLS and authentication, with libpq's names and meanings.
 
 use super::members::{Members, configuration};
 use super::secret::Secret;
 use crate::error::Result;
 use protocol::{AllowedMethods, BindingPolicy};
 
-/// How TLS starts.
+/// Way in which TLS starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SslNegotiation {
-    /// The server is asked first, in its own protocol.
+    /// With an SSLRequest message before the handshake.
     Postgres,
-    /// With the first byte, as servers from version 17 can.
+    /// With the handshake at once; PostgreSQL 17 and later.
     Direct,
 }
 
-/// What is used to secure a connection. What is absent is left to the environment.
+/// Settings that secure a connection. Where one is absent, the environment decides.
 #[derive(Debug, Clone, Default)]
 pub struct Security {
-    /// Certificates of trusted authorities: PEM, the path of a file of it, or `system`.
+    /// Certificates of trusted authorities: PEM text, the path of a PEM file, or `system`.
     pub root_certificates: Option<String>,
-    /// The client's certificate: PEM, or the path of a file of it.
+    /// The client's certificate: PEM text, or the path of a PEM file.
     pub certificate: Option<String>,
-    /// The key of the client's certificate: PEM, or the path of a file of it.
+    /// The private key of the client's certificate: PEM text, or the path of a PEM file.
     pub key: Option<Secret>,
-    /// How TLS starts.
+    /// Way in which TLS starts.
     pub negotiation: Option<SslNegotiation>,
-    /// Whether logins are bound to the TLS connection.
+    /// Policy for binding SCRAM logins to the TLS connection.
     pub channel_binding: Option<BindingPolicy>,
-    /// The methods by which logins may go.
+    /// Authentication methods that the server may ask for.
     pub require_auth: Option<AllowedMethods>,
 }
 
@@ -54,8 +54,8 @@ impl Security {
                 "require_auth",
                 set("require_auth")?,
                 AllowedMethods::parse,
-                "it must list methods, or all of them with ! before: none, password, md5, \
-                 scram-sha-256",
+                "it must be a list of none, password, md5 and scram-sha-256, either all or none \
+                 of them preceded by !",
             )?,
         })
     }
@@ -65,12 +65,12 @@ fn parsed<T>(
     name: &str,
     text: Option<String>,
     parse: impl Fn(&str) -> Option<T>,
-    due: &str,
+    expected: &str,
 ) -> Result<Option<T>> {
     let read = |text: String| {
         parse(&text).ok_or_else(|| {
             configuration(format!(
-                "invalid 'advanced.{name}' configuration: unknown setting {text:?}: {due}"
+                "invalid 'advanced.{name}' configuration: unknown setting {text:?}: {expected}"
             ))
         })
     };
@@ -78,7 +78,7 @@ fn parsed<T>(
 }
 
 impl SslNegotiation {
-    /// Reads libpq's spelling.
+    /// Parses the value of `sslnegotiation`.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "postgres" => Some(Self::Postgres),

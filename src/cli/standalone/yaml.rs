@@ -1,8 +1,8 @@
-//! YAML and JSON text as one JSON value.
+//! Parser of YAML and JSON text into a JSON value.
 //!
-//! Composed from the parser's events instead of through serde: numbers keep their digits, a name
-//! that stands twice in a mapping is an error, and what is said of an error is its place, never a
-//! piece of the file, which may hold a password.
+//! The value is composed from the parser's events instead of through serde: numbers keep their
+//! digits, a duplicate name in a mapping is an error, and errors give the position and never repeat
+//! text of the file, which may be a password.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,37 +11,42 @@ use std::fmt;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 use serde_json::{Map, Number, Value};
 
-/// How deep collections may be nested, as serde_json has it.
+/// Limit of the nesting of collections, equal to that of serde_json.
 const MAX_DEPTH: usize = 127;
-/// How many values there may be once all aliases are replaced, so that a small file cannot fill the
+/// Limit of the number of values after aliases are expanded, so that a small file cannot exhaust
 /// memory.
 const MAX_VALUES: usize = 1_000_000;
 
-/// Text that is no YAML, or YAML that has no form in JSON.
+/// Error for text that is not YAML, or for YAML without an equivalent in JSON.
 #[derive(Debug)]
 pub(super) struct Malformed {
     line: usize,
     column: usize,
-    what: Cow<'static, str>,
+    problem: Cow<'static, str>,
 }
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, column, what } = self;
-        write!(f, "line {line}, column {column}: {what}")
+        let Self {
+            line,
+            column,
+            problem,
+        } = self;
+        write!(f, "line {line}, column {column}: {problem}")
     }
 }
 
 impl std::error::Error for Malformed {}
 
-/// Parses one document of JSON or of YAML 1.2 in its core schema.
+/// Parses one document of JSON, or of YAML 1.2 with its core schema.
 ///
 /// # Errors
 ///
-/// Fails for other text, and for what JSON has no form for.
+/// Fails for other text, and for YAML without an equivalent in JSON.
 pub(super) fn parse(text: &str) -> Result<Value, Malformed> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    // What is JSON is read as JSON: its strings may hold what those of YAML may not.
+    // JSON is parsed as JSON, since its strings may contain characters that YAML does not allow.
+    // serde_json keeps the digits of numbers.
     if let Ok(value) = serde_json::from_str(text) {
         return Ok(value);
     }
@@ -49,38 +54,39 @@ pub(super) fn parse(text: &str) -> Result<Value, Malformed> {
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| Malformed {
-            what: Cow::Owned(error.info().to_owned()),
+            problem: Cow::Owned(error.info().to_owned()),
             ..malformed(*error.marker(), "")
         })?;
         composer
             .take(event)
-            .map_err(|what| malformed(span.start, what))?;
+            .map_err(|problem| malformed(span.start, problem))?;
     }
     composer.root.ok_or(Malformed {
         line: 1,
         column: 1,
-        what: Cow::Borrowed("there is nothing in it"),
+        problem: Cow::Borrowed("the file contains no value"),
     })
 }
 
-fn malformed(at: Marker, what: impl Into<Cow<'static, str>>) -> Malformed {
+fn malformed(at: Marker, problem: impl Into<Cow<'static, str>>) -> Malformed {
     Malformed {
         line: at.line(),
         column: at.col() + 1,
-        what: what.into(),
+        problem: problem.into(),
     }
 }
 
-type What = Cow<'static, str>;
+/// Description of a problem.
+type Problem = Cow<'static, str>;
 
-/// A collection that is being read.
+/// Collection whose end has not been reached.
 enum Open {
     Sequence(Vec<Value>),
-    /// The members so far, and the name that waits for its value.
+    /// Members so far, and the name whose value comes next.
     Mapping(Map<String, Value>, Option<String>),
 }
 
-/// Puts events together.
+/// Composes a value from events.
 #[derive(Default)]
 struct Composer {
     open: Vec<(Open, usize)>,
@@ -90,7 +96,7 @@ struct Composer {
 }
 
 impl Composer {
-    fn take(&mut self, event: Event<'_>) -> Result<(), What> {
+    fn take(&mut self, event: Event<'_>) -> Result<(), Problem> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 if let Some((Open::Mapping(members, name @ None), _)) = self.open.last_mut() {
@@ -102,7 +108,7 @@ impl Composer {
             }
             Event::Alias(anchor) => {
                 let Some(value) = self.anchors.get(&anchor) else {
-                    return Err("the alias stands within what it refers to".into());
+                    return Err("the alias is part of the value that it refers to".into());
                 };
                 let (values, depth) = measure(value);
                 if depth + self.open.len() > MAX_DEPTH {
@@ -125,7 +131,7 @@ impl Composer {
                 None => Ok(()),
             },
             Event::DocumentStart(_) if self.root.is_some() => {
-                Err("a second document begins, where there may be one".into())
+                Err("the file must have one document, but a second one begins".into())
             }
             Event::DocumentStart(_)
             | Event::DocumentEnd
@@ -135,9 +141,9 @@ impl Composer {
         }
     }
 
-    fn start(&mut self, open: Open, anchor: usize, tag: Option<&Tag>) -> Result<(), What> {
+    fn start(&mut self, open: Open, anchor: usize, tag: Option<&Tag>) -> Result<(), Problem> {
         if matches!(self.open.last(), Some((Open::Mapping(_, None), _))) {
-            return Err("the name of a member must be a text, found a collection".into());
+            return Err("the name of a member must be a string, found a collection".into());
         }
         if self.open.len() >= MAX_DEPTH {
             return Err(too_deep());
@@ -149,7 +155,7 @@ impl Composer {
         Ok(())
     }
 
-    fn add(&mut self, value: Value, anchor: usize, values: usize) -> Result<(), What> {
+    fn add(&mut self, value: Value, anchor: usize, values: usize) -> Result<(), Problem> {
         self.count(values)?;
         if anchor > 0 {
             self.count(measure(&value).0)?;
@@ -162,47 +168,47 @@ impl Composer {
                 Some(name) => {
                     members.insert(name, value);
                 }
-                None => return Err("the name of a member must be a text, found an alias".into()),
+                None => return Err("the name of a member must be a string, found an alias".into()),
             },
         }
         Ok(())
     }
 
-    fn count(&mut self, values: usize) -> Result<(), What> {
+    fn count(&mut self, values: usize) -> Result<(), Problem> {
         self.values += values;
         if self.values > MAX_VALUES {
-            return Err(format!("there are more than {MAX_VALUES} values").into());
+            return Err(format!("the file has more than {MAX_VALUES} values").into());
         }
         Ok(())
     }
 }
 
-fn too_deep() -> What {
-    format!("collections are nested more than {MAX_DEPTH} deep").into()
+fn too_deep() -> Problem {
+    format!("collections are nested deeper than {MAX_DEPTH} levels").into()
 }
 
-/// The tag is not named: it may be a password that lacks its quotes.
-const UNKNOWN_TAG: &str = "the tag has no meaning here: put quotes around what is a text";
+/// Error for an unknown tag. The text does not name the tag, which may be a password without quotes.
+const UNKNOWN_TAG: &str = "unknown tag: put quotes around the value if it is a string";
 
 fn member_name(
     members: &Map<String, Value>,
     text: &str,
     style: ScalarStyle,
-) -> Result<String, What> {
+) -> Result<String, Problem> {
     if style == ScalarStyle::Plain && text == "<<" {
-        return Err("mappings cannot be merged with <<: write the members out".into());
+        return Err("merging mappings with << is not supported: write the members out".into());
     }
     if members.contains_key(text) {
-        return Err(format!("the member {text:?} is there twice").into());
+        return Err(format!("duplicate member {text:?}").into());
     }
     Ok(text.to_owned())
 }
 
-/// The number of values in a value, itself included, and how deep they are nested.
+/// Returns the number of values in a value, itself included, and the depth of their nesting.
 fn measure(value: &Value) -> (usize, usize) {
     let add = |(values, depth): (usize, usize), item: &Value| {
-        let (more, below) = measure(item);
-        (values + more, depth.max(below + 1))
+        let (item_values, item_depth) = measure(item);
+        (values + item_values, depth.max(item_depth + 1))
     };
     match value {
         Value::Array(items) => items.iter().fold((1, 1), add),
@@ -211,10 +217,10 @@ fn measure(value: &Value) -> (usize, usize) {
     }
 }
 
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, What> {
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, Problem> {
     let is_text = match tag {
         None => style != ScalarStyle::Plain,
-        // The tag "!" alone says that it is a text.
+        // The tag "!" alone makes the value a string.
         Some(tag) if tag.handle.is_empty() && tag.suffix == "!" => true,
         Some(tag) if tag.is_yaml_core_schema() => tag.suffix == "str",
         Some(_) => return Err(UNKNOWN_TAG.into()),
@@ -232,7 +238,9 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, Wh
                 Err(_) => return Err("a number is out of range".into()),
             },
             None if is_not_finite(text) => {
-                return Err("a number must be finite: put quotes around what is a text".into());
+                return Err(
+                    "a number must be finite: put quotes around the value if it is a string".into(),
+                );
             }
             None => Value::String(text.to_owned()),
         },
@@ -244,7 +252,7 @@ fn is_not_finite(text: &str) -> bool {
     matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN")
 }
 
-/// Spells a number of YAML as JSON does; `None` for what is none.
+/// Returns a number of YAML in JSON's syntax; `None` for text that is not a number.
 fn number(text: &str) -> Option<String> {
     let of_digits =
         |text: &str, radix: u32| !text.is_empty() && text.chars().all(|c| c.is_digit(radix));
@@ -302,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_catalog_is_the_same_in_both_forms() {
+    fn a_catalog_in_yaml_equals_one_in_json() {
         let yaml = "\
 # A comment.
 captures:
@@ -382,58 +390,58 @@ captures:
     }
 
     #[test]
-    fn what_has_no_form_in_json_is_refused_with_its_place() {
-        for (yaml, what) in [
+    fn yaml_without_an_equivalent_in_json_is_refused_with_its_position() {
+        for (yaml, problem) in [
             (
                 "a: 1\nb: 2\na: 3",
-                "line 3, column 1: the member \"a\" is there twice",
+                "line 3, column 1: duplicate member \"a\"",
             ),
             (
                 "? [1]\n: 2",
-                "line 1, column 3: the name of a member must be a text, found a collection",
+                "line 1, column 3: the name of a member must be a string, found a collection",
             ),
             (
                 "a: &x 1\n*x : 2",
-                "line 2, column 1: the name of a member must be a text, found an alias",
+                "line 2, column 1: the name of a member must be a string, found an alias",
             ),
             (
                 "a: !x y",
-                "line 1, column 4: the tag has no meaning here: put quotes around what is a text",
+                "line 1, column 4: unknown tag: put quotes around the value if it is a string",
             ),
             (
                 "a: .inf",
-                "line 1, column 4: a number must be finite: put quotes around what is a text",
+                "line 1, column 4: a number must be finite: put quotes around the value if it is a string",
             ),
             (
                 "a: 1\n---\nb: 2",
-                "line 2, column 1: a second document begins, where there may be one",
+                "line 2, column 1: the file must have one document, but a second one begins",
             ),
             (
                 "a: &x [*x]",
-                "line 1, column 8: the alias stands within what it refers to",
+                "line 1, column 8: the alias is part of the value that it refers to",
             ),
             (
                 "<<: {a: 1}",
-                "line 1, column 1: mappings cannot be merged with <<: write the members out",
+                "line 1, column 1: merging mappings with << is not supported: write the members out",
             ),
-            ("", "line 1, column 1: there is nothing in it"),
+            ("", "line 1, column 1: the file contains no value"),
             (
                 "# only a comment\n",
-                "line 1, column 1: there is nothing in it",
+                "line 1, column 1: the file contains no value",
             ),
         ] {
-            assert_eq!(message(yaml), what, "{yaml}");
+            assert_eq!(message(yaml), problem, "{yaml}");
         }
     }
 
     #[test]
-    fn a_small_file_cannot_fill_memory_or_stack() {
+    fn a_small_file_cannot_exhaust_memory_or_stack() {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let alias = vec![format!("*a{}", level - 1); 10].join(", ");
             bomb += &format!("a{level}: &a{level} [{alias}]\n");
         }
-        assert!(message(&bomb).ends_with("there are more than 1000000 values"));
+        assert!(message(&bomb).ends_with("the file has more than 1000000 values"));
         let mut deep = "a0: &a0 [x]\n".to_owned();
         for level in 1..200 {
             deep += &format!("a{level}: &a{level} [*a{}]\n", level - 1);
@@ -449,7 +457,7 @@ captures:
     }
 
     #[test]
-    fn errors_do_not_repeat_what_is_in_the_file() {
+    fn errors_do_not_repeat_text_of_the_file() {
         for text in [
             "password: \"hunter2",
             "password: 'hunter2\n",

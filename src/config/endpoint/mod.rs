@@ -1,4 +1,4 @@
-//! The endpoint configuration: which database, as whom, and how.
+//! Endpoint configuration: database, credentials and options of a capture.
 
 mod raw;
 mod values;
@@ -18,20 +18,20 @@ use super::secret::Secret;
 use super::security::Security;
 use crate::error::Result;
 
-/// How the connection is encrypted and the server verified, as libpq defines it.
+/// Encryption of connections and verification of the server, as libpq's `sslmode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SslMode {
-    /// Never encrypted.
+    /// Not encrypted.
     Disable,
-    /// Encrypted if the server insists.
+    /// Encrypted if the server requires it.
     Allow,
-    /// Encrypted if the server can.
+    /// Encrypted if the server supports it.
     Prefer,
-    /// Encrypted, the server not verified.
+    /// Encrypted; the server is not verified.
     Require,
-    /// Encrypted, with a certificate of a trusted authority.
+    /// Encrypted; the server has a certificate of a trusted authority.
     VerifyCa,
-    /// Encrypted, with a certificate of a trusted authority for this host.
+    /// Encrypted; the server has a certificate of a trusted authority for this host.
     VerifyFull,
 }
 
@@ -45,12 +45,12 @@ impl SslMode {
         Self::VerifyFull,
     ];
 
-    /// Reads the configuration's spelling.
+    /// Parses the value of `sslmode`.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|mode| mode.as_str() == text)
     }
 
-    /// Returns the mode as the configuration spells it.
+    /// Returns the value of `sslmode`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Disable => "disable",
@@ -63,65 +63,65 @@ impl SslMode {
     }
 }
 
-/// An SSH server to go through.
+/// SSH server that forwards connections to the database.
 #[derive(Debug, Clone)]
 pub struct SshForwarding {
-    /// As `ssh://user@host:port`.
+    /// Address, as `ssh://user@host:port`.
     pub ssh_endpoint: String,
-    /// The private key in PEM form.
+    /// Private key in PEM form.
     pub private_key: Secret,
 }
 
-/// The endpoint configuration, checked and completed with defaults.
+/// Endpoint configuration, checked and completed with defaults.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The servers to try, in this order; at least one.
+    /// Servers in the order in which they are tried; at least one.
     pub hosts: Vec<HostPort>,
-    /// The user to log in as.
+    /// User to log in as.
     pub user: String,
-    /// The database; empty leaves the choice to the server.
+    /// Database; if empty, that of the environment, or else the server's default.
     pub database: String,
-    /// How to authenticate.
+    /// Credentials of the user.
     pub credentials: Credentials,
-    /// Change events are kept one by one instead of being reduced by key.
+    /// Whether every change event is kept as a document, without reduction by key.
     pub history_mode: bool,
-    /// Which tables discovery offers.
+    /// Filters of discovered tables.
     pub discovery_filters: DiscoveryFilters,
-    /// Discovery also offers tables outside the publication.
+    /// Whether tables outside the publication are discovered too.
     pub discover_unpublished_tables: bool,
-    /// The publication to replicate.
+    /// Publication to replicate.
     pub publication_name: String,
-    /// The replication slot.
+    /// Replication slot.
     pub slot_name: String,
-    /// Schema and name of the watermarks table, as the catalog spells them.
+    /// Schema and name of the watermarks table, as in the system catalogs.
     pub watermarks_table: (String, String),
     /// Tables that are not backfilled.
     pub skip_backfills: SkipBackfills,
-    /// Rows of one backfill query; at least one.
+    /// Rows per backfill chunk; at least one.
     pub backfill_chunk_size: u32,
-    /// Connections that read rows at once, besides the one for all other queries.
+    /// Connections that read rows concurrently, in addition to the one for all other queries.
     pub backfill_connections: u32,
-    /// The configured mode; see [`effective_sslmode`](Self::effective_sslmode).
+    /// Configured mode; see [`effective_sslmode`](Self::effective_sslmode).
     pub sslmode: Option<SslMode>,
-    /// Certificates, and what else secures connections.
+    /// Further settings that secure connections.
     pub security: Security,
-    /// Only rows written since this transaction are backfilled. The low 32 bits, as in `xmin`.
+    /// Oldest transaction whose rows are backfilled: the low 32 bits of its ID, as in `xmin`.
     pub min_backfill_xid: Option<u32>,
-    /// Nothing is written to the database.
+    /// Whether the capture never writes to the database.
     pub read_only_capture: bool,
-    /// Partitions are captured one by one.
+    /// Whether partitions are captured as tables of their own.
     pub capture_as_partitions: bool,
-    /// A text for each document.
+    /// Text that every document has at `/_meta/source/tag`.
     pub source_tag: Option<String>,
-    /// How often definitions of tables are looked at anew.
+    /// Interval at which the definitions of bound tables are queried again.
     pub rediscovery_interval: Duration,
-    /// When the server cancels a query; `None` for never.
+    /// Time after which the server cancels a query; `None` for no limit.
     pub statement_timeout: Option<Duration>,
-    /// Memory that the server may use to decode the log for this capture, in kB; `None` to choose.
+    /// `logical_decoding_work_mem` for the stream, in kB; `None` for the connector's default.
     pub logical_decoding_work_mem: Option<u32>,
-    /// The feature flags.
+    /// Feature flags.
     pub flags: Flags,
-    /// The SSH server to go through, if any.
+    /// SSH server that forwards connections, if any.
     pub network_tunnel: Option<SshForwarding>,
 }
 
@@ -130,7 +130,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// With the first thing that is wrong, named by its path.
+    /// Fails with the first problem, and the path of the member that has it.
     pub fn parse(json: &str) -> Result<Self> {
         Self::from_json(&parse(json, raw::NAME)?)
     }
@@ -139,17 +139,17 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// With the first thing that is wrong, named by its path.
+    /// Fails with the first problem, and the path of the member that has it.
     pub(crate) fn from_json(json: &Value) -> Result<Self> {
         Raw::read(json)?.check()
     }
 
-    /// Returns the mode to connect with: what is configured, otherwise what the kind of credentials
-    /// needs, otherwise what the environment says, otherwise `prefer`.
+    /// Returns the mode to connect with: the configured one, or else `require` for credentials that
+    /// need TLS, or else that of the environment, or else `prefer`.
     ///
     /// # Errors
     ///
-    /// If the environment names a mode that there is not.
+    /// Fails if the environment has an unknown mode.
     pub fn effective_sslmode(&self, environment: &Environment) -> Result<SslMode> {
         if let Some(sslmode) = self.sslmode {
             return Ok(sslmode);
@@ -165,7 +165,7 @@ impl Config {
         }
     }
 
-    /// Returns what is accepted but probably not what its author meant, a sentence each, for the log.
+    /// Returns log messages about settings that are valid but have no effect.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for flag in &self.flags.unknown {
@@ -175,8 +175,8 @@ impl Config {
         }
         for entry in self.skip_backfills.blank_padded() {
             warnings.push(format!(
-                "entry {entry:?} of 'advanced.skip_backfills' has no effect, since blanks count: \
-                 remove those around the comma"
+                "entry {entry:?} of 'advanced.skip_backfills' has no effect, since blanks are part \
+                 of a name: remove the blanks around the comma"
             ));
         }
         warnings

@@ -1,5 +1,4 @@
-//! From JSON to a checked configuration: members, then checks in their documented order, then
-//! defaults.
+//! Reads members, checks them in the documented order, and adds defaults.
 
 use serde_json::Value;
 
@@ -17,14 +16,14 @@ use crate::config::secret::Secret;
 use crate::config::security::Security;
 use crate::error::Result;
 
-/// The configuration's name in errors.
+/// Name of the configuration in errors.
 pub(super) const NAME: &str = "the endpoint configuration";
 const DEFAULT_PUBLICATION: &str = "flow_publication";
 const DEFAULT_SLOT: &str = "flow_slot";
 const DEFAULT_WATERMARKS_TABLE: &str = "public.flow_watermarks";
 const DEFAULT_CHUNK_SIZE: u32 = 4096;
 
-/// The members as they stand.
+/// Members of the configuration, unchecked.
 pub(super) struct Raw {
     address: String,
     user: String,
@@ -94,7 +93,7 @@ impl Raw {
                 None => None,
             },
         };
-        // What encryption at rest leaves beside the decrypted members.
+        // Encryption at rest leaves this member beside the decrypted ones.
         root.ignore(&["sops"]);
         root.finish()?;
         Ok(raw)
@@ -220,7 +219,8 @@ impl RawAdvanced {
             statement_timeout: members.string("statement_timeout")?,
             logical_decoding_work_mem: members.string("logical_decoding_work_mem")?,
         };
-        // Its opposite became the default long ago.
+        // Has no effect: published tables only is the default, which discover_unpublished_tables
+        // changes.
         members.boolean("discover_only_published")?;
         members.finish()?;
         Ok(raw)

@@ -2,12 +2,12 @@ use super::*;
 use crate::config::PasswordSource;
 use crate::error::ErrorKind;
 
-/// An environment that says nothing.
-fn silent() -> Environment {
+/// Environment without any variables.
+fn empty_environment() -> Environment {
     Environment::default()
 }
 
-const LEAST: &str = r#"{"address":"h","user":"u"}"#;
+const MINIMAL: &str = r#"{"address":"h","user":"u"}"#;
 
 fn parse(advanced: &str) -> Result<Config> {
     Config::parse(&format!(
@@ -16,18 +16,18 @@ fn parse(advanced: &str) -> Result<Config> {
 }
 
 #[track_caller]
-fn refused(json: &str, due: &str) {
+fn assert_refused(json: &str, expected: &str) {
     let error = Config::parse(json).expect_err(json);
     assert!(
-        error.to_string().starts_with(due),
-        "{json}\n found: {error}\n due: {due}"
+        error.to_string().starts_with(expected),
+        "{json}\n found: {error}\n expected: {expected}"
     );
     assert_eq!(error.kind(), ErrorKind::Configuration);
 }
 
 #[test]
-fn what_is_left_out_gets_its_default() {
-    let config = Config::parse(LEAST).unwrap();
+fn absent_and_empty_members_get_their_defaults() {
+    let config = Config::parse(MINIMAL).unwrap();
     assert_eq!(
         config.hosts,
         [HostPort {
@@ -51,7 +51,7 @@ fn what_is_left_out_gets_its_default() {
     assert_eq!(config.backfill_connections, 2);
     assert_eq!(config.sslmode, None);
     assert_eq!(
-        config.effective_sslmode(&silent()).unwrap(),
+        config.effective_sslmode(&empty_environment()).unwrap(),
         SslMode::Prefer
     );
     assert_eq!(config.rediscovery_interval, Duration::from_secs(900));
@@ -98,7 +98,10 @@ fn every_member_is_read() {
     assert_eq!(config.hosts[0].to_string(), "db:5433");
     assert_eq!(config.database, "d");
     assert!(config.history_mode && config.read_only_capture && config.capture_as_partitions);
-    assert!(config.discover_unpublished_tables, "either place is enough");
+    assert!(
+        config.discover_unpublished_tables,
+        "either member is enough"
+    );
     assert_eq!(config.discovery_filters.include_schemas, ["a", "b"]);
     assert!(config.discovery_filters.includes("b", "t1"));
     assert!(!config.discovery_filters.includes("x", "t1"));
@@ -108,7 +111,7 @@ fn every_member_is_read() {
     assert_eq!(config.backfill_chunk_size, 7);
     assert_eq!(config.backfill_connections, 5);
     assert_eq!(
-        config.effective_sslmode(&silent()).unwrap(),
+        config.effective_sslmode(&empty_environment()).unwrap(),
         SslMode::VerifyFull
     );
     assert_eq!(config.min_backfill_xid, Some(123));
@@ -124,7 +127,7 @@ fn every_member_is_read() {
 }
 
 #[test]
-fn the_older_form_is_accepted() {
+fn a_password_at_the_root_is_accepted() {
     let config = Config::parse(
         r#"{"address":"localhost:5432","database":"postgres","user":"flow_capture",
             "password":"secret"}"#,
@@ -138,7 +141,7 @@ fn the_older_form_is_accepted() {
 
 #[test]
 fn unknown_members_are_named_at_any_depth() {
-    for (json, due) in [
+    for (json, expected) in [
         (r#"{"adress":"h"}"#, "unknown member 'adress'"),
         (
             r#"{"advanced":{"slot_name":"s"}}"#,
@@ -167,13 +170,13 @@ fn unknown_members_are_named_at_any_depth() {
         ("[]", "the endpoint configuration must be a JSON object"),
         ("", "the endpoint configuration is not valid JSON"),
     ] {
-        refused(json, due);
+        assert_refused(json, expected);
     }
 }
 
-/// Each entry is wrong in its own place and in all those below, so the order shows.
+/// Tries each member with an invalid value, while all members checked after it are invalid too.
 #[test]
-fn checks_come_in_the_documented_order() {
+fn checks_run_in_the_documented_order() {
     let wrong = [
         (r#""address":"#, r#""""#, "missing 'address'"),
         (r#""user":"#, r#""""#, "missing 'user'"),
@@ -230,52 +233,52 @@ fn checks_come_in_the_documented_order() {
         r#""user":"u""#,
         r#""credentials":{"password":"p"}"#,
     ];
-    for (index, (_, _, due)) in wrong.iter().enumerate() {
+    for (index, (_, _, expected)) in wrong.iter().enumerate() {
         let mut members: Vec<String> = good[..index].iter().map(ToString::to_string).collect();
         members.extend(
             wrong[index..]
                 .iter()
                 .map(|(name, value, _)| format!("{name}{value}")),
         );
-        refused(
+        assert_refused(
             &format!("{{{},{}}}", members.join(","), advanced_from(0)),
-            due,
+            expected,
         );
     }
     let pooler = r#""address":"x.pooler.supabase.com","user":"u""#;
-    refused(
+    assert_refused(
         &format!("{{{pooler},{}}}", advanced_from(0)),
         "'address' names Supabase's",
     );
-    refused(
+    assert_refused(
         &format!(r#"{{{pooler},"credentials":{{"auth_type":"AWSIAM"}}}}"#),
         "missing 'aws_region'",
     );
-    for (index, (_, _, due)) in advanced.iter().enumerate() {
-        refused(
+    for (index, (_, _, expected)) in advanced.iter().enumerate() {
+        assert_refused(
             &format!("{{{},{}}}", good.join(","), advanced_from(index)),
-            due,
+            expected,
         );
     }
     let last = advanced_from(advanced.len());
-    refused(
+    assert_refused(
         &format!("{{{},{last}}}", good.join(",")),
         "invalid table pattern \".\"",
     );
 }
 
 #[test]
-fn token_logins_need_tls_unless_configured_otherwise() {
+fn iam_credentials_require_tls_unless_sslmode_is_configured() {
     let gcp = r#"{"address":"h","user":"u","credentials":{"auth_type":"GCPIAM",
         "gcp_service_account_to_impersonate":"x","gcp_workload_identity_pool_audience":"y"}"#;
     let config = Config::parse(&format!("{gcp}}}")).unwrap();
     assert_eq!(
-        config.effective_sslmode(&silent()).unwrap(),
+        config.effective_sslmode(&empty_environment()).unwrap(),
         SslMode::Require
     );
     let config = Config::parse(&format!(r#"{gcp},"advanced":{{"sslmode":"disable"}}}}"#)).unwrap();
     assert_eq!(
-        config.effective_sslmode(&silent()).unwrap(),
+        config.effective_sslmode(&empty_environment()).unwrap(),
         SslMode::Disable
     );
     for mode in SslMode::ALL {
@@ -285,7 +288,7 @@ fn token_logins_need_tls_unless_configured_otherwise() {
 }
 
 #[test]
-fn the_watermarks_table_is_read_as_an_sql_name() {
+fn the_watermarks_table_is_parsed_as_an_sql_name() {
     for (text, schema, table) in [
         ("public.flow_watermarks", "public", "flow_watermarks"),
         ("Ops.Marks", "ops", "marks"),
@@ -315,12 +318,12 @@ fn the_watermarks_table_is_read_as_an_sql_name() {
     ] {
         let json =
             format!(r#"{{"address":"h","user":"u","advanced":{{"watermarksTable":"{text}"}}}}"#);
-        refused(&json, "invalid 'watermarksTable' configuration");
+        assert_refused(&json, "invalid 'watermarksTable' configuration");
     }
 }
 
 #[test]
-fn memory_is_read_as_the_server_reads_it() {
+fn amounts_of_memory_have_the_syntax_of_the_server() {
     for (text, kilobytes) in [
         ("64", 64),
         ("64kB", 64),
@@ -348,12 +351,12 @@ fn memory_is_read_as_the_server_reads_it() {
         let json = format!(
             r#"{{"address":"h","user":"u","advanced":{{"logical_decoding_work_mem":"{text}"}}}}"#
         );
-        refused(&json, "invalid 'logical_decoding_work_mem' configuration");
+        assert_refused(&json, "invalid 'logical_decoding_work_mem' configuration");
     }
 }
 
 #[test]
-fn times_have_their_limits() {
+fn durations_are_limited() {
     let timeout = |text| {
         parse(&format!(r#""statement_timeout":"{text}""#))
             .unwrap()
@@ -397,7 +400,7 @@ fn sizes_and_transaction_ids_fit_their_types() {
     assert_eq!(
         xid("4294967299").unwrap(),
         Some(3),
-        "the epoch does not count"
+        "the epoch is discarded"
     );
     for bad in ["x", "-1", "1.5", "99999999999999999999"] {
         xid(bad).unwrap_err();
@@ -405,7 +408,7 @@ fn sizes_and_transaction_ids_fit_their_types() {
 }
 
 #[test]
-fn what_has_no_effect_is_warned_of() {
+fn settings_without_effect_cause_warnings() {
     let config = parse(r#""feature_flags":"no_such","skip_backfills":"a.b, c.d""#).unwrap();
     let warnings = config.warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");

@@ -1,4 +1,4 @@
-//! Members whose text has a form of its own.
+//! Parsers of single members.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ const MIN_REDISCOVERY_INTERVAL: Duration = Duration::from_secs(60);
 const MAX_REDISCOVERY_INTERVAL: Duration = Duration::from_secs(8760 * 3600);
 const DEFAULT_BACKFILL_CONNECTIONS: u32 = 2;
 const MAX_BACKFILL_CONNECTIONS: u32 = 16;
-/// The limits of the server's setting, which it holds as an int of kB.
+/// Limits of the server's setting, which is an `int` in kB.
 const MIN_DECODING_MEMORY: u32 = 64;
 const MAX_DECODING_MEMORY: u32 = i32::MAX.unsigned_abs();
-/// The server holds the setting as an int of milliseconds.
+/// Limit of the server's setting, which is an `int` in milliseconds.
 const MAX_STATEMENT_TIMEOUT: Duration = Duration::from_millis(i32::MAX.unsigned_abs() as u64);
 
-/// Splits the name as SQL would: capitals become small letters unless they are quoted, and the name
-/// of the database may stand before the schema.
+/// Parses the qualified name of the watermarks table as SQL does: unquoted names are folded to lower
+/// case, and the name of the database may precede the schema.
 pub(super) fn parse_watermarks_table(text: &str, database: &str) -> Result<(String, String)> {
     let invalid = |why: &str| {
         configuration(format!(
@@ -44,11 +44,11 @@ pub(super) fn parse_watermarks_table(text: &str, database: &str) -> Result<(Stri
         (Some(schema), Some(table), None, None) => Ok((schema, table)),
         (Some(first), Some(schema), Some(table), None) if first == database => Ok((schema, table)),
         (_, None, ..) => Err(invalid("the schema is missing")),
-        _ => Err(invalid("there are too many parts")),
+        _ => Err(invalid("it has too many parts")),
     }
 }
 
-/// Takes one identifier, up to a dot outside quotes.
+/// Splits off the first identifier, which ends at a dot outside quotes.
 fn split_identifier(text: &str) -> Option<(String, &str)> {
     let Some(mut quoted) = text.strip_prefix('"') else {
         let (name, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
@@ -72,7 +72,7 @@ fn split_identifier(text: &str) -> Option<(String, &str)> {
     }
 }
 
-/// Reads an amount of memory as the server does, in kB.
+/// Parses an amount of memory in the server's syntax. Returns kB.
 pub(super) fn parse_decoding_memory(text: &str) -> Result<Option<u32>> {
     let trimmed = text.trim();
     if trimmed.is_empty() {
@@ -129,8 +129,8 @@ pub(super) fn parse_statement_timeout(text: &str) -> Result<Option<Duration>> {
              30s or 5m, or 0 for none, found {text:?}"
         )));
     };
-    // The server counts in milliseconds. Less than one is none, and so is a negative time, which it
-    // would refuse.
+    // The server's unit is a millisecond. Shorter times mean no limit; so do negative ones, which the
+    // server would refuse.
     let timeout =
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)).min(MAX_STATEMENT_TIMEOUT);
     Ok(Some(timeout).filter(|timeout| timeout.as_millis() > 0))
@@ -167,7 +167,8 @@ pub(super) fn parse_backfill_connections(number: Option<i64>) -> Result<u32> {
         })
 }
 
-/// The comparison with `xmin` is modular, so of a number with an epoch the low bits count.
+/// Parses a transaction ID. The comparison with `xmin` is modular, so the epoch of a 64-bit ID is
+/// discarded.
 pub(super) fn parse_min_backfill_xid(text: &str) -> Result<Option<u32>> {
     if text.is_empty() {
         return Ok(None);

@@ -99,7 +99,7 @@ fn the_catalog_may_be_json() {
 }
 
 #[test]
-fn an_endpoint_configuration_stands_alone() {
+fn an_endpoint_configuration_is_read_without_a_catalog() {
     let text = "{address: 'localhost:5432', database: d, user: u, password: hunter2}";
     match interpreted(text, None).unwrap() {
         Source::Endpoint(config) => assert_eq!(config.database, "d"),
@@ -159,7 +159,7 @@ fn a_capture_is_chosen_by_name() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_place() {
+fn errors_name_the_file_and_the_member() {
     for (from, to, expected) in [
         (
             "captures:",
@@ -237,7 +237,7 @@ fn what_is_wrong_is_named_with_its_place() {
             "flow.yaml: unknown member 'collections.acme/orders.keys': known here are key, projections, schema, readSchema, writeSchema",
         ),
     ] {
-        // Only what is changed is at fault, so the first of it is what is reported.
+        // The replaced text is the only error of the catalog, so the message is about it.
         let text = CATALOG
             .replacen(from, to, 1)
             .replacen("        {}\n", "", 1);
@@ -250,7 +250,7 @@ fn what_is_wrong_is_named_with_its_place() {
 }
 
 #[test]
-fn imports_matter_only_where_they_could_say_something() {
+fn imports_are_refused_only_if_a_collection_is_not_defined() {
     let with = format!("import: [more.yaml]\n{CATALOG}");
     let error = message(&with);
     assert!(
@@ -265,7 +265,7 @@ fn imports_matter_only_where_they_could_say_something() {
 }
 
 #[test]
-fn transaction_ids_come_where_the_collection_has_a_place_for_them() {
+fn transaction_ids_are_captured_if_the_collection_has_their_location() {
     let of = |collection: Value| {
         let catalog = json!({
             "captures": {"c": {
@@ -310,7 +310,7 @@ fn transaction_ids_come_where_the_collection_has_a_place_for_them() {
 }
 
 #[test]
-fn the_configuration_may_stand_in_a_file_beside_the_catalog() {
+fn the_configuration_may_be_in_a_file_relative_to_the_catalog() {
     let folder =
         std::env::temp_dir().join(format!("source-postgres-catalog-{}", std::process::id()));
     fs::create_dir_all(folder.join("inner")).unwrap();
