@@ -1,41 +1,71 @@
-//! Feature flags: details that can be switched while they are settling, and positions to start from
-//! in an emergency.
+//! Feature flags: switches for details of the connector, and positions for recovery.
 
 use protocol::Lsn;
 
 use super::members::configuration;
 use crate::error::Result;
 
-/// The settings of `advanced.feature_flags`.
+/// Settings of `advanced.feature_flags`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flags {
-    /// Collections get `x-infer-schema`.
+    /// Whether collection schemas have `x-infer-schema`.
     pub use_schema_inference: bool,
-    /// Sourced schemas are sent.
+    /// Whether sourced schemas are sent to Flow.
     pub emit_sourced_schemas: bool,
-    /// `date` is captured as a date, not as a time stamp.
+    /// Whether `date` is captured as a date instead of a timestamp.
     pub date_as_date: bool,
-    /// `time` is captured as a time, not as microseconds.
+    /// Whether `time` is captured as a time instead of microseconds.
     pub time_as_time: bool,
-    /// Arrays are nested as deep as they have dimensions. Wins over `flatten_arrays`.
+    /// Whether arrays are nested to their number of dimensions; overrides `flatten_arrays`.
     pub multidimensional_arrays: bool,
-    /// Arrays lose their dimensions; otherwise they become objects.
+    /// Whether arrays lose their dimensions instead of becoming objects.
     pub flatten_arrays: bool,
-    /// The slot is created, and dropped for a fresh start.
+    /// Whether the connector creates the replication slot, and drops it to start again.
     pub create_replication_slot: bool,
-    /// Nothing is checked beforehand, and nothing created.
+    /// Whether no prerequisite is checked or created.
     pub skip_prerequisites: bool,
-    /// Tables are not checked beforehand, nor added to the publication.
+    /// Whether tables are neither checked nor added to the publication.
     pub skip_table_prerequisites: bool,
-    /// Large transactions are taken while they are in progress, from servers that can send them.
+    /// Whether large transactions are received while they are in progress, from PostgreSQL 14 on.
     pub stream_in_progress: bool,
-    /// Where to start if there is no cursor.
+    /// Start position if there is no cursor.
     pub initial_backfill_cursor: Option<Lsn>,
-    /// Where to start in any case.
+    /// Start position even if there is a cursor.
     pub force_reset_cursor: Option<Lsn>,
-    /// Flags that mean nothing to this version, as they were given.
+    /// Entries that are not flags of this version.
     pub unknown: Vec<String>,
 }
+
+/// Access to the field of a flag.
+type Field<T> = fn(&mut Flags) -> &mut T;
+
+/// Switches by name.
+const SWITCHES: [(&str, Field<bool>); 10] = [
+    ("use_schema_inference", |f| &mut f.use_schema_inference),
+    ("emit_sourced_schemas", |f| &mut f.emit_sourced_schemas),
+    ("date_as_date", |f| &mut f.date_as_date),
+    ("time_as_time", |f| &mut f.time_as_time),
+    ("multidimensional_arrays", |f| {
+        &mut f.multidimensional_arrays
+    }),
+    ("flatten_arrays", |f| &mut f.flatten_arrays),
+    ("create_replication_slot", |f| {
+        &mut f.create_replication_slot
+    }),
+    ("skip_prerequisites", |f| &mut f.skip_prerequisites),
+    ("skip_table_prerequisites", |f| {
+        &mut f.skip_table_prerequisites
+    }),
+    ("stream_in_progress", |f| &mut f.stream_in_progress),
+];
+
+/// Positions by name.
+const POSITIONS: [(&str, Field<Option<Lsn>>); 2] = [
+    ("initial_backfill_cursor", |f| {
+        &mut f.initial_backfill_cursor
+    }),
+    ("force_reset_cursor", |f| &mut f.force_reset_cursor),
+];
 
 impl Default for Flags {
     fn default() -> Self {
@@ -58,7 +88,7 @@ impl Default for Flags {
 }
 
 impl Flags {
-    /// Parses a comma-separated list. A later entry wins over an earlier one.
+    /// Parses a comma-separated list. Of several entries for a flag, the last takes effect.
     pub(super) fn parse(list: &str) -> Result<Self> {
         let mut flags = Self::default();
         for entry in list
@@ -70,7 +100,7 @@ impl Flags {
                 Some(name) => (name, false),
                 None => (entry, true),
             };
-            if let Some(flag) = flags.boolean(name) {
+            if let Some(flag) = flags.switch(name) {
                 *flag = value;
                 continue;
             }
@@ -92,35 +122,36 @@ impl Flags {
         Ok(flags)
     }
 
-    fn boolean(&mut self, name: &str) -> Option<&mut bool> {
-        Some(match name {
-            "use_schema_inference" => &mut self.use_schema_inference,
-            "emit_sourced_schemas" => &mut self.emit_sourced_schemas,
-            "date_as_date" => &mut self.date_as_date,
-            "time_as_time" => &mut self.time_as_time,
-            "multidimensional_arrays" => &mut self.multidimensional_arrays,
-            "flatten_arrays" => &mut self.flatten_arrays,
-            "create_replication_slot" => &mut self.create_replication_slot,
-            "skip_prerequisites" => &mut self.skip_prerequisites,
-            "skip_table_prerequisites" => &mut self.skip_table_prerequisites,
-            "stream_in_progress" => &mut self.stream_in_progress,
-            _ => return None,
-        })
+    fn switch(&mut self, name: &str) -> Option<&mut bool> {
+        let (_, field) = SWITCHES.iter().find(|(known, _)| *known == name)?;
+        Some(field(self))
     }
 
     fn position(&mut self, name: &str) -> Option<&mut Option<Lsn>> {
-        match name {
-            "initial_backfill_cursor" => Some(&mut self.initial_backfill_cursor),
-            "force_reset_cursor" => Some(&mut self.force_reset_cursor),
-            _ => None,
-        }
+        let (_, field) = POSITIONS.iter().find(|(known, _)| *known == name)?;
+        Some(field(self))
+    }
+
+    /// Returns the name and the default of each switch.
+    #[cfg(test)]
+    pub(super) fn switches() -> impl Iterator<Item = (&'static str, bool)> {
+        let mut defaults = Self::default();
+        SWITCHES
+            .iter()
+            .map(move |(name, field)| (*name, *field(&mut defaults)))
+    }
+
+    /// Returns the names of the positions.
+    #[cfg(test)]
+    pub(super) fn positions() -> impl Iterator<Item = &'static str> {
+        POSITIONS.iter().map(|(name, _)| *name)
     }
 }
 
 fn parse_position(name: &str, text: &str) -> Result<Lsn> {
     text.parse().map_err(|_| {
         configuration(format!(
-            "feature flag '{name}' must be a position in the log such as 16/B374D848, found {text:?}"
+            "feature flag '{name}' must be a log position such as 16/B374D848, found {text:?}"
         ))
     })
 }
@@ -136,28 +167,17 @@ mod tests {
             " no_date_as_date ,, multidimensional_arrays, skip_prerequisites,no_skip_prerequisites",
         )
         .unwrap();
-        let due = Flags {
+        let expected = Flags {
             date_as_date: false,
             multidimensional_arrays: true,
             ..Flags::default()
         };
-        assert_eq!(flags, due);
+        assert_eq!(flags, expected);
     }
 
     #[test]
-    fn each_flag_is_known_in_both_directions() {
-        for name in [
-            "use_schema_inference",
-            "emit_sourced_schemas",
-            "date_as_date",
-            "time_as_time",
-            "multidimensional_arrays",
-            "flatten_arrays",
-            "create_replication_slot",
-            "skip_prerequisites",
-            "skip_table_prerequisites",
-            "stream_in_progress",
-        ] {
+    fn each_switch_can_be_turned_on_and_off() {
+        for (name, _) in SWITCHES {
             let on = Flags::parse(name).unwrap();
             let off = Flags::parse(&format!("{name},no_{name}")).unwrap();
             assert_ne!(on, off, "{name}");
@@ -171,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_flags_are_kept_and_mean_nothing() {
+    fn unknown_flags_are_kept_and_have_no_effect() {
         let flags = Flags::parse("no_such_thing,other=1").unwrap();
         assert_eq!(flags.unknown, ["no_such_thing", "other=1"]);
         assert_eq!(
@@ -184,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn value_flags_hold_positions() {
+    fn flags_with_a_position_are_parsed() {
         let flags =
             Flags::parse("initial_backfill_cursor=0/1A, force_reset_cursor=16/B374D848").unwrap();
         assert_eq!(flags.initial_backfill_cursor, Some(Lsn::from(0x1A)));
