@@ -1,12 +1,16 @@
 //! Endpoint and resource configuration, feature flags, their JSON schemas.
 //!
-//! Parsing is strict, since a misspelt setting that has no effect is worse than an error, and comes
-//! in three steps: members and their types, then the checks, then the defaults. What parses here is
-//! usable; only what depends on the server is found out later. Errors name members by their path
-//! and never repeat a secret.
+//! `settings.md` in this folder documents every member and flag.
+//!
+//! Parsing is strict, since a misspelt setting without effect is worse than an error. It has three
+//! steps: members and their types, checks, defaults. A configuration that parses is usable; only
+//! what depends on the server is checked later. Errors name members by their path and never repeat a
+//! secret.
 
 mod address;
 mod credentials;
+#[cfg(test)]
+mod documentation;
 mod duration;
 mod endpoint;
 mod environment;
