@@ -1,6 +1,8 @@
+use std::time::Duration;
+
 use super::*;
-use crate::config::PasswordSource;
-use crate::error::ErrorKind;
+use crate::config::{Environment, Flags, HostPort, PasswordSource};
+use crate::error::{ErrorKind, Result};
 
 /// Environment without any variables.
 fn empty_environment() -> Environment {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::SslMode;
+use super::ssl_mode::SslMode;
 use crate::config::duration;
 use crate::config::members::configuration;
 use crate::error::Result;

@@ -2,29 +2,49 @@
 
 use serde_json::Value;
 
+use super::config::{Config, SshForwarding};
 use super::values::{
     parse_backfill_connections, parse_decoding_memory, parse_min_backfill_xid,
     parse_rediscovery_interval, parse_sslmode, parse_statement_timeout, parse_watermarks_table,
 };
-use super::{Config, SshForwarding};
 use crate::config::address::{parse_hosts, refuse_pooler};
 use crate::config::credentials::{Credentials, RawCredentials};
 use crate::config::filters::{DiscoveryFilters, SkipBackfills, TablePattern};
 use crate::config::flags::Flags;
-use crate::config::members::{Location, Members, Node, configuration};
+use crate::config::members::{Location, Members, Node, configuration, parse};
 use crate::config::secret::Secret;
 use crate::config::security::Security;
 use crate::error::Result;
 
 /// Name of the configuration in errors.
-pub(super) const NAME: &str = "the endpoint configuration";
+const NAME: &str = "the endpoint configuration";
 const DEFAULT_PUBLICATION: &str = "flow_publication";
 const DEFAULT_SLOT: &str = "flow_slot";
 const DEFAULT_WATERMARKS_TABLE: &str = "public.flow_watermarks";
 const DEFAULT_CHUNK_SIZE: u32 = 4096;
 
+impl Config {
+    /// Parses an endpoint configuration. An unknown member is an error; `null` counts as absent.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the first problem, and the path of the member that has it.
+    pub fn parse(json: &str) -> Result<Self> {
+        Self::from_json(&parse(json, NAME)?)
+    }
+
+    /// Reads an endpoint configuration that is parsed already.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the first problem, and the path of the member that has it.
+    pub(crate) fn from_json(json: &Value) -> Result<Self> {
+        Raw::read(json)?.check()
+    }
+}
+
 /// Members of the configuration, unchecked.
-pub(super) struct Raw {
+struct Raw {
     address: String,
     user: String,
     database: String,
@@ -67,7 +87,7 @@ struct RawAdvanced {
 }
 
 impl Raw {
-    pub(super) fn read(json: &Value) -> Result<Self> {
+    fn read(json: &Value) -> Result<Self> {
         let root = Node::root(json, Location::configuration(NAME));
         let mut root = Members::of(&root, "a JSON object")?;
         let raw = Self {
@@ -99,7 +119,7 @@ impl Raw {
         Ok(raw)
     }
 
-    pub(super) fn check(self) -> Result<Config> {
+    fn check(self) -> Result<Config> {
         if self.address.trim().is_empty() {
             return Err(configuration(
                 "missing 'address': give the host or host:port of the database server",
