@@ -5,14 +5,14 @@
 
 mod escape;
 mod number;
+mod output_cursor;
 mod raw;
-mod room;
 mod short;
 
 pub(crate) use escape::{Compiled, Kernel, QUOTED, plain_run};
 pub use escape::{Escaper, write_str, write_string};
 pub(crate) use number::{EIGHT_DIGITS, eight_digits, short_integer, up_to_eight_digits};
 pub use number::{write_i64, write_u64};
+pub(crate) use output_cursor::OutputCursor;
 pub(crate) use raw::{compact, truncate_string};
-pub(crate) use room::Room;
 pub(crate) use short::{padded, padded_word};

@@ -10,7 +10,7 @@ pub(crate) use truncate::truncate_string;
 
 use super::escape::{Escaper, QUOTED, plain_of_16};
 use super::number::leading_digits_of_word;
-use super::room::Room;
+use super::output_cursor::OutputCursor;
 use super::short::{padded, padded_word};
 
 /// Text that is not one JSON value.
@@ -22,35 +22,35 @@ pub(crate) struct MalformedJson;
 /// # Errors
 ///
 /// Fails if the text is not exactly one value; what was appended by then is of no use.
-pub(crate) fn compact(text: &[u8], room: &mut Room<'_>) -> Result<(), MalformedJson> {
-    let start = room.position();
+pub(crate) fn compact(text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), MalformedJson> {
+    let start = cursor.position();
     // With some for what is written beyond the end.
-    room.reserve(text.len() + QUOTED);
+    cursor.reserve(text.len() + QUOTED);
     let mut compactor = Compactor {
         text,
         at: 0,
-        place: room.rest(),
+        place: cursor.rest(),
         written: 0,
         beyond_ascii: false,
     };
     compactor.run()?;
     let (written, beyond_ascii) = (compactor.written, compactor.beyond_ascii);
-    room.skip(written);
+    cursor.skip(written);
     if beyond_ascii && simdutf8::basic::from_utf8(text).is_err() {
-        room.go_on(start);
-        return compact_repaired(text, room);
+        cursor.resume_at(start);
+        return compact_repaired(text, cursor);
     }
     Ok(())
 }
 
 #[cold]
-fn compact_repaired(text: &[u8], room: &mut Room<'_>) -> Result<(), MalformedJson> {
+fn compact_repaired(text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), MalformedJson> {
     let mut repaired = String::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
         repaired.push_str(chunk.valid());
         repaired.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
     }
-    compact(repaired.as_bytes(), room)
+    compact(repaired.as_bytes(), cursor)
 }
 
 /// What is read is written at once: in blocks, of which as much counts as belongs to the token.

@@ -1,6 +1,6 @@
 //! The names of members as they stand in documents.
 
-use crate::json::{self, QUOTED, Room};
+use crate::json::{self, OutputCursor, QUOTED};
 
 /// `,"name":` as a piece of JSON.
 #[derive(Debug)]
@@ -54,10 +54,10 @@ impl Label {
 
     /// Appends it.
     #[inline(always)]
-    pub(super) fn write(&self, room: &mut Room<'_>) {
-        room.push_part(&self.start, self.length);
+    pub(super) fn write(&self, cursor: &mut OutputCursor<'_>) {
+        cursor.push_part(&self.start, self.length);
         if !self.rest.is_empty() {
-            room.extend(&self.rest);
+            cursor.extend(&self.rest);
         }
     }
 }
@@ -73,10 +73,10 @@ mod tests {
             let name = "n".repeat(length) + "\"";
             let mut out = Buffer::new();
             out.extend_from_slice(b"before");
-            let mut room = Room::new(&mut out, 10);
+            let mut cursor = OutputCursor::new(&mut out, 10);
             let label = Label::new(&name);
-            label.write(&mut room);
-            room.finish();
+            label.write(&mut cursor);
+            cursor.finish();
             let expected = format!("before,\"{}\\\"\":", "n".repeat(length));
             assert_eq!(String::from_utf8_lossy(&out), expected);
             let mut window = [0; WINDOW];

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::json::{self, Room};
+use crate::json::{self, OutputCursor};
 
 use super::Operation;
 
@@ -91,10 +91,10 @@ impl Piece {
 
     /// Appends them.
     #[inline(always)]
-    fn write(&self, room: &mut Room<'_>) {
-        room.push_part(&self.start, self.length);
+    fn write(&self, cursor: &mut OutputCursor<'_>) {
+        cursor.push_part(&self.start, self.length);
         if !self.rest.is_empty() {
-            room.extend(&self.rest);
+            cursor.extend(&self.rest);
         }
     }
 }
@@ -128,19 +128,24 @@ impl MetaTemplate {
     /// Writes the member behind a comma, up to where `before` may follow: neither that nor the
     /// closing brace.
     #[inline(always)]
-    pub(super) fn write(&self, operation: Operation, source: &Source, room: &mut Room<'_>) {
-        let start = room.position();
+    pub(super) fn write(
+        &self,
+        operation: Operation,
+        source: &Source,
+        cursor: &mut OutputCursor<'_>,
+    ) {
+        let start = cursor.position();
         match *source {
             Source::Backfill { row } => {
-                room.extend(START);
-                room.extend(&self.schema);
-                room.extend(b"\"snapshot\":true,");
-                room.extend(&self.table);
-                room.extend(b"-1,");
-                room.push_u64(row);
-                room.extend(b",0]");
-                room.extend(&self.tag);
-                room.push(b"}");
+                cursor.extend(START);
+                cursor.extend(&self.schema);
+                cursor.extend(b"\"snapshot\":true,");
+                cursor.extend(&self.table);
+                cursor.extend(b"-1,");
+                cursor.push_u64(row);
+                cursor.extend(b",0]");
+                cursor.extend(&self.tag);
+                cursor.push(b"}");
             }
             Source::Stream { ts_ms, loc, xid } => {
                 let [before, change, end] = loc;
@@ -156,8 +161,8 @@ impl MetaTemplate {
                     self.begin(&mut transaction, source, first_digits, count);
                     transaction.of = of;
                 }
-                transaction.member.write(room);
-                room.overwrite(start + transaction.digits, &last_digits, count);
+                transaction.member.write(cursor);
+                cursor.overwrite(start + transaction.digits, &last_digits, count);
             }
         }
         let letter = match operation {
@@ -165,7 +170,7 @@ impl MetaTemplate {
             Operation::Update => b'u',
             Operation::Delete => b'd',
         };
-        if let Some(place) = room.byte_mut(start + LETTER) {
+        if let Some(place) = cursor.byte_mut(start + LETTER) {
             *place = letter;
         }
     }
@@ -223,9 +228,9 @@ mod tests {
     fn written(template: &MetaTemplate, operation: Operation, source: Source) -> String {
         let mut out = Buffer::new();
         out.extend_from_slice(b"before");
-        let mut room = Room::new(&mut out, 10);
-        template.write(operation, &source, &mut room);
-        room.finish();
+        let mut cursor = OutputCursor::new(&mut out, 10);
+        template.write(operation, &source, &mut cursor);
+        cursor.finish();
         String::from_utf8(out["before".len()..].to_vec()).unwrap()
     }
 

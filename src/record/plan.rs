@@ -6,7 +6,7 @@ use super::label::Label;
 use super::{Change, Image, MetaTemplate, Operation, Source};
 use crate::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::json::{Compiled, Escaper, Kernel, Room};
+use crate::json::{Compiled, Escaper, Kernel, OutputCursor};
 use crate::value::{Transcoder, TypeRegistry, ValueError, ValueOptions};
 
 /// A column of the rows that a plan is for.
@@ -94,15 +94,15 @@ impl Plan {
         let Some(image) = change.borrow_image() else {
             return Err(without_row(change.operation));
         };
-        let mut room = Room::new(out, ROW);
+        let mut cursor = OutputCursor::new(out, ROW);
         let written = Escaper::best().run(Document {
             plan: self,
             change,
             image,
             source: &source,
-            room: &mut room,
+            cursor: &mut cursor,
         });
-        room.finish();
+        cursor.finish();
         written
     }
 }
@@ -115,7 +115,7 @@ struct Document<'a, 'r, 'o> {
     /// By reference, as the room: a copy would be made in pieces of another size than those that were
     /// written, for which the processor waits.
     source: &'a Source,
-    room: &'r mut Room<'o>,
+    cursor: &'r mut OutputCursor<'o>,
 }
 
 impl Compiled for Document<'_, '_, '_> {
@@ -128,27 +128,27 @@ impl Compiled for Document<'_, '_, '_> {
             change,
             image,
             source,
-            room: whole,
+            cursor: parent,
         } = self;
-        let room = &mut whole.apart();
-        let start = room.position();
+        let cursor = &mut parent.reborrow();
+        let start = cursor.position();
         // Names in lower case, as nearly all are, come behind `_meta`.
-        write_columns(&plan.before_meta, image, room)?;
-        plan.meta.write(change.operation, source, room);
+        write_columns(&plan.before_meta, image, cursor)?;
+        plan.meta.write(change.operation, source, cursor);
         if change.operation == Operation::Update
             && let Some(old) = &change.old
         {
-            room.push(b",\"before\":");
-            let start = room.position();
-            write_columns(&plan.before_meta, old, room)?;
-            write_columns(&plan.after_meta, old, room)?;
-            close(start, room);
+            cursor.push(b",\"before\":");
+            let start = cursor.position();
+            write_columns(&plan.before_meta, old, cursor)?;
+            write_columns(&plan.after_meta, old, cursor)?;
+            close(start, cursor);
         }
-        room.push(b"}");
-        write_each(&plan.after_meta, image, kernel, room)?;
-        close(start, room);
-        let end = room.position();
-        whole.go_on(end);
+        cursor.push(b"}");
+        write_each(&plan.after_meta, image, kernel, cursor)?;
+        close(start, cursor);
+        let end = cursor.position();
+        parent.resume_at(end);
         Ok(())
     }
 }
@@ -158,24 +158,32 @@ const ROW: usize = 4096;
 
 /// Writes members, each behind a comma.
 #[inline(always)]
-fn write_columns(columns: &[OutputColumn], image: &Image<'_>, room: &mut Room<'_>) -> Result<()> {
+fn write_columns(
+    columns: &[OutputColumn],
+    image: &Image<'_>,
+    cursor: &mut OutputCursor<'_>,
+) -> Result<()> {
     if columns.is_empty() {
         return Ok(());
     }
     // By reference goes a room of its own: the position in this one stays in a register.
-    let mut apart = room.apart();
+    let mut apart = cursor.reborrow();
     let written = write_some(columns, image, &mut apart);
     let end = apart.position();
-    room.go_on(end);
+    cursor.resume_at(end);
     written
 }
 
 #[inline(never)]
-fn write_some(columns: &[OutputColumn], image: &Image<'_>, room: &mut Room<'_>) -> Result<()> {
+fn write_some(
+    columns: &[OutputColumn],
+    image: &Image<'_>,
+    cursor: &mut OutputCursor<'_>,
+) -> Result<()> {
     Escaper::best().run(Members {
         columns,
         image,
-        room,
+        cursor,
     })
 }
 
@@ -183,7 +191,7 @@ fn write_some(columns: &[OutputColumn], image: &Image<'_>, room: &mut Room<'_>) 
 struct Members<'a, 'r, 'o> {
     columns: &'a [OutputColumn],
     image: &'a Image<'a>,
-    room: &'r mut Room<'o>,
+    cursor: &'r mut OutputCursor<'o>,
 }
 
 impl Compiled for Members<'_, '_, '_> {
@@ -194,12 +202,12 @@ impl Compiled for Members<'_, '_, '_> {
         let Self {
             columns,
             image,
-            room,
+            cursor,
         } = self;
-        let mut apart = room.apart();
+        let mut apart = cursor.reborrow();
         let written = write_each(columns, image, kernel, &mut apart);
         let at = apart.position();
-        room.go_on(at);
+        cursor.resume_at(at);
         written
     }
 }
@@ -209,31 +217,31 @@ fn write_each<K: Kernel>(
     columns: &[OutputColumn],
     image: &Image<'_>,
     kernel: K,
-    room: &mut Room<'_>,
+    cursor: &mut OutputCursor<'_>,
 ) -> Result<()> {
     let mut columns = columns;
     loop {
         let written;
-        (columns, written) = write_short(columns, image.values, kernel, room.rest());
-        room.skip(written);
+        (columns, written) = write_short(columns, image.values, kernel, cursor.rest());
+        cursor.skip(written);
         let [column, behind @ ..] = columns else {
             return Ok(());
         };
         columns = behind;
         match image.get(column.index) {
             TupleData::Text(text) => {
-                column.label.write(room);
-                let mut apart = room.apart();
+                column.label.write(cursor);
+                let mut apart = cursor.reborrow();
                 let written = column.transcoder.write_to(text, &mut apart);
                 let end = apart.position();
-                room.go_on(end);
+                cursor.resume_at(end);
                 if let Err(error) = written {
                     return Err(column.malformed(error));
                 }
             }
             TupleData::Null => {
-                column.label.write(room);
-                room.push(b"null");
+                column.label.write(cursor);
+                cursor.push(b"null");
             }
             TupleData::UnchangedToast => {}
             TupleData::Binary(_) => return Err(column.in_binary()),
@@ -248,30 +256,31 @@ fn write_short<'c, K: Kernel>(
     columns: &'c [OutputColumn],
     values: &[TupleData<'_>],
     kernel: K,
-    room: &mut [u8],
+    output: &mut [u8],
 ) -> (&'c [OutputColumn], usize) {
-    let size = room.len();
-    let (mut columns, mut rest) = (columns, room);
+    let size = output.len();
+    let (mut columns, mut rest) = (columns, output);
     while let [column, behind @ ..] = columns
         && let Some(TupleData::Text(text)) = values.get(column.index)
         && let Some(window) = rest.first_chunk_mut()
         && let Some((length, place)) = column.label.put(window)
         && let Some(written) = column.transcoder.write_short(text, kernel, place)
-        && let Some((_, room)) = std::mem::take(&mut rest).split_at_mut_checked(length + written)
+        && let Some((_, remainder)) =
+            std::mem::take(&mut rest).split_at_mut_checked(length + written)
     {
-        (columns, rest) = (behind, room);
+        (columns, rest) = (behind, remainder);
     }
     (columns, size - rest.len())
 }
 
 /// Makes an object of the members from `start` on: the comma before the first becomes its brace.
 #[inline]
-fn close(start: usize, room: &mut Room<'_>) {
-    match room.byte_mut(start) {
+fn close(start: usize, cursor: &mut OutputCursor<'_>) {
+    match cursor.byte_mut(start) {
         Some(comma) => *comma = b'{',
-        None => room.push(b"{"),
+        None => cursor.push(b"{"),
     }
-    room.push(b"}");
+    cursor.push(b"}");
 }
 
 impl OutputColumn {

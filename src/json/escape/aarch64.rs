@@ -6,7 +6,7 @@ use std::arch::aarch64::{
     vreinterpret_u64_u8, vreinterpretq_u16_u8, vshrn_n_u16,
 };
 
-use super::super::room::Room;
+use super::super::output_cursor::OutputCursor;
 use super::super::short::padded;
 use super::blocks::{self, Seen};
 
@@ -22,21 +22,21 @@ impl Neon {
 
     /// Writes a JSON string.
     #[inline]
-    pub(super) fn write(self, text: &[u8], room: &mut Room<'_>) {
+    pub(super) fn write(self, text: &[u8], cursor: &mut OutputCursor<'_>) {
         // SAFETY: `detect` has seen NEON, and nothing else makes a value of this type.
-        unsafe { write(text, room) }
+        unsafe { write(text, cursor) }
     }
 }
 
 #[target_feature(enable = "neon")]
-fn write(text: &[u8], room: &mut Room<'_>) {
+fn write(text: &[u8], cursor: &mut OutputCursor<'_>) {
     blocks::write::<16, 4>(
         text,
-        room,
+        cursor,
         |block| seen(load(block)),
-        |rest, room| {
+        |rest, cursor| {
             let bytes = padded(rest).to_le_bytes();
-            room.push_part(&bytes, rest.len());
+            cursor.push_part(&bytes, rest.len());
             seen(load(&bytes))
         },
     );

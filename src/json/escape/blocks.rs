@@ -1,6 +1,6 @@
 //! The loop that the implementations with special instructions share.
 
-use super::super::room::Room;
+use super::super::output_cursor::OutputCursor;
 use super::super::short::padded;
 use super::scalar::escape_of;
 use super::{Plain, plain_of_16};
@@ -25,53 +25,57 @@ pub(super) struct Seen {
 #[inline(always)]
 pub(super) fn write<const N: usize, const BITS: u32>(
     text: &[u8],
-    whole: &mut Room<'_>,
+    parent: &mut OutputCursor<'_>,
     look: impl Fn(&[u8; N]) -> Seen,
-    finish: impl Fn(&[u8], &mut Room<'_>) -> Seen,
+    finish: impl Fn(&[u8], &mut OutputCursor<'_>) -> Seen,
 ) {
     // With some for escapes, and for what is written beyond the end.
-    whole.reserve(text.len() + text.len() / 8 + N);
-    let mut room = whole.apart();
-    let string = room.position();
-    room.push(b"\"");
+    parent.reserve(text.len() + text.len() / 8 + N);
+    let mut cursor = parent.reborrow();
+    let string = cursor.position();
+    cursor.push(b"\"");
     let mut beyond_ascii = false;
     let mut rest = text;
     while !rest.is_empty() {
         let (seen, written) = match rest.first_chunk::<N>() {
             Some(block) => {
-                room.push(block);
+                cursor.push(block);
                 (look(block), N)
             }
-            None => (finish(rest, &mut room), rest.len()),
+            None => (finish(rest, &mut cursor), rest.len()),
         };
         beyond_ascii |= seen.beyond_ascii;
         if seen.special != 0 && rest.len() >= 2 * N {
-            room.back(written);
-            escape_all::<N, BITS>(rest, seen.special, &mut room);
+            cursor.back(written);
+            escape_all::<N, BITS>(rest, seen.special, &mut cursor);
             rest = rest.get(written..).unwrap_or_default();
             continue;
         }
         // Where less than another block follows, one escape at a time.
         let plain = (seen.special.trailing_zeros() / BITS) as usize;
         rest = if plain < written {
-            room.back(written - plain);
-            escape(rest, plain, &mut room);
+            cursor.back(written - plain);
+            escape(rest, plain, &mut cursor);
             rest.get(plain + 1..).unwrap_or_default()
         } else {
             rest.get(written..).unwrap_or_default()
         };
     }
-    room.push(b"\"");
-    let end = room.position();
-    whole.go_on(end);
+    cursor.push(b"\"");
+    let end = cursor.position();
+    parent.resume_at(end);
     if beyond_ascii {
-        super::ensure_utf8(text, string, whole);
+        super::ensure_utf8(text, string, parent);
     }
 }
 
 /// Appends the first block of a text of two or more, whose bytes are there already.
 #[inline(always)]
-fn escape_all<const N: usize, const BITS: u32>(text: &[u8], special: u64, room: &mut Room<'_>) {
+fn escape_all<const N: usize, const BITS: u32>(
+    text: &[u8],
+    special: u64,
+    cursor: &mut OutputCursor<'_>,
+) {
     let mut special = special;
     // What comes before this place is done; from here on the bytes of the text are in place.
     let mut from = 0;
@@ -79,14 +83,14 @@ fn escape_all<const N: usize, const BITS: u32>(text: &[u8], special: u64, room: 
         let at = special.trailing_zeros() / BITS;
         special &= !(((1 << BITS) - 1) << (at * BITS));
         let at = at as usize;
-        room.skip(at - from);
-        escape(text, at, room);
+        cursor.skip(at - from);
+        escape(text, at, cursor);
         from = at + 1;
         if let Some(ahead) = text.get(from..).and_then(<[u8]>::first_chunk::<N>) {
-            room.push_part(ahead, 0);
+            cursor.push_part(ahead, 0);
         }
     }
-    room.skip(N - from);
+    cursor.skip(N - from);
 }
 
 /// Copies what stands for itself. `look` copies whole blocks, `finish` less than one, behind which
@@ -136,9 +140,9 @@ pub(super) fn copy_plain_16(text: &[u8], place: &mut [u8]) -> Plain {
 
 /// Appends the escape of a byte of the text.
 #[inline(always)]
-fn escape(text: &[u8], at: usize, room: &mut Room<'_>) {
+fn escape(text: &[u8], at: usize, cursor: &mut OutputCursor<'_>) {
     let escape = text.get(at).and_then(|byte| escape_of(*byte));
     if let Some(escape @ [.., length]) = escape {
-        room.push_part(escape, usize::from(*length));
+        cursor.push_part(escape, usize::from(*length));
     }
 }

@@ -18,7 +18,7 @@ mod x86_64;
 use std::sync::OnceLock;
 
 use super::number::short_integer;
-use super::room::Room;
+use super::output_cursor::OutputCursor;
 use super::short::{padded, push_part};
 use crate::buffer::Buffer;
 
@@ -128,22 +128,22 @@ impl Escaper {
         match self.0 {
             Implementation::Scalar => scalar::write(text, out),
             _ => Buffer::wrap(out, |out| {
-                let mut room = Room::new(out, 0);
-                self.write_long(text, &mut room);
-                room.finish();
+                let mut cursor = OutputCursor::new(out, 0);
+                self.write_long(text, &mut cursor);
+                cursor.finish();
             }),
         }
     }
 
     /// Writes a JSON string likewise, without a look whether it is a short one.
     #[inline(never)]
-    pub(super) fn write_long(self, text: &[u8], room: &mut Room<'_>) {
+    pub(super) fn write_long(self, text: &[u8], cursor: &mut OutputCursor<'_>) {
         match self.0 {
-            Implementation::Scalar => room.with(|out| scalar::write(text, out)),
+            Implementation::Scalar => cursor.with(|out| scalar::write(text, out)),
             #[cfg(target_arch = "x86_64")]
-            Implementation::X86(level) => level.write(text, room),
+            Implementation::X86(level) => level.write(text, cursor),
             #[cfg(target_arch = "aarch64")]
-            Implementation::Neon(neon) => neon.write(text, room),
+            Implementation::Neon(neon) => neon.write(text, cursor),
         }
     }
 
@@ -240,9 +240,9 @@ impl Kernel for Ordinary {
 /// Repairs a string that was written from `start` on, if it is not UTF-8.
 #[cold]
 #[inline(never)]
-fn ensure_utf8(text: &[u8], start: usize, room: &mut Room<'_>) {
+fn ensure_utf8(text: &[u8], start: usize, cursor: &mut OutputCursor<'_>) {
     if simdutf8::basic::from_utf8(text).is_err() {
-        room.go_on(start);
-        room.with(|out| scalar::write_repaired(text, out));
+        cursor.resume_at(start);
+        cursor.with(|out| scalar::write_repaired(text, out));
     }
 }

@@ -13,7 +13,7 @@ use std::arch::x86_64::{
     _mm512_sub_epi8,
 };
 
-use super::super::room::Room;
+use super::super::output_cursor::OutputCursor;
 use super::super::short::padded;
 use super::blocks::{self, Seen};
 use super::{Compiled, Kernel, Plain, QUOTED};
@@ -64,15 +64,15 @@ impl Level {
 
     /// Writes a JSON string.
     #[inline]
-    pub(super) fn write(self, text: &[u8], room: &mut Room<'_>) {
+    pub(super) fn write(self, text: &[u8], cursor: &mut OutputCursor<'_>) {
         match self.0 {
             // SAFETY: every processor of this architecture has SSE2.
-            Instructions::Sse2 => unsafe { write_sse2(text, room) },
+            Instructions::Sse2 => unsafe { write_sse2(text, cursor) },
             // SAFETY: `detect` has seen AVX2 and BMI1, and nothing else makes this value.
-            Instructions::Avx2 => unsafe { write_avx2(text, room) },
+            Instructions::Avx2 => unsafe { write_avx2(text, cursor) },
             // SAFETY: `detect` has seen AVX-512 F and BW, BMI1 and BMI2, and nothing else makes
             // this value.
-            Instructions::Avx512 => unsafe { write_avx512(text, room) },
+            Instructions::Avx512 => unsafe { write_avx512(text, cursor) },
         }
     }
 
@@ -262,36 +262,36 @@ fn integer_avx512(text: &[u8], place: &mut [u8; QUOTED]) -> bool {
 }
 
 #[target_feature(enable = "sse2")]
-fn write_sse2(text: &[u8], room: &mut Room<'_>) {
+fn write_sse2(text: &[u8], cursor: &mut OutputCursor<'_>) {
     blocks::write::<16, 1>(
         text,
-        room,
+        cursor,
         |block| seen_of_16(load_128(block)),
-        |rest, room| finish(rest, room),
+        |rest, cursor| finish(rest, cursor),
     );
 }
 
 #[target_feature(enable = "avx2,bmi1")]
-fn write_avx2(text: &[u8], room: &mut Room<'_>) {
+fn write_avx2(text: &[u8], cursor: &mut OutputCursor<'_>) {
     blocks::write::<32, 1>(
         text,
-        room,
+        cursor,
         |block| seen_of_32(load_256(block)),
-        |rest, room| finish(rest, room),
+        |rest, cursor| finish(rest, cursor),
     );
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2")]
-fn write_avx512(text: &[u8], room: &mut Room<'_>) {
+fn write_avx512(text: &[u8], cursor: &mut OutputCursor<'_>) {
     blocks::write::<64, 1>(
         text,
-        room,
+        cursor,
         |block| seen_of_64(load_512(block)),
-        |rest, room| {
+        |rest, cursor| {
             let vector = load_part(rest);
             let mut bytes = [0; 64];
             store_512(vector, &mut bytes);
-            room.push_part(&bytes, rest.len());
+            cursor.push_part(&bytes, rest.len());
             seen_of_64(vector)
         },
     );
@@ -300,13 +300,13 @@ fn write_avx512(text: &[u8], room: &mut Room<'_>) {
 /// Appends less than 32 bytes.
 #[inline]
 #[target_feature(enable = "sse2")]
-fn finish(rest: &[u8], room: &mut Room<'_>) -> Seen {
+fn finish(rest: &[u8], cursor: &mut OutputCursor<'_>) -> Seen {
     let length = rest.len();
     if let (Some(first), Some(last)) = (rest.first_chunk::<16>(), rest.last_chunk::<16>()) {
         // Two registers that overlap.
         let behind = length - 16;
-        room.push_part(first, behind);
-        room.push(last);
+        cursor.push_part(first, behind);
+        cursor.push(last);
         let (first, last) = (seen_of_16(load_128(first)), seen_of_16(load_128(last)));
         return Seen {
             special: first.special | last.special << behind,
@@ -314,7 +314,7 @@ fn finish(rest: &[u8], room: &mut Room<'_>) -> Seen {
         };
     }
     let bytes = padded(rest).to_le_bytes();
-    room.push_part(&bytes, length);
+    cursor.push_part(&bytes, length);
     seen_of_16(load_128(&bytes))
 }
 

@@ -3,9 +3,9 @@ use crate::buffer::Buffer;
 
 fn compacted(text: &[u8]) -> Result<String, MalformedJson> {
     let mut out = Buffer::new();
-    let mut room = Room::new(&mut out, 0);
-    compact(text, &mut room)?;
-    room.finish();
+    let mut cursor = OutputCursor::new(&mut out, 0);
+    compact(text, &mut cursor)?;
+    cursor.finish();
     Ok(String::from_utf8(out.to_vec()).unwrap())
 }
 
@@ -192,11 +192,11 @@ fn strings_are_cut_between_characters() {
     ];
     for (text, limit, expected) in rows {
         let mut out = Buffer::new();
-        let mut room = Room::new(&mut out, 0);
-        room.push(b"[");
-        room.extend(text.as_bytes());
-        truncate_string(&mut room, 1, limit);
-        room.finish();
+        let mut cursor = OutputCursor::new(&mut out, 0);
+        cursor.push(b"[");
+        cursor.extend(text.as_bytes());
+        truncate_string(&mut cursor, 1, limit);
+        cursor.finish();
         assert_eq!(std::str::from_utf8(&out[1..]).unwrap(), expected);
     }
 }

@@ -1,18 +1,18 @@
 //! The cutting of strings that are JSON already.
 
-use super::Room;
+use super::OutputCursor;
 
 /// Shortens the JSON string that starts at `start` and ends the buffer so that its characters take
 /// at most `limit` bytes as UTF-8. A value of another kind stays.
-pub(crate) fn truncate_string(room: &mut Room<'_>, start: usize, limit: usize) {
-    if room.written(start).first() != Some(&b'"') {
+pub(crate) fn truncate_string(cursor: &mut OutputCursor<'_>, start: usize, limit: usize) {
+    if cursor.written(start).first() != Some(&b'"') {
         return;
     }
     let (mut at, mut decoded) = (start + 1, 0);
-    while let Some((spelled, bytes)) = character(room.written(at)) {
+    while let Some((spelled, bytes)) = character(cursor.written(at)) {
         if decoded + bytes > limit {
-            room.go_on(at);
-            room.push(b"\"");
+            cursor.resume_at(at);
+            cursor.push(b"\"");
             return;
         }
         at += spelled;

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 
 use super::{Transcoder, ValueError, ValueOptions, Written};
-use crate::json::{self, Room};
+use crate::json::{self, OutputCursor};
 
 /// How an array is written.
 #[derive(Debug, Clone)]
@@ -26,28 +26,28 @@ const MAX_DIMENSIONS: usize = 6;
 const ARRAY: ValueError = ValueError::new("array", "elements in braces");
 
 impl Array {
-    pub(super) fn write(&self, text: &[u8], room: &mut Room<'_>) -> Written {
+    pub(super) fn write(&self, text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
         let text = strip_bounds(text)?;
         let mut dimensions = Dimensions::default();
         if self.options.multidimensional_arrays {
-            return self.write_elements(text, true, &mut dimensions, room);
+            return self.write_elements(text, true, &mut dimensions, cursor);
         }
         let object = !self.options.flatten_arrays;
         if object {
-            room.push(b"{\"elements\":");
+            cursor.push(b"{\"elements\":");
         }
-        room.push(b"[");
-        self.write_elements(text, false, &mut dimensions, room)?;
-        room.push(b"]");
+        cursor.push(b"[");
+        self.write_elements(text, false, &mut dimensions, cursor)?;
+        cursor.push(b"]");
         if object {
-            room.push(b",\"dimensions\":[");
+            cursor.push(b",\"dimensions\":[");
             for (index, length) in dimensions.known().enumerate() {
                 if index > 0 {
-                    room.push(b",");
+                    cursor.push(b",");
                 }
-                room.push_u64(length);
+                cursor.push_u64(length);
             }
-            room.push(b"]}");
+            cursor.push(b"]}");
         }
         Ok(())
     }
@@ -59,10 +59,10 @@ impl Array {
         text: &[u8],
         nested: bool,
         dimensions: &mut Dimensions,
-        room: &mut Room<'_>,
+        cursor: &mut OutputCursor<'_>,
     ) -> Written {
         let mut scratch = self.scratch.take();
-        let written = self.write_with(&mut scratch, text, nested, dimensions, room);
+        let written = self.write_with(&mut scratch, text, nested, dimensions, cursor);
         if scratch.capacity() <= KEPT {
             self.scratch.replace(scratch);
         }
@@ -75,7 +75,7 @@ impl Array {
         text: &[u8],
         nested: bool,
         dimensions: &mut Dimensions,
-        room: &mut Room<'_>,
+        cursor: &mut OutputCursor<'_>,
     ) -> Written {
         let mut rest = text;
         let mut is_first = true;
@@ -84,7 +84,7 @@ impl Array {
                 dimensions.open()?;
                 rest = after;
                 if nested {
-                    room.push(b"[");
+                    cursor.push(b"[");
                 }
                 // Only an array without dimensions has nothing between its braces.
                 if dimensions.depth > 1 || rest.first() != Some(&b'}') {
@@ -96,10 +96,10 @@ impl Array {
                     return Err(ARRAY);
                 }
                 if !nested && !is_first {
-                    room.push(b",");
+                    cursor.push(b",");
                 }
                 is_first = false;
-                rest = self.write_element(rest, scratch, room)?;
+                rest = self.write_element(rest, scratch, cursor)?;
                 dimensions.count();
             }
             // An element ended, or an empty array is about to, and perhaps the levels around it.
@@ -108,7 +108,7 @@ impl Array {
                     [b'}', after @ ..] => {
                         rest = after;
                         if nested {
-                            room.push(b"]");
+                            cursor.push(b"]");
                         }
                         if dimensions.close() {
                             return if rest.is_empty() { Ok(()) } else { Err(ARRAY) };
@@ -117,7 +117,7 @@ impl Array {
                     [byte, after @ ..] if *byte == self.delimiter => {
                         rest = after;
                         if nested {
-                            room.push(b",");
+                            cursor.push(b",");
                         }
                         break;
                     }
@@ -132,7 +132,7 @@ impl Array {
         &self,
         text: &'a [u8],
         scratch: &mut Vec<u8>,
-        room: &mut Room<'_>,
+        cursor: &mut OutputCursor<'_>,
     ) -> Result<&'a [u8], ValueError> {
         if let [b'"', quoted @ ..] = text {
             let special = |from: usize| {
@@ -157,10 +157,10 @@ impl Array {
             }
             let last = quoted.get(from..at).unwrap_or_default();
             if from == 0 {
-                self.element.write_to(last, room)?;
+                self.element.write_to(last, cursor)?;
             } else {
                 scratch.extend_from_slice(last);
-                self.element.write_to(scratch, room)?;
+                self.element.write_to(scratch, cursor)?;
             }
             return Ok(quoted.get(at + 1..).unwrap_or_default());
         }
@@ -168,8 +168,8 @@ impl Array {
         let (element, rest) = text.split_at(text.iter().position(is_end).ok_or(ARRAY)?);
         match element {
             b"" => return Err(ARRAY),
-            b"NULL" => room.push(b"null"),
-            element => self.element.write_to(element, room)?,
+            b"NULL" => cursor.push(b"null"),
+            element => self.element.write_to(element, cursor)?,
         }
         Ok(rest)
     }

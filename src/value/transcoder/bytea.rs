@@ -2,7 +2,7 @@
 
 use super::super::LARGE_VALUE;
 use super::{ValueError, Written};
-use crate::json::Room;
+use crate::json::OutputCursor;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -20,36 +20,36 @@ static NIBBLES: [u8; 256] = {
 
 /// Appends the base64 of a binary string in the server's hex format, as a JSON string.
 #[inline(never)]
-pub(super) fn write(text: &[u8], whole: &mut Room<'_>) -> Written {
+pub(super) fn write(text: &[u8], parent: &mut OutputCursor<'_>) -> Written {
     let error = ValueError::new("bytea", "\\x and pairs of hexadecimal digits");
     let hex = text
         .strip_prefix(b"\\x")
         .filter(|hex| hex.len() % 2 == 0)
         .ok_or(error)?;
     let hex = hex.get(..2 * LARGE_VALUE).unwrap_or(hex);
-    whole.reserve(hex.len() / 6 * 4 + "\"abcd\"".len());
-    let mut room = whole.apart();
-    room.push(b"\"");
+    parent.reserve(hex.len() / 6 * 4 + "\"abcd\"".len());
+    let mut cursor = parent.reborrow();
+    cursor.push(b"\"");
     let (groups, rest) = hex.as_chunks::<6>();
     // Not a digit is seen by a bit above the low four; looking once for all is enough.
     let mut seen = 0;
     for group in groups {
         let nibbles = group.map(|byte| NIBBLES[usize::from(byte)]);
         seen |= nibbles.iter().fold(0, |seen, nibble| seen | nibble);
-        room.push(&encode(nibbles));
+        cursor.push(&encode(nibbles));
     }
     let mut last = [b'0'; 6];
     last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
     let nibbles = last.map(|byte| NIBBLES[usize::from(byte)]);
     seen |= nibbles.iter().fold(0, |seen, nibble| seen | nibble);
     match (rest.len(), encode(nibbles)) {
-        (2, [a, b, ..]) => room.push(&[a, b, b'=', b'=']),
-        (4, [a, b, c, _]) => room.push(&[a, b, c, b'=']),
+        (2, [a, b, ..]) => cursor.push(&[a, b, b'=', b'=']),
+        (4, [a, b, c, _]) => cursor.push(&[a, b, c, b'=']),
         _ => {}
     }
-    room.push(b"\"");
-    let end = room.position();
-    whole.go_on(end);
+    cursor.push(b"\"");
+    let end = cursor.position();
+    parent.resume_at(end);
     if seen > 0xF { Err(error) } else { Ok(()) }
 }
 
@@ -80,14 +80,14 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
-    use super::{Room, ValueError};
+    use super::{OutputCursor, ValueError};
     use crate::buffer::Buffer;
 
     fn write(text: &str) -> Result<String, ValueError> {
         let mut out = Buffer::new();
-        let mut room = Room::new(&mut out, 0);
-        super::write(text.as_bytes(), &mut room)?;
-        room.finish();
+        let mut cursor = OutputCursor::new(&mut out, 0);
+        super::write(text.as_bytes(), &mut cursor)?;
+        cursor.finish();
         Ok(String::from_utf8(out.to_vec()).unwrap())
     }
 

@@ -15,7 +15,7 @@ use super::builtin::Traits;
 use super::registry::{TypeKind, TypeRegistry};
 use super::{Oid, ValueError, ValueOptions};
 use crate::buffer::Buffer;
-use crate::json::{Kernel, QUOTED, Room};
+use crate::json::{Kernel, OutputCursor, QUOTED};
 use array::Array;
 pub(super) use bytea::parse as parse_bytea;
 use scalar::Scalar;
@@ -111,10 +111,14 @@ impl Transcoder {
     /// Fails if the text is not what the server writes for the type; what was appended by then is of
     /// no use.
     #[inline(never)]
-    pub(crate) fn write_to(&self, text: &[u8], room: &mut Room<'_>) -> Result<(), ValueError> {
+    pub(crate) fn write_to(
+        &self,
+        text: &[u8],
+        cursor: &mut OutputCursor<'_>,
+    ) -> Result<(), ValueError> {
         match &self.shape {
-            Shape::Scalar(scalar) => scalar.write(text, room),
-            Shape::Array(array) => array.write(text, room),
+            Shape::Scalar(scalar) => scalar.write(text, cursor),
+            Shape::Array(array) => array.write(text, cursor),
         }
     }
 
@@ -126,12 +130,12 @@ impl Transcoder {
     pub fn write(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
         Buffer::wrap(out, |out| {
             let start = out.len();
-            let mut room = Room::new(out, text.len());
-            let written = self.write_to(text, &mut room);
+            let mut cursor = OutputCursor::new(out, text.len());
+            let written = self.write_to(text, &mut cursor);
             if written.is_err() {
-                room.go_on(start);
+                cursor.resume_at(start);
             }
-            room.finish();
+            cursor.finish();
             written
         })
     }
@@ -157,10 +161,13 @@ type Written = Result<(), ValueError>;
 
 /// Appends a JSON string around what `contents` appends; the contents need no escapes.
 #[inline]
-fn quoted(room: &mut Room<'_>, contents: impl FnOnce(&mut Vec<u8>) -> Written) -> Written {
-    room.push(b"\"");
-    room.with(contents)?;
-    room.push(b"\"");
+fn quoted(
+    cursor: &mut OutputCursor<'_>,
+    contents: impl FnOnce(&mut Vec<u8>) -> Written,
+) -> Written {
+    cursor.push(b"\"");
+    cursor.with(contents)?;
+    cursor.push(b"\"");
     Ok(())
 }
 

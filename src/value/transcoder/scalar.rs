@@ -7,7 +7,7 @@ use super::{
     Usual, ValueError, ValueOptions, Written, bytea, due, geometry, network, quoted, range, time,
     usual,
 };
-use crate::json::{self, Room};
+use crate::json::{self, OutputCursor};
 
 /// How one value is written.
 #[derive(Debug, Clone, Copy)]
@@ -33,64 +33,68 @@ impl Scalar {
     }
 
     #[inline]
-    pub(super) fn write(&self, text: &[u8], room: &mut Room<'_>) -> Written {
+    pub(super) fn write(&self, text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
         match self.text {
-            TextForm::Text => room.push_string(shortened(text)),
-            TextForm::Verbatim => room.push_string(text),
-            TextForm::Integer => return write_integer(text, room),
-            TextForm::Bool => return write_bool(text, room),
-            TextForm::Float4 => return self.write_float(text, Width::Single, room),
-            TextForm::Float8 => return self.write_float(text, Width::Double, room),
-            TextForm::Char => room.push_u64(u64::from(parse_char(text)?)),
-            TextForm::Bytea => return bytea::write(text, room),
+            TextForm::Text => cursor.push_string(shortened(text)),
+            TextForm::Verbatim => cursor.push_string(text),
+            TextForm::Integer => return write_integer(text, cursor),
+            TextForm::Bool => return write_bool(text, cursor),
+            TextForm::Float4 => return self.write_float(text, Width::Single, cursor),
+            TextForm::Float8 => return self.write_float(text, Width::Double, cursor),
+            TextForm::Char => cursor.push_u64(u64::from(parse_char(text)?)),
+            TextForm::Bytea => return bytea::write(text, cursor),
             TextForm::Date if self.options.date_as_date && usual::is_date(text) => {
-                copy_short(b"\"", text, b"\"", room);
+                copy_short(b"\"", text, b"\"", cursor);
             }
             TextForm::Date if self.options.date_as_date => {
-                return quoted(room, |out| time::write_date(text, out));
+                return quoted(cursor, |out| time::write_date(text, out));
             }
-            TextForm::Date => return quoted(room, |out| time::write_midnight(text, out)),
+            TextForm::Date => return quoted(cursor, |out| time::write_midnight(text, out)),
             TextForm::Time if self.options.time_as_time && usual::is_time(text) => {
-                copy_short(b"\"", text, b"Z\"", room);
+                copy_short(b"\"", text, b"Z\"", cursor);
             }
             TextForm::Time if self.options.time_as_time => {
-                return quoted(room, |out| time::write_time(text, out));
+                return quoted(cursor, |out| time::write_time(text, out));
             }
-            TextForm::Time => return room.with(|out| time::write_time_number(text, out)),
-            TextForm::Timetz => return quoted(room, |out| time::write_timetz(text, out)),
-            TextForm::Timestamp if usual::write(text, false, room) => {}
+            TextForm::Time => return cursor.with(|out| time::write_time_number(text, out)),
+            TextForm::Timetz => return quoted(cursor, |out| time::write_timetz(text, out)),
+            TextForm::Timestamp if usual::write(text, false, cursor) => {}
             TextForm::Timestamp => {
-                return quoted(room, |out| time::write_timestamp(text, false, out));
+                return quoted(cursor, |out| time::write_timestamp(text, false, out));
             }
-            TextForm::Timestamptz if usual::write(text, true, room) => {}
+            TextForm::Timestamptz if usual::write(text, true, cursor) => {}
             TextForm::Timestamptz => {
-                return quoted(room, |out| time::write_timestamp(text, true, out));
+                return quoted(cursor, |out| time::write_timestamp(text, true, out));
             }
-            TextForm::Interval if usual::is_clock(text) => copy_short(b"\" ", text, b"\"", room),
-            TextForm::Interval => return quoted(room, |out| time::write_interval(text, out)),
-            TextForm::Inet if network::is_ipv4(text) => copy_short(b"\"", text, b"/32\"", room),
-            TextForm::Inet => return quoted(room, |out| network::write(text, out)),
+            TextForm::Interval if usual::is_clock(text) => copy_short(b"\" ", text, b"\"", cursor),
+            TextForm::Interval => return quoted(cursor, |out| time::write_interval(text, out)),
+            TextForm::Inet if network::is_ipv4(text) => copy_short(b"\"", text, b"/32\"", cursor),
+            TextForm::Inet => return quoted(cursor, |out| network::write(text, out)),
             TextForm::Point => {
-                return quoted(room, |out| geometry::write(text, Digits::write_point, out));
+                return quoted(cursor, |out| {
+                    geometry::write(text, Digits::write_point, out)
+                });
             }
             TextForm::Geometry => {
-                return quoted(room, |out| geometry::write(text, Digits::write_plain, out));
+                return quoted(cursor, |out| {
+                    geometry::write(text, Digits::write_plain, out)
+                });
             }
-            TextForm::Json => return self.write_json(text, room),
+            TextForm::Json => return self.write_json(text, cursor),
             TextForm::Range(endpoint) => {
-                return quoted(room, |out| range::write(text, endpoint, out));
+                return quoted(cursor, |out| range::write(text, endpoint, out));
             }
             TextForm::Multirange(endpoint) => {
-                return quoted(room, |out| range::write_multirange(text, endpoint, out));
+                return quoted(cursor, |out| range::write_multirange(text, endpoint, out));
             }
-            TextForm::Tid => return write_tid(text, room),
+            TextForm::Tid => return write_tid(text, cursor),
         }
         Ok(())
     }
 
-    fn write_float(&self, text: &[u8], width: Width, room: &mut Room<'_>) -> Written {
+    fn write_float(&self, text: &[u8], width: Width, cursor: &mut OutputCursor<'_>) -> Written {
         if !self.is_key && float::is_verbatim(text, width) {
-            room.extend(text);
+            cursor.extend(text);
             return Ok(());
         }
         let float = due(
@@ -99,33 +103,33 @@ impl Scalar {
             "a number, NaN or Infinity",
         )?;
         match float {
-            Float::Nan => room.push(b"\"NaN\""),
-            Float::Infinity => room.push(b"\"Infinity\""),
-            Float::NegativeInfinity => room.push(b"\"-Infinity\""),
+            Float::Nan => cursor.push(b"\"NaN\""),
+            Float::Infinity => cursor.push(b"\"Infinity\""),
+            Float::NegativeInfinity => cursor.push(b"\"-Infinity\""),
             Float::Finite(digits) if self.is_key => {
-                return quoted(room, |out| {
+                return quoted(cursor, |out| {
                     digits.write_plain(out);
                     Ok(())
                 });
             }
-            Float::Finite(digits) => room.with(|out| digits.write_json(out)),
+            Float::Finite(digits) => cursor.with(|out| digits.write_json(out)),
         }
         Ok(())
     }
 
-    fn write_json(&self, text: &[u8], room: &mut Room<'_>) -> Written {
+    fn write_json(&self, text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
         if text.len() > LARGE_VALUE && !self.is_element {
-            room.push(b"{\"flow_truncated\":true,\"original_size\":");
-            room.push_u64(u64::try_from(text.len()).unwrap_or(u64::MAX));
-            room.push(b"}");
+            cursor.push(b"{\"flow_truncated\":true,\"original_size\":");
+            cursor.push_u64(u64::try_from(text.len()).unwrap_or(u64::MAX));
+            cursor.push(b"}");
             return Ok(());
         }
-        let start = room.position();
-        let compacted = json::compact(text, room);
+        let start = cursor.position();
+        let compacted = json::compact(text, cursor);
         compacted.map_err(|_| ValueError::new("json", "one JSON value"))?;
         // Of the elements of an array only strings are cut.
-        if room.position() - start > LARGE_VALUE && self.is_element {
-            json::truncate_string(room, start, LARGE_VALUE);
+        if cursor.position() - start > LARGE_VALUE && self.is_element {
+            json::truncate_string(cursor, start, LARGE_VALUE);
         }
         Ok(())
     }
@@ -144,18 +148,18 @@ fn shortened(text: &[u8]) -> &[u8] {
     text.get(..end.unwrap_or(LARGE_VALUE)).unwrap_or(text)
 }
 
-fn write_integer(text: &[u8], room: &mut Room<'_>) -> Written {
+fn write_integer(text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
     match json::short_integer(text) {
         Some(characters) => {
-            room.push_low(characters, text.len());
+            cursor.push_low(characters, text.len());
             Ok(())
         }
-        None => write_long_integer(text, room),
+        None => write_long_integer(text, cursor),
     }
 }
 
 #[cold]
-fn write_long_integer(text: &[u8], room: &mut Room<'_>) -> Written {
+fn write_long_integer(text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     // Longer than any of 64 bits is not an integer; a leading zero is not JSON.
     let valid = (1..=20).contains(&digits.len())
@@ -164,14 +168,14 @@ fn write_long_integer(text: &[u8], room: &mut Room<'_>) -> Written {
     if !valid {
         return Err(ValueError::new("integer", "a decimal number"));
     }
-    room.extend(text);
+    cursor.extend(text);
     Ok(())
 }
 
-fn write_bool(text: &[u8], room: &mut Room<'_>) -> Written {
+fn write_bool(text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
     match text {
-        b"t" => room.push(b"true"),
-        b"f" => room.push(b"false"),
+        b"t" => cursor.push(b"true"),
+        b"f" => cursor.push(b"false"),
         _ => return Err(ValueError::new("bool", "t or f")),
     }
     Ok(())
@@ -183,11 +187,11 @@ fn copy_short<const N: usize, const M: usize>(
     before: &[u8; N],
     text: &[u8],
     behind: &[u8; M],
-    room: &mut Room<'_>,
+    cursor: &mut OutputCursor<'_>,
 ) {
-    room.push(before);
-    room.push_low(json::padded(text), text.len());
-    room.push(behind);
+    cursor.push(before);
+    cursor.push_low(json::padded(text), text.len());
+    cursor.push(behind);
 }
 
 /// Reads a `"char"`: a byte; its octal escape if it is not ASCII; nothing for zero.
@@ -202,7 +206,7 @@ pub(in crate::value) fn parse_char(text: &[u8]) -> Result<u8, ValueError> {
     }
 }
 
-fn write_tid(text: &[u8], room: &mut Room<'_>) -> Written {
+fn write_tid(text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
     let error = ValueError::new("tid", "(block,offset)");
     let inner = text
         .strip_prefix(b"(")
@@ -210,10 +214,10 @@ fn write_tid(text: &[u8], room: &mut Room<'_>) -> Written {
         .ok_or(error)?;
     let comma = inner.iter().position(|&byte| byte == b',').ok_or(error)?;
     let (block, offset) = inner.split_at(comma);
-    room.push(b"{\"BlockNumber\":");
-    write_integer(block, room)?;
-    room.push(b",\"OffsetNumber\":");
-    write_integer(offset.get(1..).unwrap_or_default(), room)?;
-    room.push(b",\"Valid\":true}");
+    cursor.push(b"{\"BlockNumber\":");
+    write_integer(block, cursor)?;
+    cursor.push(b",\"OffsetNumber\":");
+    write_integer(offset.get(1..).unwrap_or_default(), cursor)?;
+    cursor.push(b",\"Valid\":true}");
     Ok(())
 }

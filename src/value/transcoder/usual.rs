@@ -1,7 +1,7 @@
 //! Dates and timestamps that RFC 3339 spells as the server does: nearly all. They are looked at and
 //! copied in registers, eight characters at once.
 
-use crate::json::{self, Kernel, Room};
+use crate::json::{self, Kernel, OutputCursor};
 
 /// A pattern of characters: `0` stands for any digit, `5` for one that is not above it.
 #[derive(Clone, Copy)]
@@ -161,20 +161,20 @@ impl<'a> Timestamp<'a> {
 
     /// Appends it as RFC 3339 spells it, as a JSON string.
     #[inline]
-    pub(super) fn write(&self, room: &mut Room<'_>) {
-        room.push(b"\"");
+    pub(super) fn write(&self, cursor: &mut OutputCursor<'_>) {
+        cursor.push(b"\"");
         // The space between date and time becomes a T.
         let space = u128::from(b' ' ^ b'T') << (8 * "YYYY-MM-DD".len());
-        room.push_low(u128::from_le_bytes(*self.minute) ^ space, self.minute.len());
-        room.push_low(json::padded(self.seconds), self.seconds.len());
+        cursor.push_low(u128::from_le_bytes(*self.minute) ^ space, self.minute.len());
+        cursor.push_low(json::padded(self.seconds), self.seconds.len());
         match self.offset {
-            [] => room.push(b"Z\""),
+            [] => cursor.push(b"Z\""),
             offset => {
-                room.push_low(json::padded(offset), offset.len());
+                cursor.push_low(json::padded(offset), offset.len());
                 if offset.len() == "+HH".len() {
-                    room.push(b":00");
+                    cursor.push(b":00");
                 }
-                room.push(b"\"");
+                cursor.push(b"\"");
             }
         }
     }
@@ -182,10 +182,10 @@ impl<'a> Timestamp<'a> {
 
 /// Appends a timestamp of the years 1 to 9999, or returns false.
 #[inline(never)]
-pub(super) fn write(text: &[u8], zoned: bool, room: &mut Room<'_>) -> bool {
+pub(super) fn write(text: &[u8], zoned: bool, cursor: &mut OutputCursor<'_>) -> bool {
     let found = Timestamp::find(text, zoned);
     if let Some(timestamp) = &found {
-        timestamp.write(room);
+        timestamp.write(cursor);
     }
     found.is_some()
 }

@@ -80,9 +80,9 @@ fn what_is_usual_is_written_as_if_it_were_not() {
                     continue;
                 };
                 let (mut written, mut expected) = (Buffer::new(), Vec::new());
-                let mut room = Room::new(&mut written, 10);
-                timestamp.write(&mut room);
-                room.finish();
+                let mut cursor = OutputCursor::new(&mut written, 10);
+                timestamp.write(&mut cursor);
+                cursor.finish();
                 expected.push(b'"');
                 time::write_timestamp(text, zoned, &mut expected).unwrap();
                 expected.push(b'"');

@@ -12,12 +12,12 @@ use crate::buffer::Buffer;
 /// Pieces are written as arrays, longer than what is used of them: that costs less than to write
 /// just as much as it takes.
 #[derive(Debug)]
-pub(crate) struct Room<'a> {
+pub(crate) struct OutputCursor<'a> {
     out: &'a mut Buffer,
     at: usize,
 }
 
-impl<'a> Room<'a> {
+impl<'a> OutputCursor<'a> {
     /// Makes room for so many bytes behind what is in the buffer. It grows where that is too little.
     #[inline]
     pub(crate) fn new(out: &'a mut Buffer, expected: usize) -> Self {
@@ -52,7 +52,7 @@ impl<'a> Room<'a> {
     }
 
     /// Returns the place of the next bytes, if there is room for so many, whatever is used of them.
-    /// What is written there is appended with [`Room::skip`].
+    /// What is written there is appended with [`OutputCursor::skip`].
     #[inline(always)]
     pub(crate) fn window<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
         self.out.memory().get_mut(self.at..)?.first_chunk_mut()
@@ -169,12 +169,12 @@ impl<'a> Room<'a> {
         appended
     }
 
-    /// Returns a room of its own in this one's place, which goes on with [`Room::go_on`] where that
+    /// Returns a cursor of its own at this one's position, which goes on with [`OutputCursor::resume_at`] where that
     /// one ends. What is called with a room by reference has the position in memory; the one that is
     /// made here has it in a register.
     #[inline(always)]
-    pub(crate) fn apart(&mut self) -> Room<'_> {
-        Room {
+    pub(crate) fn reborrow(&mut self) -> OutputCursor<'_> {
+        OutputCursor {
             out: self.out,
             at: self.at,
         }
@@ -182,7 +182,7 @@ impl<'a> Room<'a> {
 
     /// Goes on at a position.
     #[inline(always)]
-    pub(crate) fn go_on(&mut self, at: usize) {
+    pub(crate) fn resume_at(&mut self, at: usize) {
         self.at = at;
     }
 
@@ -227,37 +227,37 @@ mod tests {
         let written = |expected| {
             let mut out = Buffer::new();
             out.extend_from_slice(b"before");
-            let mut room = Room::new(&mut out, expected);
-            assert_eq!(room.position(), 6);
+            let mut cursor = OutputCursor::new(&mut out, expected);
+            assert_eq!(cursor.position(), 6);
             for round in 0..40 {
-                room.push(b",a");
-                room.push_part(b"1234567890", round as usize % 11);
-                room.extend(long.as_bytes());
-                room.push_low(
+                cursor.push(b",a");
+                cursor.push_part(b"1234567890", round as usize % 11);
+                cursor.extend(long.as_bytes());
+                cursor.push_low(
                     u128::from_le_bytes(*b"abcdefghijklmnop"),
                     round as usize % 17,
                 );
-                room.push_u64(10_u64.pow(round % 20));
-                room.push_string(b"text");
-                room.push_string("caf\u{e9}\n".as_bytes());
-                room.push_string(long.as_bytes());
-                room.push_string(b"\xff");
-                room.with(|out| out.extend_from_slice(b"with"));
+                cursor.push_u64(10_u64.pow(round % 20));
+                cursor.push_string(b"text");
+                cursor.push_string("caf\u{e9}\n".as_bytes());
+                cursor.push_string(long.as_bytes());
+                cursor.push_string(b"\xff");
+                cursor.with(|out| out.extend_from_slice(b"with"));
             }
-            *room.byte_mut(6).unwrap() = b'{';
-            room.overwrite(7, b"{:A.....", 1);
-            room.overwrite(room.position() - 8, b"together", 8);
-            room.overwrite(room.position(), b"behind..", 8);
-            assert!(room.byte_mut(room.position()).is_none());
-            room.push(b"}");
-            room.finish();
+            *cursor.byte_mut(6).unwrap() = b'{';
+            cursor.overwrite(7, b"{:A.....", 1);
+            cursor.overwrite(cursor.position() - 8, b"together", 8);
+            cursor.overwrite(cursor.position(), b"behind..", 8);
+            assert!(cursor.byte_mut(cursor.position()).is_none());
+            cursor.push(b"}");
+            cursor.finish();
             out.to_vec()
         };
         let expected = written(0);
         assert!(expected.starts_with(b"before{{\"long\" "));
         assert!(expected.ends_with(b"together}"));
-        for room in [1, 20, 255, 256, 4000, 100_000] {
-            assert!(written(room) == expected, "{room}");
+        for cursor in [1, 20, 255, 256, 4000, 100_000] {
+            assert!(written(cursor) == expected, "{cursor}");
         }
     }
 }
