@@ -14,7 +14,7 @@ use crate::buffer::Buffer;
 #[derive(Debug)]
 pub(crate) struct OutputCursor<'a> {
     out: &'a mut Buffer,
-    at: usize,
+    position: usize,
 }
 
 impl<'a> OutputCursor<'a> {
@@ -22,73 +22,82 @@ impl<'a> OutputCursor<'a> {
     #[inline]
     pub(crate) fn new(out: &'a mut Buffer, expected: usize) -> Self {
         out.reserve(expected);
-        let at = out.len();
-        Self { out, at }
+        let position = out.len();
+        Self { out, position }
     }
 
     /// Makes room for so many bytes more.
     #[inline(always)]
     pub(crate) fn reserve(&mut self, additional: usize) {
-        self.out.end_at(self.at);
+        self.out.end_at(self.position);
         self.out.reserve(additional);
     }
 
     /// Returns how much of the buffer is written.
     #[inline]
     pub(crate) fn position(&self) -> usize {
-        self.at
+        self.position
     }
 
     /// Returns what was written from a position on.
     #[inline]
     pub(crate) fn written(&mut self, from: usize) -> &[u8] {
-        self.out.memory().get(from..self.at).unwrap_or_default()
+        self.out
+            .memory()
+            .get(from..self.position)
+            .unwrap_or_default()
     }
 
     /// Returns a byte that was written.
     #[inline]
     pub(crate) fn byte_mut(&mut self, at: usize) -> Option<&mut u8> {
-        self.out.memory().get_mut(..self.at)?.get_mut(at)
+        self.out.memory().get_mut(..self.position)?.get_mut(at)
     }
 
     /// Returns the place of the next bytes, if there is room for so many, whatever is used of them.
-    /// What is written there is appended with [`OutputCursor::skip`].
+    /// What is written there is appended with [`OutputCursor::advance`].
     #[inline(always)]
     pub(crate) fn window<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
-        self.out.memory().get_mut(self.at..)?.first_chunk_mut()
+        self.out
+            .memory()
+            .get_mut(self.position..)?
+            .first_chunk_mut()
     }
 
     /// Returns the place of the next bytes likewise, all that there is.
     #[inline(always)]
-    pub(crate) fn rest(&mut self) -> &mut [u8] {
-        self.out.memory().get_mut(self.at..).unwrap_or_default()
+    pub(crate) fn spare(&mut self) -> &mut [u8] {
+        self.out
+            .memory()
+            .get_mut(self.position..)
+            .unwrap_or_default()
     }
 
     /// Takes back so many bytes. They stay in place.
     #[inline(always)]
-    pub(crate) fn back(&mut self, count: usize) {
-        self.at -= count;
+    pub(crate) fn step_back(&mut self, count: usize) {
+        self.position -= count;
     }
 
     /// Appends so many bytes that are in place already.
     #[inline(always)]
-    pub(crate) fn skip(&mut self, count: usize) {
-        self.at += count;
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.position += count;
     }
 
     /// Appends the first `length` of these bytes. All of them are put in place.
     #[inline(always)]
-    pub(crate) fn push_part<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
+    pub(crate) fn push_prefix<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
         match self.window() {
             Some(place) => *place = *bytes,
-            None => put(self.out, self.at, bytes),
+            None => append_cold(self.out, self.position, bytes),
         }
-        self.at += length.min(N);
+        self.position += length.min(N);
     }
 
     /// Appends the first `length` bytes of a number, from its lowest.
     #[inline(always)]
-    pub(crate) fn push_low(&mut self, bytes: u128, length: usize) {
+    pub(crate) fn push_register(&mut self, bytes: u128, length: usize) {
         match self.window::<16>() {
             // In halves, as the number is in registers: an array of both would be written to memory
             // in halves and read from there as a whole, for which the processor waits.
@@ -99,41 +108,41 @@ impl<'a> OutputCursor<'a> {
                     *place = *half;
                 }
             }
-            None => put_low(self.out, self.at, bytes),
+            None => append_register_cold(self.out, self.position, bytes),
         }
-        self.at += length.min(16);
+        self.position += length.min(16);
     }
 
     /// Appends these bytes.
     #[inline(always)]
     pub(crate) fn push<const N: usize>(&mut self, bytes: &[u8; N]) {
-        self.push_part(bytes, N);
+        self.push_prefix(bytes, N);
     }
 
     /// Appends bytes, as many as there are.
     #[inline(always)]
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
-        let end = self.at + bytes.len();
-        match self.out.memory().get_mut(self.at..end) {
+        let end = self.position + bytes.len();
+        match self.out.memory().get_mut(self.position..end) {
             Some(place) => place.copy_from_slice(bytes),
-            None => put(self.out, self.at, bytes),
+            None => append_cold(self.out, self.position, bytes),
         }
-        self.at = end;
+        self.position = end;
     }
 
     /// Appends a number.
     #[inline(always)]
     pub(crate) fn push_u64(&mut self, number: u64) {
         match short_decimal(number) {
-            Some((characters, length)) => self.push_low(characters, length),
-            None => self.with(|out| write_u64(number, out)),
+            Some((characters, length)) => self.push_register(characters, length),
+            None => self.append_with(|out| write_u64(number, out)),
         }
     }
 
     /// Writes the first `length` of these bytes over what was written at a position.
     #[inline(always)]
     pub(crate) fn overwrite(&mut self, at: usize, bytes: &[u8; 8], length: usize) {
-        let written = self.out.memory().get_mut(..self.at);
+        let written = self.out.memory().get_mut(..self.position);
         let Some(place) = written.and_then(|written| written.get_mut(at..)) else {
             return;
         };
@@ -155,7 +164,7 @@ impl<'a> OutputCursor<'a> {
             .window()
             .is_some_and(|place| escaper.quote(text, place))
         {
-            self.at += text.len() + 2;
+            self.position += text.len() + 2;
         } else {
             escaper.write_long(text, self);
         }
@@ -163,9 +172,9 @@ impl<'a> OutputCursor<'a> {
 
     /// Lets something append to the buffer itself.
     #[inline(always)]
-    pub(crate) fn with<T>(&mut self, append: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        let (appended, at) = with(self.out, self.at, append);
-        self.at = at;
+    pub(crate) fn append_with<T>(&mut self, append: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let (appended, at) = append_at(self.out, self.position, append);
+        self.position = at;
         appended
     }
 
@@ -176,20 +185,20 @@ impl<'a> OutputCursor<'a> {
     pub(crate) fn reborrow(&mut self) -> OutputCursor<'_> {
         OutputCursor {
             out: self.out,
-            at: self.at,
+            position: self.position,
         }
     }
 
     /// Goes on at a position.
     #[inline(always)]
     pub(crate) fn resume_at(&mut self, at: usize) {
-        self.at = at;
+        self.position = at;
     }
 
     /// Makes what was written a part of the buffer.
     #[inline]
     pub(crate) fn finish(self) {
-        self.out.end_at(self.at);
+        self.out.end_at(self.position);
     }
 }
 
@@ -198,7 +207,7 @@ impl<'a> OutputCursor<'a> {
 /// Puts bytes at a position, and makes room for more behind them.
 #[cold]
 #[inline(never)]
-fn put(out: &mut Buffer, at: usize, bytes: &[u8]) {
+fn append_cold(out: &mut Buffer, at: usize, bytes: &[u8]) {
     out.end_at(at);
     out.extend_from_slice(bytes);
 }
@@ -206,13 +215,13 @@ fn put(out: &mut Buffer, at: usize, bytes: &[u8]) {
 /// The same for the bytes of a number, which is not in memory.
 #[cold]
 #[inline(never)]
-fn put_low(out: &mut Buffer, at: usize, bytes: u128) {
-    put(out, at, &bytes.to_le_bytes());
+fn append_register_cold(out: &mut Buffer, at: usize, bytes: u128) {
+    append_cold(out, at, &bytes.to_le_bytes());
 }
 
 /// Lets something append at a position. Returns also the position behind that.
 #[inline(never)]
-fn with<T>(out: &mut Buffer, at: usize, append: impl FnOnce(&mut Vec<u8>) -> T) -> (T, usize) {
+fn append_at<T>(out: &mut Buffer, at: usize, append: impl FnOnce(&mut Vec<u8>) -> T) -> (T, usize) {
     out.end_at(at);
     (out.append(append), out.len())
 }
@@ -231,9 +240,9 @@ mod tests {
             assert_eq!(cursor.position(), 6);
             for round in 0..40 {
                 cursor.push(b",a");
-                cursor.push_part(b"1234567890", round as usize % 11);
+                cursor.push_prefix(b"1234567890", round as usize % 11);
                 cursor.extend(long.as_bytes());
-                cursor.push_low(
+                cursor.push_register(
                     u128::from_le_bytes(*b"abcdefghijklmnop"),
                     round as usize % 17,
                 );
@@ -242,7 +251,7 @@ mod tests {
                 cursor.push_string("caf\u{e9}\n".as_bytes());
                 cursor.push_string(long.as_bytes());
                 cursor.push_string(b"\xff");
-                cursor.with(|out| out.extend_from_slice(b"with"));
+                cursor.append_with(|out| out.extend_from_slice(b"with"));
             }
             *cursor.byte_mut(6).unwrap() = b'{';
             cursor.overwrite(7, b"{:A.....", 1);

@@ -29,13 +29,13 @@ pub(crate) fn compact(text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), 
     let mut compactor = Compactor {
         text,
         at: 0,
-        place: cursor.rest(),
+        place: cursor.spare(),
         written: 0,
         beyond_ascii: false,
     };
     compactor.run()?;
     let (written, beyond_ascii) = (compactor.written, compactor.beyond_ascii);
-    cursor.skip(written);
+    cursor.advance(written);
     if beyond_ascii && simdutf8::basic::from_utf8(text).is_err() {
         cursor.resume_at(start);
         return compact_repaired(text, cursor);

@@ -55,7 +55,7 @@ impl Label {
     /// Appends it.
     #[inline(always)]
     pub(super) fn write(&self, cursor: &mut OutputCursor<'_>) {
-        cursor.push_part(&self.start, self.length);
+        cursor.push_prefix(&self.start, self.length);
         if !self.rest.is_empty() {
             cursor.extend(&self.rest);
         }

@@ -92,7 +92,7 @@ impl Piece {
     /// Appends them.
     #[inline(always)]
     fn write(&self, cursor: &mut OutputCursor<'_>) {
-        cursor.push_part(&self.start, self.length);
+        cursor.push_prefix(&self.start, self.length);
         if !self.rest.is_empty() {
             cursor.extend(&self.rest);
         }

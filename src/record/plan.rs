@@ -222,8 +222,8 @@ fn write_each<K: Kernel>(
     let mut columns = columns;
     loop {
         let written;
-        (columns, written) = write_short(columns, image.values, kernel, cursor.rest());
-        cursor.skip(written);
+        (columns, written) = write_short(columns, image.values, kernel, cursor.spare());
+        cursor.advance(written);
         let [column, behind @ ..] = columns else {
             return Ok(());
         };

@@ -36,7 +36,7 @@ fn write(text: &[u8], cursor: &mut OutputCursor<'_>) {
         |block| seen(load(block)),
         |rest, cursor| {
             let bytes = padded(rest).to_le_bytes();
-            cursor.push_part(&bytes, rest.len());
+            cursor.push_prefix(&bytes, rest.len());
             seen(load(&bytes))
         },
     );

@@ -46,7 +46,7 @@ pub(super) fn write<const N: usize, const BITS: u32>(
         };
         beyond_ascii |= seen.beyond_ascii;
         if seen.special != 0 && rest.len() >= 2 * N {
-            cursor.back(written);
+            cursor.step_back(written);
             escape_all::<N, BITS>(rest, seen.special, &mut cursor);
             rest = rest.get(written..).unwrap_or_default();
             continue;
@@ -54,7 +54,7 @@ pub(super) fn write<const N: usize, const BITS: u32>(
         // Where less than another block follows, one escape at a time.
         let plain = (seen.special.trailing_zeros() / BITS) as usize;
         rest = if plain < written {
-            cursor.back(written - plain);
+            cursor.step_back(written - plain);
             escape(rest, plain, &mut cursor);
             rest.get(plain + 1..).unwrap_or_default()
         } else {
@@ -83,14 +83,14 @@ fn escape_all<const N: usize, const BITS: u32>(
         let at = special.trailing_zeros() / BITS;
         special &= !(((1 << BITS) - 1) << (at * BITS));
         let at = at as usize;
-        cursor.skip(at - from);
+        cursor.advance(at - from);
         escape(text, at, cursor);
         from = at + 1;
         if let Some(ahead) = text.get(from..).and_then(<[u8]>::first_chunk::<N>) {
-            cursor.push_part(ahead, 0);
+            cursor.push_prefix(ahead, 0);
         }
     }
-    cursor.skip(N - from);
+    cursor.advance(N - from);
 }
 
 /// Copies what stands for itself. `look` copies whole blocks, `finish` less than one, behind which
@@ -143,6 +143,6 @@ pub(super) fn copy_plain_16(text: &[u8], place: &mut [u8]) -> Plain {
 fn escape(text: &[u8], at: usize, cursor: &mut OutputCursor<'_>) {
     let escape = text.get(at).and_then(|byte| escape_of(*byte));
     if let Some(escape @ [.., length]) = escape {
-        cursor.push_part(escape, usize::from(*length));
+        cursor.push_prefix(escape, usize::from(*length));
     }
 }

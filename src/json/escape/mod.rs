@@ -139,7 +139,7 @@ impl Escaper {
     #[inline(never)]
     pub(super) fn write_long(self, text: &[u8], cursor: &mut OutputCursor<'_>) {
         match self.0 {
-            Implementation::Scalar => cursor.with(|out| scalar::write(text, out)),
+            Implementation::Scalar => cursor.append_with(|out| scalar::write(text, out)),
             #[cfg(target_arch = "x86_64")]
             Implementation::X86(level) => level.write(text, cursor),
             #[cfg(target_arch = "aarch64")]
@@ -243,6 +243,6 @@ impl Kernel for Ordinary {
 fn ensure_utf8(text: &[u8], start: usize, cursor: &mut OutputCursor<'_>) {
     if simdutf8::basic::from_utf8(text).is_err() {
         cursor.resume_at(start);
-        cursor.with(|out| scalar::write_repaired(text, out));
+        cursor.append_with(|out| scalar::write_repaired(text, out));
     }
 }

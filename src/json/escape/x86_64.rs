@@ -291,7 +291,7 @@ fn write_avx512(text: &[u8], cursor: &mut OutputCursor<'_>) {
             let vector = load_part(rest);
             let mut bytes = [0; 64];
             store_512(vector, &mut bytes);
-            cursor.push_part(&bytes, rest.len());
+            cursor.push_prefix(&bytes, rest.len());
             seen_of_64(vector)
         },
     );
@@ -305,7 +305,7 @@ fn finish(rest: &[u8], cursor: &mut OutputCursor<'_>) -> Seen {
     if let (Some(first), Some(last)) = (rest.first_chunk::<16>(), rest.last_chunk::<16>()) {
         // Two registers that overlap.
         let behind = length - 16;
-        cursor.push_part(first, behind);
+        cursor.push_prefix(first, behind);
         cursor.push(last);
         let (first, last) = (seen_of_16(load_128(first)), seen_of_16(load_128(last)));
         return Seen {
@@ -314,7 +314,7 @@ fn finish(rest: &[u8], cursor: &mut OutputCursor<'_>) -> Seen {
         };
     }
     let bytes = padded(rest).to_le_bytes();
-    cursor.push_part(&bytes, length);
+    cursor.push_prefix(&bytes, length);
     seen_of_16(load_128(&bytes))
 }
 

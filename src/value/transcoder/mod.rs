@@ -166,7 +166,7 @@ fn quoted(
     contents: impl FnOnce(&mut Vec<u8>) -> Written,
 ) -> Written {
     cursor.push(b"\"");
-    cursor.with(contents)?;
+    cursor.append_with(contents)?;
     cursor.push(b"\"");
     Ok(())
 }

@@ -56,7 +56,7 @@ impl Scalar {
             TextForm::Time if self.options.time_as_time => {
                 return quoted(cursor, |out| time::write_time(text, out));
             }
-            TextForm::Time => return cursor.with(|out| time::write_time_number(text, out)),
+            TextForm::Time => return cursor.append_with(|out| time::write_time_number(text, out)),
             TextForm::Timetz => return quoted(cursor, |out| time::write_timetz(text, out)),
             TextForm::Timestamp if usual::write(text, false, cursor) => {}
             TextForm::Timestamp => {
@@ -112,7 +112,7 @@ impl Scalar {
                     Ok(())
                 });
             }
-            Float::Finite(digits) => cursor.with(|out| digits.write_json(out)),
+            Float::Finite(digits) => cursor.append_with(|out| digits.write_json(out)),
         }
         Ok(())
     }
@@ -151,7 +151,7 @@ fn shortened(text: &[u8]) -> &[u8] {
 fn write_integer(text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
     match json::short_integer(text) {
         Some(characters) => {
-            cursor.push_low(characters, text.len());
+            cursor.push_register(characters, text.len());
             Ok(())
         }
         None => write_long_integer(text, cursor),
@@ -190,7 +190,7 @@ fn copy_short<const N: usize, const M: usize>(
     cursor: &mut OutputCursor<'_>,
 ) {
     cursor.push(before);
-    cursor.push_low(json::padded(text), text.len());
+    cursor.push_register(json::padded(text), text.len());
     cursor.push(behind);
 }
 

@@ -165,12 +165,12 @@ impl<'a> Timestamp<'a> {
         cursor.push(b"\"");
         // The space between date and time becomes a T.
         let space = u128::from(b' ' ^ b'T') << (8 * "YYYY-MM-DD".len());
-        cursor.push_low(u128::from_le_bytes(*self.minute) ^ space, self.minute.len());
-        cursor.push_low(json::padded(self.seconds), self.seconds.len());
+        cursor.push_register(u128::from_le_bytes(*self.minute) ^ space, self.minute.len());
+        cursor.push_register(json::padded(self.seconds), self.seconds.len());
         match self.offset {
             [] => cursor.push(b"Z\""),
             offset => {
-                cursor.push_low(json::padded(offset), offset.len());
+                cursor.push_register(json::padded(offset), offset.len());
                 if offset.len() == "+HH".len() {
                     cursor.push(b":00");
                 }
