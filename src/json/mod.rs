@@ -9,8 +9,8 @@ mod output_cursor;
 mod raw;
 mod short;
 
-pub(crate) use escape::{Compiled, Kernel, QUOTED, plain_run};
 pub use escape::{Escaper, write_str, write_string};
+pub(crate) use escape::{Kernel, KernelTask, VALUE_WINDOW, plain_run};
 pub(crate) use number::{EIGHT_DIGITS, eight_digits, short_integer, up_to_eight_digits};
 pub use number::{write_i64, write_u64};
 pub(crate) use output_cursor::OutputCursor;

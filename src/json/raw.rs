@@ -8,7 +8,7 @@ mod truncate;
 
 pub(crate) use truncate::truncate_string;
 
-use super::escape::{Escaper, QUOTED, plain_of_16};
+use super::escape::{Escaper, VALUE_WINDOW, plain_run_16};
 use super::number::leading_digits_of_word;
 use super::output_cursor::OutputCursor;
 use super::short::{padded, padded_word};
@@ -25,18 +25,18 @@ pub(crate) struct MalformedJson;
 pub(crate) fn compact(text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), MalformedJson> {
     let start = cursor.position();
     // With some for what is written beyond the end.
-    cursor.reserve(text.len() + QUOTED);
+    cursor.reserve(text.len() + VALUE_WINDOW);
     let mut compactor = Compactor {
         text,
         at: 0,
         place: cursor.spare(),
         written: 0,
-        beyond_ascii: false,
+        non_ascii: false,
     };
     compactor.run()?;
-    let (written, beyond_ascii) = (compactor.written, compactor.beyond_ascii);
+    let (written, non_ascii) = (compactor.written, compactor.non_ascii);
     cursor.advance(written);
-    if beyond_ascii && simdutf8::basic::from_utf8(text).is_err() {
+    if non_ascii && simdutf8::basic::from_utf8(text).is_err() {
         cursor.resume_at(start);
         return compact_repaired(text, cursor);
     }
@@ -61,7 +61,7 @@ struct Compactor<'a, 'r> {
     place: &'r mut [u8],
     written: usize,
     /// Whether a string had bytes that are not ASCII; elsewhere they are malformed.
-    beyond_ascii: bool,
+    non_ascii: bool,
 }
 
 impl Compactor<'_, '_> {
@@ -286,8 +286,8 @@ impl Compactor<'_, '_> {
     #[inline(always)]
     fn copy_block(&mut self, any: usize) {
         let block = self.block();
-        let plain = plain_of_16(&block, any);
-        self.beyond_ascii |= plain.beyond_ascii;
+        let plain = plain_run_16(&block, any);
+        self.non_ascii |= plain.non_ascii;
         self.put(&block, plain.length);
     }
 
@@ -299,7 +299,7 @@ impl Compactor<'_, '_> {
         let plain = Escaper::best().copy_plain(rest, place);
         self.at += plain.length;
         self.written += plain.length;
-        self.beyond_ascii |= plain.beyond_ascii;
+        self.non_ascii |= plain.non_ascii;
     }
 
     #[inline(never)]

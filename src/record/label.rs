@@ -1,6 +1,6 @@
 //! The names of members as they stand in documents.
 
-use crate::json::{self, OutputCursor, QUOTED};
+use crate::json::{self, OutputCursor, VALUE_WINDOW};
 
 /// `,"name":` as a piece of JSON.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Label {
 const START: usize = 32;
 
 /// Room for the start of a label and a short value.
-pub(super) const WINDOW: usize = START + QUOTED;
+pub(super) const WINDOW: usize = START + VALUE_WINDOW;
 
 impl Label {
     /// Makes the label of a name.
@@ -44,7 +44,7 @@ impl Label {
     pub(super) fn put<'w>(
         &self,
         window: &'w mut [u8; WINDOW],
-    ) -> Option<(usize, &'w mut [u8; QUOTED])> {
+    ) -> Option<(usize, &'w mut [u8; VALUE_WINDOW])> {
         if let Some(place) = window.first_chunk_mut() {
             *place = self.start;
         }
@@ -82,7 +82,7 @@ mod tests {
             let mut window = [0; WINDOW];
             match label.put(&mut window) {
                 Some((at, place)) => {
-                    assert_eq!(place.len(), QUOTED);
+                    assert_eq!(place.len(), VALUE_WINDOW);
                     assert_eq!(window[..at], expected.as_bytes()["before".len()..]);
                 }
                 None => assert!(expected.len() - "before".len() > START),

@@ -6,7 +6,7 @@ use super::label::Label;
 use super::{Change, Image, MetaTemplate, Operation, Source};
 use crate::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::json::{Compiled, Escaper, Kernel, OutputCursor};
+use crate::json::{Escaper, Kernel, KernelTask, OutputCursor};
 use crate::value::{Transcoder, TypeRegistry, ValueError, ValueOptions};
 
 /// A column of the rows that a plan is for.
@@ -118,7 +118,7 @@ struct Document<'a, 'r, 'o> {
     cursor: &'r mut OutputCursor<'o>,
 }
 
-impl Compiled for Document<'_, '_, '_> {
+impl KernelTask for Document<'_, '_, '_> {
     type Output = Result<()>;
 
     #[inline(always)]
@@ -194,7 +194,7 @@ struct Members<'a, 'r, 'o> {
     cursor: &'r mut OutputCursor<'o>,
 }
 
-impl Compiled for Members<'_, '_, '_> {
+impl KernelTask for Members<'_, '_, '_> {
     type Output = Result<()>;
 
     #[inline(always)]

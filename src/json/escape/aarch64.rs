@@ -8,7 +8,7 @@ use std::arch::aarch64::{
 
 use super::super::output_cursor::OutputCursor;
 use super::super::short::padded;
-use super::blocks::{self, Seen};
+use super::blocks::{self, BlockScan};
 
 /// The proof that this processor has NEON: there is no other way to a value than [`Neon::detect`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,27 +33,27 @@ fn write(text: &[u8], cursor: &mut OutputCursor<'_>) {
     blocks::write::<16, 4>(
         text,
         cursor,
-        |block| seen(load(block)),
+        |block| scan(load(block)),
         |rest, cursor| {
             let bytes = padded(rest).to_le_bytes();
             cursor.push_prefix(&bytes, rest.len());
-            seen(load(&bytes))
+            scan(load(&bytes))
         },
     );
 }
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn seen(vector: uint8x16_t) -> Seen {
+fn scan(vector: uint8x16_t) -> BlockScan {
     let controls = vcleq_u8(vector, vdupq_n_u8(0x1F));
     let quotes = vceqq_u8(vector, vdupq_n_u8(b'"'));
     let backslashes = vceqq_u8(vector, vdupq_n_u8(b'\\'));
-    let special = vorrq_u8(vorrq_u8(controls, quotes), backslashes);
+    let escapes = vorrq_u8(vorrq_u8(controls, quotes), backslashes);
     // There is no instruction for one bit of each lane; this one keeps four.
-    let nibbles = vshrn_n_u16::<4>(vreinterpretq_u16_u8(special));
-    Seen {
-        special: vget_lane_u64::<0>(vreinterpret_u64_u8(nibbles)),
-        beyond_ascii: vmaxvq_u8(vector) >= 0x80,
+    let nibbles = vshrn_n_u16::<4>(vreinterpretq_u16_u8(escapes));
+    BlockScan {
+        escapes: vget_lane_u64::<0>(vreinterpret_u64_u8(nibbles)),
+        non_ascii: vmaxvq_u8(vector) >= 0x80,
     }
 }
 

@@ -3,56 +3,56 @@
 use super::super::output_cursor::OutputCursor;
 use super::super::short::padded;
 use super::scalar::escape_of;
-use super::{Plain, plain_of_16};
+use super::{PlainRun, plain_run_16};
 
 /// What an implementation has seen in a block of bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Seen {
+pub(super) struct BlockScan {
     /// The bytes that need an escape, the first in the lowest bits. How many bits each has is the
     /// implementation's choice; all of them are set or none.
-    pub(super) special: u64,
+    pub(super) escapes: u64,
     /// Whether a byte is not ASCII. It may lie behind one that needs an escape.
-    pub(super) beyond_ascii: bool,
+    pub(super) non_ascii: bool,
 }
 
 /// Writes a JSON string.
 ///
 /// `look` sees to whole blocks, which are copied here. `finish` appends less than a block, and may
 /// count what is behind its end as in need of an escape. `BITS` is how many bits a byte has in
-/// [`Seen::special`].
+/// [`BlockScan::special`].
 ///
 /// Each is inlined, so that all of it is compiled for the instructions of the caller.
 #[inline(always)]
 pub(super) fn write<const N: usize, const BITS: u32>(
     text: &[u8],
     parent: &mut OutputCursor<'_>,
-    look: impl Fn(&[u8; N]) -> Seen,
-    finish: impl Fn(&[u8], &mut OutputCursor<'_>) -> Seen,
+    scan: impl Fn(&[u8; N]) -> BlockScan,
+    append_tail: impl Fn(&[u8], &mut OutputCursor<'_>) -> BlockScan,
 ) {
     // With some for escapes, and for what is written beyond the end.
     parent.reserve(text.len() + text.len() / 8 + N);
     let mut cursor = parent.reborrow();
     let string = cursor.position();
     cursor.push(b"\"");
-    let mut beyond_ascii = false;
+    let mut non_ascii = false;
     let mut rest = text;
     while !rest.is_empty() {
         let (seen, written) = match rest.first_chunk::<N>() {
             Some(block) => {
                 cursor.push(block);
-                (look(block), N)
+                (scan(block), N)
             }
-            None => (finish(rest, &mut cursor), rest.len()),
+            None => (append_tail(rest, &mut cursor), rest.len()),
         };
-        beyond_ascii |= seen.beyond_ascii;
-        if seen.special != 0 && rest.len() >= 2 * N {
+        non_ascii |= seen.non_ascii;
+        if seen.escapes != 0 && rest.len() >= 2 * N {
             cursor.step_back(written);
-            escape_all::<N, BITS>(rest, seen.special, &mut cursor);
+            escape_all::<N, BITS>(rest, seen.escapes, &mut cursor);
             rest = rest.get(written..).unwrap_or_default();
             continue;
         }
         // Where less than another block follows, one escape at a time.
-        let plain = (seen.special.trailing_zeros() / BITS) as usize;
+        let plain = (seen.escapes.trailing_zeros() / BITS) as usize;
         rest = if plain < written {
             cursor.step_back(written - plain);
             escape(rest, plain, &mut cursor);
@@ -64,7 +64,7 @@ pub(super) fn write<const N: usize, const BITS: u32>(
     cursor.push(b"\"");
     let end = cursor.position();
     parent.resume_at(end);
-    if beyond_ascii {
+    if non_ascii {
         super::ensure_utf8(text, string, parent);
     }
 }
@@ -73,15 +73,15 @@ pub(super) fn write<const N: usize, const BITS: u32>(
 #[inline(always)]
 fn escape_all<const N: usize, const BITS: u32>(
     text: &[u8],
-    special: u64,
+    escapes: u64,
     cursor: &mut OutputCursor<'_>,
 ) {
-    let mut special = special;
+    let mut escapes = escapes;
     // What comes before this place is done; from here on the bytes of the text are in place.
     let mut from = 0;
-    while special != 0 {
-        let at = special.trailing_zeros() / BITS;
-        special &= !(((1 << BITS) - 1) << (at * BITS));
+    while escapes != 0 {
+        let at = escapes.trailing_zeros() / BITS;
+        escapes &= !(((1 << BITS) - 1) << (at * BITS));
         let at = at as usize;
         cursor.advance(at - from);
         escape(text, at, cursor);
@@ -98,28 +98,28 @@ fn escape_all<const N: usize, const BITS: u32>(
 #[inline(always)]
 pub(super) fn copy_plain<const N: usize>(
     text: &[u8],
-    place: &mut [u8],
-    look: impl Fn(&[u8; N], &mut [u8; N]) -> Plain,
-    finish: impl Fn(&[u8], &mut [u8; N]) -> Plain,
-) -> Plain {
-    let mut copied = Plain {
+    output: &mut [u8],
+    scan: impl Fn(&[u8; N], &mut [u8; N]) -> PlainRun,
+    append_tail: impl Fn(&[u8], &mut [u8; N]) -> PlainRun,
+) -> PlainRun {
+    let mut copied = PlainRun {
         length: 0,
-        beyond_ascii: false,
+        non_ascii: false,
     };
     let mut rest = text;
-    while let Some(place) = place
+    while let Some(window) = output
         .get_mut(copied.length..)
         .and_then(<[u8]>::first_chunk_mut)
     {
         let plain = match rest.split_first_chunk() {
             Some((block, behind)) => {
                 rest = behind;
-                look(block, place)
+                scan(block, window)
             }
-            None => finish(std::mem::take(&mut rest), place),
+            None => append_tail(std::mem::take(&mut rest), window),
         };
         copied.length += plain.length;
-        copied.beyond_ascii |= plain.beyond_ascii;
+        copied.non_ascii |= plain.non_ascii;
         if plain.length < N {
             break;
         }
@@ -128,13 +128,13 @@ pub(super) fn copy_plain<const N: usize>(
 }
 
 /// The same for blocks of 16 bytes.
-pub(super) fn copy_plain_16(text: &[u8], place: &mut [u8]) -> Plain {
-    let look = |block: &[u8; 16], place: &mut [u8; 16]| {
-        *place = *block;
-        plain_of_16(block, 0)
+pub(super) fn copy_plain_16(text: &[u8], output: &mut [u8]) -> PlainRun {
+    let scan = |block: &[u8; 16], window: &mut [u8; 16]| {
+        *window = *block;
+        plain_run_16(block, 0)
     };
-    copy_plain(text, place, look, |rest, place| {
-        look(&padded(rest).to_le_bytes(), place)
+    copy_plain(text, output, scan, |rest, window| {
+        scan(&padded(rest).to_le_bytes(), window)
     })
 }
 

@@ -36,21 +36,21 @@ pub fn write_str(text: &str, out: &mut Vec<u8>) {
 
 /// The start of a text that stands for itself in a JSON string.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Plain {
+pub(super) struct PlainRun {
     pub(super) length: usize,
     /// Whether a byte is not ASCII. It may lie behind the end.
-    pub(super) beyond_ascii: bool,
+    pub(super) non_ascii: bool,
 }
 
 /// Returns the start of 16 bytes that stands for itself, whatever its first byte is if `any` is 1.
 #[inline(always)]
-pub(super) fn plain_of_16(bytes: &[u8; 16], any: usize) -> Plain {
+pub(super) fn plain_run_16(bytes: &[u8; 16], any: usize) -> PlainRun {
     #[cfg(target_arch = "x86_64")]
-    let plain = x86_64::plain_of_16(bytes, any);
+    let plain = x86_64::plain_run_16(bytes, any);
     #[cfg(not(target_arch = "x86_64"))]
-    let plain = Plain {
+    let plain = PlainRun {
         length: any + scalar::plain_run(bytes.get(any..).unwrap_or_default()),
-        beyond_ascii: !bytes.is_ascii(),
+        non_ascii: !bytes.is_ascii(),
     };
     plain
 }
@@ -60,13 +60,13 @@ pub(super) fn plain_of_16(bytes: &[u8; 16], any: usize) -> Plain {
 pub(crate) fn plain_run(bytes: &[u8]) -> usize {
     let (blocks, rest) = bytes.as_chunks();
     for (index, block) in blocks.iter().enumerate() {
-        let length = plain_of_16(block, 0).length;
+        let length = plain_run_16(block, 0).length;
         if length < block.len() {
             return index * block.len() + length;
         }
     }
     // The zeros behind the last byte are not plain.
-    let rest = plain_of_16(&padded(rest).to_le_bytes(), 0).length;
+    let rest = plain_run_16(&padded(rest).to_le_bytes(), 0).length;
     bytes.len() - bytes.len() % 16 + rest
 }
 
@@ -120,9 +120,9 @@ impl Escaper {
     /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD.
     #[inline]
     pub fn write(self, text: &[u8], out: &mut Vec<u8>) {
-        let mut place = [0; QUOTED];
-        if self.quote(text, &mut place) {
-            push_part(&place, text.len() + 2, out);
+        let mut window = [0; VALUE_WINDOW];
+        if self.quote(text, &mut window) {
+            push_part(&window, text.len() + 2, out);
             return;
         }
         match self.0 {
@@ -149,22 +149,22 @@ impl Escaper {
 
     /// Runs what is compiled for each set of instructions, with those of this implementation.
     #[inline]
-    pub(crate) fn run<C: Compiled>(self, compiled: C) -> C::Output {
+    pub(crate) fn run<C: KernelTask>(self, task: C) -> C::Output {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Implementation::X86(level) => level.run(compiled),
-            _ => compiled.run(Ordinary),
+            Implementation::X86(level) => level.run(task),
+            _ => task.run(PortableKernel),
         }
     }
 
-    /// Copies the start of a text that stands for itself. The place is longer by [`QUOTED`]: blocks are
+    /// Copies the start of a text that stands for itself. The place is longer by [`VALUE_WINDOW`]: blocks are
     /// written there.
     #[inline]
-    pub(super) fn copy_plain(self, text: &[u8], place: &mut [u8]) -> Plain {
+    pub(super) fn copy_plain(self, text: &[u8], output: &mut [u8]) -> PlainRun {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Implementation::X86(level) => level.copy_plain(text, place),
-            _ => blocks::copy_plain_16(text, place),
+            Implementation::X86(level) => level.copy_plain(text, output),
+            _ => blocks::copy_plain_16(text, output),
         }
     }
 
@@ -176,17 +176,17 @@ impl Escaper {
         not(target_arch = "x86_64"),
         expect(unused_variables, reason = "nothing is short there")
     )]
-    pub(super) fn quote(self, text: &[u8], place: &mut [u8; QUOTED]) -> bool {
+    pub(super) fn quote(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Implementation::X86(level) => level.quote(text, place),
+            Implementation::X86(level) => level.quote(text, window),
             _ => false,
         }
     }
 }
 
 /// How large the place of a short string is.
-pub(crate) const QUOTED: usize = 64;
+pub(crate) const VALUE_WINDOW: usize = 64;
 
 /// Writes one short value to the start of a place, with certain instructions.
 ///
@@ -194,16 +194,16 @@ pub(crate) const QUOTED: usize = 64;
 /// but that another way has to be taken; what the place holds is of no use then.
 pub(crate) trait Kernel: Copy {
     /// Writes a JSON string, if all of it is ASCII and nothing in it needs an escape.
-    fn quote(self, text: &[u8], place: &mut [u8; QUOTED]) -> Option<usize>;
+    fn quote(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> Option<usize>;
 
     /// Writes an integer that is also one in JSON.
     #[inline(always)]
-    fn integer(self, text: &[u8], place: &mut [u8; QUOTED]) -> Option<usize> {
+    fn integer(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> Option<usize> {
         let characters = short_integer(text)?.to_le_bytes();
         // In halves, as the number is in registers.
         let (halves, _) = characters.as_chunks::<8>();
-        for (place, half) in place.as_chunks_mut::<8>().0.iter_mut().zip(halves) {
-            *place = *half;
+        for (window, half) in window.as_chunks_mut::<8>().0.iter_mut().zip(halves) {
+            *window = *half;
         }
         Some(text.len())
     }
@@ -211,14 +211,14 @@ pub(crate) trait Kernel: Copy {
     /// Writes a timestamp in UTC, with a space between date and time and without an offset, as a JSON
     /// string in the spelling of RFC 3339.
     #[inline(always)]
-    fn timestamp(self, _: &[u8], _: &mut [u8; QUOTED]) -> Option<usize> {
+    fn timestamp(self, _: &[u8], _: &mut [u8; VALUE_WINDOW]) -> Option<usize> {
         None
     }
 }
 
 /// A loop over values, compiled for each set of instructions, so that what a [`Kernel`] does becomes
 /// a part of it: see [`Escaper::run`].
-pub(crate) trait Compiled {
+pub(crate) trait KernelTask {
     /// What it returns.
     type Output;
 
@@ -228,11 +228,11 @@ pub(crate) trait Compiled {
 
 /// The instructions that every processor has.
 #[derive(Clone, Copy)]
-struct Ordinary;
+struct PortableKernel;
 
-impl Kernel for Ordinary {
+impl Kernel for PortableKernel {
     #[inline(always)]
-    fn quote(self, _: &[u8], _: &mut [u8; QUOTED]) -> Option<usize> {
+    fn quote(self, _: &[u8], _: &mut [u8; VALUE_WINDOW]) -> Option<usize> {
         None
     }
 }

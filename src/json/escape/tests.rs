@@ -78,15 +78,15 @@ fn check(text: &[u8]) {
     let run = scalar::plain_run(text);
     assert_eq!(plain_run(text), run);
     for escaper in Escaper::all() {
-        let mut copied = vec![0; text.len() + QUOTED];
+        let mut copied = vec![0; text.len() + VALUE_WINDOW];
         let plain = escaper.copy_plain(text, &mut copied);
         copied.truncate(plain.length);
         assert_eq!(plain.length, run);
         assert_eq!(copied[..], text[..plain.length]);
-        assert!(plain.beyond_ascii || copied.is_ascii());
-        let mut place = [0; QUOTED];
-        if escaper.quote(text, &mut place) {
-            assert_eq!(place[..text.len() + 2], expected["before".len()..]);
+        assert!(plain.non_ascii || copied.is_ascii());
+        let mut window = [0; VALUE_WINDOW];
+        if escaper.quote(text, &mut window) {
+            assert_eq!(window[..text.len() + 2], expected["before".len()..]);
         } else {
             let name = escaper.name();
             let short = text.len() <= if name == "AVX-512" { 62 } else { 14 };
@@ -232,15 +232,15 @@ fn seeds_of_the_fuzz_target_are_as_the_scalar_one_has_them() {
 /// Writes a text with an implementation's kernel: as an integer, and as a string.
 struct Both<'a>(&'a [u8]);
 
-impl Compiled for Both<'_> {
+impl KernelTask for Both<'_> {
     type Output = [Option<Vec<u8>>; 2];
 
     fn run<K: Kernel>(self, kernel: K) -> Self::Output {
-        let mut place = [0; QUOTED];
-        let integer = kernel.integer(self.0, &mut place);
-        let integer = integer.map(|length| place[..length].to_vec());
-        let string = kernel.quote(self.0, &mut place);
-        [integer, string.map(|length| place[..length].to_vec())]
+        let mut window = [0; VALUE_WINDOW];
+        let integer = kernel.integer(self.0, &mut window);
+        let integer = integer.map(|length| window[..length].to_vec());
+        let string = kernel.quote(self.0, &mut window);
+        [integer, string.map(|length| window[..length].to_vec())]
     }
 }
 
@@ -256,8 +256,8 @@ fn kernels_write_what_they_do_not_refuse() {
         for byte in [b'0', b'/', b':', b'-', b'"', b'\\', 0x1F, 0x80, 0xFF] {
             for at in [0, 1, length / 2, length - 1] {
                 let mut text = digits.clone();
-                if let Some(place) = text.get_mut(at) {
-                    *place = byte;
+                if let Some(window) = text.get_mut(at) {
+                    *window = byte;
                 }
                 texts.push(text);
             }

@@ -15,8 +15,8 @@ use std::arch::x86_64::{
 
 use super::super::output_cursor::OutputCursor;
 use super::super::short::padded;
-use super::blocks::{self, Seen};
-use super::{Compiled, Kernel, Plain, QUOTED};
+use super::blocks::{self, BlockScan};
+use super::{Kernel, KernelTask, PlainRun, VALUE_WINDOW};
 use timestamp::timestamp_avx512;
 
 /// The last of the control characters, all of which are escaped.
@@ -78,163 +78,163 @@ impl Level {
 
     /// Writes a short JSON string of ASCII without escapes, or returns false.
     #[inline]
-    pub(super) fn quote(self, text: &[u8], place: &mut [u8; QUOTED]) -> bool {
+    pub(super) fn quote(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> bool {
         match self.0 {
             // SAFETY: `detect` has seen AVX-512 F and BW, BMI1 and BMI2, and nothing else makes
             // this value.
-            Instructions::Avx512 => unsafe { quote_avx512(text, place) },
+            Instructions::Avx512 => unsafe { quote_avx512(text, window) },
             // SAFETY: every processor of this architecture has SSE2.
-            Instructions::Sse2 | Instructions::Avx2 => unsafe { quote_sse2(text, place) },
+            Instructions::Sse2 | Instructions::Avx2 => unsafe { quote_sse2(text, window) },
         }
     }
 
     /// Runs what is compiled for each set of instructions.
     #[inline]
-    pub(super) fn run<C: Compiled>(self, compiled: C) -> C::Output {
+    pub(super) fn run<C: KernelTask>(self, task: C) -> C::Output {
         match self.0 {
             // SAFETY: `detect` has seen AVX-512 F and BW, AVX2, BMI1 and BMI2, and nothing else
             // makes this value.
-            Instructions::Avx512 => unsafe { run_avx512(compiled) },
-            Instructions::Sse2 | Instructions::Avx2 => compiled.run(Sse2),
+            Instructions::Avx512 => unsafe { run_avx512(task) },
+            Instructions::Sse2 | Instructions::Avx2 => task.run(Sse2Kernel),
         }
     }
 
     /// Copies whole blocks of what stands for itself.
     #[inline]
-    pub(super) fn copy_plain(self, text: &[u8], place: &mut [u8]) -> Plain {
+    pub(super) fn copy_plain(self, text: &[u8], window: &mut [u8]) -> PlainRun {
         match self.0 {
             // SAFETY: `detect` has seen AVX-512 F and BW, AVX2, BMI1 and BMI2, and nothing else
             // makes this value.
-            Instructions::Avx512 => unsafe { copy_plain_avx512(text, place) },
-            Instructions::Sse2 | Instructions::Avx2 => blocks::copy_plain_16(text, place),
+            Instructions::Avx512 => unsafe { copy_plain_avx512(text, window) },
+            Instructions::Sse2 | Instructions::Avx2 => blocks::copy_plain_16(text, window),
         }
     }
 }
 
 /// Returns the start of these bytes that stands for itself; so do the first as many as `any` says.
 #[inline(always)]
-pub(super) fn plain_of_16(bytes: &[u8; 16], any: usize) -> Plain {
+pub(super) fn plain_run_16(bytes: &[u8; 16], any: usize) -> PlainRun {
     // SAFETY: every processor of this architecture has SSE2.
-    let seen = unsafe { seen_of_block(bytes) };
-    Plain {
+    let seen = unsafe { scan_block(bytes) };
+    PlainRun {
         // Behind the last there is no other.
-        length: ((seen.special >> any << any) | 1 << 16).trailing_zeros() as usize,
-        beyond_ascii: seen.beyond_ascii,
+        length: ((seen.escapes >> any << any) | 1 << 16).trailing_zeros() as usize,
+        non_ascii: seen.non_ascii,
     }
 }
 
 /// Every processor of this architecture has SSE2.
 #[derive(Clone, Copy)]
-struct Sse2;
+struct Sse2Kernel;
 
-impl Kernel for Sse2 {
+impl Kernel for Sse2Kernel {
     #[inline(always)]
-    fn quote(self, text: &[u8], place: &mut [u8; QUOTED]) -> Option<usize> {
+    fn quote(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> Option<usize> {
         // SAFETY: every processor of this architecture has SSE2.
-        unsafe { quote_sse2(text, place) }.then_some(text.len() + 2)
+        unsafe { quote_sse2(text, window) }.then_some(text.len() + 2)
     }
 }
 
 /// Only [`run_avx512`] makes this value.
 #[derive(Clone, Copy)]
-struct Avx512(());
+struct Avx512Kernel(());
 
-impl Kernel for Avx512 {
+impl Kernel for Avx512Kernel {
     #[inline(always)]
-    fn quote(self, text: &[u8], place: &mut [u8; QUOTED]) -> Option<usize> {
+    fn quote(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> Option<usize> {
         // SAFETY: `run_avx512`, which has made this value, needs the same instructions and more.
-        unsafe { quote_avx512(text, place) }.then_some(text.len() + 2)
+        unsafe { quote_avx512(text, window) }.then_some(text.len() + 2)
     }
 
     #[inline(always)]
-    fn integer(self, text: &[u8], place: &mut [u8; QUOTED]) -> Option<usize> {
+    fn integer(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> Option<usize> {
         // SAFETY: as above.
-        unsafe { integer_avx512(text, place) }.then_some(text.len())
+        unsafe { integer_avx512(text, window) }.then_some(text.len())
     }
 
     #[inline(always)]
-    fn timestamp(self, text: &[u8], place: &mut [u8; QUOTED]) -> Option<usize> {
+    fn timestamp(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> Option<usize> {
         // SAFETY: as above.
-        unsafe { timestamp_avx512(text, place) }.then_some(text.len() + 3)
+        unsafe { timestamp_avx512(text, window) }.then_some(text.len() + 3)
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2")]
-fn run_avx512<C: Compiled>(compiled: C) -> C::Output {
-    compiled.run(Avx512(()))
+fn run_avx512<C: KernelTask>(task: C) -> C::Output {
+    task.run(Avx512Kernel(()))
 }
 
 #[inline]
 #[target_feature(enable = "sse2")]
-fn seen_of_block(block: &[u8; 16]) -> Seen {
-    seen_of_16(load_128(block))
+fn scan_block(block: &[u8; 16]) -> BlockScan {
+    scan_16(load_128(block))
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx2,bmi1,bmi2")]
-fn copy_plain_avx512(text: &[u8], place: &mut [u8]) -> Plain {
-    let put = |vector, place: &mut [u8; 64]| {
-        store_512(vector, place);
-        let seen = seen_of_64(vector);
-        Plain {
-            length: seen.special.trailing_zeros() as usize,
-            beyond_ascii: seen.beyond_ascii,
+fn copy_plain_avx512(text: &[u8], window: &mut [u8]) -> PlainRun {
+    let put = |vector, window: &mut [u8; 64]| {
+        store_512(vector, window);
+        let seen = scan_64(vector);
+        PlainRun {
+            length: seen.escapes.trailing_zeros() as usize,
+            non_ascii: seen.non_ascii,
         }
     };
     blocks::copy_plain(
         text,
-        place,
-        |block, place| put(load_512(block), place),
-        |rest, place| put(load_part(rest), place),
+        window,
+        |block, window| put(load_512(block), window),
+        |rest, window| put(load_part(rest), window),
     )
 }
 
 /// A string of at most 32 bytes: one register, or two that overlap.
 #[inline]
 #[target_feature(enable = "sse2")]
-fn quote_sse2(text: &[u8], place: &mut [u8; QUOTED]) -> bool {
+fn quote_sse2(text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> bool {
     const QUOTE: u128 = b'"' as u128;
     let length = text.len();
     if length <= 14 {
         let characters = padded(text);
-        let seen = seen_of_16(load_128(&characters.to_le_bytes()));
+        let seen = scan_16(load_128(&characters.to_le_bytes()));
         let quoted = characters << 8 | QUOTE | QUOTE << (8 * (length + 1));
-        if let Some(place) = place.first_chunk_mut() {
-            *place = quoted.to_le_bytes();
+        if let Some(window) = window.first_chunk_mut() {
+            *window = quoted.to_le_bytes();
         }
         let in_text = (1 << length) - 1;
-        return seen.special & in_text == 0 && !seen.beyond_ascii;
+        return seen.escapes & in_text == 0 && !seen.non_ascii;
     }
     let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>()) else {
         return false;
     };
     // The last register ends before the closing quote.
-    let Some(place) = place.get_mut(..length + 2).filter(|_| length <= 32) else {
+    let Some(window) = window.get_mut(..length + 2).filter(|_| length <= 32) else {
         return false;
     };
-    if let Some(place) = place.get_mut(1..17) {
-        place.copy_from_slice(first);
+    if let Some(window) = window.get_mut(1..17) {
+        window.copy_from_slice(first);
     }
-    if let Some(place) = place.get_mut(length - 15..=length) {
-        place.copy_from_slice(last);
+    if let Some(window) = window.get_mut(length - 15..=length) {
+        window.copy_from_slice(last);
     }
     for quote in [0, length + 1] {
-        if let Some(place) = place.get_mut(quote) {
-            *place = b'"';
+        if let Some(window) = window.get_mut(quote) {
+            *window = b'"';
         }
     }
-    let (first, last) = (seen_of_16(load_128(first)), seen_of_16(load_128(last)));
-    first.special | last.special == 0 && !(first.beyond_ascii | last.beyond_ascii)
+    let (first, last) = (scan_16(load_128(first)), scan_16(load_128(last)));
+    first.escapes | last.escapes == 0 && !(first.non_ascii | last.non_ascii)
 }
 
 /// A string of at most 62 bytes: with its quotes it is one register.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
-fn quote_avx512(text: &[u8], place: &mut [u8; QUOTED]) -> bool {
+fn quote_avx512(text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> bool {
     if text.len() > 62 {
         return false;
     }
     let (vector, text_lanes) = load_quoted(text);
-    store_short(vector, text.len() + 2, place);
+    store_short(vector, text.len() + 2, window);
     // As a number with a sign, what is not ASCII is below the control characters.
     let plain = _mm512_mask_cmpgt_epi8_mask(text_lanes, vector, _mm512_set1_epi8(LAST_CONTROL));
     let plain = _mm512_mask_cmpneq_epi8_mask(plain, vector, _mm512_set1_epi8(QUOTE));
@@ -245,12 +245,12 @@ fn quote_avx512(text: &[u8], place: &mut [u8; QUOTED]) -> bool {
 /// An integer of at most 18 digits, as one register. No length makes a branch.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
-fn integer_avx512(text: &[u8], place: &mut [u8; QUOTED]) -> bool {
+fn integer_avx512(text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> bool {
     let Some(first) = text.first().filter(|_| text.len() <= 18) else {
         return false;
     };
     let vector = load_part(text);
-    store_short(vector, text.len(), place);
+    store_short(vector, text.len(), window);
     let values = _mm512_sub_epi8(vector, _mm512_set1_epi8(b'0'.cast_signed()));
     let digits = _mm512_cmple_epu8_mask(values, _mm512_set1_epi8(9));
     let zeros = _mm512_cmpeq_epi8_mask(values, _mm512_set1_epi8(0));
@@ -266,8 +266,8 @@ fn write_sse2(text: &[u8], cursor: &mut OutputCursor<'_>) {
     blocks::write::<16, 1>(
         text,
         cursor,
-        |block| seen_of_16(load_128(block)),
-        |rest, cursor| finish(rest, cursor),
+        |block| scan_16(load_128(block)),
+        |rest, cursor| append_tail(rest, cursor),
     );
 }
 
@@ -276,8 +276,8 @@ fn write_avx2(text: &[u8], cursor: &mut OutputCursor<'_>) {
     blocks::write::<32, 1>(
         text,
         cursor,
-        |block| seen_of_32(load_256(block)),
-        |rest, cursor| finish(rest, cursor),
+        |block| scan_32(load_256(block)),
+        |rest, cursor| append_tail(rest, cursor),
     );
 }
 
@@ -286,13 +286,13 @@ fn write_avx512(text: &[u8], cursor: &mut OutputCursor<'_>) {
     blocks::write::<64, 1>(
         text,
         cursor,
-        |block| seen_of_64(load_512(block)),
+        |block| scan_64(load_512(block)),
         |rest, cursor| {
             let vector = load_part(rest);
             let mut bytes = [0; 64];
             store_512(vector, &mut bytes);
             cursor.push_prefix(&bytes, rest.len());
-            seen_of_64(vector)
+            scan_64(vector)
         },
     );
 }
@@ -300,66 +300,66 @@ fn write_avx512(text: &[u8], cursor: &mut OutputCursor<'_>) {
 /// Appends less than 32 bytes.
 #[inline]
 #[target_feature(enable = "sse2")]
-fn finish(rest: &[u8], cursor: &mut OutputCursor<'_>) -> Seen {
+fn append_tail(rest: &[u8], cursor: &mut OutputCursor<'_>) -> BlockScan {
     let length = rest.len();
     if let (Some(first), Some(last)) = (rest.first_chunk::<16>(), rest.last_chunk::<16>()) {
         // Two registers that overlap.
         let behind = length - 16;
         cursor.push_prefix(first, behind);
         cursor.push(last);
-        let (first, last) = (seen_of_16(load_128(first)), seen_of_16(load_128(last)));
-        return Seen {
-            special: first.special | last.special << behind,
-            beyond_ascii: first.beyond_ascii | last.beyond_ascii,
+        let (first, last) = (scan_16(load_128(first)), scan_16(load_128(last)));
+        return BlockScan {
+            escapes: first.escapes | last.escapes << behind,
+            non_ascii: first.non_ascii | last.non_ascii,
         };
     }
     let bytes = padded(rest).to_le_bytes();
     cursor.push_prefix(&bytes, length);
-    seen_of_16(load_128(&bytes))
+    scan_16(load_128(&bytes))
 }
 
 #[inline]
 #[target_feature(enable = "sse2")]
-fn seen_of_16(vector: __m128i) -> Seen {
+fn scan_16(vector: __m128i) -> BlockScan {
     let controls = _mm_cmpeq_epi8(_mm_min_epu8(vector, _mm_set1_epi8(LAST_CONTROL)), vector);
     let quotes = _mm_cmpeq_epi8(vector, _mm_set1_epi8(QUOTE));
     let backslashes = _mm_cmpeq_epi8(vector, _mm_set1_epi8(BACKSLASH));
-    let special = _mm_or_si128(_mm_or_si128(controls, quotes), backslashes);
-    Seen {
-        special: u64::from(_mm_movemask_epi8(special).cast_unsigned()),
-        beyond_ascii: _mm_movemask_epi8(vector) != 0,
+    let escapes = _mm_or_si128(_mm_or_si128(controls, quotes), backslashes);
+    BlockScan {
+        escapes: u64::from(_mm_movemask_epi8(escapes).cast_unsigned()),
+        non_ascii: _mm_movemask_epi8(vector) != 0,
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx2,bmi1")]
-fn seen_of_32(vector: __m256i) -> Seen {
+fn scan_32(vector: __m256i) -> BlockScan {
     let controls = _mm256_cmpeq_epi8(
         _mm256_min_epu8(vector, _mm256_set1_epi8(LAST_CONTROL)),
         vector,
     );
     let quotes = _mm256_cmpeq_epi8(vector, _mm256_set1_epi8(QUOTE));
     let backslashes = _mm256_cmpeq_epi8(vector, _mm256_set1_epi8(BACKSLASH));
-    let special = _mm256_or_si256(_mm256_or_si256(controls, quotes), backslashes);
-    Seen {
-        special: u64::from(_mm256_movemask_epi8(special).cast_unsigned()),
-        beyond_ascii: _mm256_movemask_epi8(vector) != 0,
+    let escapes = _mm256_or_si256(_mm256_or_si256(controls, quotes), backslashes);
+    BlockScan {
+        escapes: u64::from(_mm256_movemask_epi8(escapes).cast_unsigned()),
+        non_ascii: _mm256_movemask_epi8(vector) != 0,
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,bmi1")]
-fn seen_of_64(vector: __m512i) -> Seen {
-    Seen {
-        special: special_of_64(vector),
-        beyond_ascii: _mm512_movepi8_mask(vector) != 0,
+fn scan_64(vector: __m512i) -> BlockScan {
+    BlockScan {
+        escapes: escapes_of_64(vector),
+        non_ascii: _mm512_movepi8_mask(vector) != 0,
     }
 }
 
 /// Returns a bit for each byte that needs an escape.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn special_of_64(vector: __m512i) -> u64 {
+fn escapes_of_64(vector: __m512i) -> u64 {
     _mm512_cmple_epu8_mask(vector, _mm512_set1_epi8(LAST_CONTROL))
         | _mm512_cmpeq_epi8_mask(vector, _mm512_set1_epi8(QUOTE))
         | _mm512_cmpeq_epi8_mask(vector, _mm512_set1_epi8(BACKSLASH))
@@ -424,23 +424,23 @@ fn lanes(count: usize) -> u64 {
 /// lines; with it, rows of short values took up to an eighth longer.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store_short(vector: __m512i, length: usize, place: &mut [u8; 64]) {
-    match place.first_chunk_mut() {
-        Some(place) if length <= 32 => store_256(_mm512_castsi512_si256(vector), place),
-        _ => store_512(vector, place),
+fn store_short(vector: __m512i, length: usize, window: &mut [u8; 64]) {
+    match window.first_chunk_mut() {
+        Some(window) if length <= 32 => store_256(_mm512_castsi512_si256(vector), window),
+        _ => store_512(vector, window),
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx")]
-fn store_256(vector: __m256i, place: &mut [u8; 32]) {
+fn store_256(vector: __m256i, window: &mut [u8; 32]) {
     // SAFETY: the reference is to 32 bytes, as many as are written; no alignment is asked for.
-    unsafe { _mm256_storeu_si256(place.as_mut_ptr().cast(), vector) };
+    unsafe { _mm256_storeu_si256(window.as_mut_ptr().cast(), vector) };
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store_512(vector: __m512i, place: &mut [u8; 64]) {
+fn store_512(vector: __m512i, window: &mut [u8; 64]) {
     // SAFETY: the reference is to 64 bytes, as many as are written; no alignment is asked for.
-    unsafe { _mm512_storeu_si512(place.as_mut_ptr().cast(), vector) };
+    unsafe { _mm512_storeu_si512(window.as_mut_ptr().cast(), vector) };
 }

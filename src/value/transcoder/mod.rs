@@ -15,7 +15,7 @@ use super::builtin::Traits;
 use super::registry::{TypeKind, TypeRegistry};
 use super::{Oid, ValueError, ValueOptions};
 use crate::buffer::Buffer;
-use crate::json::{Kernel, OutputCursor, QUOTED};
+use crate::json::{Kernel, OutputCursor, VALUE_WINDOW};
 use array::Array;
 pub(super) use bytea::parse as parse_bytea;
 use scalar::Scalar;
@@ -91,7 +91,7 @@ impl Transcoder {
         &self,
         text: &[u8],
         kernel: K,
-        place: &mut [u8; QUOTED],
+        place: &mut [u8; VALUE_WINDOW],
     ) -> Option<usize> {
         match self.usual {
             Usual::Text => kernel.quote(text, place),

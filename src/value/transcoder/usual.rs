@@ -56,7 +56,7 @@ const OFFSET: Pattern = Pattern::new(*b"00:50\0\0\0");
 
 /// Writes a truth value.
 #[inline(always)]
-pub(super) fn write_bool(text: &[u8], place: &mut [u8; json::QUOTED]) -> Option<usize> {
+pub(super) fn write_bool(text: &[u8], place: &mut [u8; json::VALUE_WINDOW]) -> Option<usize> {
     let (word, length) = match text {
         b"t" => (b"true ", 4),
         b"f" => (b"false", 5),
@@ -198,7 +198,7 @@ const MICROSECONDS: Pattern = Pattern::new(*b"0.000000");
 pub(super) fn write_short<K: Kernel>(
     text: &[u8],
     kernel: K,
-    place: &mut [u8; json::QUOTED],
+    place: &mut [u8; json::VALUE_WINDOW],
 ) -> Option<usize> {
     kernel
         .timestamp(text, place)
@@ -207,7 +207,7 @@ pub(super) fn write_short<K: Kernel>(
 
 /// Writes one with all of its six digits behind the point, the last of which is not a zero.
 #[inline(always)]
-fn write_microseconds(text: &[u8], place: &mut [u8; json::QUOTED]) -> Option<usize> {
+fn write_microseconds(text: &[u8], place: &mut [u8; json::VALUE_WINDOW]) -> Option<usize> {
     const LENGTH: usize = "YYYY-MM-DD hh:mm:ss.ffffff".len();
     let text: &[u8; LENGTH] = text.try_into().ok()?;
     let word = |from: usize| Some(u64::from_le_bytes(*text.get(from..)?.first_chunk()?));

@@ -5,7 +5,7 @@ use std::arch::x86_64::{
     _mm512_mask_cmple_epu8_mask, _mm512_mask_mov_epi8, _mm512_set1_epi8, _mm512_sub_epi8,
 };
 
-use super::{QUOTED, load_512, load_quoted, store_256};
+use super::{VALUE_WINDOW, load_512, load_quoted, store_256};
 
 /// What each lane of a text may hold, the quote before it included.
 struct Bounds {
@@ -57,7 +57,7 @@ const SPACE: u64 = 1 << "\"YYYY-MM-DD".len();
 /// RFC 3339, three bytes longer. A fraction must not end in a zero, nor be empty.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
-pub(super) fn timestamp_avx512(text: &[u8], place: &mut [u8; QUOTED]) -> bool {
+pub(super) fn timestamp_avx512(text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> bool {
     let length = text.len();
     if !(SHORTEST..=LONGEST).contains(&length) {
         return false;
@@ -65,8 +65,8 @@ pub(super) fn timestamp_avx512(text: &[u8], place: &mut [u8; QUOTED]) -> bool {
     let (vector, text_lanes) = load_quoted(text);
     let written = _mm512_mask_mov_epi8(vector, SPACE, of(b'T'));
     let written = _mm512_mask_mov_epi8(written, 2 << length, of(b'Z'));
-    if let Some(place) = place.first_chunk_mut() {
-        store_256(_mm512_castsi512_si256(written), place);
+    if let Some(window) = window.first_chunk_mut() {
+        store_256(_mm512_castsi512_si256(written), window);
     }
     let most = load_512(&BOUNDS.most);
     let values = _mm512_sub_epi8(vector, load_512(&BOUNDS.least));

@@ -3,16 +3,16 @@
 use super::super::{Written, time};
 use super::*;
 use crate::buffer::Buffer;
-use crate::json::{Compiled, Escaper};
+use crate::json::{Escaper, KernelTask};
 
 /// Writes a timestamp with each implementation's kernel alone.
 struct Alone<'a>(&'a [u8]);
 
-impl Compiled for Alone<'_> {
+impl KernelTask for Alone<'_> {
     type Output = Option<Vec<u8>>;
 
     fn run<K: Kernel>(self, kernel: K) -> Self::Output {
-        let mut place = [0; json::QUOTED];
+        let mut place = [0; json::VALUE_WINDOW];
         let written = kernel.timestamp(self.0, &mut place)?;
         Some(place[..written].to_vec())
     }
@@ -55,7 +55,7 @@ fn what_is_usual_is_written_as_if_it_were_not() {
     ];
     for text in texts {
         with_variants(text, |text| {
-            let mut place = [0; json::QUOTED];
+            let mut place = [0; json::VALUE_WINDOW];
             if let Some(length) = write_microseconds(text, &mut place) {
                 let mut expected = b"\"".to_vec();
                 time::write_timestamp(text, false, &mut expected).unwrap();
