@@ -1,6 +1,5 @@
 //! The end of a buffer while a document is written there.
 
-use super::escape::Escaper;
 use super::number::{short_decimal, write_u64};
 use crate::buffer::Buffer;
 
@@ -153,20 +152,6 @@ impl<'a> OutputCursor<'a> {
                     *place = *byte;
                 }
             }
-        }
-    }
-
-    /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD.
-    #[inline(always)]
-    pub(crate) fn push_string(&mut self, text: &[u8]) {
-        let escaper = Escaper::best();
-        if self
-            .window()
-            .is_some_and(|place| escaper.quote(text, place))
-        {
-            self.position += text.len() + 2;
-        } else {
-            escaper.write_long(text, self);
         }
     }
 

@@ -8,7 +8,8 @@ use std::arch::aarch64::{
 
 use super::super::output_cursor::OutputCursor;
 use super::super::short::padded;
-use super::blocks::{self, BlockScan};
+use super::blocks;
+use super::scan::BlockScan;
 
 /// The proof that this processor has NEON: there is no other way to a value than [`Neon::detect`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

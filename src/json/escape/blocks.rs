@@ -2,18 +2,9 @@
 
 use super::super::output_cursor::OutputCursor;
 use super::super::short::padded;
-use super::scalar::escape_of;
-use super::{PlainRun, plain_run_16};
-
-/// What an implementation has seen in a block of bytes.
-#[derive(Clone, Copy)]
-pub(super) struct BlockScan {
-    /// The bytes that need an escape, the first in the lowest bits. How many bits each has is the
-    /// implementation's choice; all of them are set or none.
-    pub(super) escapes: u64,
-    /// Whether a byte is not ASCII. It may lie behind one that needs an escape.
-    pub(super) non_ascii: bool,
-}
+use super::plain::plain_run_16;
+use super::scalar::{escape_of, write_repaired};
+use super::scan::{BlockScan, PlainRun};
 
 /// Writes a JSON string.
 ///
@@ -65,7 +56,7 @@ pub(super) fn write<const N: usize, const BITS: u32>(
     let end = cursor.position();
     parent.resume_at(end);
     if non_ascii {
-        super::ensure_utf8(text, string, parent);
+        ensure_utf8(text, string, parent);
     }
 }
 
@@ -144,5 +135,15 @@ fn escape(text: &[u8], at: usize, cursor: &mut OutputCursor<'_>) {
     let escape = text.get(at).and_then(|byte| escape_of(*byte));
     if let Some(escape @ [.., length]) = escape {
         cursor.push_prefix(escape, usize::from(*length));
+    }
+}
+
+/// Repairs a string that was written from `start` on, if it is not UTF-8.
+#[cold]
+#[inline(never)]
+fn ensure_utf8(text: &[u8], start: usize, cursor: &mut OutputCursor<'_>) {
+    if simdutf8::basic::from_utf8(text).is_err() {
+        cursor.resume_at(start);
+        cursor.append_with(|out| write_repaired(text, out));
     }
 }

@@ -1,6 +1,6 @@
 //! The cutting of strings that are JSON already.
 
-use super::OutputCursor;
+use super::super::output_cursor::OutputCursor;
 
 /// Shortens the JSON string that starts at `start` and ends the buffer so that its characters take
 /// at most `limit` bytes as UTF-8. A value of another kind stays.

@@ -5,7 +5,8 @@ use std::arch::x86_64::{
     _mm512_mask_cmple_epu8_mask, _mm512_mask_mov_epi8, _mm512_set1_epi8, _mm512_sub_epi8,
 };
 
-use super::{VALUE_WINDOW, load_512, load_quoted, store_256};
+use super::super::kernel::VALUE_WINDOW;
+use super::avx512::{load_512, load_quoted, store_256};
 
 /// What each lane of a text may hold, the quote before it included.
 struct Bounds {
