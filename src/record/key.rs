@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use protocol::TupleData;
 
-use super::Image;
+use super::change::Image;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{KeyCodec, KeyValue};
 

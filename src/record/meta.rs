@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use crate::json::{self, OutputCursor};
 
-use super::Operation;
+use super::change::Operation;
 
 /// Where a document comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

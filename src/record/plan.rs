@@ -2,8 +2,9 @@
 
 use protocol::{Oid, TupleData};
 
+use super::change::{Change, Image, Operation};
 use super::label::Label;
-use super::{Change, Image, MetaTemplate, Operation, Source};
+use super::meta::{MetaTemplate, Source};
 use crate::buffer::Buffer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::json::{Escaper, Kernel, KernelTask, OutputCursor};

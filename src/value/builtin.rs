@@ -3,8 +3,9 @@
 //! To teach the connector a type is to add a row here, and to [`ROWS_BY_NAME`] if its OID differs
 //! from database to database. What has no row is captured as the server's text.
 
-use super::Oid;
-use super::registry::TypeKind;
+use protocol::Oid;
+
+use super::pg_type::TypeKind;
 
 /// How the server's text of a value becomes JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,12 +5,12 @@
 use std::fmt::Write;
 use std::{env, fs};
 
+use protocol::Oid;
 use serde_json::Value;
 
 use super::builtin::{ROWS, ROWS_BY_NAME, Row};
 use super::{
-    ColumnType, KeyCodec, Oid, PgType, Transcoder, TypeKind, TypeRegistry, ValueOptions,
-    column_schema,
+    ColumnType, KeyCodec, PgType, Transcoder, TypeKind, TypeRegistry, ValueOptions, column_schema,
 };
 
 /// A value of each type of the registry, as the server writes it.

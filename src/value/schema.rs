@@ -1,11 +1,12 @@
 //! JSON schemas of columns.
 
-use super::Oid;
+use protocol::Oid;
 use serde_json::{Map, Value, json};
 
-use super::ValueOptions;
 use super::builtin::SchemaForm;
-use super::registry::{TypeKind, TypeRegistry};
+use super::options::ValueOptions;
+use super::pg_type::TypeKind;
+use super::registry::TypeRegistry;
 
 /// What of a column decides its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Which numbers JSON spells as the server does: nearly all. They are copied, and not made anew.
 
-use super::Width;
+use super::width::Width;
 
 /// Powers of ten of as many digits behind the point as there may be.
 static POWERS: [u64; 20] = {

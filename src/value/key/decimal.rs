@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
-use super::ValueError;
+use super::super::error::ValueError;
 use super::tuple;
 
 /// A numeric: the server's text of it. Comparing and hashing do not see the scale.

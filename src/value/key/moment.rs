@@ -6,7 +6,8 @@
 
 use super::super::builtin::KeyForm;
 use super::super::datetime::{self, Date, Reading, SECOND, Timestamp};
-use super::{KeyValue, ValueError};
+use super::super::error::ValueError;
+use super::value::KeyValue;
 
 const INFINITY: i64 = i64::MAX;
 const NEGATIVE_INFINITY: i64 = i64::MIN;

@@ -5,8 +5,10 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::LazyLock;
 
+use protocol::Oid;
+
 use super::*;
-use crate::value::PgType;
+use crate::value::{PgType, TypeKind, TypeRegistry};
 
 fn codec(oid: u32) -> KeyCodec {
     static TYPES: LazyLock<TypeRegistry> = LazyLock::new(TypeRegistry::default);

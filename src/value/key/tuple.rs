@@ -1,6 +1,6 @@
 //! Elements of FoundationDB tuples.
 
-use super::ValueError;
+use super::super::error::ValueError;
 
 const NULL: u8 = 0x00;
 const BYTES: u8 = 0x01;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::mem::discriminant;
 
-use super::Decimal;
+use super::decimal::Decimal;
 
 /// One column's value in a row key.
 ///

@@ -4,13 +4,20 @@
 
 use std::cell::RefCell;
 
-use super::{Transcoder, ValueError, ValueOptions, Written};
+use super::super::error::ValueError;
+use super::super::options::ValueOptions;
 use crate::json::{self, OutputCursor};
+
+/// Writer of an array's elements.
+pub(super) trait ElementWriter {
+    /// Appends the JSON of an element.
+    fn write_to(&self, text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), ValueError>;
+}
 
 /// How an array is written.
 #[derive(Debug, Clone)]
-pub(super) struct Array {
-    pub(super) element: Transcoder,
+pub(super) struct Array<E> {
+    pub(super) element: E,
     pub(super) delimiter: u8,
     pub(super) options: ValueOptions,
     /// Where elements are freed of their escapes; kept for its memory.
@@ -25,8 +32,12 @@ const MAX_DIMENSIONS: usize = 6;
 
 const ARRAY: ValueError = ValueError::new("array", "elements in braces");
 
-impl Array {
-    pub(super) fn write(&self, text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
+impl<E: ElementWriter> Array<E> {
+    pub(super) fn write(
+        &self,
+        text: &[u8],
+        cursor: &mut OutputCursor<'_>,
+    ) -> Result<(), ValueError> {
         let text = strip_bounds(text)?;
         let mut dimensions = Dimensions::default();
         if self.options.multidimensional_arrays {
@@ -60,7 +71,7 @@ impl Array {
         nested: bool,
         dimensions: &mut Dimensions,
         cursor: &mut OutputCursor<'_>,
-    ) -> Written {
+    ) -> Result<(), ValueError> {
         let mut scratch = self.scratch.take();
         let written = self.write_with(&mut scratch, text, nested, dimensions, cursor);
         if scratch.capacity() <= KEPT {
@@ -76,7 +87,7 @@ impl Array {
         nested: bool,
         dimensions: &mut Dimensions,
         cursor: &mut OutputCursor<'_>,
-    ) -> Written {
+    ) -> Result<(), ValueError> {
         let mut rest = text;
         let mut is_first = true;
         loop {

@@ -1,7 +1,7 @@
 //! Binary strings: hexadecimal to base64 without a buffer in between.
 
-use super::super::LARGE_VALUE;
-use super::{ValueError, Written};
+use super::super::error::ValueError;
+use super::super::options::LARGE_VALUE;
 use crate::json::OutputCursor;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -20,7 +20,7 @@ static NIBBLES: [u8; 256] = {
 
 /// Appends the base64 of a binary string in the server's hex format, as a JSON string.
 #[inline(never)]
-pub(super) fn write(text: &[u8], parent: &mut OutputCursor<'_>) -> Written {
+pub(super) fn write(text: &[u8], parent: &mut OutputCursor<'_>) -> Result<(), ValueError> {
     let error = ValueError::new("bytea", "\\x and pairs of hexadecimal digits");
     let hex = text
         .strip_prefix(b"\\x")

@@ -1,10 +1,14 @@
 //! Geometric types: the server's punctuation, with the numbers spelled anew.
 
+use super::super::error::ValueError;
 use super::super::float::{Digits, Float, Width};
-use super::{ValueError, Written};
 
 /// Appends the text with each number as `number` spells it.
-pub(super) fn write(text: &[u8], number: fn(&Digits, &mut Vec<u8>), out: &mut Vec<u8>) -> Written {
+pub(super) fn write(
+    text: &[u8],
+    number: fn(&Digits, &mut Vec<u8>),
+    out: &mut Vec<u8>,
+) -> Result<(), ValueError> {
     let error = ValueError::new("geometric value", "numbers between parentheses and commas");
     let mut rest = text;
     while let [first, after @ ..] = rest {

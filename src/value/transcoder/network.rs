@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{ValueError, Written};
+use super::super::error::ValueError;
 
 /// Returns whether a text is an IPv4 address without a prefix length.
 pub(super) fn is_ipv4(text: &[u8]) -> bool {
@@ -21,7 +21,7 @@ pub(super) fn is_ipv4(text: &[u8]) -> bool {
 /// Appends an address with its prefix length, which the server leaves out for a single host.
 ///
 /// The server and RFC 5952 differ in when the end of an IPv6 address has the form of an IPv4 one.
-pub(super) fn write(text: &[u8], out: &mut Vec<u8>) -> Written {
+pub(super) fn write(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     let error = ValueError::new("inet", "an address, perhaps with a prefix length");
     let text = std::str::from_utf8(text).map_err(|_| error)?;
     let (address, prefix) = match text.split_once('/') {

@@ -1,13 +1,14 @@
 //! The built-in ranges and multiranges, taken apart and put together without quotes.
 
 use super::super::builtin::Endpoint;
-use super::{ValueError, Written, time};
+use super::super::error::ValueError;
+use super::time;
 
 const RANGE: ValueError = ValueError::new("range", "two endpoints in brackets, or empty");
 const MULTIRANGE: ValueError = ValueError::new("multirange", "ranges in braces");
 
 /// Appends a range.
-pub(super) fn write(text: &[u8], endpoint: Endpoint, out: &mut Vec<u8>) -> Written {
+pub(super) fn write(text: &[u8], endpoint: Endpoint, out: &mut Vec<u8>) -> Result<(), ValueError> {
     if text == b"empty" {
         out.extend_from_slice(text);
         return Ok(());
@@ -19,7 +20,11 @@ pub(super) fn write(text: &[u8], endpoint: Endpoint, out: &mut Vec<u8>) -> Writt
 }
 
 /// Appends a multirange: its ranges as they are written alone, in the server's braces.
-pub(super) fn write_multirange(text: &[u8], endpoint: Endpoint, out: &mut Vec<u8>) -> Written {
+pub(super) fn write_multirange(
+    text: &[u8],
+    endpoint: Endpoint,
+    out: &mut Vec<u8>,
+) -> Result<(), ValueError> {
     let ranges = text
         .strip_prefix(b"{")
         .and_then(|text| text.strip_suffix(b"}"));

@@ -1,12 +1,11 @@
 //! One value that is not an array: the dispatch by form, and the forms of a few lines.
 
-use super::super::LARGE_VALUE;
 use super::super::builtin::TextForm;
+use super::super::error::ValueError;
 use super::super::float::{self, Digits, Float, Width};
-use super::{
-    Usual, ValueError, ValueOptions, Written, bytea, due, geometry, network, quoted, range, time,
-    usual,
-};
+use super::super::options::{LARGE_VALUE, ValueOptions};
+use super::fast_path::{self, FastPath};
+use super::{bytea, geometry, network, range, time};
 use crate::json::{self, OutputCursor};
 
 /// How one value is written.
@@ -20,20 +19,24 @@ pub(super) struct Scalar {
 
 impl Scalar {
     /// Returns which of the usual forms it is.
-    pub(super) fn usual(&self) -> Usual {
+    pub(super) fn fast_path(&self) -> FastPath {
         match self.text {
-            TextForm::Text | TextForm::Verbatim => Usual::Text,
-            TextForm::Integer => Usual::Integer,
-            TextForm::Bool => Usual::Bool,
-            TextForm::Date if self.options.date_as_date => Usual::Date,
-            TextForm::Timestamp => Usual::Timestamp,
-            TextForm::Timestamptz => Usual::Timestamptz,
-            _ => Usual::No,
+            TextForm::Text | TextForm::Verbatim => FastPath::Text,
+            TextForm::Integer => FastPath::Integer,
+            TextForm::Bool => FastPath::Bool,
+            TextForm::Date if self.options.date_as_date => FastPath::Date,
+            TextForm::Timestamp => FastPath::Timestamp,
+            TextForm::Timestamptz => FastPath::Timestamptz,
+            _ => FastPath::None,
         }
     }
 
     #[inline]
-    pub(super) fn write(&self, text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
+    pub(super) fn write(
+        &self,
+        text: &[u8],
+        cursor: &mut OutputCursor<'_>,
+    ) -> Result<(), ValueError> {
         match self.text {
             TextForm::Text => cursor.push_string(shortened(text)),
             TextForm::Verbatim => cursor.push_string(text),
@@ -43,14 +46,14 @@ impl Scalar {
             TextForm::Float8 => return self.write_float(text, Width::Double, cursor),
             TextForm::Char => cursor.push_u64(u64::from(parse_char(text)?)),
             TextForm::Bytea => return bytea::write(text, cursor),
-            TextForm::Date if self.options.date_as_date && usual::is_date(text) => {
+            TextForm::Date if self.options.date_as_date && fast_path::is_date(text) => {
                 copy_short(b"\"", text, b"\"", cursor);
             }
             TextForm::Date if self.options.date_as_date => {
                 return quoted(cursor, |out| time::write_date(text, out));
             }
             TextForm::Date => return quoted(cursor, |out| time::write_midnight(text, out)),
-            TextForm::Time if self.options.time_as_time && usual::is_time(text) => {
+            TextForm::Time if self.options.time_as_time && fast_path::is_time(text) => {
                 copy_short(b"\"", text, b"Z\"", cursor);
             }
             TextForm::Time if self.options.time_as_time => {
@@ -58,15 +61,17 @@ impl Scalar {
             }
             TextForm::Time => return cursor.append_with(|out| time::write_time_number(text, out)),
             TextForm::Timetz => return quoted(cursor, |out| time::write_timetz(text, out)),
-            TextForm::Timestamp if usual::write(text, false, cursor) => {}
+            TextForm::Timestamp if fast_path::write(text, false, cursor) => {}
             TextForm::Timestamp => {
                 return quoted(cursor, |out| time::write_timestamp(text, false, out));
             }
-            TextForm::Timestamptz if usual::write(text, true, cursor) => {}
+            TextForm::Timestamptz if fast_path::write(text, true, cursor) => {}
             TextForm::Timestamptz => {
                 return quoted(cursor, |out| time::write_timestamp(text, true, out));
             }
-            TextForm::Interval if usual::is_clock(text) => copy_short(b"\" ", text, b"\"", cursor),
+            TextForm::Interval if fast_path::is_clock(text) => {
+                copy_short(b"\" ", text, b"\"", cursor)
+            }
             TextForm::Interval => return quoted(cursor, |out| time::write_interval(text, out)),
             TextForm::Inet if network::is_ipv4(text) => copy_short(b"\"", text, b"/32\"", cursor),
             TextForm::Inet => return quoted(cursor, |out| network::write(text, out)),
@@ -92,16 +97,18 @@ impl Scalar {
         Ok(())
     }
 
-    fn write_float(&self, text: &[u8], width: Width, cursor: &mut OutputCursor<'_>) -> Written {
+    fn write_float(
+        &self,
+        text: &[u8],
+        width: Width,
+        cursor: &mut OutputCursor<'_>,
+    ) -> Result<(), ValueError> {
         if !self.is_key && float::is_verbatim(text, width) {
             cursor.extend(text);
             return Ok(());
         }
-        let float = due(
-            Float::parse(text, width),
-            "float",
-            "a number, NaN or Infinity",
-        )?;
+        let float = Float::parse(text, width)
+            .ok_or(ValueError::new("float", "a number, NaN or Infinity"))?;
         match float {
             Float::Nan => cursor.push(b"\"NaN\""),
             Float::Infinity => cursor.push(b"\"Infinity\""),
@@ -117,7 +124,7 @@ impl Scalar {
         Ok(())
     }
 
-    fn write_json(&self, text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
+    fn write_json(&self, text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), ValueError> {
         if text.len() > LARGE_VALUE && !self.is_element {
             cursor.push(b"{\"flow_truncated\":true,\"original_size\":");
             cursor.push_u64(u64::try_from(text.len()).unwrap_or(u64::MAX));
@@ -135,6 +142,18 @@ impl Scalar {
     }
 }
 
+/// Appends a JSON string around what `contents` appends; the contents need no escapes.
+#[inline]
+fn quoted(
+    cursor: &mut OutputCursor<'_>,
+    contents: impl FnOnce(&mut Vec<u8>) -> Result<(), ValueError>,
+) -> Result<(), ValueError> {
+    cursor.push(b"\"");
+    cursor.append_with(contents)?;
+    cursor.push(b"\"");
+    Ok(())
+}
+
 /// Returns as much of a text as is captured: whole characters.
 fn shortened(text: &[u8]) -> &[u8] {
     if text.len() <= LARGE_VALUE {
@@ -148,7 +167,7 @@ fn shortened(text: &[u8]) -> &[u8] {
     text.get(..end.unwrap_or(LARGE_VALUE)).unwrap_or(text)
 }
 
-fn write_integer(text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
+fn write_integer(text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), ValueError> {
     match json::short_integer(text) {
         Some(characters) => {
             cursor.push_register(characters, text.len());
@@ -159,7 +178,7 @@ fn write_integer(text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
 }
 
 #[cold]
-fn write_long_integer(text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
+fn write_long_integer(text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), ValueError> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     // Longer than any of 64 bits is not an integer; a leading zero is not JSON.
     let valid = (1..=20).contains(&digits.len())
@@ -172,7 +191,7 @@ fn write_long_integer(text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
     Ok(())
 }
 
-fn write_bool(text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
+fn write_bool(text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), ValueError> {
     match text {
         b"t" => cursor.push(b"true"),
         b"f" => cursor.push(b"false"),
@@ -206,7 +225,7 @@ pub(in crate::value) fn parse_char(text: &[u8]) -> Result<u8, ValueError> {
     }
 }
 
-fn write_tid(text: &[u8], cursor: &mut OutputCursor<'_>) -> Written {
+fn write_tid(text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), ValueError> {
     let error = ValueError::new("tid", "(block,offset)");
     let inner = text
         .strip_prefix(b"(")

@@ -1,10 +1,15 @@
 //! Server text and the JSON it becomes: a table per family, a row per type or special value.
 
-use super::*;
+use protocol::Oid;
 use serde_json::{Value, json};
 
+use super::*;
 use crate::value::builtin::{KeyForm, ROWS, SchemaForm, TextForm, row};
-use crate::value::{ColumnType, KeyCodec, KeyValue, LARGE_VALUE, PgType, column_schema};
+use crate::value::options::LARGE_VALUE;
+use crate::value::{
+    ColumnType, KeyCodec, KeyValue, PgType, TypeKind, TypeRegistry, ValueError, ValueOptions,
+    column_schema,
+};
 
 fn options() -> ValueOptions {
     ValueOptions::default()
@@ -505,7 +510,7 @@ fn arrays_of_each_kind() {
             r#"{"(1,2)"}"#,
             r#"[{"BlockNumber":1,"OffsetNumber":2,"Valid":true}]"#,
         ),
-        // Written as their schema announces.
+        // Result<(), ValueError> as their schema announces.
         (1270, "{14:30:00+02}", r#"["14:30:00+02:00"]"#),
         (791, r#"{$1.50,"$1,000.00"}"#, r#"["$1.50","$1,000.00"]"#),
         (143, "{<a/>}", r#"["<a/>"]"#),

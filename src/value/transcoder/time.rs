@@ -4,8 +4,8 @@
 //! this connector so far, they become its smallest date; infinity becomes its greatest.
 
 use super::super::datetime::{self, DAY, Date, Reading, SECOND, Timestamp};
+use super::super::error::ValueError;
 use super::super::interval::Interval;
-use super::{ValueError, Written, due};
 use crate::json;
 
 const SMALLEST_DATE: &[u8] = b"0000-01-01";
@@ -15,7 +15,7 @@ const GREATEST_TIMESTAMP: &[u8] = b"9999-12-31T23:59:59Z";
 
 const DATE: ValueError = ValueError::new("date", "an ISO date");
 
-pub(super) fn write_date(text: &[u8], out: &mut Vec<u8>) -> Written {
+pub(super) fn write_date(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     match datetime::parse_date(text).ok_or(DATE)? {
         Reading::Finite(date) if has_four_digits(date) => datetime::write_date(date, out),
         Reading::Infinity => out.extend_from_slice(GREATEST_DATE),
@@ -25,7 +25,7 @@ pub(super) fn write_date(text: &[u8], out: &mut Vec<u8>) -> Written {
 }
 
 /// Appends a date as the timestamp of its midnight.
-pub(super) fn write_midnight(text: &[u8], out: &mut Vec<u8>) -> Written {
+pub(super) fn write_midnight(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     let midnight = |date| Timestamp {
         date,
         clock: 0,
@@ -40,10 +40,15 @@ pub(super) fn write_midnight(text: &[u8], out: &mut Vec<u8>) -> Written {
     Ok(())
 }
 
-pub(super) fn write_timestamp(text: &[u8], zoned: bool, out: &mut Vec<u8>) -> Written {
+pub(super) fn write_timestamp(
+    text: &[u8],
+    zoned: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), ValueError> {
     let name = if zoned { "timestamptz" } else { "timestamp" };
     let parsed = datetime::parse_timestamp(text, zoned);
-    write_reading(due(parsed, name, "an ISO date and time")?, out);
+    let reading = parsed.ok_or(ValueError::new(name, "an ISO date and time"))?;
+    write_reading(reading, out);
     Ok(())
 }
 
@@ -71,30 +76,27 @@ fn has_four_digits(date: Date) -> bool {
 }
 
 fn parse_time(text: &[u8]) -> Result<i64, ValueError> {
-    due(
-        datetime::parse_time(text),
-        "time",
-        "HH:MM:SS with a fraction",
-    )
+    datetime::parse_time(text).ok_or(ValueError::new("time", "HH:MM:SS with a fraction"))
 }
 
 /// Appends a time of day. 24:00 is one for the server, but not for the format: it becomes 00:00.
-pub(super) fn write_time(text: &[u8], out: &mut Vec<u8>) -> Written {
+pub(super) fn write_time(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     datetime::write_clock(parse_time(text)? % DAY, out);
     out.push(b'Z');
     Ok(())
 }
 
 /// Appends a time of day as a number of microseconds.
-pub(super) fn write_time_number(text: &[u8], out: &mut Vec<u8>) -> Written {
+pub(super) fn write_time_number(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     json::write_i64(parse_time(text)?, out);
     Ok(())
 }
 
 /// Appends a time of day at an offset of whole minutes, which is all that the format knows.
-pub(super) fn write_timetz(text: &[u8], out: &mut Vec<u8>) -> Written {
+pub(super) fn write_timetz(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     let parsed = datetime::parse_timetz(text);
-    let (clock, offset) = due(parsed, "timetz", "HH:MM:SS with a fraction and an offset")?;
+    let error = ValueError::new("timetz", "HH:MM:SS with a fraction and an offset");
+    let (clock, offset) = parsed.ok_or(error)?;
     let surplus = offset % 60;
     let clock = (clock - i64::from(surplus) * SECOND).rem_euclid(DAY);
     datetime::write_clock(clock, out);
@@ -102,8 +104,9 @@ pub(super) fn write_timetz(text: &[u8], out: &mut Vec<u8>) -> Written {
     Ok(())
 }
 
-pub(super) fn write_interval(text: &[u8], out: &mut Vec<u8>) -> Written {
-    match due(Interval::parse(text), "interval", "the style postgres")? {
+pub(super) fn write_interval(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
+    let error = ValueError::new("interval", "the style postgres");
+    match Interval::parse(text).ok_or(error)? {
         Reading::Finite(interval) => interval.write(out),
         Reading::Infinity => out.extend_from_slice(b"infinity"),
         Reading::NegativeInfinity => out.extend_from_slice(b"-infinity"),

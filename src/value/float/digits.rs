@@ -1,46 +1,11 @@
-//! Floating-point numbers as the server writes them, spelled anew.
-//!
-//! From version 12 on the server writes the shortest digits, except for one rule: it never uses a
-//! decimal that lies on the border between two numbers, where `1e23` is shorter than
-//! `9.999999999999999e+22`. Before, it writes more digits than needed. So the digits are taken over
-//! where the number has too few of them for a choice, and found anew otherwise. Most texts can be
-//! seen to be what this makes of them.
+//! Numbers as the shortest digits.
 
-mod verbatim;
-
-pub(super) use verbatim::is_verbatim;
-
+use super::width::Width;
 use crate::json;
-
-/// The width of a number in the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Width {
-    Single,
-    Double,
-}
-
-impl Width {
-    /// The number of digits that every number of this width carries without change, within the
-    /// exponents given by [`Self::normal`].
-    fn faithful_digits(self) -> usize {
-        match self {
-            Self::Single => 6,
-            Self::Double => 15,
-        }
-    }
-
-    /// Exponents of ten that are safely within the range of full precision.
-    fn normal(self) -> std::ops::RangeInclusive<i32> {
-        match self {
-            Self::Single => -36..=37,
-            Self::Double => -306..=307,
-        }
-    }
-}
 
 /// A number that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Float {
+pub(in crate::value) enum Float {
     Nan,
     Infinity,
     NegativeInfinity,
@@ -49,7 +14,7 @@ pub(super) enum Float {
 
 /// The shortest digits of a finite number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Digits {
+pub(in crate::value) struct Digits {
     negative: bool,
     digits: [u8; CAPACITY],
     /// How many there are, without zeros at either end; 0 for zero.
@@ -63,7 +28,7 @@ const CAPACITY: usize = 17;
 
 impl Float {
     /// Reads the server's text.
-    pub(super) fn parse(text: &[u8], width: Width) -> Option<Self> {
+    pub(in crate::value) fn parse(text: &[u8], width: Width) -> Option<Self> {
         match text {
             b"NaN" => return Some(Self::Nan),
             b"Infinity" => return Some(Self::Infinity),
@@ -152,7 +117,7 @@ impl Digits {
     }
 
     /// Appends the notation of JSON numbers: an exponent below 1e-6, and from 1e21.
-    pub(super) fn write_json(&self, out: &mut Vec<u8>) {
+    pub(in crate::value) fn write_json(&self, out: &mut Vec<u8>) {
         if self.length == 0 || (-5..=21).contains(&self.point) {
             self.write_plain(out);
         } else {
@@ -161,7 +126,7 @@ impl Digits {
     }
 
     /// Appends the number without an exponent, whatever its size.
-    pub(super) fn write_plain(&self, out: &mut Vec<u8>) {
+    pub(in crate::value) fn write_plain(&self, out: &mut Vec<u8>) {
         if self.negative {
             out.push(b'-');
         }
@@ -190,7 +155,7 @@ impl Digits {
     }
 
     /// Appends the notation of points: an exponent of two digits or more below 1e-4, and from 1e6.
-    pub(super) fn write_point(&self, out: &mut Vec<u8>) {
+    pub(in crate::value) fn write_point(&self, out: &mut Vec<u8>) {
         if self.length == 0 || (-3..=6).contains(&self.point) {
             self.write_plain(out);
         } else {

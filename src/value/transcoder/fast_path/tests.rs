@@ -1,6 +1,7 @@
 //! What is usual, and its variants, beside the way of all other texts.
 
-use super::super::{Written, time};
+use super::super::super::error::ValueError;
+use super::super::time;
 use super::*;
 use crate::buffer::Buffer;
 use crate::json::{Escaper, KernelTask};
@@ -115,7 +116,7 @@ fn check_copied(
     texts: &[&str],
     is_copied: fn(&[u8]) -> bool,
     copy: fn(&str) -> String,
-    write: fn(&[u8], &mut Vec<u8>) -> Written,
+    write: fn(&[u8], &mut Vec<u8>) -> Result<(), ValueError>,
 ) {
     let mut copied = 0;
     for text in texts {

@@ -3,6 +3,21 @@
 
 use crate::json::{self, Kernel, OutputCursor};
 
+/// The forms that most values have: short ones are written without a way over the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FastPath {
+    /// A string as it is, unless it is too large.
+    Text,
+    Integer,
+    Bool,
+    /// A date as one, not as a timestamp.
+    Date,
+    Timestamp,
+    Timestamptz,
+    /// None of these.
+    None,
+}
+
 /// A pattern of characters: `0` stands for any digit, `5` for one that is not above it.
 #[derive(Clone, Copy)]
 struct Pattern {
