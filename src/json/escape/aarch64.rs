@@ -1,4 +1,16 @@
-//! NEON.
+//! NEON: 16 bytes in a register.
+//!
+//! ```text
+//! scan(register):
+//!     controls    = lanes where lane <= 0x1F, unsigned
+//!     quotes      = lanes where lane == '"'
+//!     backslashes = lanes where lane == '\\'
+//!     escapes     = four bits per lane of controls | quotes | backslashes, lane 0 in bits 0 to 3
+//!     non_ascii   = whether the greatest lane is 0x80 or above
+//! ```
+//!
+//! NEON has no instruction that takes one bit of each lane. The nearest one shifts each pair of
+//! lanes, seen as 16 bits, right by four and keeps the low 8 bits: four bits of either lane.
 #![allow(unsafe_code)]
 
 use std::arch::aarch64::{
@@ -11,20 +23,20 @@ use super::super::short::padded;
 use super::blocks;
 use super::scan::BlockScan;
 
-/// The proof that this processor has NEON: there is no other way to a value than [`Neon::detect`].
+/// Proof that this processor has NEON, because only [`Neon::detect`] makes a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Neon(());
 
 impl Neon {
-    /// Returns a value if this processor has NEON, which nearly all of this architecture have.
+    /// Returns a value if this processor has NEON, as nearly all of this architecture do.
     pub(super) fn detect() -> Option<Self> {
         std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
     }
 
-    /// Writes a JSON string.
+    /// Appends a JSON string.
     #[inline]
     pub(super) fn write(self, text: &[u8], cursor: &mut OutputCursor<'_>) {
-        // SAFETY: `detect` has seen NEON, and nothing else makes a value of this type.
+        // SAFETY: only `detect` makes a value of this type, after it has found NEON.
         unsafe { write(text, cursor) }
     }
 }
@@ -50,7 +62,6 @@ fn scan(vector: uint8x16_t) -> BlockScan {
     let quotes = vceqq_u8(vector, vdupq_n_u8(b'"'));
     let backslashes = vceqq_u8(vector, vdupq_n_u8(b'\\'));
     let escapes = vorrq_u8(vorrq_u8(controls, quotes), backslashes);
-    // There is no instruction for one bit of each lane; this one keeps four.
     let nibbles = vshrn_n_u16::<4>(vreinterpretq_u16_u8(escapes));
     BlockScan {
         escapes: vget_lane_u64::<0>(vreinterpret_u64_u8(nibbles)),
@@ -61,6 +72,6 @@ fn scan(vector: uint8x16_t) -> BlockScan {
 #[inline]
 #[target_feature(enable = "neon")]
 fn load(block: &[u8; 16]) -> uint8x16_t {
-    // SAFETY: the reference is to 16 bytes, as many as are read; no alignment is asked for.
+    // SAFETY: the reference is valid for the 16 bytes that are read; any alignment is allowed.
     unsafe { vld1q_u8(block.as_ptr()) }
 }

@@ -1,4 +1,5 @@
-//! The loop that the implementations with special instructions share.
+//! Loops over blocks that the vector implementations share. The [room's documentation](super) has
+//! the algorithm.
 
 use super::super::output_cursor::OutputCursor;
 use super::super::short::padded;
@@ -6,13 +7,14 @@ use super::plain::plain_run_16;
 use super::scalar::{escape_of, write_repaired};
 use super::scan::{BlockScan, PlainRun};
 
-/// Writes a JSON string.
+/// Appends a JSON string, in blocks of `N` bytes.
 ///
-/// `look` sees to whole blocks, which are copied here. `finish` appends less than a block, and may
-/// count what is behind its end as in need of an escape. `BITS` is how many bits a byte has in
-/// [`BlockScan::special`].
+/// `scan` scans a whole block, which is copied here. `append_tail` copies and scans fewer than `N`
+/// bytes; in its result, bits after the last byte may be set. Each byte has `BITS` bits in
+/// [`BlockScan::escapes`].
 ///
-/// Each is inlined, so that all of it is compiled for the instructions of the caller.
+/// This function and the closures are inlined, so that all of it is compiled for the instructions
+/// of the caller.
 #[inline(always)]
 pub(super) fn write<const N: usize, const BITS: u32>(
     text: &[u8],
@@ -20,7 +22,7 @@ pub(super) fn write<const N: usize, const BITS: u32>(
     scan: impl Fn(&[u8; N]) -> BlockScan,
     append_tail: impl Fn(&[u8], &mut OutputCursor<'_>) -> BlockScan,
 ) {
-    // With some for escapes, and for what is written beyond the end.
+    // Includes memory for some escapes, and for the block that extends past the end of the text.
     parent.reserve(text.len() + text.len() / 8 + N);
     let mut cursor = parent.reborrow();
     let string = cursor.position();
@@ -42,7 +44,7 @@ pub(super) fn write<const N: usize, const BITS: u32>(
             rest = rest.get(written..).unwrap_or_default();
             continue;
         }
-        // Where less than another block follows, one escape at a time.
+        // Less than another block follows: one escape at a time.
         let plain = (seen.escapes.trailing_zeros() / BITS) as usize;
         rest = if plain < written {
             cursor.step_back(written - plain);
@@ -60,7 +62,8 @@ pub(super) fn write<const N: usize, const BITS: u32>(
     }
 }
 
-/// Appends the first block of a text of two or more, whose bytes are there already.
+/// Appends the first block of a text of at least two blocks, with its escapes. The bytes of the
+/// block are in place already.
 #[inline(always)]
 fn escape_all<const N: usize, const BITS: u32>(
     text: &[u8],
@@ -68,7 +71,8 @@ fn escape_all<const N: usize, const BITS: u32>(
     cursor: &mut OutputCursor<'_>,
 ) {
     let mut escapes = escapes;
-    // What comes before this place is done; from here on the bytes of the text are in place.
+    // Index in the block of the first byte that is not appended yet. From there on, the bytes of
+    // the text are in place.
     let mut from = 0;
     while escapes != 0 {
         let at = escapes.trailing_zeros() / BITS;
@@ -84,8 +88,9 @@ fn escape_all<const N: usize, const BITS: u32>(
     cursor.advance(N - from);
 }
 
-/// Copies what stands for itself. `look` copies whole blocks, `finish` less than one, behind which
-/// nothing is plain.
+/// Copies the bytes at the start of a text that need no escape, in blocks of `N` bytes. `scan`
+/// copies and scans a whole block, `append_tail` fewer bytes, and never counts bytes after the last
+/// one.
 #[inline(always)]
 pub(super) fn copy_plain<const N: usize>(
     text: &[u8],
@@ -103,8 +108,8 @@ pub(super) fn copy_plain<const N: usize>(
         .and_then(<[u8]>::first_chunk_mut)
     {
         let plain = match rest.split_first_chunk() {
-            Some((block, behind)) => {
-                rest = behind;
+            Some((block, remainder)) => {
+                rest = remainder;
                 scan(block, window)
             }
             None => append_tail(std::mem::take(&mut rest), window),
@@ -118,7 +123,7 @@ pub(super) fn copy_plain<const N: usize>(
     copied
 }
 
-/// The same for blocks of 16 bytes.
+/// Copies the bytes at the start of a text that need no escape, in blocks of 16 bytes.
 pub(super) fn copy_plain_16(text: &[u8], output: &mut [u8]) -> PlainRun {
     let scan = |block: &[u8; 16], window: &mut [u8; 16]| {
         *window = *block;
@@ -129,7 +134,7 @@ pub(super) fn copy_plain_16(text: &[u8], output: &mut [u8]) -> PlainRun {
     })
 }
 
-/// Appends the escape of a byte of the text.
+/// Appends the escape sequence of the byte at this index of the text.
 #[inline(always)]
 fn escape(text: &[u8], at: usize, cursor: &mut OutputCursor<'_>) {
     let escape = text.get(at).and_then(|byte| escape_of(*byte));
@@ -138,7 +143,8 @@ fn escape(text: &[u8], at: usize, cursor: &mut OutputCursor<'_>) {
     }
 }
 
-/// Repairs a string that was written from `start` on, if it is not UTF-8.
+/// Writes the string that starts at position `start` again with replacement characters, if its text
+/// is not UTF-8.
 #[cold]
 #[inline(never)]
 fn ensure_utf8(text: &[u8], start: usize, cursor: &mut OutputCursor<'_>) {

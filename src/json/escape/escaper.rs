@@ -1,4 +1,4 @@
-//! The choice of an implementation.
+//! Choice of the implementation that writes strings, once per process.
 
 use std::sync::OnceLock;
 
@@ -41,9 +41,9 @@ impl OutputCursor<'_> {
     }
 }
 
-/// One implementation of the writing of strings.
+/// One implementation of writing strings.
 ///
-/// [`write_string`] takes the best one; they are told apart to be compared.
+/// [`write_string`] uses the best one; tests and benchmarks compare it with the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Escaper(Implementation);
 
@@ -57,7 +57,7 @@ enum Implementation {
 }
 
 impl Escaper {
-    /// Returns those that this processor can run, the best one last.
+    /// Returns the implementations that this processor can run, the best one last.
     pub fn all() -> Vec<Self> {
         let mut all = vec![Self(Implementation::Scalar)];
         #[cfg(target_arch = "x86_64")]
@@ -67,7 +67,7 @@ impl Escaper {
         all
     }
 
-    /// Returns the best one, which is found out once.
+    /// Returns the best implementation for this processor, which is detected once.
     #[inline]
     pub fn best() -> Self {
         static BEST: OnceLock<Escaper> = OnceLock::new();
@@ -77,7 +77,7 @@ impl Escaper {
         })
     }
 
-    /// Returns what it is called: its instructions.
+    /// Returns the name of the instructions that the implementation uses.
     pub fn name(self) -> &'static str {
         match self.0 {
             Implementation::Scalar => "scalar",
@@ -106,7 +106,8 @@ impl Escaper {
         }
     }
 
-    /// Writes a JSON string likewise, without a look whether it is a short one.
+    /// Appends a JSON string; each byte that is not UTF-8 becomes U+FFFD. Does not try
+    /// [`Escaper::quote`] first.
     #[inline(never)]
     pub(in crate::json) fn write_long(self, text: &[u8], cursor: &mut OutputCursor<'_>) {
         match self.0 {
@@ -118,7 +119,7 @@ impl Escaper {
         }
     }
 
-    /// Runs what is compiled for each set of instructions, with those of this implementation.
+    /// Runs a loop that was compiled for the instructions of this implementation.
     #[inline]
     pub(crate) fn run<C: KernelTask>(self, task: C) -> C::Output {
         match self.0 {
@@ -128,8 +129,8 @@ impl Escaper {
         }
     }
 
-    /// Copies the start of a text that stands for itself. The place is longer by [`VALUE_WINDOW`]: blocks are
-    /// written there.
+    /// Copies the bytes at the start of a text that need no escape. `output` is longer than the
+    /// text by [`VALUE_WINDOW`], because whole blocks are written.
     #[inline]
     pub(in crate::json) fn copy_plain(self, text: &[u8], output: &mut [u8]) -> PlainRun {
         match self.0 {
@@ -139,13 +140,13 @@ impl Escaper {
         }
     }
 
-    /// Writes a JSON string to the start of `place`, if it is short, all of it is ASCII and nothing
-    /// in it needs an escape: then it is two bytes longer than the text. Otherwise returns false, and
-    /// what the place holds is of no use.
+    /// Writes a JSON string to the start of `window` if the text is short, ASCII and needs no
+    /// escape; the string is then two bytes longer than the text. Otherwise returns false, and the
+    /// contents of the window are unspecified.
     #[inline]
     #[cfg_attr(
         not(target_arch = "x86_64"),
-        expect(unused_variables, reason = "nothing is short there")
+        expect(unused_variables, reason = "only x86-64 has a way for short strings")
     )]
     pub(in crate::json) fn quote(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> bool {
         match self.0 {

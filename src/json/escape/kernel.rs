@@ -1,23 +1,25 @@
-//! Kernels.
+//! Writers of short values, each for one set of instructions, and the loops that are compiled for
+//! them.
 
 use super::super::number::short_integer;
 
-/// How large the place of a short string is.
+/// Size in bytes of the output window that a short value is written to, whatever its length.
 pub(crate) const VALUE_WINDOW: usize = 64;
 
-/// Writes one short value to the start of a place, with certain instructions.
+/// Writer of one short value to the start of a window, with one set of instructions.
 ///
-/// What its functions return is the length of what was written. `None` says nothing about the value
-/// but that another way has to be taken; what the place holds is of no use then.
+/// Each method returns the number of bytes that it has written. `None` means that the kernel does
+/// not handle the value, valid or not: the caller has to write it in another way, and the contents
+/// of the window are unspecified.
 pub(crate) trait Kernel: Copy {
-    /// Writes a JSON string, if all of it is ASCII and nothing in it needs an escape.
+    /// Writes a JSON string, if its text is ASCII and needs no escape.
     fn quote(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> Option<usize>;
 
-    /// Writes an integer that is also one in JSON.
+    /// Writes the text of an integer, if it is also an integer in JSON.
     #[inline(always)]
     fn integer(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> Option<usize> {
         let characters = short_integer(text)?.to_le_bytes();
-        // In halves, as the number is in registers.
+        // In two halves, because the number is in two registers.
         let (halves, _) = characters.as_chunks::<8>();
         for (window, half) in window.as_chunks_mut::<8>().0.iter_mut().zip(halves) {
             *window = *half;
@@ -25,25 +27,26 @@ pub(crate) trait Kernel: Copy {
         Some(text.len())
     }
 
-    /// Writes a timestamp in UTC, with a space between date and time and without an offset, as a JSON
-    /// string in the spelling of RFC 3339.
+    /// Writes a timestamp in UTC as a JSON string in the format of RFC 3339. The text has a space
+    /// between date and time and no offset.
     #[inline(always)]
     fn timestamp(self, _: &[u8], _: &mut [u8; VALUE_WINDOW]) -> Option<usize> {
         None
     }
 }
 
-/// A loop over values, compiled for each set of instructions, so that what a [`Kernel`] does becomes
-/// a part of it: see [`Escaper::run`].
+/// Loop over values that is compiled once for each set of instructions, with the methods of that
+/// set's [`Kernel`] inlined. [`Escaper::run`](super::Escaper::run) chooses the one to run.
 pub(crate) trait KernelTask {
-    /// What it returns.
+    /// Result of the loop.
     type Output;
 
-    /// Runs it. To be inlined always: the caller is what is compiled for the instructions.
+    /// Runs the loop. Implementations are `#[inline(always)]`, because the instructions are enabled
+    /// in the caller.
     fn run<K: Kernel>(self, kernel: K) -> Self::Output;
 }
 
-/// The instructions that every processor has.
+/// Kernel without special instructions.
 #[derive(Clone, Copy)]
 pub(super) struct PortableKernel;
 

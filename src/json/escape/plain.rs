@@ -1,4 +1,4 @@
-//! The start of a text that needs no escape.
+//! Runs of bytes that JSON strings contain without an escape, found 16 bytes at a time.
 
 use super::super::short::padded;
 #[cfg(not(target_arch = "x86_64"))]
@@ -7,20 +7,21 @@ use super::scan::PlainRun;
 #[cfg(target_arch = "x86_64")]
 use super::x86_64::sse2;
 
-/// Returns the start of 16 bytes that stands for itself, whatever its first byte is if `any` is 1.
+/// Returns the run at the start of 16 bytes. The first `skip` bytes count as part of it, whatever
+/// they are.
 #[inline(always)]
-pub(in crate::json) fn plain_run_16(bytes: &[u8; 16], any: usize) -> PlainRun {
+pub(in crate::json) fn plain_run_16(bytes: &[u8; 16], skip: usize) -> PlainRun {
     #[cfg(target_arch = "x86_64")]
-    let plain = sse2::plain_run_16(bytes, any);
+    let plain = sse2::plain_run_16(bytes, skip);
     #[cfg(not(target_arch = "x86_64"))]
     let plain = PlainRun {
-        length: any + scalar::plain_run(bytes.get(any..).unwrap_or_default()),
+        length: skip + scalar::plain_run(bytes.get(skip..).unwrap_or_default()),
         non_ascii: !bytes.is_ascii(),
     };
     plain
 }
 
-/// Returns how many bytes from the start stand for themselves in a JSON string.
+/// Returns the length of the run at the start of a text.
 #[inline]
 pub(crate) fn plain_run(bytes: &[u8]) -> usize {
     let (blocks, rest) = bytes.as_chunks();
@@ -30,7 +31,7 @@ pub(crate) fn plain_run(bytes: &[u8]) -> usize {
             return index * block.len() + length;
         }
     }
-    // The zeros behind the last byte are not plain.
+    // The padding after the last byte is zeros, which end the run.
     let rest = plain_run_16(&padded(rest).to_le_bytes(), 0).length;
     bytes.len() - bytes.len() % 16 + rest
 }

@@ -1,14 +1,15 @@
-//! Escaping without special instructions: eight bytes at a time in a register.
+//! Escaping without special instructions, eight bytes at a time in an integer register.
 
 use super::super::short::push_part;
 
-/// The first byte behind all that are escaped.
-const BEHIND_ESCAPED: usize = b'\\' as usize + 1;
+/// First byte after all that are escaped.
+const ESCAPE_TABLE_SIZE: usize = b'\\' as usize + 1;
 
-/// The escape of each byte, and at the end how long it is: 0 if the byte stands for itself.
-static ESCAPES: [[u8; 8]; BEHIND_ESCAPED] = {
+/// Escape sequence of each byte, with its length as the last element: 0 if the byte needs no
+/// escape.
+static ESCAPES: [[u8; 8]; ESCAPE_TABLE_SIZE] = {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut table = [[0; 8]; BEHIND_ESCAPED];
+    let mut table = [[0; 8]; ESCAPE_TABLE_SIZE];
     let mut byte = 0;
     while byte < 0x20 {
         table[byte] = [
@@ -58,7 +59,7 @@ pub(super) fn write_repaired(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Appends the text with what needs it escaped.
+/// Appends the text, with escapes where it needs them.
 pub(super) fn write_contents(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     loop {
@@ -81,19 +82,19 @@ fn write_escape(byte: u8, out: &mut Vec<u8>) {
     }
 }
 
-/// Returns the escape of a byte that needs one, and in its last place how long it is.
+/// Returns the escape sequence of a byte that needs one, with its length as the last element.
 #[inline(always)]
 pub(super) fn escape_of(byte: u8) -> Option<&'static [u8; 8]> {
     ESCAPES.get(usize::from(byte))
 }
 
-/// Returns whether a byte stands for itself.
+/// Returns whether a byte needs no escape.
 #[inline]
 fn is_plain(byte: u8) -> bool {
     !matches!(byte, 0..0x20 | b'"' | b'\\')
 }
 
-/// Returns how many bytes from the start stand for themselves.
+/// Returns the number of bytes at the start that need no escape.
 #[inline]
 pub(super) fn plain_run(bytes: &[u8]) -> usize {
     let mut at = 0;
@@ -108,9 +109,11 @@ pub(super) fn plain_run(bytes: &[u8]) -> usize {
     at + tail.iter().take_while(|byte| is_plain(**byte)).count()
 }
 
-/// Returns a word whose lowest set bit lies in the first byte that needs an escape; 0 if none does.
+/// Returns a word whose lowest set bit is in the first byte that needs an escape; 0 if no byte
+/// does.
 ///
-/// A borrow can set bits above the first such byte, never below it, so only the lowest bit counts.
+/// A borrow can set bits in bytes after that one, never in bytes before it, so only the lowest set
+/// bit has a meaning.
 #[inline]
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;

@@ -1,19 +1,20 @@
-//! What is found by looking at a block of bytes.
+//! Results of scanning bytes for characters that JSON strings escape.
 
-/// What an implementation has seen in a block of bytes.
+/// Result of scanning one block.
 #[derive(Clone, Copy)]
 pub(super) struct BlockScan {
-    /// The bytes that need an escape, the first in the lowest bits. How many bits each has is the
-    /// implementation's choice; all of them are set or none.
+    /// Mask of the bytes that need an escape, the block's first byte in the lowest bits. Each byte
+    /// has one bit, or another number of bits that the implementation chooses; either all of them
+    /// are set or none.
     pub(super) escapes: u64,
-    /// Whether a byte is not ASCII. It may lie behind one that needs an escape.
+    /// Whether a byte of the block is not ASCII, before or after the bytes that need an escape.
     pub(super) non_ascii: bool,
 }
 
-/// The start of a text that stands for itself in a JSON string.
+/// Bytes at the start of a text that a JSON string contains without an escape.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::json) struct PlainRun {
     pub(in crate::json) length: usize,
-    /// Whether a byte is not ASCII. It may lie behind the end.
+    /// Whether a byte that was scanned is not ASCII. It may follow the run.
     pub(in crate::json) non_ascii: bool,
 }

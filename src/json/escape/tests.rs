@@ -1,4 +1,4 @@
-//! Every implementation against known answers, and against the scalar one.
+//! Known answers, and comparisons of every implementation with the scalar one.
 
 use super::*;
 
@@ -62,13 +62,13 @@ fn every_position_and_length_is_escaped_as_serde_reads_it_back() {
     }
 }
 
-/// The most bytes that an implementation looks at in one step.
+/// Largest block of an implementation, in bytes.
 const LANES: usize = 64;
 
-/// Fails unless every implementation writes the same as the scalar one.
+/// Fails unless every implementation writes the bytes that the scalar one writes.
 fn check(text: &[u8]) {
     let written = |escaper: Escaper| {
-        // What stands in the buffer before must stay.
+        // Bytes that are in the buffer before must stay.
         let mut out = b"before".to_vec();
         escaper.write(text, &mut out);
         out
@@ -103,18 +103,18 @@ fn check(text: &[u8]) {
     }
 }
 
-/// Text of so many bytes, none of which needs an escape, each unlike its neighbours.
+/// Returns a text of `length` bytes without escapes, each byte unlike its neighbours.
 fn plain(length: usize) -> Vec<u8> {
     (b'#'..=b'Z').cycle().take(length).collect()
 }
 
-/// How far tests go that take the square of it; an interpreter is slow.
+/// Returns the length up to which tests of quadratic cost go, less in Miri, which is slow.
 fn to_lanes(count: usize) -> usize {
     count * if cfg!(miri) { 8 } else { LANES }
 }
 
 #[test]
-fn every_implementation_is_known_here() {
+fn the_scalar_implementation_is_first_and_the_best_one_last() {
     let names: Vec<_> = Escaper::all().into_iter().map(Escaper::name).collect();
     assert_eq!(names.first(), Some(&"scalar"));
     assert_eq!(names.last(), Some(&Escaper::best().name()));
@@ -122,13 +122,13 @@ fn every_implementation_is_known_here() {
 }
 
 #[test]
-fn every_length_at_every_alignment_is_as_the_scalar_one_has_it() {
+fn every_length_at_every_alignment_agrees_with_scalar() {
     for length in 0..=to_lanes(4) {
         let mut text = plain(length + LANES);
         for start in 0..LANES {
             check(&text[start..start + length]);
             if length > 0 {
-                // Bytes around the text that would need an escape must not be seen.
+                // Bytes around the text that would need an escape must not be scanned.
                 let kept = text.clone();
                 text[..start].fill(b'"');
                 text[start + length..].fill(0xFF);
@@ -141,13 +141,13 @@ fn every_length_at_every_alignment_is_as_the_scalar_one_has_it() {
 }
 
 #[test]
-fn every_special_byte_at_every_position_is_as_the_scalar_one_has_it() {
+fn every_escaped_byte_at_every_position_agrees_with_scalar() {
     let edges = [0x20, 0x21, 0x23, 0x5B, 0x5D, 0x7E, 0x7F, 0x80, 0xC3, 0xFF];
     let bytes: Vec<u8> = (0..0x20).chain(*b"\"\\").chain(edges).collect();
     for length in 1..=to_lanes(4) {
         let mut text = plain(length);
         for position in 0..length {
-            // All of them in up to two steps of the widest; beyond that the steps repeat.
+            // All bytes in texts of up to two of the largest blocks; longer texts repeat them.
             let some = if length <= to_lanes(2) + 2 {
                 &bytes[..]
             } else {
@@ -165,7 +165,7 @@ fn every_special_byte_at_every_position_is_as_the_scalar_one_has_it() {
 }
 
 #[test]
-fn pairs_of_special_bytes_and_characters_of_every_width_are_as_the_scalar_one_has_them() {
+fn pairs_of_escapes_and_characters_of_every_width_agree_with_scalar() {
     for length in 1..=to_lanes(2) + 2 {
         for first in 0..length {
             let mut text = plain(length);
@@ -189,7 +189,7 @@ fn pairs_of_special_bytes_and_characters_of_every_width_are_as_the_scalar_one_ha
 }
 
 #[test]
-fn random_bytes_are_as_the_scalar_one_has_them() {
+fn random_bytes_agree_with_scalar() {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut random = move || {
         state ^= state << 13;
@@ -202,7 +202,7 @@ fn random_bytes_are_as_the_scalar_one_has_them() {
         let length = usize::from(u16::from_le_bytes([random()[0], 0])) * (round % 3);
         let text: Vec<u8> = (0..length)
             .map(|_| match random() {
-                // Characters fall apart, so that some of the text is not UTF-8.
+                // Single bytes of longer characters make some of the text invalid UTF-8.
                 [a, ..] if round % 2 == 0 => alphabet[usize::from(a) % alphabet.len()],
                 [a, ..] => a,
             })
@@ -213,7 +213,7 @@ fn random_bytes_are_as_the_scalar_one_has_them() {
 }
 
 #[test]
-fn seeds_of_the_fuzz_target_are_as_the_scalar_one_has_them() {
+fn seeds_of_the_fuzz_target_agree_with_scalar() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/json_escape");
     let mut count = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -229,7 +229,7 @@ fn seeds_of_the_fuzz_target_are_as_the_scalar_one_has_them() {
     assert!(count > 5, "{folder} holds {count} seeds");
 }
 
-/// Writes a text with an implementation's kernel: as an integer, and as a string.
+/// Writes a text with an implementation's kernel, as an integer and as a string.
 struct Both<'a>(&'a [u8]);
 
 impl KernelTask for Both<'_> {
@@ -245,7 +245,7 @@ impl KernelTask for Both<'_> {
 }
 
 #[test]
-fn kernels_write_what_they_do_not_refuse() {
+fn kernels_write_correct_values_or_decline() {
     let mut texts: Vec<Vec<u8>> = [
         "", "-", "0", "-0", "00", "-01", "01", "7", "-9", "1-", "1.5", "+1",
     ]
@@ -256,8 +256,8 @@ fn kernels_write_what_they_do_not_refuse() {
         for byte in [b'0', b'/', b':', b'-', b'"', b'\\', 0x1F, 0x80, 0xFF] {
             for at in [0, 1, length / 2, length - 1] {
                 let mut text = digits.clone();
-                if let Some(window) = text.get_mut(at) {
-                    *window = byte;
+                if let Some(target) = text.get_mut(at) {
+                    *target = byte;
                 }
                 texts.push(text);
             }
@@ -273,14 +273,14 @@ fn kernels_write_what_they_do_not_refuse() {
     for escaper in Escaper::all() {
         for text in &texts {
             let [integer, string] = escaper.run(Both(text));
-            let due = is_integer(text).then_some(text);
+            let expected = is_integer(text).then_some(text);
             if integer.is_some() || text.len() <= 16 {
-                assert_eq!(integer.as_ref(), due, "{escaper:?}");
+                assert_eq!(integer.as_ref(), expected, "{escaper:?}");
             }
             if let Some(string) = string {
-                let mut due = Vec::new();
-                scalar::write(text, &mut due);
-                assert_eq!(string, due, "{escaper:?}");
+                let mut expected = Vec::new();
+                scalar::write(text, &mut expected);
+                assert_eq!(string, expected, "{escaper:?}");
             }
         }
     }

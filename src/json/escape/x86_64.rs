@@ -1,4 +1,58 @@
 //! SSE2, AVX2 and AVX-512.
+//!
+//! # Scanning a block
+//!
+//! A register has one lane per byte: 16 with SSE2, 32 with AVX2, 64 with AVX-512.
+//!
+//! ```text
+//! scan(register):
+//!     controls    = lanes where min(lane, 0x1F) == lane, unsigned
+//!     quotes      = lanes where lane == '"'
+//!     backslashes = lanes where lane == '\\'
+//!     escapes     = one bit per lane of controls | quotes | backslashes, lane 0 in bit 0
+//!     non_ascii   = whether the highest bit of a lane is set
+//! ```
+//!
+//! AVX-512 compares directly (`lane <= 0x1F`, unsigned) and has its results as bits.
+//!
+//! # Short strings
+//!
+//! ```text
+//! quote_avx512(text of at most 62 bytes, window):
+//!     text_lanes = lanes 1 to length
+//!     register   = '"' in all lanes, then the text loaded into text_lanes, reading no other byte
+//!     store the register to the window: a quote, the text, a quote, and quotes that are not used
+//!     plain      = text_lanes where lane > 0x1F, signed, so that bytes above 0x7F are excluded,
+//!                  and lane != '"' and lane != '\\'
+//!     return plain == text_lanes
+//!
+//! quote_sse2(text of at most 32 bytes, window):
+//!     up to 14 bytes: one register, made by shifting the text between two quotes
+//!     16 to 32 bytes: one register for the first 16 bytes and one for the last 16, which overlap
+//!     return whether the scans of the text's bytes found neither escapes nor bytes above 0x7F
+//! ```
+//!
+//! # Short integers and timestamps
+//!
+//! ```text
+//! integer_avx512(text of at most 18 bytes, window):
+//!     register = the text, zeros after it; store it to the window
+//!     digits   = lanes where lane - '0' <= 9, unsigned
+//!     expected = lanes of the text without the sign
+//!     return expected is not empty, digits contains expected, and no zero leads other digits
+//! ```
+//!
+//! `timestamp` compares all characters of a timestamp with their bounds at once; see there.
+//!
+//! # Why the unsafe code is sound
+//!
+//! - *Instructions.* A function with `#[target_feature]` may run only on a processor that has these
+//!   instructions. SSE2 is part of x86-64. For the others, a value is the proof: [`Level`] is made
+//!   by [`Level::detect`] alone, which asks the processor, and [`Avx512Kernel`] by [`run_avx512`]
+//!   alone, which itself requires AVX-512.
+//! - *Memory.* A load or store of a whole register takes a reference to an array of the register's
+//!   size, and uses the instruction for addresses of any alignment. A load of a part of a register
+//!   has a mask whose set bits are the lanes of the slice; the memory of other lanes is not accessed.
 #![allow(unsafe_code)]
 
 mod avx2;
@@ -16,8 +70,8 @@ use avx512::{integer_avx512, load_512, load_part, quote_avx512, scan_64, store_5
 use sse2::{append_tail, load_128, quote_sse2, scan_16};
 use timestamp::timestamp_avx512;
 
-/// A set of instructions that this processor has: there is no other way to a value than
-/// [`Level::detect`].
+/// Set of instructions that this processor is known to have, because only [`Level::detect`] makes a
+/// value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Level(Instructions);
 
@@ -29,7 +83,7 @@ enum Instructions {
 }
 
 impl Level {
-    /// Returns what this processor has, the best last.
+    /// Returns the sets of instructions that this processor has, the best last.
     pub(super) fn detect() -> impl Iterator<Item = Self> {
         let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("bmi1");
         let avx512 = avx2
@@ -54,49 +108,50 @@ impl Level {
         }
     }
 
-    /// Writes a JSON string.
+    /// Appends a JSON string.
     #[inline]
     pub(super) fn write(self, text: &[u8], cursor: &mut OutputCursor<'_>) {
         match self.0 {
-            // SAFETY: every processor of this architecture has SSE2.
+            // SAFETY: SSE2 is part of x86-64.
             Instructions::Sse2 => unsafe { write_sse2(text, cursor) },
-            // SAFETY: `detect` has seen AVX2 and BMI1, and nothing else makes this value.
+            // SAFETY: only `detect` makes this value, after it has found AVX2 and BMI1.
             Instructions::Avx2 => unsafe { write_avx2(text, cursor) },
-            // SAFETY: `detect` has seen AVX-512 F and BW, BMI1 and BMI2, and nothing else makes
-            // this value.
+            // SAFETY: only `detect` makes this value, after it has found AVX-512 F and BW, AVX2,
+            // BMI1 and BMI2.
             Instructions::Avx512 => unsafe { write_avx512(text, cursor) },
         }
     }
 
-    /// Writes a short JSON string of ASCII without escapes, or returns false.
+    /// Writes a short JSON string of ASCII without escapes to `window`. Returns false for other
+    /// texts.
     #[inline]
     pub(super) fn quote(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> bool {
         match self.0 {
-            // SAFETY: `detect` has seen AVX-512 F and BW, BMI1 and BMI2, and nothing else makes
-            // this value.
+            // SAFETY: only `detect` makes this value, after it has found AVX-512 F and BW, and
+            // BMI2.
             Instructions::Avx512 => unsafe { quote_avx512(text, window) },
-            // SAFETY: every processor of this architecture has SSE2.
+            // SAFETY: SSE2 is part of x86-64.
             Instructions::Sse2 | Instructions::Avx2 => unsafe { quote_sse2(text, window) },
         }
     }
 
-    /// Runs what is compiled for each set of instructions.
+    /// Runs the loop that was compiled for AVX-512, or the one for SSE2.
     #[inline]
     pub(super) fn run<C: KernelTask>(self, task: C) -> C::Output {
         match self.0 {
-            // SAFETY: `detect` has seen AVX-512 F and BW, AVX2, BMI1 and BMI2, and nothing else
-            // makes this value.
+            // SAFETY: only `detect` makes this value, after it has found AVX-512 F and BW, AVX2,
+            // BMI1 and BMI2.
             Instructions::Avx512 => unsafe { run_avx512(task) },
             Instructions::Sse2 | Instructions::Avx2 => task.run(Sse2Kernel),
         }
     }
 
-    /// Copies whole blocks of what stands for itself.
+    /// Copies the bytes at the start of a text that need no escape, in whole blocks.
     #[inline]
     pub(super) fn copy_plain(self, text: &[u8], window: &mut [u8]) -> PlainRun {
         match self.0 {
-            // SAFETY: `detect` has seen AVX-512 F and BW, AVX2, BMI1 and BMI2, and nothing else
-            // makes this value.
+            // SAFETY: only `detect` makes this value, after it has found AVX-512 F and BW, AVX2,
+            // BMI1 and BMI2.
             Instructions::Avx512 => unsafe { copy_plain_avx512(text, window) },
             Instructions::Sse2 | Instructions::Avx2 => blocks::copy_plain_16(text, window),
         }
@@ -157,38 +212,41 @@ fn copy_plain_avx512(text: &[u8], window: &mut [u8]) -> PlainRun {
     )
 }
 
-/// Every processor of this architecture has SSE2.
+/// Kernel that uses SSE2, which every x86-64 processor has.
 #[derive(Clone, Copy)]
 struct Sse2Kernel;
 
 impl Kernel for Sse2Kernel {
     #[inline(always)]
     fn quote(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> Option<usize> {
-        // SAFETY: every processor of this architecture has SSE2.
+        // SAFETY: SSE2 is part of x86-64.
         unsafe { quote_sse2(text, window) }.then_some(text.len() + 2)
     }
 }
 
-/// Only [`run_avx512`] makes this value.
+/// Kernel that uses AVX-512. Only [`run_avx512`] makes a value.
 #[derive(Clone, Copy)]
 struct Avx512Kernel(());
 
 impl Kernel for Avx512Kernel {
     #[inline(always)]
     fn quote(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> Option<usize> {
-        // SAFETY: `run_avx512`, which has made this value, needs the same instructions and more.
+        // SAFETY: `run_avx512`, which made this value, runs only where AVX-512 F and BW, and BMI2
+        // are.
         unsafe { quote_avx512(text, window) }.then_some(text.len() + 2)
     }
 
     #[inline(always)]
     fn integer(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> Option<usize> {
-        // SAFETY: as above.
+        // SAFETY: `run_avx512`, which made this value, runs only where AVX-512 F and BW, and BMI2
+        // are.
         unsafe { integer_avx512(text, window) }.then_some(text.len())
     }
 
     #[inline(always)]
     fn timestamp(self, text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> Option<usize> {
-        // SAFETY: as above.
+        // SAFETY: `run_avx512`, which made this value, runs only where AVX-512 F and BW, and BMI2
+        // are.
         unsafe { timestamp_avx512(text, window) }.then_some(text.len() + 3)
     }
 }

@@ -1,4 +1,4 @@
-//! AVX2.
+//! AVX2: 32 bytes in a register.
 
 use std::arch::x86_64::{
     __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8,
@@ -27,6 +27,6 @@ pub(super) fn scan_32(vector: __m256i) -> BlockScan {
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn load_256(block: &[u8; 32]) -> __m256i {
-    // SAFETY: the reference is to 32 bytes, as many as are read; no alignment is asked for.
+    // SAFETY: the reference is valid for the 32 bytes that are read; any alignment is allowed.
     unsafe { _mm256_loadu_si256(block.as_ptr().cast()) }
 }

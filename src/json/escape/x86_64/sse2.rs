@@ -1,4 +1,4 @@
-//! SSE2, which every x86-64 processor has.
+//! SSE2, which every x86-64 processor has: 16 bytes in a register.
 
 use std::arch::x86_64::{
     __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128,
@@ -11,19 +11,21 @@ use super::super::kernel::VALUE_WINDOW;
 use super::super::scan::{BlockScan, PlainRun};
 use super::bytes::{BACKSLASH, LAST_CONTROL, QUOTE};
 
-/// Returns the start of these bytes that stands for itself; so do the first as many as `any` says.
+/// Returns the run of bytes without an escape at the start of a block. The first `skip` bytes count
+/// as part of it, whatever they are.
 #[inline(always)]
-pub(in crate::json::escape) fn plain_run_16(bytes: &[u8; 16], any: usize) -> PlainRun {
-    // SAFETY: every processor of this architecture has SSE2.
+pub(in crate::json::escape) fn plain_run_16(bytes: &[u8; 16], skip: usize) -> PlainRun {
+    // SAFETY: SSE2 is part of x86-64.
     let seen = unsafe { scan_block(bytes) };
     PlainRun {
-        // Behind the last there is no other.
-        length: ((seen.escapes >> any << any) | 1 << 16).trailing_zeros() as usize,
+        // The bit after the last byte ends a run of all 16.
+        length: ((seen.escapes >> skip << skip) | 1 << 16).trailing_zeros() as usize,
         non_ascii: seen.non_ascii,
     }
 }
 
-/// A string of at most 32 bytes: one register, or two that overlap.
+/// Writes a string of at most 32 bytes with one register, or with two that overlap. Does not handle
+/// 15 bytes.
 #[inline]
 #[target_feature(enable = "sse2")]
 pub(super) fn quote_sse2(text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> bool {
@@ -42,7 +44,7 @@ pub(super) fn quote_sse2(text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> bool {
     let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>()) else {
         return false;
     };
-    // The last register ends before the closing quote.
+    // The second register ends where the closing quote follows.
     let Some(window) = window.get_mut(..length + 2).filter(|_| length <= 32) else {
         return false;
     };
@@ -67,19 +69,19 @@ fn scan_block(block: &[u8; 16]) -> BlockScan {
     scan_16(load_128(block))
 }
 
-/// Appends less than 32 bytes.
+/// Appends and scans fewer than 32 bytes. Bits after the last byte may be set in the result.
 #[inline]
 #[target_feature(enable = "sse2")]
 pub(super) fn append_tail(rest: &[u8], cursor: &mut OutputCursor<'_>) -> BlockScan {
     let length = rest.len();
     if let (Some(first), Some(last)) = (rest.first_chunk::<16>(), rest.last_chunk::<16>()) {
-        // Two registers that overlap.
-        let behind = length - 16;
-        cursor.push_prefix(first, behind);
+        // Two registers that overlap; `start` is where the second one starts.
+        let start = length - 16;
+        cursor.push_prefix(first, start);
         cursor.push(last);
         let (first, last) = (scan_16(load_128(first)), scan_16(load_128(last)));
         return BlockScan {
-            escapes: first.escapes | last.escapes << behind,
+            escapes: first.escapes | last.escapes << start,
             non_ascii: first.non_ascii | last.non_ascii,
         };
     }
@@ -104,6 +106,6 @@ pub(super) fn scan_16(vector: __m128i) -> BlockScan {
 #[inline]
 #[target_feature(enable = "sse2")]
 pub(super) fn load_128(block: &[u8; 16]) -> __m128i {
-    // SAFETY: the reference is to 16 bytes, as many as are read; no alignment is asked for.
+    // SAFETY: the reference is valid for the 16 bytes that are read; any alignment is allowed.
     unsafe { _mm_loadu_si128(block.as_ptr().cast()) }
 }

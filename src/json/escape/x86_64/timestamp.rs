@@ -1,4 +1,19 @@
-//! Timestamps in UTC, in one register.
+//! Timestamps in UTC, checked and rewritten in one AVX-512 register.
+//!
+//! ```text
+//! timestamp_avx512(text of 19 to 26 bytes, window):
+//!     register = '"' in all lanes, then the text loaded into lanes 1 to length
+//!     store the register to the window, with 'T' in the lane of the space and 'Z' in the lane
+//!     after the text; the quote that follows is in the register already
+//!     values   = register - BOUNDS.least        digits become 0 to 9, punctuation becomes 0
+//!     allowed  = text lanes where values <= BOUNDS.most, unsigned
+//!     return all text lanes are allowed, and none of these holds:
+//!         a digit is at its greatest and the next one is too large after it, as in month 13,
+//!         day 32, hour 24
+//!         both digits of the month or the day are 0
+//!         the last character of a fraction is '0' or '.'
+//!         all four digits of the year are 0
+//! ```
 
 use std::arch::x86_64::{
     __m512i, _mm512_castsi512_si256, _mm512_cmpeq_epi8_mask, _mm512_cmpgt_epu8_mask,
@@ -8,24 +23,25 @@ use std::arch::x86_64::{
 use super::super::kernel::VALUE_WINDOW;
 use super::avx512::{load_512, load_quoted, store_256};
 
-/// What each lane of a text may hold, the quote before it included.
+/// Characters that each lane may hold. Lane 0 is the quote before the text.
 struct Bounds {
-    /// What is the least, the zero of a digit.
+    /// Least character: `0` for a digit, the character itself for punctuation.
     least: [u8; 64],
-    /// How much more it may be.
+    /// Greatest difference from `least`.
     most: [u8; 64],
-    /// How much more it may be behind a digit that is the most.
-    most_behind_most: [u8; 64],
+    /// Greatest difference from `least` in a lane that follows a lane with its greatest digit.
+    most_after_most: [u8; 64],
 }
 
 const BOUNDS: Bounds = Bounds {
     least: lanes_of(*b"0000-00-00 00:00:00.000000", 0),
     most: lanes_of(*b"9999-19-39 29:59:59.999999", b'0'),
-    // Of months there are 12, of days 31, of hours 24.
-    most_behind_most: lanes_of(*b"9999-12-31 93:99:99.999999", b'0'),
+    // The last month is 12, the last day 31, the last hour 23.
+    most_after_most: lanes_of(*b"9999-12-31 93:99:99.999999", b'0'),
 };
 
-/// Returns characters in their lanes, digits less this.
+/// Returns characters in their lanes. Digits are reduced by `zero`; if that is not 0, punctuation
+/// becomes 0.
 const fn lanes_of(characters: [u8; LONGEST], zero: u8) -> [u8; 64] {
     let mut lanes = [0; 64];
     let mut at = 0;
@@ -33,7 +49,7 @@ const fn lanes_of(characters: [u8; LONGEST], zero: u8) -> [u8; 64] {
         let character = characters[at];
         lanes[at + 1] = match character {
             b'0'..=b'9' => character - zero,
-            // Nothing but this.
+            // Punctuation does not differ from `least`.
             _ if zero > 0 => 0,
             _ => character,
         };
@@ -46,16 +62,17 @@ const LONGEST: usize = "YYYY-MM-DD hh:mm:ss.ffffff".len();
 const SHORTEST: usize = "YYYY-MM-DD hh:mm:ss".len();
 
 const YEAR: u64 = 0b1111 << 1;
-/// The second digits of month and day, which are not 0 behind a 0.
+/// Second digits of month and day, which are not 0 after a 0.
 const FROM_ONE: u64 = 1 << "\"YYYY-M".len() | 1 << "\"YYYY-MM-D".len();
-/// The second digits of month, day and hour.
+/// Second digits of month, day and hour, which have a bound after the greatest first digit.
 const BOUNDED: u64 = FROM_ONE | 1 << "\"YYYY-MM-DD h".len();
-/// The point and what is behind it.
+/// The point and the digits of the fraction.
 const FRACTION: u64 = u64::MAX << "\"YYYY-MM-DD hh:mm:ss".len();
 const SPACE: u64 = 1 << "\"YYYY-MM-DD".len();
 
-/// Writes a timestamp of the years 1 to 9999, given without an offset, as a string in the spelling of
-/// RFC 3339, three bytes longer. A fraction must not end in a zero, nor be empty.
+/// Writes a timestamp of the years 1 to 9999, given without an offset, as a string in the format of
+/// RFC 3339, which is three bytes longer than the text. Returns false for other texts, among them
+/// those whose fraction is empty or ends in a zero.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
 pub(super) fn timestamp_avx512(text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> bool {
@@ -64,8 +81,8 @@ pub(super) fn timestamp_avx512(text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> 
         return false;
     }
     let (vector, text_lanes) = load_quoted(text);
-    let written = _mm512_mask_mov_epi8(vector, SPACE, of(b'T'));
-    let written = _mm512_mask_mov_epi8(written, 2 << length, of(b'Z'));
+    let written = _mm512_mask_mov_epi8(vector, SPACE, in_all_lanes(b'T'));
+    let written = _mm512_mask_mov_epi8(written, 2 << length, in_all_lanes(b'Z'));
     if let Some(window) = window.first_chunk_mut() {
         store_256(_mm512_castsi512_si256(written), window);
     }
@@ -73,9 +90,9 @@ pub(super) fn timestamp_avx512(text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> 
     let values = _mm512_sub_epi8(vector, load_512(&BOUNDS.least));
     let allowed = _mm512_mask_cmple_epu8_mask(text_lanes, values, most);
     let at_most = _mm512_cmpeq_epi8_mask(values, most);
-    let beyond = _mm512_cmpgt_epu8_mask(values, load_512(&BOUNDS.most_behind_most));
-    let zeros = _mm512_cmpeq_epi8_mask(values, of(0));
-    // A point alone is of the value 0, too.
+    let beyond = _mm512_cmpgt_epu8_mask(values, load_512(&BOUNDS.most_after_most));
+    let zeros = _mm512_cmpeq_epi8_mask(values, in_all_lanes(0));
+    // A point counts as a zero here, so that a fraction without digits is refused.
     let refused = at_most << 1 & beyond & BOUNDED
         | zeros << 1 & zeros & FROM_ONE
         | zeros & FRACTION & 1 << length;
@@ -84,6 +101,6 @@ pub(super) fn timestamp_avx512(text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> 
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn of(byte: u8) -> __m512i {
+fn in_all_lanes(byte: u8) -> __m512i {
     _mm512_set1_epi8(byte.cast_signed())
 }
