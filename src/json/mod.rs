@@ -1,7 +1,8 @@
-//! JSON text: strings, numbers, raw values, appended to a buffer.
+//! JSON text: strings, numbers and raw values, appended to a buffer.
 //!
-//! The writers are given bytes from the network and never fail on them, nor let anything out that
-//! is not UTF-8: each offending byte becomes U+FFFD. Only raw JSON can be malformed.
+//! The writers take bytes from the network and never fail on them. Their output is always UTF-8:
+//! each byte of a text that is not becomes U+FFFD. Only raw JSON (the types `json` and `jsonb`) can
+//! be malformed.
 
 mod escape;
 mod number;

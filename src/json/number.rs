@@ -2,7 +2,7 @@
 
 use super::short::{padded, push_part};
 
-/// Appends a number.
+/// Appends a signed number.
 #[inline]
 pub fn write_i64(number: i64, out: &mut Vec<u8>) {
     if number < 0 {
@@ -20,28 +20,28 @@ pub fn write_u64(number: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// The first number that has more than eight digits.
+/// First number that has more than eight digits.
 pub(crate) const EIGHT_DIGITS: u64 = 100_000_000;
 
-/// Returns a number of eight digits or less with zeros before it.
+/// Returns the eight characters of a number of at most eight digits, with leading zeros.
 #[inline]
 pub(crate) fn eight_digits(number: u64) -> [u8; 8] {
     characters(digits(number)).to_le_bytes()
 }
 
-/// Returns a number of eight digits or less as it is written, and how many there are.
+/// Returns the characters of a number of at most eight digits, and their count.
 #[inline]
 pub(crate) fn up_to_eight_digits(number: u64) -> ([u8; 8], usize) {
     let (characters, length) = leading(number);
     (characters.to_le_bytes(), length)
 }
 
-/// Returns a number of at most 16 digits as it is written, the first digit in the lowest byte, and
-/// how many these are.
+/// Returns the characters of a number of at most 16 digits, the first one in the lowest byte, and
+/// their count.
 #[inline(always)]
 pub(super) fn short_decimal(number: u64) -> Option<(u128, usize)> {
     let (first, last) = (number / EIGHT_DIGITS, number % EIGHT_DIGITS);
-    let (start, length, behind) = if first == 0 {
+    let (start, length, second) = if first == 0 {
         let (start, length) = leading(last);
         (start, length, 0)
     } else if first < EIGHT_DIGITS {
@@ -50,7 +50,7 @@ pub(super) fn short_decimal(number: u64) -> Option<(u128, usize)> {
     } else {
         return None;
     };
-    let characters = u128::from(start) | u128::from(behind) << (8 * length);
+    let characters = u128::from(start) | u128::from(second) << (8 * length);
     let length = if first == 0 { length } else { length + 8 };
     Some((characters, length))
 }
@@ -61,8 +61,8 @@ fn write_long(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&eight_digits(number % EIGHT_DIGITS));
 }
 
-/// Returns at most eight digits as they are written, without zeros before them, and how many these
-/// are. A single zero stays.
+/// Returns the characters of a number of at most eight digits, without leading zeros, and their
+/// count. The number zero has one character.
 #[inline]
 fn leading(number: u64) -> (u64, usize) {
     let digits = digits(number);
@@ -72,9 +72,9 @@ fn leading(number: u64) -> (u64, usize) {
 
 /// Returns the eight digits of a number, the first in the lowest byte.
 ///
-/// The number is halved three times, all of its parts at once: the digits before the middle stay in
-/// the lower half of a part, those behind it go to the upper half. Division is by multiplication,
-/// exact for numbers of so many digits.
+/// The digits are halved three times, all parts at once: in each part the first half of the digits
+/// stays in the lower bits, the second half moves to the upper bits. Division is by multiplication,
+/// which is exact for numbers of at most eight digits.
 #[inline]
 fn digits(number: u64) -> u64 {
     debug_assert!(number < EIGHT_DIGITS);
@@ -85,14 +85,15 @@ fn digits(number: u64) -> u64 {
     before | ((twos - 10 * before) << 8)
 }
 
-/// Returns digits as they are written.
+/// Returns the characters of digits.
 #[inline]
 fn characters(digits: u64) -> u64 {
     digits | 0x3030_3030_3030_3030
 }
 
-/// Returns the characters of an integer that is also one in JSON, the first in the lowest byte, if it
-/// is as short as nearly all: those are looked at and copied in registers.
+/// Returns the characters of an integer that is also an integer in JSON, the first one in the
+/// lowest byte. Handles at most 16 characters, as nearly all integers have: they are checked and
+/// copied in registers.
 #[inline(always)]
 pub(crate) fn short_integer(text: &[u8]) -> Option<u128> {
     if text.len() > 16 {
@@ -108,18 +109,20 @@ pub(crate) fn short_integer(text: &[u8]) -> Option<u128> {
     valid.then_some(characters)
 }
 
-/// Returns how many of the bytes in a number, from its lowest, are decimal digits.
+/// Returns the number of decimal digits at the start of 16 characters, the first one in the lowest
+/// byte.
 #[inline(always)]
 fn leading_digits(characters: u128) -> usize {
     const ONES: u128 = u128::MAX / 0xFF;
-    // A digit becomes its value. What is above 9 reaches the highest bit of its byte when 0x76 is
-    // added, or had that set; a carry disturbs only bytes behind the first such one.
+    // A digit becomes its value. A byte above 9 gets its highest bit set by adding 0x76, unless
+    // that is set already. A carry changes only bytes after the first such byte.
     let values = characters ^ (ONES * b'0' as u128);
     let others = (values | values.wrapping_add(ONES * 0x76)) & (ONES * 0x80);
     (others.trailing_zeros() / 8) as usize
 }
 
-/// Returns the same of a word.
+/// Returns the number of decimal digits at the start of 8 characters, the first one in the lowest
+/// byte.
 #[inline(always)]
 pub(super) fn leading_digits_of_word(characters: u64) -> usize {
     const ONES: u64 = u64::MAX / 0xFF;
@@ -133,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_of_eight_digits_has_its_digits() {
+    fn numbers_of_eight_digits_are_written_as_by_the_standard_library() {
         let steps = (0..100_000_000).step_by(if cfg!(miri) { 9_999_991 } else { 101 });
         for number in steps.chain(0..10_100) {
             let characters = eight_digits(number);
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_every_length_are_those_of_the_standard_library() {
+    fn numbers_of_every_length_are_written_as_by_the_standard_library() {
         let mut out = Vec::new();
         let mut power = 1_u64;
         for _ in 0..20 {

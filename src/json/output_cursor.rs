@@ -1,15 +1,15 @@
-//! The end of a buffer while a document is written there.
+//! Write position at the end of a buffer.
 
 use super::number::{short_decimal, write_u64};
 use crate::buffer::Buffer;
 
-/// Room at the end of a buffer, with a position in it.
+/// Write position at the end of a buffer, held in a register while a document is written.
 ///
-/// A buffer keeps its length in memory, so that each piece that is appended waits for the one
-/// before. Here only the position moves, in a register, and becomes the length in the end.
+/// A buffer has its length in memory, so that each append has to wait for the append before it. A
+/// cursor moves only its position, which becomes the length in [`OutputCursor::finish`].
 ///
-/// Pieces are written as arrays, longer than what is used of them: that costs less than to write
-/// just as much as it takes.
+/// Short texts are written as whole arrays, of which only a part is kept: that costs less than
+/// writing exactly the bytes that are kept.
 #[derive(Debug)]
 pub(crate) struct OutputCursor<'a> {
     out: &'a mut Buffer,
@@ -17,7 +17,8 @@ pub(crate) struct OutputCursor<'a> {
 }
 
 impl<'a> OutputCursor<'a> {
-    /// Makes room for so many bytes behind what is in the buffer. It grows where that is too little.
+    /// Makes a cursor at the end of the buffer, and reserves `expected` bytes there. Longer output
+    /// makes the buffer grow.
     #[inline]
     pub(crate) fn new(out: &'a mut Buffer, expected: usize) -> Self {
         out.reserve(expected);
@@ -25,20 +26,20 @@ impl<'a> OutputCursor<'a> {
         Self { out, position }
     }
 
-    /// Makes room for so many bytes more.
+    /// Reserves `additional` bytes after the position.
     #[inline(always)]
     pub(crate) fn reserve(&mut self, additional: usize) {
         self.out.end_at(self.position);
         self.out.reserve(additional);
     }
 
-    /// Returns how much of the buffer is written.
+    /// Returns the position: the number of bytes in the buffer, those of this cursor included.
     #[inline]
     pub(crate) fn position(&self) -> usize {
         self.position
     }
 
-    /// Returns what was written from a position on.
+    /// Returns the bytes that were written from a position on.
     #[inline]
     pub(crate) fn written(&mut self, from: usize) -> &[u8] {
         self.out
@@ -47,14 +48,14 @@ impl<'a> OutputCursor<'a> {
             .unwrap_or_default()
     }
 
-    /// Returns a byte that was written.
+    /// Returns the byte at a position, if it was written.
     #[inline]
     pub(crate) fn byte_mut(&mut self, at: usize) -> Option<&mut u8> {
         self.out.memory().get_mut(..self.position)?.get_mut(at)
     }
 
-    /// Returns the place of the next bytes, if there is room for so many, whatever is used of them.
-    /// What is written there is appended with [`OutputCursor::advance`].
+    /// Returns the memory of the next `N` bytes, if as many are reserved. Bytes that are written
+    /// there are appended by [`OutputCursor::advance`]; the others do not matter.
     #[inline(always)]
     pub(crate) fn window<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
         self.out
@@ -63,7 +64,8 @@ impl<'a> OutputCursor<'a> {
             .first_chunk_mut()
     }
 
-    /// Returns the place of the next bytes likewise, all that there is.
+    /// Returns all memory after the position. Bytes that are written there are appended by
+    /// [`OutputCursor::advance`]; the others do not matter.
     #[inline(always)]
     pub(crate) fn spare(&mut self) -> &mut [u8] {
         self.out
@@ -72,39 +74,40 @@ impl<'a> OutputCursor<'a> {
             .unwrap_or_default()
     }
 
-    /// Takes back so many bytes. They stay in place.
+    /// Takes back the last `count` bytes. They stay in memory, so that [`OutputCursor::advance`]
+    /// can append them again.
     #[inline(always)]
     pub(crate) fn step_back(&mut self, count: usize) {
         self.position -= count;
     }
 
-    /// Appends so many bytes that are in place already.
+    /// Appends `count` bytes that are in memory after the position already.
     #[inline(always)]
     pub(crate) fn advance(&mut self, count: usize) {
         self.position += count;
     }
 
-    /// Appends the first `length` of these bytes. All of them are put in place.
+    /// Appends the first `length` of these bytes. All of them are written to memory.
     #[inline(always)]
     pub(crate) fn push_prefix<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
         match self.window() {
-            Some(place) => *place = *bytes,
+            Some(window) => *window = *bytes,
             None => append_cold(self.out, self.position, bytes),
         }
         self.position += length.min(N);
     }
 
-    /// Appends the first `length` bytes of a number, from its lowest.
+    /// Appends the first `length` bytes of an integer, from its lowest byte.
     #[inline(always)]
     pub(crate) fn push_register(&mut self, bytes: u128, length: usize) {
         match self.window::<16>() {
-            // In halves, as the number is in registers: an array of both would be written to memory
-            // in halves and read from there as a whole, for which the processor waits.
-            Some(place) => {
+            // In two halves, because the integer is in two registers: an array would be written to
+            // memory in halves and read back as a whole, which stalls the processor.
+            Some(window) => {
                 let bytes = bytes.to_le_bytes();
                 let (halves, _) = bytes.as_chunks::<8>();
-                for (place, half) in place.as_chunks_mut::<8>().0.iter_mut().zip(halves) {
-                    *place = *half;
+                for (target, half) in window.as_chunks_mut::<8>().0.iter_mut().zip(halves) {
+                    *target = *half;
                 }
             }
             None => append_register_cold(self.out, self.position, bytes),
@@ -112,18 +115,18 @@ impl<'a> OutputCursor<'a> {
         self.position += length.min(16);
     }
 
-    /// Appends these bytes.
+    /// Appends an array of bytes.
     #[inline(always)]
     pub(crate) fn push<const N: usize>(&mut self, bytes: &[u8; N]) {
         self.push_prefix(bytes, N);
     }
 
-    /// Appends bytes, as many as there are.
+    /// Appends a slice of bytes.
     #[inline(always)]
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
         let end = self.position + bytes.len();
         match self.out.memory().get_mut(self.position..end) {
-            Some(place) => place.copy_from_slice(bytes),
+            Some(target) => target.copy_from_slice(bytes),
             None => append_cold(self.out, self.position, bytes),
         }
         self.position = end;
@@ -138,24 +141,24 @@ impl<'a> OutputCursor<'a> {
         }
     }
 
-    /// Writes the first `length` of these bytes over what was written at a position.
+    /// Replaces bytes that were written at a position by the first `length` of these bytes.
     #[inline(always)]
     pub(crate) fn overwrite(&mut self, at: usize, bytes: &[u8; 8], length: usize) {
         let written = self.out.memory().get_mut(..self.position);
-        let Some(place) = written.and_then(|written| written.get_mut(at..)) else {
+        let Some(target) = written.and_then(|written| written.get_mut(at..)) else {
             return;
         };
-        match place.first_chunk_mut() {
-            Some(place) if length == bytes.len() => *place = *bytes,
+        match target.first_chunk_mut() {
+            Some(window) if length == bytes.len() => *window = *bytes,
             _ => {
-                for (place, byte) in place.iter_mut().zip(bytes).take(length) {
-                    *place = *byte;
+                for (target, byte) in target.iter_mut().zip(bytes).take(length) {
+                    *target = *byte;
                 }
             }
         }
     }
 
-    /// Lets something append to the buffer itself.
+    /// Appends what the closure appends to a vector.
     #[inline(always)]
     pub(crate) fn append_with<T>(&mut self, append: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let (appended, at) = append_at(self.out, self.position, append);
@@ -163,9 +166,11 @@ impl<'a> OutputCursor<'a> {
         appended
     }
 
-    /// Returns a cursor of its own at this one's position, which goes on with [`OutputCursor::resume_at`] where that
-    /// one ends. What is called with a room by reference has the position in memory; the one that is
-    /// made here has it in a register.
+    /// Returns another cursor at this one's position. When it is done, [`OutputCursor::resume_at`]
+    /// moves this cursor to its position.
+    ///
+    /// A function that takes a cursor by reference and is not inlined has the position in memory.
+    /// The new cursor has it in a register.
     #[inline(always)]
     pub(crate) fn reborrow(&mut self) -> OutputCursor<'_> {
         OutputCursor {
@@ -174,22 +179,23 @@ impl<'a> OutputCursor<'a> {
         }
     }
 
-    /// Goes on at a position.
+    /// Moves to a position, at which the next bytes are appended.
     #[inline(always)]
     pub(crate) fn resume_at(&mut self, at: usize) {
         self.position = at;
     }
 
-    /// Makes what was written a part of the buffer.
+    /// Makes the written bytes a part of the buffer.
     #[inline]
     pub(crate) fn finish(self) {
         self.out.end_at(self.position);
     }
 }
 
-// What is rarer takes the parts of a room: a reference to one would keep its position in memory.
+// The functions for rare cases take the parts of a cursor: a reference to the cursor would force
+// its position into memory.
 
-/// Puts bytes at a position, and makes room for more behind them.
+/// Appends bytes at a position for which the buffer has to grow.
 #[cold]
 #[inline(never)]
 fn append_cold(out: &mut Buffer, at: usize, bytes: &[u8]) {
@@ -197,14 +203,15 @@ fn append_cold(out: &mut Buffer, at: usize, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// The same for the bytes of a number, which is not in memory.
+/// Appends the bytes of an integer at a position for which the buffer has to grow. The integer is
+/// passed in registers.
 #[cold]
 #[inline(never)]
 fn append_register_cold(out: &mut Buffer, at: usize, bytes: u128) {
     append_cold(out, at, &bytes.to_le_bytes());
 }
 
-/// Lets something append at a position. Returns also the position behind that.
+/// Appends at a position what the closure appends to a vector. Returns also the position after it.
 #[inline(never)]
 fn append_at<T>(out: &mut Buffer, at: usize, append: impl FnOnce(&mut Vec<u8>) -> T) -> (T, usize) {
     out.end_at(at);
@@ -216,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_appended_does_not_depend_on_the_room() {
+    fn appended_bytes_do_not_depend_on_the_reserved_size() {
         let long = "\"long\" ".repeat(100);
         let written = |expected| {
             let mut out = Buffer::new();
@@ -241,7 +248,7 @@ mod tests {
             *cursor.byte_mut(6).unwrap() = b'{';
             cursor.overwrite(7, b"{:A.....", 1);
             cursor.overwrite(cursor.position() - 8, b"together", 8);
-            cursor.overwrite(cursor.position(), b"behind..", 8);
+            cursor.overwrite(cursor.position(), b"after...", 8);
             assert!(cursor.byte_mut(cursor.position()).is_none());
             cursor.push(b"}");
             cursor.finish();
@@ -250,8 +257,8 @@ mod tests {
         let expected = written(0);
         assert!(expected.starts_with(b"before{{\"long\" "));
         assert!(expected.ends_with(b"together}"));
-        for cursor in [1, 20, 255, 256, 4000, 100_000] {
-            assert!(written(cursor) == expected, "{cursor}");
+        for reserved in [1, 20, 255, 256, 4000, 100_000] {
+            assert!(written(reserved) == expected, "{reserved}");
         }
     }
 }

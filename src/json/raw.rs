@@ -1,8 +1,8 @@
-//! Raw JSON: checked and stripped of white space in one pass, copied as it is read.
+//! Raw JSON: validated and copied without white space, in one pass.
 //!
-//! What the server accepted as `json` may hold escapes of surrogates without a partner, which no
-//! string of Unicode characters has; each becomes the escape of U+FFFD. All else stays as it is
-//! spelled: the order of members, duplicates, the digits of numbers.
+//! A value that the server accepted as `json` may have escapes of unpaired surrogates, which are
+//! not Unicode characters; each becomes the escape of U+FFFD. Everything else is copied as it is:
+//! the order of members, duplicate members, the digits of numbers.
 
 mod truncate;
 
@@ -13,7 +13,7 @@ use super::number::leading_digits_of_word;
 use super::output_cursor::OutputCursor;
 use super::short::{padded, padded_word};
 
-/// Text that is not one JSON value.
+/// Error for a text that is not exactly one JSON value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MalformedJson;
 
@@ -21,15 +21,15 @@ pub(crate) struct MalformedJson;
 ///
 /// # Errors
 ///
-/// Fails if the text is not exactly one value; what was appended by then is of no use.
+/// Fails if the text is not exactly one value; the bytes that were appended are then unspecified.
 pub(crate) fn compact(text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), MalformedJson> {
     let start = cursor.position();
-    // With some for what is written beyond the end.
+    // Includes memory for the block that extends past the end of the text.
     cursor.reserve(text.len() + VALUE_WINDOW);
     let mut compactor = Compactor {
         text,
         at: 0,
-        place: cursor.spare(),
+        output: cursor.spare(),
         written: 0,
         non_ascii: false,
     };
@@ -53,14 +53,15 @@ fn compact_repaired(text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), Ma
     compact(repaired.as_bytes(), cursor)
 }
 
-/// What is read is written at once: in blocks, of which as much counts as belongs to the token.
+/// Position in the text and in the output. Whole blocks are copied as they are read, of which only
+/// the bytes that belong to the token are kept.
 struct Compactor<'a, 'r> {
     text: &'a [u8],
     at: usize,
-    /// Longer than the text by a block and more; and nothing becomes longer than it was.
-    place: &'r mut [u8],
+    /// Longer than the text by more than a block, and no token becomes longer than it was.
+    output: &'r mut [u8],
     written: usize,
-    /// Whether a string had bytes that are not ASCII; elsewhere they are malformed.
+    /// Whether a string has bytes that are not ASCII; elsewhere they are malformed.
     non_ascii: bool,
 }
 
@@ -68,7 +69,7 @@ impl Compactor<'_, '_> {
     fn run(&mut self) -> Result<(), MalformedJson> {
         let mut nesting = Nesting::default();
         loop {
-            // A value starts here. One that opens a container with something in it is not complete.
+            // A value starts here. It is not complete if it opens a container that is not empty.
             match self.peek_token() {
                 Some(b'{') => {
                     self.take(b'{');
@@ -96,7 +97,7 @@ impl Compactor<'_, '_> {
                 Some(b'n') => self.literal(b"null")?,
                 _ => return Err(MalformedJson),
             }
-            // A value ended here, and perhaps the containers around it.
+            // A value ended here. Containers around it may end after it.
             loop {
                 match (nesting.top(), self.peek_token()) {
                     (None, None) => return Ok(()),
@@ -127,7 +128,7 @@ impl Compactor<'_, '_> {
         self.text.get(self.at + offset).copied()
     }
 
-    /// Returns the next bytes, and zeros behind the last.
+    /// Returns the next 16 bytes, padded with zeros after the last one.
     #[inline(always)]
     fn block(&self) -> [u8; 16] {
         let rest = self.rest();
@@ -141,9 +142,9 @@ impl Compactor<'_, '_> {
     #[inline(always)]
     fn peek_token(&mut self) -> Option<u8> {
         match self.byte(0) {
-            // A token cannot start with what is less than white space, either.
+            // Bytes below a space that are not white space start no token, either.
             Some(..=b' ') => {
-                // Where the server writes white space itself it is a single space.
+                // White space that the server itself writes is a single space.
                 self.at += usize::from(self.byte(0) == Some(b' '));
                 match self.byte(0) {
                     Some(..=b' ') => self.skip_white_space(),
@@ -164,26 +165,26 @@ impl Compactor<'_, '_> {
         next
     }
 
-    /// Writes the first `length` of these bytes in the place of as many that were read.
+    /// Appends the first `length` of these bytes, and moves past as many bytes of the text.
     #[inline(always)]
     fn put<const N: usize>(&mut self, bytes: &[u8; N], length: usize) {
-        let place = self.place.get_mut(self.written..);
-        let place = place.and_then(<[u8]>::first_chunk_mut);
-        debug_assert!(place.is_some() && length <= N);
-        if let Some(place) = place {
-            *place = *bytes;
+        let window = self.output.get_mut(self.written..);
+        let window = window.and_then(<[u8]>::first_chunk_mut);
+        debug_assert!(window.is_some() && length <= N);
+        if let Some(window) = window {
+            *window = *bytes;
         }
         self.written += length;
         self.at += length;
     }
 
-    /// Takes the next byte, which is this one.
+    /// Copies the next byte, which is `byte`.
     #[inline(always)]
     fn take(&mut self, byte: u8) {
         self.put(&[byte], 1);
     }
 
-    /// Takes so many bytes.
+    /// Copies the next `length` bytes.
     #[inline(always)]
     fn copy(&mut self, length: usize) {
         let mut left = length;
@@ -194,7 +195,7 @@ impl Compactor<'_, '_> {
         self.put(&self.block(), left);
     }
 
-    /// Takes the name of a member and the colon.
+    /// Copies the name of a member and the colon.
     #[inline(always)]
     fn member_name(&mut self) -> Result<(), MalformedJson> {
         if self.peek_token() != Some(b'"') {
@@ -216,7 +217,7 @@ impl Compactor<'_, '_> {
         Ok(())
     }
 
-    /// Returns how many digits there are from this place on.
+    /// Returns the number of digits from this offset on.
     #[inline(always)]
     fn digits(&self, from: usize) -> usize {
         let mut count = 0;
@@ -261,7 +262,7 @@ impl Compactor<'_, '_> {
         Ok(())
     }
 
-    /// Takes a string, from its opening to its closing quote.
+    /// Copies a string, from its opening to its closing quote.
     #[inline(always)]
     fn string(&mut self) -> Result<(), MalformedJson> {
         self.copy_block(1);
@@ -275,28 +276,29 @@ impl Compactor<'_, '_> {
                     self.escape()?;
                     self.copy_block(0);
                 }
-                // A whole block stood for itself.
+                // The whole block needed no escape.
                 Some(b' '..) => self.copy_plain(),
                 _ => return Err(MalformedJson),
             }
         }
     }
 
-    /// Takes what of a block stands for itself in a string, and the first byte if `any` is 1.
+    /// Copies the bytes of a string up to an escape or the closing quote, at most one block. The
+    /// first `skip` bytes are copied whatever they are.
     #[inline(always)]
-    fn copy_block(&mut self, any: usize) {
+    fn copy_block(&mut self, skip: usize) {
         let block = self.block();
-        let plain = plain_run_16(&block, any);
+        let plain = plain_run_16(&block, skip);
         self.non_ascii |= plain.non_ascii;
         self.put(&block, plain.length);
     }
 
-    /// Takes what stands for itself in a string.
+    /// Copies the bytes of a string up to an escape or the closing quote.
     #[inline(never)]
     fn copy_plain(&mut self) {
         let rest = self.text.get(self.at..).unwrap_or_default();
-        let place = self.place.get_mut(self.written..).unwrap_or_default();
-        let plain = Escaper::best().copy_plain(rest, place);
+        let output = self.output.get_mut(self.written..).unwrap_or_default();
+        let plain = Escaper::best().copy_plain(rest, output);
         self.at += plain.length;
         self.written += plain.length;
         self.non_ascii |= plain.non_ascii;
@@ -333,14 +335,14 @@ impl Compactor<'_, '_> {
     }
 }
 
-/// For each container that is open, whether it is an object: bits, so that the usual depth costs
-/// no allocation.
+/// Stack of the open containers, one bit each: 1 for an object, 0 for an array. The usual depths
+/// cost no allocation.
 #[derive(Default)]
 struct Nesting {
     depth: usize,
-    /// The innermost containers, the last of them in the lowest bit.
+    /// Up to 64 innermost containers, the last one in the lowest bit.
     innermost: u64,
-    /// What is around them, 64 in each.
+    /// The containers around those, 64 in each element.
     around: Vec<u64>,
 }
 

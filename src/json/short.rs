@@ -1,11 +1,11 @@
-//! Short pieces of text, moved in registers instead of by memcpy.
+//! Short texts, moved in registers instead of by memcpy.
 
-/// Returns at most 16 bytes in a number, the first in its lowest bits, with zeros behind the last.
+/// Returns at most 16 bytes as an integer, the first byte in its lowest bits, padded with zeros.
 #[inline(always)]
 pub(crate) fn padded(bytes: &[u8]) -> u128 {
     debug_assert!(bytes.len() <= 16);
     let shift = |from: usize| 8 * (bytes.len() - from);
-    // Two loads that overlap: what both have is the same.
+    // Two loads that overlap; the bytes that both contain are equal.
     if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
         let last = u128::from(u64::from_le_bytes(*last));
         return u128::from(u64::from_le_bytes(*first)) | last << shift(8);
@@ -13,7 +13,7 @@ pub(crate) fn padded(bytes: &[u8]) -> u128 {
     u128::from(padded_word(bytes))
 }
 
-/// Returns at most 8 bytes likewise.
+/// Returns at most 8 bytes as an integer, the first byte in its lowest bits, padded with zeros.
 #[inline(always)]
 pub(crate) fn padded_word(bytes: &[u8]) -> u64 {
     debug_assert!(bytes.len() <= 8);
@@ -30,8 +30,8 @@ pub(crate) fn padded_word(bytes: &[u8]) -> u64 {
     }
 }
 
-/// Appends the first `length` of these bytes. As many as the array has are written, and all but
-/// those taken back: that costs less than to write just them.
+/// Appends the first `length` of these bytes. The whole array is written and the remainder taken
+/// back, which costs less than writing exactly `length` bytes.
 #[inline(always)]
 pub(crate) fn push_part<const N: usize>(bytes: &[u8; N], length: usize, out: &mut Vec<u8>) {
     let end = out.len() + length;

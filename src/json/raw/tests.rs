@@ -10,7 +10,7 @@ fn compacted(text: &[u8]) -> Result<String, MalformedJson> {
 }
 
 #[test]
-fn keeps_the_spelling_and_drops_white_space() {
+fn tokens_are_kept_as_written_and_white_space_is_dropped() {
     let rows = [
         (
             r#" { "b" : 1 , "a" : "<&>", "d":1.0e5 } "#,
@@ -35,7 +35,7 @@ fn keeps_the_spelling_and_drops_white_space() {
 }
 
 #[test]
-fn replaces_surrogates_without_a_partner() {
+fn unpaired_surrogates_are_replaced() {
     let rows = [
         (r#""\ud83d\u200b\ude14""#, r#""\uFFFD\u200b\uFFFD""#),
         (
@@ -56,7 +56,7 @@ fn replaces_surrogates_without_a_partner() {
 }
 
 #[test]
-fn bytes_that_are_not_utf8_are_repaired_in_strings_and_refused_elsewhere() {
+fn invalid_utf8_is_replaced_in_strings_and_refused_elsewhere() {
     assert_eq!(
         compacted(b"[\"\xe9\xff\"]").unwrap(),
         "[\"\u{fffd}\u{fffd}\"]"
@@ -71,7 +71,7 @@ fn bytes_that_are_not_utf8_are_repaired_in_strings_and_refused_elsewhere() {
 }
 
 #[test]
-fn prefixes_extensions_and_other_malformed_text_fail() {
+fn prefixes_trailing_text_and_other_malformed_text_are_refused() {
     let whole = r#"{"a":[1,-2.5e+3,"x\u00e9",{}],"b":null}"#;
     for length in 0..whole.len() {
         assert!(compacted(&whole.as_bytes()[..length]).is_err(), "{length}");
@@ -121,8 +121,8 @@ fn strings_and_numbers_of_every_length_are_copied_up_to_their_end() {
             "\u{1F600}",
             " , ",
         ] {
-            for behind in [0, 1, 15, 16, 17, 70] {
-                let text = format!("\"{plain}{special}{}\"", "y".repeat(behind));
+            for tail in [0, 1, 15, 16, 17, 70] {
+                let text = format!("\"{plain}{special}{}\"", "y".repeat(tail));
                 assert_eq!(compacted(text.as_bytes()).unwrap(), text);
                 let member = format!("{{ {text} : [{text}]}}");
                 let expected = format!("{{{text}:[{text}]}}");
@@ -146,7 +146,7 @@ fn strings_and_numbers_of_every_length_are_copied_up_to_their_end() {
 }
 
 #[test]
-fn containers_of_any_order_are_closed_by_their_own_bracket() {
+fn containers_are_closed_by_their_own_bracket_at_any_depth() {
     let mut random = 0x9E37_79B9_7F4A_7C15_u64;
     for depth in (0..140).chain([300]) {
         let (mut text, mut ends) = (String::new(), String::new());
@@ -177,7 +177,7 @@ fn nesting_is_not_limited_by_the_stack() {
 }
 
 #[test]
-fn strings_are_cut_between_characters() {
+fn strings_are_truncated_between_characters() {
     let rows = [
         (r#""abcdef""#, 3, r#""abc""#),
         (r#""abc""#, 3, r#""abc""#),

@@ -1,9 +1,9 @@
-//! The cutting of strings that are JSON already.
+//! Truncation of strings that are JSON already.
 
 use super::super::output_cursor::OutputCursor;
 
-/// Shortens the JSON string that starts at `start` and ends the buffer so that its characters take
-/// at most `limit` bytes as UTF-8. A value of another kind stays.
+/// Shortens the JSON string from position `start` to the end of the output, so that its characters
+/// take at most `limit` bytes as UTF-8. A value that is not a string stays as it is.
 pub(crate) fn truncate_string(cursor: &mut OutputCursor<'_>, start: usize, limit: usize) {
     if cursor.written(start).first() != Some(&b'"') {
         return;
@@ -20,8 +20,8 @@ pub(crate) fn truncate_string(cursor: &mut OutputCursor<'_>, start: usize, limit
     }
 }
 
-/// Returns how many bytes the first character of a string's contents takes as spelled, and as
-/// UTF-8; `None` at the closing quote.
+/// Returns the length in bytes of the first character of a string's contents, as it is written and
+/// as UTF-8; `None` at the closing quote.
 fn character(contents: &[u8]) -> Option<(usize, usize)> {
     let is_high = |hex: &[u8]| {
         matches!(
