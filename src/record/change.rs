@@ -1,20 +1,20 @@
-//! A change of one row, with its values still on the wire.
+//! Change of one row, with its values borrowed from the message.
 
 use protocol::{DataRow, LogicalReplicationMessage, Oid, OldTuple, Tuple, TupleArena, TupleData};
 
-/// What happened to a row.
+/// Kind of a change, as documents name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// It was inserted, or was there already when the table was backfilled.
+    /// The row was inserted, or a backfill read it.
     Create,
-    /// It was updated.
+    /// The row was updated.
     Update,
-    /// It was deleted.
+    /// The row was deleted.
     Delete,
 }
 
 impl Operation {
-    /// Returns the letter that documents have for it.
+    /// Returns the letter of the operation in documents (`_meta.op`).
     pub fn letter(self) -> char {
         match self {
             Self::Create => 'c',
@@ -24,18 +24,19 @@ impl Operation {
     }
 }
 
-/// A row as it was before or after a change.
+/// Values of a row before or after a change.
 #[derive(Debug, Clone, Copy)]
 pub struct Image<'a> {
     /// The values, in the order of the relation's columns.
     pub values: &'a [TupleData<'a>],
-    /// Whether only the columns of the replica identity have values: the others are null on the
-    /// wire, which says nothing about the row.
+    /// Whether only the columns of the replica identity have values. The server sends all others as
+    /// null, whatever the row has.
     pub key_only: bool,
 }
 
 impl<'a> Image<'a> {
-    /// Returns a value as it is on the wire; missing ones count as not sent.
+    /// Returns the value of a column. One that is missing, or null in a key-only image, counts as
+    /// not sent.
     #[inline]
     pub fn get(&self, index: usize) -> TupleData<'a> {
         match self.values.get(index) {
@@ -46,21 +47,22 @@ impl<'a> Image<'a> {
     }
 }
 
-/// A change of one row: `old` and `new` are what the server sent of the row before and after.
+/// Change of one row. `old` and `new` have the values that the server sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Change<'a> {
-    /// The relation that the row belongs to.
+    /// Relation of the row.
     pub relation: Oid,
-    /// What happened.
+    /// Kind of the change.
     pub operation: Operation,
-    /// The row before, where the replica identity makes the server send it.
+    /// Row before the change, if the server sends it for the table's replica identity.
     pub old: Option<Image<'a>>,
-    /// The row after, with values that did not change and were not sent filled in from before.
+    /// Row after the change. TOAST values that the server did not send are taken from `old`, if it
+    /// has them.
     pub new: Option<Image<'a>>,
 }
 
 impl<'a> Change<'a> {
-    /// Makes a record of a message; `None` where the message is not about a row.
+    /// Makes the record of a message. Returns `None` if the message does not change one row.
     #[inline(always)]
     pub fn from_message(
         message: &LogicalReplicationMessage<'a>,
@@ -92,13 +94,13 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Makes a record of a row of a backfill.
+    /// Makes the record of a row that a backfill read.
     #[inline]
     pub fn from_row(relation: Oid, row: &DataRow<'a>, arena: &'a TupleArena) -> Self {
         let values = arena.alloc_nulls(row.len());
-        for (place, value) in values.iter_mut().zip(row.iter()) {
+        for (target, value) in values.iter_mut().zip(row.iter()) {
             if let Some(text) = value {
-                *place = TupleData::Text(text);
+                *target = TupleData::Text(text);
             }
         }
         Self {
@@ -112,13 +114,14 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Returns the image that the document's columns come from.
+    /// Returns the image that the document's columns are taken from: the old one for a delete.
     #[inline]
     pub fn document_image(&self) -> Option<Image<'a>> {
         self.borrow_image().copied()
     }
 
-    /// Borrows it: a copy would take the way over memory, and wait there.
+    /// Borrows the image that the document's columns are taken from. A copy would go through memory
+    /// and stall on it.
     #[inline]
     pub(super) fn borrow_image(&self) -> Option<&Image<'a>> {
         match self.operation {
@@ -135,14 +138,14 @@ fn old_image<'a>(old: &OldTuple<'a>) -> Image<'a> {
     }
 }
 
-/// The image of an updated row.
+/// Returns the image of an updated row, with unchanged TOAST values taken from the old row.
 fn new_image<'a>(tuple: &Tuple<'a>, old: Option<Image<'a>>, arena: &'a TupleArena) -> Image<'a> {
     let is_toast = |value: &TupleData<'_>| matches!(value, TupleData::UnchangedToast);
     match old {
         Some(old) if tuple.values().iter().any(is_toast) => {
             let values = arena.alloc_nulls(tuple.len());
-            for ((index, place), value) in values.iter_mut().enumerate().zip(tuple.values()) {
-                *place = if is_toast(value) {
+            for ((index, target), value) in values.iter_mut().enumerate().zip(tuple.values()) {
+                *target = if is_toast(value) {
                     old.get(index)
                 } else {
                     *value

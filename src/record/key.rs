@@ -1,4 +1,5 @@
-//! Row keys: the values of the key columns, as they are compared and stored.
+//! Row keys: the values of a row's key columns, compared in the server's order and stored in the
+//! state.
 
 use std::cmp::Ordering;
 
@@ -8,29 +9,29 @@ use super::change::Image;
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{KeyCodec, KeyValue};
 
-/// The key of a row, one value per key column.
+/// Key of a row: one value for each key column.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct RowKey {
     values: Vec<KeyValue>,
 }
 
 impl RowKey {
-    /// Reads the key from an image. `None` where a key column was not sent.
+    /// Reads the key from an image. Returns `None` if a key column was not sent.
     ///
     /// # Errors
     ///
-    /// Fails where a value is not of its type.
+    /// Fails if a value is not in the text form of its type.
     pub fn of(image: &Image<'_>, columns: &[(usize, KeyCodec)]) -> Result<Option<Self>> {
         let mut key = Self::default();
         Ok(key.read(image, columns)?.then_some(key))
     }
 
-    /// Reads the key of another row into this one, whose memory is used again. Returns whether all of
-    /// its columns were sent.
+    /// Replaces this key by the key of another row, reusing its memory. Returns whether all key
+    /// columns were sent.
     ///
     /// # Errors
     ///
-    /// Fails where a value is not of its type.
+    /// Fails if a value is not in the text form of its type.
     pub fn read(&mut self, image: &Image<'_>, columns: &[(usize, KeyCodec)]) -> Result<bool> {
         self.values.clear();
         for (index, codec) in columns {
@@ -44,11 +45,11 @@ impl RowKey {
         Ok(true)
     }
 
-    /// Reads the key from its columns' texts, `None` for NULL.
+    /// Reads the key from the texts of its columns; `None` is NULL.
     ///
     /// # Errors
     ///
-    /// Fails where a value is not of its type.
+    /// Fails if a value is not in the text form of its type.
     pub fn of_texts(texts: &[Option<String>], codecs: &[KeyCodec]) -> Result<Self> {
         let mut values = Vec::with_capacity(codecs.len());
         for (text, codec) in texts.iter().zip(codecs) {
@@ -58,12 +59,12 @@ impl RowKey {
         Ok(Self { values })
     }
 
-    /// Compares with another key of the same columns, in the server's order.
+    /// Compares the key with another one of the same columns, in the server's order.
     pub fn compare(&self, other: &Self) -> Ordering {
         self.values.cmp(&other.values)
     }
 
-    /// Returns the key in its form of storage.
+    /// Returns the stored form of the key, as it is in the state.
     pub fn encode(&self, codecs: &[KeyCodec]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (value, codec) in self.values.iter().zip(codecs) {
@@ -72,11 +73,11 @@ impl RowKey {
         bytes
     }
 
-    /// Reads a key from its form of storage.
+    /// Reads a key from its stored form.
     ///
     /// # Errors
     ///
-    /// Fails where the bytes are not a key of these columns.
+    /// Fails if the bytes are not a key of these columns.
     pub fn decode(bytes: &[u8], codecs: &[KeyCodec]) -> Result<Self> {
         let mut rest = bytes;
         let mut values = Vec::with_capacity(codecs.len());
@@ -95,7 +96,7 @@ impl RowKey {
             Err(Error::new(
                 ErrorKind::State,
                 format!(
-                    "the position of a backfill in the state has {} bytes behind its {} key columns",
+                    "the position of a backfill in the state has {} bytes after its {} key columns",
                     rest.len(),
                     codecs.len()
                 ),
@@ -103,7 +104,7 @@ impl RowKey {
         }
     }
 
-    /// Returns the values as parameters of a query that goes on behind this key.
+    /// Returns the values as parameters of a query for the rows after this key.
     pub fn parameters(&self, codecs: &[KeyCodec]) -> Vec<Option<String>> {
         self.values
             .iter()

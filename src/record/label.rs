@@ -1,63 +1,69 @@
-//! The names of members as they stand in documents.
+//! Labels of document members: the comma, the quoted name and the colon.
 
 use crate::json::{self, OutputCursor, VALUE_WINDOW};
 
-/// `,"name":` as a piece of JSON.
+/// The JSON text `,"name":`, prepared for one name.
 #[derive(Debug)]
 pub(super) struct Label {
-    /// Its start: all of it for most names.
+    /// First bytes of the label; for most names, all of them.
     start: [u8; START],
-    /// How many bytes of the start are used.
+    /// Number of bytes of `start` that belong to the label.
     length: usize,
-    /// The same, and more than a window has where there is a rest.
+    /// Equal to `length`; larger than any window if the label does not fit in `start`.
     end: usize,
-    /// What does not fit there.
-    rest: Vec<u8>,
+    /// Bytes of the label that do not fit in `start`.
+    remainder: Vec<u8>,
 }
 
+/// Size in bytes of the part of a label that is copied as an array.
 const START: usize = 32;
 
-/// Room for the start of a label and a short value.
+/// Size in bytes of the output window for a label and a short value.
 pub(super) const WINDOW: usize = START + VALUE_WINDOW;
 
 impl Label {
-    /// Makes the label of a name.
+    /// Prepares the label of a name.
     pub(super) fn new(name: &str) -> Self {
         let mut label = vec![b','];
         json::write_str(name, &mut label);
         label.push(b':');
         let length = label.len().min(START);
-        let rest = label.split_off(length);
+        let remainder = label.split_off(length);
         label.resize(START, 0);
         let start = label.first_chunk().copied().unwrap_or([0; START]);
-        let end = if rest.is_empty() { length } else { WINDOW + 1 };
+        let end = if remainder.is_empty() {
+            length
+        } else {
+            WINDOW + 1
+        };
         Self {
             start,
             length,
             end,
-            rest,
+            remainder,
         }
     }
 
-    /// Writes it to the start of a window, and returns what is behind it; `None` where it is too long.
+    /// Writes the label to the start of a window. Returns its length and the part of the window
+    /// after it, or `None` if the label is too long for the window.
     #[inline(always)]
     pub(super) fn put<'w>(
         &self,
         window: &'w mut [u8; WINDOW],
     ) -> Option<(usize, &'w mut [u8; VALUE_WINDOW])> {
-        if let Some(place) = window.first_chunk_mut() {
-            *place = self.start;
+        if let Some(target) = window.first_chunk_mut() {
+            *target = self.start;
         }
-        let behind = window.get_mut(self.end..)?.first_chunk_mut()?;
-        Some((self.end, behind))
+        let value_window = window.get_mut(self.end..)?.first_chunk_mut()?;
+        Some((self.end, value_window))
     }
 
-    /// Appends it.
+    /// Appends the label.
     #[inline(always)]
     pub(super) fn write(&self, cursor: &mut OutputCursor<'_>) {
         cursor.push_prefix(&self.start, self.length);
-        if !self.rest.is_empty() {
-            cursor.extend(&self.rest);
+        if !self.remainder.is_empty() {
+            cursor.extend(&self.remainder);
         }
     }
 }
@@ -68,7 +74,7 @@ mod tests {
     use crate::buffer::Buffer;
 
     #[test]
-    fn names_of_every_length_have_their_label() {
+    fn labels_of_names_of_every_length_are_written() {
         for length in 0..80 {
             let name = "n".repeat(length) + "\"";
             let mut out = Buffer::new();
@@ -81,8 +87,8 @@ mod tests {
             assert_eq!(String::from_utf8_lossy(&out), expected);
             let mut window = [0; WINDOW];
             match label.put(&mut window) {
-                Some((at, place)) => {
-                    assert_eq!(place.len(), VALUE_WINDOW);
+                Some((at, value_window)) => {
+                    assert_eq!(value_window.len(), VALUE_WINDOW);
                     assert_eq!(window[..at], expected.as_bytes()["before".len()..]);
                 }
                 None => assert!(expected.len() - "before".len() > START),

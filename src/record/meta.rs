@@ -1,4 +1,4 @@
-//! The `_meta` member of documents, all but its variable numbers prepared.
+//! The `_meta` member of documents, prepared but for its variable numbers.
 
 use std::cell::RefCell;
 
@@ -6,102 +6,106 @@ use crate::json::{self, OutputCursor};
 
 use super::change::Operation;
 
-/// Where a document comes from.
+/// Origin of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// A row of a backfill: its running number in the table.
+    /// Row that a backfill read.
     Backfill {
-        /// The number of rows of this table that came before.
+        /// Number of rows of this table that the backfill read before.
         row: u64,
     },
-    /// A change from the stream.
+    /// Change from the replication stream.
     Stream {
         /// Commit time of the transaction, in milliseconds since 1970.
         ts_ms: i64,
-        /// `loc`: end of the commit before, position of this change, end of this transaction.
+        /// The member `loc`: end of the previous commit, position of this change, end of this
+        /// transaction.
         loc: [u64; 3],
-        /// The transaction's id.
+        /// Transaction ID.
         xid: u32,
     },
 }
 
-/// The parts of `_meta` that are the same for all documents of a table, and those that are the same
-/// for all changes of a transaction.
+/// Parts of `_meta` that all documents of a table share, and parts that all changes of a
+/// transaction share.
 #[derive(Debug, Clone)]
 pub struct MetaTemplate {
     /// `"schema":"s",`
     schema: Vec<u8>,
     /// `"table":"t","loc":[`
     table: Vec<u8>,
-    /// `,"tag":"x"` or nothing.
+    /// `,"tag":"x"`, or empty.
     tag: Vec<u8>,
-    /// Whether documents of the stream show the transaction's id.
+    /// Whether documents of the stream contain the transaction ID.
     transaction_ids: bool,
-    /// What the last change from the stream had around its position.
+    /// The member as it was prepared for the last change of the stream.
     transaction: RefCell<Transaction>,
 }
 
-/// What changes of one transaction have in common, written.
+/// The member `_meta` of one transaction, complete but for the last digits of a change's position.
 #[derive(Debug, Clone, Default)]
 struct Transaction {
-    /// What it was written of: time, first and last part of `loc`, id, the first digits of the
-    /// position, and how many follow.
-    of: Option<(i64, [u64; 2], u32, u64, usize)>,
-    /// The member of a creation, with some last digits of the position.
-    member: Piece,
-    /// Where these digits are.
+    /// Values that the member was prepared for: commit time, first and last part of `loc`,
+    /// transaction ID, the first digits of the position, and the number of its last digits.
+    prepared_for: Option<(i64, [u64; 2], u32, u64, usize)>,
+    /// The member of a create, with zeros for the last digits of the position.
+    member: PaddedText,
+    /// Offset of these digits in the member.
     digits: usize,
-    /// Memory to write the member in.
-    apart: Vec<u8>,
+    /// Memory in which the member is composed.
+    scratch: Vec<u8>,
 }
 
-/// Bytes that are copied as an array, which costs less than to copy just them.
+/// Text that is copied as an array of fixed size, which costs less than copying exactly its bytes.
 #[derive(Debug, Clone)]
-struct Piece {
-    /// Their start: all of them nearly always.
-    start: [u8; START_ROOM],
+struct PaddedText {
+    /// First bytes of the text; nearly always all of them.
+    start: [u8; PADDED],
+    /// Number of bytes of `start` that belong to the text.
     length: usize,
-    rest: Vec<u8>,
+    /// Bytes of the text that do not fit in `start`.
+    remainder: Vec<u8>,
 }
 
-const START_ROOM: usize = 192;
+/// Size in bytes of the array, enough for schema and table names of usual length.
+const PADDED: usize = 192;
 
-impl Default for Piece {
+impl Default for PaddedText {
     fn default() -> Self {
         Self {
-            start: [0; START_ROOM],
+            start: [0; PADDED],
             length: 0,
-            rest: Vec::new(),
+            remainder: Vec::new(),
         }
     }
 }
 
-impl Piece {
-    /// Takes on these bytes.
+impl PaddedText {
+    /// Replaces the text.
     fn set(&mut self, bytes: &[u8]) {
-        let (start, rest) = bytes.split_at(bytes.len().min(START_ROOM));
-        self.start = [0; START_ROOM];
-        for (place, byte) in self.start.iter_mut().zip(start) {
-            *place = *byte;
+        let (start, remainder) = bytes.split_at(bytes.len().min(PADDED));
+        self.start = [0; PADDED];
+        for (target, byte) in self.start.iter_mut().zip(start) {
+            *target = *byte;
         }
         self.length = start.len();
-        self.rest.clear();
-        self.rest.extend_from_slice(rest);
+        self.remainder.clear();
+        self.remainder.extend_from_slice(remainder);
     }
 
-    /// Appends them.
+    /// Appends the text.
     #[inline(always)]
     fn write(&self, cursor: &mut OutputCursor<'_>) {
         cursor.push_prefix(&self.start, self.length);
-        if !self.rest.is_empty() {
-            cursor.extend(&self.rest);
+        if !self.remainder.is_empty() {
+            cursor.extend(&self.remainder);
         }
     }
 }
 
 const START: &[u8] = br#","_meta":{"op":"c","source":{"#;
 
-/// Where the letter of the operation is in it.
+/// Offset of the operation's letter in the member.
 const LETTER: usize = br#","_meta":{"op":""#.len();
 
 impl MetaTemplate {
@@ -125,8 +129,8 @@ impl MetaTemplate {
         template
     }
 
-    /// Writes the member behind a comma, up to where `before` may follow: neither that nor the
-    /// closing brace.
+    /// Appends a comma and the member, without the member `before`, which may follow, and without
+    /// the closing brace.
     #[inline(always)]
     pub(super) fn write(
         &self,
@@ -155,11 +159,11 @@ impl MetaTemplate {
                 } else {
                     (json::eight_digits(change % json::EIGHT_DIGITS), 8)
                 };
-                let of = Some((ts_ms, [before, end], xid, first_digits, count));
+                let prepared_for = Some((ts_ms, [before, end], xid, first_digits, count));
                 let mut transaction = self.transaction.borrow_mut();
-                if transaction.of != of {
-                    self.begin(&mut transaction, source, first_digits, count);
-                    transaction.of = of;
+                if transaction.prepared_for != prepared_for {
+                    self.prepare(&mut transaction, source, first_digits, count);
+                    transaction.prepared_for = prepared_for;
                 }
                 transaction.member.write(cursor);
                 cursor.overwrite(start + transaction.digits, &last_digits, count);
@@ -170,13 +174,15 @@ impl MetaTemplate {
             Operation::Update => b'u',
             Operation::Delete => b'd',
         };
-        if let Some(place) = cursor.byte_mut(start + LETTER) {
-            *place = letter;
+        if let Some(byte) = cursor.byte_mut(start + LETTER) {
+            *byte = letter;
         }
     }
 
+    /// Prepares the member for changes whose position has these first digits and as many last
+    /// digits.
     #[inline(never)]
-    fn begin(
+    fn prepare(
         &self,
         transaction: &mut Transaction,
         source: &Source,
@@ -191,7 +197,7 @@ impl MetaTemplate {
         else {
             return;
         };
-        let mut member = std::mem::take(&mut transaction.apart);
+        let mut member = std::mem::take(&mut transaction.scratch);
         member.clear();
         member.extend_from_slice(START);
         member.extend_from_slice(b"\"ts_ms\":");
@@ -216,7 +222,7 @@ impl MetaTemplate {
         member.extend_from_slice(&self.tag);
         member.push(b'}');
         transaction.member.set(&member);
-        transaction.apart = member;
+        transaction.scratch = member;
     }
 }
 
@@ -235,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backfilled_row_is_a_snapshot_before_all_changes() {
+    fn a_backfilled_row_is_marked_as_snapshot_and_sorts_before_all_changes() {
         let template = MetaTemplate::new("shop", "or\"ders", None, true);
         assert_eq!(
             written(&template, Operation::Create, Source::Backfill { row: 7 }),
@@ -244,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_has_its_time_and_place_and_what_was_asked_for() {
+    fn a_change_has_time_position_and_the_configured_members() {
         let source = Source::Stream {
             ts_ms: -5,
             loc: [1, 2, u64::MAX],
@@ -260,14 +266,14 @@ mod tests {
     }
 
     #[test]
-    fn changes_of_another_transaction_have_its_numbers() {
+    fn changes_of_another_transaction_have_their_own_numbers() {
         for length in 1..=63 {
             check_numbers(&"s".repeat(length), &"t".repeat(length));
         }
     }
 
-    /// Checks the numbers of several transactions. With long names they are behind the start of the
-    /// member, or on both sides of its end.
+    /// Checks the numbers of several transactions. With long names, they follow the array of fixed
+    /// size or cross its end.
     fn check_numbers(schema: &str, table: &str) {
         let template = MetaTemplate::new(schema, table, None, true);
         let mut seen = std::collections::HashSet::new();

@@ -1,8 +1,9 @@
-//! Change records and the plan that turns them into documents.
+//! Change records, and the plans by which they become documents.
 //!
-//! A record borrows its values from the receive buffer and their places from an arena that is reset when
-//! its documents have been written. A [`Plan`] is made once per relation description, so that a row is
-//! a walk over it: no map, no lookup by name.
+//! A [`Change`] borrows its values from the receive buffer, and the list of its values from an
+//! arena that is reset after each row. A [`Plan`] is made once for each description of a relation,
+//! with its columns in the order of the document, so that writing a row needs no map and no lookup
+//! by name.
 
 mod change;
 mod key;

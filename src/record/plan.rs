@@ -1,4 +1,4 @@
-//! How the rows of one relation become documents.
+//! Plan that writes the rows of one relation as documents.
 
 use protocol::{Oid, TupleData};
 
@@ -10,31 +10,33 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::json::{Escaper, Kernel, KernelTask, OutputCursor};
 use crate::value::{Transcoder, TypeRegistry, ValueError, ValueOptions};
 
-/// A column of the rows that a plan is for.
+/// Column of the rows that a plan writes.
 #[derive(Debug, Clone)]
 pub struct PlanColumn {
-    /// Its name, which is the name of the document's member.
+    /// Name of the column, and of the document's member.
     pub name: String,
-    /// Its type, which may be a domain.
+    /// Type of the column, which may be a domain.
     pub type_oid: Oid,
-    /// Its place in the rows.
+    /// Index of the column's value in the rows.
     pub index: usize,
-    /// Whether it belongs to the key that was discovered, which changes how some types are written.
+    /// Whether the column belongs to the discovered key, which changes how values of some types are
+    /// written.
     pub is_key: bool,
 }
 
-/// What plans of one capture have in common.
+/// Options that all plans of a capture share.
 #[derive(Debug, Clone, Default)]
 pub struct PlanOptions {
-    /// How values are written.
+    /// Options for writing values.
     pub values: ValueOptions,
 }
 
-/// The output order of a relation's columns, and how each is written.
+/// Columns of a relation in the order of the document, each with its label and transcoder.
 #[derive(Debug)]
 pub struct Plan {
-    /// Columns that sort before `_meta`, and those behind it.
+    /// Columns whose names sort before `_meta`.
     before_meta: Vec<OutputColumn>,
+    /// Columns whose names sort after `_meta`.
     after_meta: Vec<OutputColumn>,
     meta: MetaTemplate,
 }
@@ -47,12 +49,12 @@ struct OutputColumn {
     name: String,
 }
 
-/// The member that every document has. A column of this name is left out: its value would take the
-/// place of where the document comes from.
+/// Member that every document has. A column of this name is left out, because its value would
+/// replace the document's origin.
 const META: &str = "_meta";
 
 impl Plan {
-    /// Makes the plan for rows of these columns.
+    /// Makes the plan for rows with these columns.
     pub fn new(
         columns: &[PlanColumn],
         meta: MetaTemplate,
@@ -86,16 +88,16 @@ impl Plan {
         }
     }
 
-    /// Writes the document of a change.
+    /// Appends the document of a change.
     ///
     /// # Errors
     ///
-    /// Fails where a value is not of its column's type; nothing is appended then.
+    /// Fails if a value is not in the text form of its column's type; nothing is appended then.
     pub fn write(&self, change: &Change<'_>, source: Source, out: &mut Buffer) -> Result<()> {
         let Some(image) = change.borrow_image() else {
             return Err(without_row(change.operation));
         };
-        let mut cursor = OutputCursor::new(out, ROW);
+        let mut cursor = OutputCursor::new(out, ROW_RESERVE);
         let written = Escaper::best().run(Document {
             plan: self,
             change,
@@ -108,13 +110,13 @@ impl Plan {
     }
 }
 
-/// What it takes to write a document.
+/// Arguments of writing a document.
 struct Document<'a, 'r, 'o> {
     plan: &'a Plan,
     change: &'a Change<'a>,
     image: &'a Image<'a>,
-    /// By reference, as the room: a copy would be made in pieces of another size than those that were
-    /// written, for which the processor waits.
+    /// By reference, because a copy would read pieces of other sizes than those that were just
+    /// written, which stalls the processor.
     source: &'a Source,
     cursor: &'r mut OutputCursor<'o>,
 }
@@ -133,7 +135,7 @@ impl KernelTask for Document<'_, '_, '_> {
         } = self;
         let cursor = &mut parent.reborrow();
         let start = cursor.position();
-        // Names in lower case, as nearly all are, come behind `_meta`.
+        // Names in lower case, as nearly all are, sort after `_meta`.
         write_columns(&plan.before_meta, image, cursor)?;
         plan.meta.write(change.operation, source, cursor);
         if change.operation == Operation::Update
@@ -154,10 +156,11 @@ impl KernelTask for Document<'_, '_, '_> {
     }
 }
 
-/// Room for most rows, and for what is written beyond their end.
-const ROW: usize = 4096;
+/// Bytes reserved for a row: enough for most rows, and for short values written as whole arrays at
+/// their end.
+const ROW_RESERVE: usize = 4096;
 
-/// Writes members, each behind a comma.
+/// Appends members, each with a comma before it.
 #[inline(always)]
 fn write_columns(
     columns: &[OutputColumn],
@@ -167,16 +170,17 @@ fn write_columns(
     if columns.is_empty() {
         return Ok(());
     }
-    // By reference goes a room of its own: the position in this one stays in a register.
-    let mut apart = cursor.reborrow();
-    let written = write_some(columns, image, &mut apart);
-    let end = apart.position();
+    // The function gets a reference to another cursor, so that the position of this one stays in a
+    // register.
+    let mut inner = cursor.reborrow();
+    let written = write_members(columns, image, &mut inner);
+    let end = inner.position();
     cursor.resume_at(end);
     written
 }
 
 #[inline(never)]
-fn write_some(
+fn write_members(
     columns: &[OutputColumn],
     image: &Image<'_>,
     cursor: &mut OutputCursor<'_>,
@@ -188,7 +192,7 @@ fn write_some(
     })
 }
 
-/// What it takes to write members.
+/// Arguments of writing members.
 struct Members<'a, 'r, 'o> {
     columns: &'a [OutputColumn],
     image: &'a Image<'a>,
@@ -205,9 +209,9 @@ impl KernelTask for Members<'_, '_, '_> {
             image,
             cursor,
         } = self;
-        let mut apart = cursor.reborrow();
-        let written = write_each(columns, image, kernel, &mut apart);
-        let at = apart.position();
+        let mut inner = cursor.reborrow();
+        let written = write_each(columns, image, kernel, &mut inner);
+        let at = inner.position();
         cursor.resume_at(at);
         written
     }
@@ -225,16 +229,16 @@ fn write_each<K: Kernel>(
         let written;
         (columns, written) = write_short(columns, image.values, kernel, cursor.spare());
         cursor.advance(written);
-        let [column, behind @ ..] = columns else {
+        let [column, remaining @ ..] = columns else {
             return Ok(());
         };
-        columns = behind;
+        columns = remaining;
         match image.get(column.index) {
             TupleData::Text(text) => {
                 column.label.write(cursor);
-                let mut apart = cursor.reborrow();
-                let written = column.transcoder.write_to(text, &mut apart);
-                let end = apart.position();
+                let mut inner = cursor.reborrow();
+                let written = column.transcoder.write_to(text, &mut inner);
+                let end = inner.position();
                 cursor.resume_at(end);
                 if let Err(error) = written {
                     return Err(column.malformed(error));
@@ -250,8 +254,9 @@ fn write_each<K: Kernel>(
     }
 }
 
-/// Writes members up to the first whose value is not a short one, as most are: one look at the room is
-/// enough for them. Returns the columns that are left, and how much was written.
+/// Writes members to `output` up to the first one whose value is not short. A short value, as most
+/// are, needs one check for its label and value that the output is long enough. Returns the columns
+/// that are left, and the number of bytes written.
 #[inline(always)]
 fn write_short<'c, K: Kernel>(
     columns: &'c [OutputColumn],
@@ -260,21 +265,22 @@ fn write_short<'c, K: Kernel>(
     output: &mut [u8],
 ) -> (&'c [OutputColumn], usize) {
     let size = output.len();
-    let (mut columns, mut rest) = (columns, output);
-    while let [column, behind @ ..] = columns
+    let (mut columns, mut output) = (columns, output);
+    while let [column, remaining @ ..] = columns
         && let Some(TupleData::Text(text)) = values.get(column.index)
-        && let Some(window) = rest.first_chunk_mut()
-        && let Some((length, place)) = column.label.put(window)
-        && let Some(written) = column.transcoder.write_short(text, kernel, place)
+        && let Some(window) = output.first_chunk_mut()
+        && let Some((length, value_window)) = column.label.put(window)
+        && let Some(written) = column.transcoder.write_short(text, kernel, value_window)
         && let Some((_, remainder)) =
-            std::mem::take(&mut rest).split_at_mut_checked(length + written)
+            std::mem::take(&mut output).split_at_mut_checked(length + written)
     {
-        (columns, rest) = (behind, remainder);
+        (columns, output) = (remaining, remainder);
     }
-    (columns, size - rest.len())
+    (columns, size - output.len())
 }
 
-/// Makes an object of the members from `start` on: the comma before the first becomes its brace.
+/// Makes an object of the members from position `start` on. The comma before the first one becomes
+/// the opening brace.
 #[inline]
 fn close(start: usize, cursor: &mut OutputCursor<'_>) {
     match cursor.byte_mut(start) {
@@ -298,7 +304,10 @@ impl OutputColumn {
     fn in_binary(&self) -> Error {
         Error::new(
             ErrorKind::Protocol,
-            format!("column \"{}\" came in binary form, text was due", self.name),
+            format!(
+                "column \"{}\" was sent in binary form, expected text",
+                self.name
+            ),
         )
     }
 }
@@ -307,9 +316,6 @@ impl OutputColumn {
 fn without_row(operation: Operation) -> Error {
     Error::new(
         ErrorKind::Protocol,
-        format!(
-            "a change of kind {} came without its row",
-            operation.letter()
-        ),
+        format!("a change of kind {} has no row", operation.letter()),
     )
 }
