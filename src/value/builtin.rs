@@ -1,24 +1,24 @@
-//! The table of types: one row says all that the connector knows of a type.
+//! Table of types: one row is all that the connector knows about a type.
 //!
-//! To teach the connector a type is to add a row here, and to [`ROWS_BY_NAME`] if its OID differs
-//! from database to database. What has no row is captured as the server's text.
+//! To add a type, add a row to [`ROWS`], or to [`ROWS_BY_NAME`] if its OID differs from database to
+//! database. A type without a row is captured as the server's text.
 
 use protocol::Oid;
 
 use super::pg_type::TypeKind;
 
-/// How the server's text of a value becomes JSON.
+/// Conversion of the server's text of a value to JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TextForm {
     Bool,
     Integer,
     Float4,
     Float8,
-    /// The byte's value as a number.
+    /// The value of the byte, as a number.
     Char,
-    /// A string of the text, cut at the limit for large values.
+    /// A string of the text, truncated at the limit for large values.
     Text,
-    /// A string of the text, whatever its size.
+    /// A string of the text, without a limit.
     Verbatim,
     Bytea,
     Date,
@@ -36,7 +36,7 @@ pub(super) enum TextForm {
     Tid,
 }
 
-/// How the endpoints of a range are written.
+/// Conversion of the endpoints of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Verbatim,
@@ -45,29 +45,29 @@ pub(super) enum Endpoint {
     Timestamptz,
 }
 
-/// The JSON schema of a value.
+/// JSON schema of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SchemaForm {
-    /// No constraint at all: the type has no translation.
+    /// No constraint, because the type has no translation.
     CatchAll,
     Boolean,
     Integer,
     Float,
     String,
-    /// A string with this format.
+    /// A string of this format.
     Format(&'static str),
     Base64,
     /// Any value, of this media type.
     Media(&'static str),
-    /// A string; a type modifier gives its greatest length.
+    /// A string; a type modifier limits its length.
     Varchar,
-    /// A string; a type modifier gives its length.
+    /// A string; a type modifier determines its length.
     Bpchar,
     Date,
     Time,
 }
 
-/// How a value is written in a row key, and how keys of the type compare.
+/// Form of a value in a row key, and order of these values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyForm {
     Bool,
@@ -81,23 +81,23 @@ pub(super) enum KeyForm {
     Date,
     Timestamp,
     Timestamptz,
-    /// Text under a collation that only the server knows.
+    /// Text in the order of its collation, which only the server knows.
     Text,
-    /// The same; trailing blanks do not count.
+    /// Text in the order of its collation, without trailing blanks.
     Bpchar,
-    /// Text that folds case as the server's locale does.
+    /// Text whose case is folded by the server's locale.
     Citext,
-    /// Text under the collation of identifiers.
+    /// Text in the order of the collation of identifiers.
     Name,
     /// Text in the order of its bytes.
     Bytewise,
-    /// Text with a number that orders it.
+    /// Text with a number that determines its order.
     Ranked(Rank),
-    /// Text in an order that is not known here.
+    /// Text in an order that the connector does not know.
     Opaque,
 }
 
-/// How the number that orders a text is found.
+/// Computation of the number that determines the order of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rank {
     Unsigned,
@@ -108,18 +108,19 @@ pub(super) enum Rank {
     Interval,
 }
 
-/// What the connector knows of a type.
+/// Properties of a type that the connector knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Traits {
     pub(super) text: TextForm,
     pub(super) schema: SchemaForm,
     pub(super) key: KeyForm,
-    /// Whether an array of the type becomes a JSON array; otherwise a string of the array's text.
+    /// Whether an array of the type becomes a JSON array; otherwise it becomes a string of the array's
+    /// text.
     pub(super) arrays: bool,
 }
 
 impl Traits {
-    /// What holds for every type without a row.
+    /// Properties of every type without a row.
     pub(super) const UNKNOWN: Self = Self {
         text: TextForm::Text,
         schema: SchemaForm::CatchAll,
@@ -128,11 +129,11 @@ impl Traits {
     };
 }
 
-/// A row of the table.
+/// Row of the table.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) oid: u32,
-    /// The type of its arrays; 0 where there is none.
+    /// OID of the array type; 0 if there is none.
     pub(super) array: u32,
     pub(super) name: &'static str,
     pub(super) kind: TypeKind,
@@ -164,11 +165,13 @@ pub(super) const fn row(
     }
 }
 
-/// A row whose value is the server's text, with the catch-all schema and arrays as text.
+/// Makes a row for a type that is captured as the server's text, with the catch-all schema and arrays as
+/// text.
 const fn plain(oid: u32, array: u32, name: &'static str) -> Row {
     keyed(oid, array, name, KeyForm::Opaque)
 }
 
+/// Makes such a row for a type whose keys have another form.
 const fn keyed(oid: u32, array: u32, name: &'static str, key: KeyForm) -> Row {
     let traits = Traits {
         key,
@@ -227,7 +230,7 @@ use KeyForm as K;
 use SchemaForm as S;
 use TextForm as T;
 
-/// The types that have the same OID in every database.
+/// Types that have the same OID in every database.
 #[rustfmt::skip]
 pub(super) static ROWS: &[Row] = &[
     row(16, 1000, "bool", T::Bool, S::Boolean, K::Bool),
@@ -311,7 +314,8 @@ pub(super) static ROWS: &[Row] = &[
     plain(5038, 5039, "pg_snapshot"),
 ];
 
-/// Types of extensions, whose OIDs differ: recognised by name, in any schema.
+/// Types of extensions, whose OIDs differ from database to database. They are recognised by name, in any
+/// schema.
 #[rustfmt::skip]
 pub(super) static ROWS_BY_NAME: &[Row] = &[
     row(0, 0, "citext", T::Text, S::String, K::Citext),

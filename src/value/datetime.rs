@@ -1,14 +1,14 @@
-//! Dates and times: the server's ISO text, and the calendar.
+//! Dates and times: parsing the server's ISO text, calendar arithmetic, formatting.
 //!
-//! See <https://www.postgresql.org/docs/current/datatype-datetime.html>. The session pins
-//! `DateStyle` to ISO; the zone is the server's.
+//! See <https://www.postgresql.org/docs/current/datatype-datetime.html>. The connector's sessions set
+//! `DateStyle` to ISO; the time zone is the server's.
 
 /// Microseconds in a second.
 pub(super) const SECOND: i64 = 1_000_000;
 /// Microseconds in a day.
 pub(super) const DAY: i64 = 86_400 * SECOND;
 
-/// What may be infinite.
+/// Date or time that may be infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading<T> {
     Finite(T),
@@ -16,7 +16,7 @@ pub(super) enum Reading<T> {
     NegativeInfinity,
 }
 
-/// A day of the proleptic Gregorian calendar; the year before 1 is 0.
+/// Day of the proleptic Gregorian calendar, with astronomical years: year 0 is 1 BC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Date {
     pub(super) year: i64,
@@ -40,7 +40,7 @@ impl Date {
         cycle * CYCLE + year * 365 + year / 4 - year / 100 + of_year - EPOCH
     }
 
-    /// Returns the date so many days after 2000-01-01.
+    /// Returns the date that is `days` days after 2000-01-01.
     pub(super) fn from_days(days: i64) -> Self {
         let days = days + EPOCH;
         let (cycle, of_cycle) = (days.div_euclid(CYCLE), days.rem_euclid(CYCLE));
@@ -58,7 +58,7 @@ impl Date {
     }
 }
 
-/// A date and time of day, as they show on the wall, and how far east of UTC that is.
+/// Local date and time of day, with their offset from UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Timestamp {
     pub(super) date: Date,
@@ -75,7 +75,7 @@ impl Timestamp {
         i64::try_from(local - i128::from(self.offset) * i128::from(SECOND)).ok()
     }
 
-    /// Returns the same instant as it shows at an offset.
+    /// Makes the timestamp of an instant, in microseconds since 2000-01-01 UTC, at an offset.
     pub(super) fn from_micros(micros: i64, offset: i32) -> Self {
         let local = i128::from(micros) + i128::from(offset) * i128::from(SECOND);
         let day = i128::from(DAY);
@@ -89,7 +89,7 @@ impl Timestamp {
         }
     }
 
-    /// Returns the same instant at an offset of whole minutes, which is all that RFC 3339 knows.
+    /// Returns the timestamp of this instant at an offset of whole minutes, as RFC 3339 requires.
     pub(super) fn at_whole_minutes(self) -> Self {
         let surplus = self.offset % 60;
         if surplus == 0 {
@@ -114,7 +114,7 @@ pub(super) fn parse_date(text: &[u8]) -> Option<Reading<Date>> {
     finish_date(date, rest).map(Reading::Finite)
 }
 
-/// Reads the text of a `timestamp`, or with an offset that of a `timestamptz`.
+/// Reads the text of a `timestamp`, or of a `timestamptz`, which has an offset, if it is `zoned`.
 pub(super) fn parse_timestamp(text: &[u8], zoned: bool) -> Option<Reading<Timestamp>> {
     if let Some(infinite) = parse_infinite(text) {
         return Some(infinite);
@@ -134,22 +134,22 @@ pub(super) fn parse_timestamp(text: &[u8], zoned: bool) -> Option<Reading<Timest
     }))
 }
 
-/// Reads the text of a `time`: microseconds since midnight.
+/// Reads the text of a `time`, as microseconds since midnight.
 pub(super) fn parse_time(text: &[u8]) -> Option<i64> {
     split_clock(text)
         .filter(|(_, rest)| rest.is_empty())
         .map(|(clock, _)| clock)
 }
 
-/// Reads the text of a `timetz`: microseconds since midnight, and seconds east of UTC.
+/// Reads the text of a `timetz`, as microseconds since midnight and seconds east of UTC.
 pub(super) fn parse_timetz(text: &[u8]) -> Option<(i64, i32)> {
     let (clock, rest) = split_clock(text)?;
     let (offset, rest) = split_offset(rest)?;
     rest.is_empty().then_some((clock, offset))
 }
 
-/// Reads a date and time of RFC 3339, whose year may have more digits or a sign, and whose fraction
-/// may go on past microseconds.
+/// Reads a timestamp of RFC 3339. The year may have more digits or a sign, and the fraction may have
+/// zeros after microseconds.
 pub(super) fn parse_rfc3339(text: &[u8]) -> Option<Timestamp> {
     let (negative, rest) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -160,7 +160,7 @@ pub(super) fn parse_rfc3339(text: &[u8]) -> Option<Timestamp> {
         date.year = -date.year;
     }
     let rest = rest.strip_prefix(b"T")?;
-    // Six digits of a fraction are read, and what follows them is zeros.
+    // Six digits of the fraction are read; the digits after them have to be zeros.
     let digits = rest
         .iter()
         .position(|byte| !byte.is_ascii_digit() && !b":.".contains(byte))?;
@@ -256,7 +256,7 @@ fn parse_infinite<T>(text: &[u8]) -> Option<Reading<T>> {
     }
 }
 
-/// Splits off a date, whose era is still to come at the end of the text.
+/// Splits off a date. Its era is at the end of the text, after the time of day.
 fn split_date(text: &[u8]) -> Option<(Date, &[u8])> {
     split_calendar(text).filter(|(date, _)| date.year >= 1)
 }
@@ -290,7 +290,7 @@ fn finish_date(date: Date, rest: &[u8]) -> Option<Date> {
     }
 }
 
-/// Splits off a time of day: 00:00:00 to 24:00:00.
+/// Splits off a time of day from 00:00:00 to 24:00:00.
 fn split_clock(text: &[u8]) -> Option<(i64, &[u8])> {
     let [h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] = text else {
         return None;
@@ -357,7 +357,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_and_dates_agree_over_the_whole_calendar() {
+    fn dates_and_day_numbers_convert_both_ways_over_the_whole_calendar() {
         let known = [
             (
                 Date {
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn every_strict_prefix_and_a_trailing_byte_fail() {
+    fn prefixes_trailing_text_and_malformed_text_are_refused() {
         let text = b"2024-01-15 06:30:00.25-08";
         let whole = parse_timestamp(text, true);
         assert!(matches!(
@@ -458,10 +458,10 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_with_seconds_keeps_the_instant() {
+    fn rounding_an_offset_to_minutes_keeps_the_instant() {
         let Some(Reading::Finite(read)) = parse_timestamp(b"1879-12-31 19:03:58-04:56:02", true)
         else {
-            panic!("a timestamp was due");
+            panic!("expected a timestamp");
         };
         let shown = read.at_whole_minutes();
         assert_eq!(shown.offset, -17_760);

@@ -1,22 +1,25 @@
-//! The error of this room.
+//! Error for values that cannot be read.
 
 use std::fmt;
 
-/// A value that is not what its type writes: which type, and what was due.
+/// Error for a value that is not in the text form of its type. Names the type and the expected form.
 ///
-/// It never holds the value. The caller knows table, column and position, and adds them.
+/// The error never contains the value. The caller adds table, column and position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValueError {
     type_name: &'static str,
-    due: &'static str,
+    expected: &'static str,
 }
 
 impl ValueError {
-    pub(super) const fn new(type_name: &'static str, due: &'static str) -> Self {
-        Self { type_name, due }
+    pub(super) const fn new(type_name: &'static str, expected: &'static str) -> Self {
+        Self {
+            type_name,
+            expected,
+        }
     }
 
-    /// Returns the type, or family of types, whose text was being read.
+    /// Returns the name of the type, or of the family of types, whose text was read.
     pub fn type_name(&self) -> &'static str {
         self.type_name
     }
@@ -24,7 +27,11 @@ impl ValueError {
 
 impl fmt::Display for ValueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "malformed {}: {} was due", self.type_name, self.due)
+        write!(
+            f,
+            "malformed {}, expected {}",
+            self.type_name, self.expected
+        )
     }
 }
 
@@ -32,6 +39,6 @@ impl std::error::Error for ValueError {}
 
 impl From<ValueError> for crate::error::Error {
     fn from(error: ValueError) -> Self {
-        Self::new(crate::error::ErrorKind::Value, "a value could not be read").with_source(error)
+        Self::new(crate::error::ErrorKind::Value, "a value cannot be read").with_source(error)
     }
 }

@@ -1,11 +1,11 @@
-//! Intervals: the server's text in the style `postgres`.
+//! Intervals, in the server's `IntervalStyle` `postgres`.
 //!
 //! See <https://www.postgresql.org/docs/current/datatype-datetime.html#DATATYPE-INTERVAL-OUTPUT>.
 
 use super::datetime::{DAY, Reading, SECOND, digit, split_fraction, write_pair};
 use crate::json;
 
-/// The three parts that the server keeps apart.
+/// Interval with the three fields that the server stores: months, days and microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Interval {
     months: i64,
@@ -49,8 +49,8 @@ impl Interval {
         Some(Reading::Finite(interval))
     }
 
-    /// Appends the notation that collections hold: each part only if it is not zero, months with a
-    /// blank after them, the time with one before it.
+    /// Appends the notation of existing collections: each field only if it is not zero, a blank after the
+    /// months, and a blank before the time.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         if self.months != 0 {
             json::write_i64(self.months, out);
@@ -70,7 +70,7 @@ impl Interval {
         if self.micros < 0 {
             out.push(b'-');
         }
-        // The server keeps 64 bits of microseconds.
+        // The server stores 64 bits of microseconds.
         let micros = i64::try_from(self.micros.unsigned_abs()).unwrap_or(i64::MAX);
         let (seconds, mut fraction) = (micros / SECOND, micros % SECOND);
         match seconds / 3600 {
@@ -90,14 +90,14 @@ impl Interval {
         }
     }
 
-    /// Returns the number by which the server orders intervals: a month has 30 days, a day 24
-    /// hours.
+    /// Returns the number by which the server orders intervals, counting 30 days for a month and 24 hours
+    /// for a day.
     pub(super) fn rank(&self) -> i128 {
         i128::from(self.months * 30 + self.days) * i128::from(DAY) + self.micros
     }
 }
 
-/// Splits off a number; as many digits as the server's fields can have, and no more.
+/// Splits off a number of at most 12 digits, which is more than the server's fields have.
 fn split_number(text: &[u8]) -> Option<(i64, &[u8])> {
     let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, rest) = text.split_at_checked(length)?;
@@ -111,7 +111,7 @@ fn split_number(text: &[u8]) -> Option<(i64, &[u8])> {
     })
 }
 
-/// Reads `HH:MM:SS`, with more digits of hours and a fraction where needed.
+/// Reads `HH:MM:SS`. The hours may have more digits, the seconds a fraction.
 fn parse_clock(text: &[u8]) -> Option<i128> {
     let (hours, rest) = split_number(text)?;
     let (minutes, rest) = split_number(rest.strip_prefix(b":")?)?;
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_server_form_is_read_and_written() {
+    fn forms_of_the_server_are_read_and_written() {
         let rows = [
             ("1 year 2 mons 3 days", "14 mon 3 day"),
             ("05:30:00", " 05:30:00"),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_refused() {
+    fn malformed_text_is_refused() {
         let rows = [
             "",
             " ",

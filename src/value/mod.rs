@@ -1,8 +1,8 @@
-//! PostgreSQL types: server text to JSON, their JSON schemas, row keys.
+//! PostgreSQL types: JSON values, JSON schemas and row keys, from the server's text form.
 //!
-//! Everything that is known of a type is one row of one table (`builtin.rs`). From it follow
-//! [`Transcoder`] (a value's JSON), [`column_schema`] (the JSON schema of a column) and
-//! [`KeyCodec`] (the value as part of a row key). Nothing here knows of tables or connections.
+//! All that the connector knows about a type is one row of the table in `builtin.rs`. It determines
+//! [`Transcoder`] (the JSON of a value), [`column_schema`] (the JSON schema of a column) and
+//! [`KeyCodec`] (the value as part of a row key). Nothing here depends on tables or connections.
 #![doc = include_str!("types.md")]
 
 mod builtin;

@@ -1,19 +1,20 @@
-//! How values are written: feature flags, and the limit of size.
+//! Options for writing values, and the size limit of large ones.
 
-/// The size in bytes up to which a value is captured whole: its text, the binary string that it
-/// stands for, or its JSON as received. Key columns, numbers and the like have no limit.
+/// Size in bytes up to which a value is captured whole: of its text, of the binary string that the text
+/// represents, or of its JSON as received. Key columns, numbers and other short types have no limit.
 pub(super) const LARGE_VALUE: usize = 8 << 20;
 
-/// The feature flags that decide how values are written.
+/// Feature flags that determine how values are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ValueOptions {
-    /// A `date` is a date; otherwise a timestamp at midnight.
+    /// Writes a `date` as a date; otherwise as a timestamp at midnight.
     pub date_as_date: bool,
-    /// A `time` is a time of day; otherwise a number of microseconds.
+    /// Writes a `time` as a time of day; otherwise as a number of microseconds.
     pub time_as_time: bool,
-    /// An array is a JSON array of all elements; otherwise an object of dimensions and elements.
+    /// Writes an array as a JSON array of all elements; otherwise as an object of dimensions and
+    /// elements.
     pub flatten_arrays: bool,
-    /// An array is a JSON array of arrays for each dimension, whatever `flatten_arrays` says.
+    /// Writes an array as nested JSON arrays, one level for each dimension, whatever `flatten_arrays` is.
     pub multidimensional_arrays: bool,
 }
 

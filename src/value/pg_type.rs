@@ -7,49 +7,49 @@ use protocol::Oid;
 /// See <https://www.postgresql.org/docs/current/catalog-pg-type.html>.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PgType {
-    /// Its OID.
+    /// OID of the type.
     pub oid: Oid,
-    /// Its name, without the schema.
+    /// Name of the type, without the schema.
     pub name: String,
-    /// The schema it lives in.
+    /// Schema of the type.
     pub schema: String,
-    /// What sort of type it is.
+    /// Kind of the type.
     pub kind: TypeKind,
-    /// The character between two elements in the text of an array of this type.
+    /// Character between two elements in the text of an array of this type.
     pub delimiter: u8,
 }
 
-/// What sort of type a type is.
+/// Kind of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TypeKind {
-    /// A scalar.
+    /// Scalar.
     Base,
-    /// An array of elements.
+    /// Array.
     Array {
-        /// The type of the elements.
+        /// Type of the elements.
         element: Oid,
     },
-    /// Another type with constraints.
+    /// Domain: another type with constraints.
     Domain {
-        /// The type directly beneath.
+        /// Type that the domain is declared over, which may be a domain.
         base: Oid,
-        /// Whether this domain itself is declared NOT NULL.
+        /// Whether this domain, not one that it is declared over, is NOT NULL.
         not_null: bool,
     },
-    /// One of a list of labels.
+    /// Enum.
     Enum,
-    /// A row type.
+    /// Composite (row) type.
     Composite,
-    /// A range.
+    /// Range.
     Range {
-        /// The type of the endpoints.
+        /// Type of the endpoints.
         subtype: Oid,
     },
-    /// A set of ranges.
+    /// Multirange.
     Multirange {
-        /// The type of the ranges.
+        /// Type of the ranges.
         range: Oid,
     },
-    /// A pseudo-type, which no column has.
+    /// Pseudo-type, which no column has.
     Pseudo,
 }

@@ -1,4 +1,4 @@
-//! The types that a database has.
+//! Registry of the types of a database.
 
 use std::collections::HashMap;
 
@@ -7,14 +7,14 @@ use protocol::Oid;
 use super::builtin::{ROWS, ROWS_BY_NAME, Row, Traits};
 use super::pg_type::{PgType, TypeKind};
 
-/// The operators by which SQL compares two values of a type as its ORDER BY does.
+/// Operators of a type's default order, in SQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operators {
-    /// Whether they are the same.
+    /// Equality.
     pub equal: String,
-    /// Whether the first is the second, or behind it.
+    /// Greater than or equal.
     pub at_least: String,
-    /// Whether the first is behind the second.
+    /// Greater than.
     pub greater: String,
 }
 
@@ -28,7 +28,7 @@ impl Default for Operators {
     }
 }
 
-/// The types that are known: from the start those with fixed OIDs, then what the catalog adds.
+/// Types that are known: those with fixed OIDs from the start, and those that are read from the catalog.
 #[derive(Debug, Clone)]
 pub struct TypeRegistry {
     types: HashMap<Oid, Entry>,
@@ -41,14 +41,14 @@ struct Entry {
     operators: Operators,
 }
 
-/// More domains than this on top of each other are taken for a loop.
+/// Number of nested domains after which a loop is assumed.
 const DOMAIN_DEPTH: usize = 100;
 
 impl TypeRegistry {
-    /// Adds a type, in place of an earlier one with its OID.
+    /// Adds a type, replacing an earlier one with its OID.
     ///
-    /// The kind of a type with a fixed OID is not taken from the caller: the catalog gives some of
-    /// them (`name`, `point`, `int2vector`) an element type although they are not arrays.
+    /// The kind of a type with a fixed OID is taken from the table of types, because the catalog has an
+    /// element type for some that are not arrays (`name`, `point`, `int2vector`).
     pub fn insert(&mut self, mut pg_type: PgType) {
         let fixed = ROWS.iter().find(|row| row.oid == pg_type.oid.as_u32());
         let traits = match fixed {
@@ -65,7 +65,7 @@ impl TypeRegistry {
         self.register(pg_type, traits);
     }
 
-    /// Adds a type and what is known of it.
+    /// Adds a type with its properties.
     fn register(&mut self, pg_type: PgType, traits: Traits) {
         let operators = Operators::default();
         let entry = Entry {
@@ -76,14 +76,14 @@ impl TypeRegistry {
         self.types.insert(entry.pg_type.oid, entry);
     }
 
-    /// Sets the operators of a type that is known; the usual ones are those of the others.
+    /// Sets the operators of a type, if it is known. Types have `=`, `>=` and `>` otherwise.
     pub fn order_by(&mut self, oid: Oid, operators: Operators) {
         if let Some(entry) = self.types.get_mut(&oid) {
             entry.operators = operators;
         }
     }
 
-    /// Returns the operators of a type, which is not a domain.
+    /// Returns the operators of a type that is not a domain.
     pub(super) fn operators(&self, oid: Oid) -> Operators {
         self.types
             .get(&oid)
@@ -95,7 +95,8 @@ impl TypeRegistry {
         self.types.get(&oid).map(|entry| &entry.pg_type)
     }
 
-    /// Returns the type beneath all domains; the OID itself if it is not a domain, or not known.
+    /// Returns the type that a domain is declared over, through any number of domains. Returns the OID
+    /// itself if it is not a domain, or not known.
     pub fn ultimate(&self, oid: Oid) -> Oid {
         let mut current = oid;
         for _ in 0..DOMAIN_DEPTH {
@@ -107,7 +108,7 @@ impl TypeRegistry {
         current
     }
 
-    /// Returns the sort of type; an unknown one counts as a scalar.
+    /// Returns the kind of a type; an unknown one counts as a scalar.
     pub(super) fn kind(&self, oid: Oid) -> TypeKind {
         self.get(oid).map_or(TypeKind::Base, |pg_type| pg_type.kind)
     }
@@ -130,7 +131,7 @@ impl Default for TypeRegistry {
 }
 
 impl TypeRegistry {
-    /// Makes a registry of the types of a table.
+    /// Makes a registry of the types in a table.
     pub(super) fn of<'r>(rows: impl IntoIterator<Item = &'r Row>) -> Self {
         let mut registry = Self {
             types: HashMap::with_capacity(2 * ROWS.len()),
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn ultimate_goes_through_domains_and_survives_a_loop() {
+    fn ultimate_resolves_nested_domains_and_ends_in_a_loop() {
         let mut types = TypeRegistry::default();
         let domain = |base| TypeKind::Domain {
             base: Oid(base),
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_catalogs_element_type_does_not_make_a_vector_an_array() {
+    fn a_vector_with_an_element_type_in_the_catalog_is_not_an_array() {
         let mut types = TypeRegistry::default();
         let kind = TypeKind::Array { element: Oid(21) };
         types.insert(PgType {

@@ -8,30 +8,30 @@ use super::options::ValueOptions;
 use super::pg_type::TypeKind;
 use super::registry::TypeRegistry;
 
-/// What of a column decides its schema.
+/// Properties of a column that determine its schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ColumnType {
-    /// The declared type; a domain's own OID.
+    /// Declared type; for a domain, its own OID.
     pub type_oid: Oid,
-    /// The type modifier; -1 where there is none.
+    /// Type modifier; -1 if there is none.
     pub type_modifier: i32,
     /// Whether the column is declared NOT NULL.
     pub not_null: bool,
 }
 
-/// The name of a column's type, as descriptions give it.
+/// Name of a column's type in the description of its schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceTypeName {
-    /// For "(source type: ...)".
+    /// Name for "(source type: ...)".
     pub name: String,
-    /// The same without the underscore of an array: what the catch-all description quotes.
+    /// Name without the underscore of an array, which the description of the catch-all schema quotes.
     pub element: String,
-    /// Whether the type has a schema of its own; if not, [`column_schema`] is the catch-all.
+    /// Whether the type has a schema; otherwise [`column_schema`] returns the catch-all schema.
     pub translated: bool,
 }
 
 impl ColumnType {
-    /// Returns whether the column can hold NULL: by its own declaration, or that of its domain.
+    /// Returns whether the column can be NULL: neither the column nor its domain is declared NOT NULL.
     pub fn is_nullable(&self, types: &TypeRegistry) -> bool {
         let domain = matches!(
             types.kind(self.type_oid),
@@ -41,7 +41,7 @@ impl ColumnType {
     }
 }
 
-/// Returns the schema of a column's values, without a description; empty for the catch-all.
+/// Returns the schema of a column's values, without a description. The catch-all schema is empty.
 pub fn column_schema(
     column: &ColumnType,
     is_key: bool,
@@ -59,7 +59,7 @@ pub fn column_schema(
     }
 }
 
-/// Returns how descriptions name a column's type.
+/// Returns the name of a column's type for descriptions.
 pub fn source_type_name(
     column: &ColumnType,
     types: &TypeRegistry,
@@ -93,19 +93,19 @@ pub fn source_type_name(
     }
 }
 
-/// What decides the schema: the form of the value or of the elements, and the type modifier.
+/// Form of the value, or of an array's elements, and the type modifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     CatchAll,
-    /// No constraint, on purpose.
+    /// No constraint, although the type has a translation.
     Anything,
     Scalar(SchemaForm, i32),
     Array(SchemaForm, i32),
 }
 
 fn shape(column: &ColumnType, types: &TypeRegistry, options: &ValueOptions) -> Shape {
-    // A domain goes by the name of the type beneath, and by no more than its name: its column has
-    // no type modifier, and a range, enum or further domain beneath has no translation.
+    // A domain is treated as the type that it is declared over, except that its column has no type
+    // modifier, and that an enum, range or domain has no translation there.
     let (oid, modifier, domain) = match types.kind(column.type_oid) {
         TypeKind::Domain { base, .. } => (base, -1, true),
         _ => (column.type_oid, column.type_modifier, false),
@@ -163,7 +163,7 @@ fn scalar_schema(
     nullable: bool,
     options: &ValueOptions,
 ) -> Map<String, Value> {
-    // The modifier of sized text counts the four bytes of a length word.
+    // The type modifier of text types is the length plus 4.
     let length = (modifier > 4).then(|| json!(modifier - 4));
     let string = |format: &str| typed(&["string"], nullable, [("format", json!(format))]);
     match form {
@@ -199,7 +199,7 @@ fn scalar_schema(
     }
 }
 
-/// Builds a schema: the type, alone or as a list that ends in `null`, and the other members.
+/// Builds a schema: the type, as a string or as a list that ends in `null`, and the other members.
 fn typed(
     types: &[&str],
     nullable: bool,
@@ -235,7 +235,7 @@ mod tests {
         multidimensional_arrays: false,
     };
 
-    /// Built-in types, and in this order from OID 20001: a domain over varchar, an enum, a NOT NULL
+    /// Returns the built-in types and these, from OID 20001: a domain over varchar, an enum, a NOT NULL
     /// domain over int4, arrays of these two, a composite, a domain over int4range, one over the
     /// enum, one over int4[], a user's range, hstore and citext.
     fn types() -> TypeRegistry {

@@ -1,9 +1,9 @@
-//! Numbers as the shortest digits.
+//! Numbers as their shortest digits, and the notations that these are written in.
 
 use super::width::Width;
 use crate::json;
 
-/// A number that was read.
+/// Number that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::value) enum Float {
     Nan,
@@ -12,18 +12,18 @@ pub(in crate::value) enum Float {
     Finite(Digits),
 }
 
-/// The shortest digits of a finite number.
+/// Shortest digits of a finite number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::value) struct Digits {
     negative: bool,
     digits: [u8; CAPACITY],
-    /// How many there are, without zeros at either end; 0 for zero.
+    /// Number of digits, without zeros at either end; 0 for zero.
     length: usize,
-    /// The number is 0.DIGITS times ten to this power.
+    /// Exponent: the number is 0.DIGITS times ten to this power.
     point: i32,
 }
 
-/// Seventeen digits tell all numbers apart.
+/// Number of digits that distinguishes all numbers of 64 bits.
 const CAPACITY: usize = 17;
 
 impl Float {
@@ -46,8 +46,8 @@ impl Float {
     }
 }
 
-/// Finds the shortest digits of the number that a text stands for. Of two that are equally near, it
-/// is the even one, as for the server; the standard library takes the upper one.
+/// Computes the shortest digits of the number that a text represents. Of two candidates that are equally
+/// near, `zmij` takes the even one, as the server does; the standard library takes the upper one.
 fn shortest(text: &[u8], width: Width) -> Option<Digits> {
     let text = std::str::from_utf8(text).ok()?;
     let mut buffer = zmij::Buffer::new();
@@ -59,7 +59,7 @@ fn shortest(text: &[u8], width: Width) -> Option<Digits> {
 }
 
 impl Digits {
-    /// Reads decimal notation. More digits than there is room for are counted, but not kept.
+    /// Reads decimal notation. More digits than [`CAPACITY`] are counted in `length`, but not stored.
     fn parse(text: &[u8]) -> Option<Self> {
         let (negative, text) = match text {
             [b'-', rest @ ..] => (true, rest),
@@ -116,7 +116,7 @@ impl Digits {
         self.digits.get(..self.length).unwrap_or(&self.digits)
     }
 
-    /// Appends the notation of JSON numbers: an exponent below 1e-6, and from 1e21.
+    /// Appends the number in the notation for JSON numbers, with an exponent below 1e-6 and from 1e21.
     pub(in crate::value) fn write_json(&self, out: &mut Vec<u8>) {
         if self.length == 0 || (-5..=21).contains(&self.point) {
             self.write_plain(out);
@@ -154,7 +154,8 @@ impl Digits {
         }
     }
 
-    /// Appends the notation of points: an exponent of two digits or more below 1e-4, and from 1e6.
+    /// Appends the number in the notation for points, with an exponent of at least two digits below 1e-4
+    /// and from 1e6.
     pub(in crate::value) fn write_point(&self, out: &mut Vec<u8>) {
         if self.length == 0 || (-3..=6).contains(&self.point) {
             self.write_plain(out);
@@ -247,7 +248,7 @@ mod tests {
             ("1e-45", "1e-45"),
             ("-0", "-0"),
             ("0", "0"),
-            // What servers before version 12 write.
+            // Texts of servers before version 12.
             ("0.100000001", "0.1"),
             ("1.40129846e-45", "1e-45"),
         ];
@@ -263,11 +264,11 @@ mod tests {
             ("100", "100"),
             ("1.5e+15", "1500000000000000"),
             ("123456789.12345679", "123456789.12345679"),
-            // On the border between two numbers, where the shortest digits are others.
+            // Halfway between two numbers, where the server does not use the shortest digits.
             ("9.999999999999999e+22", "1e+23"),
             ("0.10000000000000001", "0.1"),
             ("0.59999999999999998", "0.6"),
-            // Halfway between two spellings of the same length.
+            // Halfway between two decimals of the same length.
             ("1.0831645947917352e+15", "1083164594791735.2"),
             ("700000000000000.25", "700000000000000.2"),
             ("700000000000000.75", "700000000000000.8"),
@@ -311,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_refused() {
+    fn malformed_text_is_refused() {
         for text in [
             "", "-", ".5", "1.", "1e", "1e+", "1x", "0x10", "inf", "nan", "1e99999", "1 ",
         ] {

@@ -1,10 +1,12 @@
-//! Floating-point numbers as the server writes them, spelled anew.
+//! Floating-point numbers: from the server's notation to the shortest digits.
 //!
-//! From version 12 on the server writes the shortest digits, except for one rule: it never uses a
-//! decimal that lies on the border between two numbers, where `1e23` is shorter than
-//! `9.999999999999999e+22`. Before, it writes more digits than needed. So the digits are taken over
-//! where the number has too few of them for a choice, and found anew otherwise. Most texts can be
-//! seen to be what this makes of them.
+//! From version 12 on, the server writes the shortest digits, with one exception: it does not use a
+//! decimal that lies exactly halfway between two numbers, and so writes `9.999999999999999e+22` where
+//! `1e23` is shorter. Earlier versions write more digits than needed.
+//!
+//! Digits are taken from the text if there are so few of them that no shorter ones exist, and are
+//! computed from the number otherwise. Most texts are recognised as being in the output's notation
+//! already, and are copied ([`is_verbatim`]).
 
 mod digits;
 mod verbatim;

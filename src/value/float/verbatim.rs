@@ -1,8 +1,9 @@
-//! Which numbers JSON spells as the server does: nearly all. They are copied, and not made anew.
+//! Recognition of numbers whose text is copied, as nearly all are, because it is the notation that
+//! [`Digits::write_json`](super::Digits::write_json) would write.
 
 use super::width::Width;
 
-/// Powers of ten of as many digits behind the point as there may be.
+/// Powers of ten, up to the number of digits that a fraction may have.
 static POWERS: [u64; 20] = {
     let mut powers = [1; 20];
     let mut at = 1;
@@ -13,14 +14,15 @@ static POWERS: [u64; 20] = {
     powers
 };
 
-/// Returns whether a text is a number without an exponent whose digits are the shortest there are, so
-/// that it would be written as it is. `false` says nothing about the text.
+/// Returns whether a text is a number without an exponent and with the shortest digits, which would be
+/// written unchanged. `false` means that this was not proved, not that the text differs.
 pub(in crate::value) fn is_verbatim(text: &[u8], width: Width) -> bool {
     let text = text.strip_prefix(b"-").unwrap_or(text);
     let point = text.iter().position(|&byte| byte == b'.');
     let (integer, rest) = text.split_at(point.unwrap_or(text.len()));
     let fraction = rest.get(1..).unwrap_or_default();
-    // A point has digits behind it, no zero leads or trails, and all digits make 64 bits at most.
+    // The point is followed by digits, there are no leading or trailing zeros, and the digits fit in
+    // 64 bits.
     let whole = match integer {
         [b'0'] => Some(0),
         [b'1'..=b'9', ..] if integer.len() + fraction.len() < POWERS.len() => {
@@ -37,14 +39,15 @@ pub(in crate::value) fn is_verbatim(text: &[u8], width: Width) -> bool {
     let Some(digits) = append_digits(whole, fraction) else {
         return false;
     };
-    // What is below a millionth has an exponent.
+    // Numbers below a millionth are written with an exponent.
     let is_plain = fraction.len() <= 6 || digits >= power / 1_000_000;
     let faithful = POWERS.get(width.faithful_digits());
     is_plain
         && (faithful.is_some_and(|limit| digits < *limit) || are_shortest(digits, *power, width))
 }
 
-/// Appends digits to a number, if they are nothing else and it does not outgrow 64 bits by them.
+/// Appends digits to a number. Returns `None` if a byte is not a digit. The caller has checked that the
+/// result fits in 64 bits.
 #[inline(always)]
 fn append_digits(number: u64, digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(number, |number, byte| {
@@ -53,11 +56,13 @@ fn append_digits(number: u64, digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Returns whether `digits / power`, a fraction in decimal, is what is shortest and nearest to the
-/// floating-point number that it stands for. Where that takes a rule, the answer is no.
+/// Returns whether `digits / power`, a decimal fraction, is the shortest decimal for the nearest
+/// floating-point number, and of these the nearest to it. Returns false where a tie or uneven spacing
+/// would need a rule.
 ///
-/// All is exact: numbers are multiples of `1 / (power << scale)`. In this unit the distance between
-/// floating-point numbers is `power`, and the one between decimals of as many digits is `1 << scale`.
+/// The computation is exact, in multiples of `1 / (power << scale)`. In this unit, the distance between
+/// two floating-point numbers is `power`, and the distance between two decimals with the digits of the
+/// text is `1 << scale`.
 fn are_shortest(digits: u64, power: u64, width: Width) -> bool {
     #[expect(clippy::cast_possible_truncation, reason = "it is rounded")]
     let (near, dropped): (f64, u64) = match width {
@@ -74,7 +79,7 @@ fn are_shortest(digits: u64, power: u64, width: Width) -> bool {
         return false;
     }
     let (step, gap) = (1_i128 << scale, i128::from(power));
-    // How far the decimal is above the number. The division may have led to its neighbour.
+    // Distance by which the decimal is above the number. The division may have rounded to a neighbour.
     let mut above = i128::from(digits) * step - i128::from(significand) * gap;
     let mut found = significand;
     if 2 * above > gap {
@@ -82,10 +87,10 @@ fn are_shortest(digits: u64, power: u64, width: Width) -> bool {
     } else if 2 * above < -gap {
         (above, found) = (above + gap, significand - 1);
     }
-    // The numbers around a power of two are not equally far apart.
+    // Next to a power of two, the distances to the two neighbours differ.
     let is_even_spaced = significand & (leading - 1) != 0 && found & (leading - 1) != 0;
     let is_nearest = 2 * above.abs() < gap.min(step);
-    // Of the decimals that are shorter by a digit, those around it are other numbers.
+    // The two nearest decimals that are one digit shorter represent other numbers.
     let last = i128::from(digits % 10);
     let is_shortest = 2 * (last * step - above) > gap && 2 * ((10 - last) * step + above) > gap;
     is_even_spaced && is_nearest && is_shortest
@@ -96,7 +101,7 @@ mod tests {
     use super::super::{Digits, Float};
     use super::*;
 
-    /// Checks a text, and returns whether it is copied.
+    /// Checks that the text is what would be written, if it is copied. Returns whether it is.
     fn check(text: &str, width: Width) -> bool {
         let verbatim = is_verbatim(text.as_bytes(), width);
         if verbatim {
@@ -110,14 +115,14 @@ mod tests {
         verbatim
     }
 
-    /// How many numbers of each kind are tried.
+    /// Returns the number of random numbers of each kind.
     fn rounds() -> u64 {
         let rounds = std::env::var("FLOAT_ROUNDS").map(|rounds| rounds.parse().unwrap());
         rounds.unwrap_or(if cfg!(miri) { 100 } else { 20_000 })
     }
 
-    /// Calls `check` with a number and spellings like it: some stand for another number, or are longer
-    /// than need be.
+    /// Calls `check` with a number and similar texts, some of which represent another number or are
+    /// longer than needed.
     fn with_variants(text: &str, mut check: impl FnMut(&str)) {
         check(text);
         for last in '0'..='9' {
@@ -130,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_copied_is_what_would_be_written() {
+    fn copied_texts_are_what_would_be_written() {
         let mut random = 0x9E37_79B9_7F4A_7C15_u64;
         let mut next = || {
             random ^= random << 13;
@@ -142,7 +147,7 @@ mod tests {
         let rounds = rounds();
         for round in 0..rounds {
             let (bits, few) = (next(), 1 << (next() % 52));
-            // Of exponents from a hundred thousandth to 2^53; some significands are short.
+            // Exponents from 2^-17 to 2^53; some significands are short.
             let exponent = 1023 - 17 + bits % 70;
             let mask = if round % 4 == 0 { !(few - 1) } else { !0 };
             let double = f64::from_bits(exponent << 52 | (next() >> 12 & mask));
@@ -161,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_usual_is_copied() {
+    fn usual_numbers_are_copied() {
         for text in [
             "0",
             "-0",
@@ -184,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_shortest_or_not_a_number_is_not_copied() {
+    fn texts_that_are_malformed_or_not_the_shortest_are_not_copied() {
         for text in [
             "",
             "-",

@@ -1,6 +1,6 @@
-//! The widths of floating-point numbers.
+//! Widths of floating-point numbers.
 
-/// The width of a number in the database.
+/// Width of a number in the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::value) enum Width {
     Single,
@@ -8,8 +8,8 @@ pub(in crate::value) enum Width {
 }
 
 impl Width {
-    /// The number of digits that every number of this width carries without change, within the
-    /// exponents given by [`Self::normal`].
+    /// Returns the number of decimal digits that survive a conversion to this width and back, for
+    /// exponents within [`Self::normal`].
     pub(super) fn faithful_digits(self) -> usize {
         match self {
             Self::Single => 6,
@@ -17,7 +17,7 @@ impl Width {
         }
     }
 
-    /// Exponents of ten that are safely within the range of full precision.
+    /// Returns exponents of ten that are within the range of full precision.
     pub(super) fn normal(self) -> std::ops::RangeInclusive<i32> {
         match self {
             Self::Single => -36..=37,

@@ -1,4 +1,4 @@
-//! One key column's values: read, stored and bound.
+//! Codec of one key column: from the server's text to a value, its stored form, and a parameter.
 
 use protocol::Oid;
 
@@ -14,7 +14,7 @@ use super::rank::{find_rank, rank_error};
 use super::value::{KeyValue, Ranked};
 use super::{moment, tuple};
 
-/// Reads and writes one key column's values.
+/// Codec for the values of one key column.
 #[derive(Debug, Clone)]
 pub struct KeyCodec {
     form: KeyForm,
@@ -24,11 +24,12 @@ pub struct KeyCodec {
 }
 
 impl KeyCodec {
-    /// Makes the codec of a column. `bytewise_collation` tells whether the column's collation sorts
-    /// by bytes; it has no meaning for types without a collation.
+    /// Makes the codec of a column. `bytewise_collation` is whether the column's collation sorts by
+    /// bytes; types without a collation ignore it.
     pub fn new(type_oid: Oid, types: &TypeRegistry, bytewise_collation: bool) -> Self {
         let form = types.traits(types.ultimate(type_oid)).key;
-        // The mode of a backfill depends on this, so it looks no deeper than running tasks do.
+        // The mode of a backfill depends on this. Only one level of domains is resolved, as in the
+        // connector that this one replaces, so that its tasks keep their mode.
         let (named, is_enum) = match types.kind(type_oid) {
             TypeKind::Domain { base, .. } => (base, false),
             kind => (type_oid, kind == TypeKind::Enum),
@@ -47,27 +48,27 @@ impl KeyCodec {
         }
     }
 
-    /// Returns how the column is compared with a parameter.
+    /// Returns the comparison of the column with a parameter, in SQL.
     pub fn comparison(&self) -> &Comparison {
         &self.comparison
     }
 
-    /// Returns whether a precise backfill is the automatic choice for this column: not for text and
-    /// enums.
+    /// Returns whether the automatic choice of the backfill mode is a precise backfill: for all types but
+    /// text and enums.
     pub fn is_predictable(&self) -> bool {
         self.predictable
     }
 
-    /// Returns whether comparing two values gives the server's order.
+    /// Returns whether values compare in the server's order.
     pub fn is_comparable(&self) -> bool {
         self.comparable
     }
 
-    /// Reads the server's text; `None` is SQL NULL.
+    /// Reads a value from the server's text; `None` is SQL NULL.
     ///
     /// # Errors
     ///
-    /// Fails if the text is not what the server writes for the type.
+    /// Fails if the text is not in the text form of the type.
     #[inline]
     pub fn parse(&self, text: Option<&[u8]>) -> Result<KeyValue, ValueError> {
         let Some(text) = text else {
@@ -113,7 +114,7 @@ impl KeyCodec {
         }
     }
 
-    /// Appends a value in its stored form.
+    /// Appends the stored form of a value.
     pub fn encode(&self, value: &KeyValue, out: &mut Vec<u8>) {
         match value {
             KeyValue::Null => tuple::write_null(out),
@@ -132,11 +133,12 @@ impl KeyCodec {
         }
     }
 
-    /// Reads a value in its stored form from the front of the input, and moves the input past it.
+    /// Reads a value from its stored form at the start of the input, and moves the input past it.
     ///
     /// # Errors
     ///
-    /// Fails if there is no such element, or one of another type. The input then stays as it is.
+    /// Fails if the input does not start with an element of the column's type; the input is then
+    /// unchanged.
     pub fn decode(&self, input: &mut &[u8]) -> Result<KeyValue, ValueError> {
         let mut rest = *input;
         let value = self.decode_element(&mut rest)?;
@@ -163,8 +165,7 @@ impl KeyCodec {
         }
     }
 
-    /// Returns the text by which a value is bound as a parameter of the column's type; `None` for
-    /// NULL.
+    /// Returns the text of a value as a parameter of the column's type; `None` is NULL.
     pub fn parameter(&self, value: &KeyValue) -> Option<String> {
         Some(match value {
             KeyValue::Null => return None,
@@ -197,7 +198,7 @@ fn parse_integer(text: &[u8]) -> Result<i64, ValueError> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(error);
     }
-    // Eighteen digits fit; the few longer numbers go the checked way.
+    // Eighteen digits fit in 64 bits; the few longer numbers are parsed with checks.
     if digits.len() > 18 {
         return std::str::from_utf8(text)
             .ok()
@@ -268,14 +269,14 @@ fn push_hex(byte: u8, text: &mut String) {
     }
 }
 
-/// Spells a `"char"` as the number that the server casts to it: before version 16 it cannot read all
-/// of them as text.
+/// Returns the number that the server casts to a `"char"`. Before version 16, it cannot read all values
+/// of the type as text.
 fn signed_byte(value: i64) -> String {
     let byte = u8::try_from(value).unwrap_or_default();
     byte.cast_signed().to_string()
 }
 
-/// Spells a number as the server reads it, given the standard library's spelling.
+/// Returns a number as the server reads it, from the notation of the standard library.
 fn float_text(is_infinite: bool, spelled: String) -> String {
     if is_infinite {
         spelled.replace("inf", "Infinity")

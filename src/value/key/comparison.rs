@@ -1,4 +1,4 @@
-//! The comparison of a key column with a parameter, in SQL.
+//! Comparison of a key column with a parameter, in SQL.
 
 use protocol::{Oid, quote_identifier};
 
@@ -6,21 +6,23 @@ use super::super::builtin::KeyForm;
 use super::super::pg_type::TypeKind;
 use super::super::registry::{Operators, TypeRegistry};
 
-/// How SQL compares a key column and a parameter. The casts are empty where the operator finds out by
-/// itself what the parameter is.
+/// Comparison of a key column with a parameter, in SQL. The casts are empty if the server infers the
+/// parameter's type from the operator.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// A cast that has to stand behind the column.
+    /// Cast that follows the column.
     pub column: String,
-    /// A cast that has to stand behind the parameter.
+    /// Cast that follows the parameter.
     pub parameter: String,
-    /// What stands between.
+    /// Operators between column and parameter.
     pub operators: Operators,
 }
 
-/// A parameter next to a column is of the type that the column's comparison operator takes, which is
-/// another one for names of catalog objects, and anything for rows; of a domain over an enum the
-/// server finds no operator.
+/// Returns the comparison of a column of this type with a parameter.
+///
+/// The server infers the type of a parameter from the comparison operator. For types that name catalog
+/// objects (`regclass` and the like) that is another type, for row types it can be any type, and for a
+/// domain over an enum the server finds no operator. There, casts are needed.
 pub(super) fn comparison(type_oid: Oid, form: KeyForm, types: &TypeRegistry) -> Comparison {
     let ultimate = types.ultimate(type_oid);
     let Some(named) = types.get(ultimate) else {

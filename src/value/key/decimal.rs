@@ -1,8 +1,8 @@
 //! Numerics as keys.
 //!
-//! Stored is `("N", (exponent, digits), binary)`: a part that sorts as bytes, and the server's
-//! binary form, from which the number is rebuilt. The scale is in the binary form alone; that of
-//! zero is not stored.
+//! The stored form is the tuple `("N", (exponent, digits), binary)`. Exponent and digits sort as the
+//! numbers do, and the number is read back from `binary`, the server's binary format. Only the binary
+//! format has the scale; the scale of zero is not stored.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -10,7 +10,7 @@ use std::hash::{Hash, Hasher};
 use super::super::error::ValueError;
 use super::tuple;
 
-/// A numeric: the server's text of it. Comparing and hashing do not see the scale.
+/// Value of type `numeric`, as the server's text. Comparing and hashing ignore the scale.
 #[derive(Clone)]
 pub struct Decimal {
     text: Box<str>,
@@ -19,11 +19,11 @@ pub struct Decimal {
 const NUMERIC: ValueError = ValueError::new("numeric", "a decimal number, NaN or Infinity");
 const STORED: ValueError = ValueError::new("stored row key", "the parts of a numeric");
 
-/// The exponent is stored so much larger, that it is positive for all positive numbers.
+/// Number added to the stored exponent, so that it is positive for all positive numbers.
 const BIAS: i64 = 20_000;
 const NEGATIVE: u16 = 0x4000;
 
-/// What there is to a number besides its scale, in the order in which numbers sort.
+/// Parts of a number without its scale. The variants are in the order of the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Parts<'a> {
     NegativeInfinity,
@@ -41,7 +41,7 @@ impl Decimal {
     ///
     /// # Errors
     ///
-    /// Fails if it is not plain decimal notation or one of the special words.
+    /// Fails if the text is neither plain decimal notation nor one of the special words.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         let valid = match text {
             "NaN" | "Infinity" | "-Infinity" => true,
@@ -62,13 +62,13 @@ impl Decimal {
         }
     }
 
-    /// Returns the text, with its scale.
+    /// Returns the text, which has the scale.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Takes the number apart: digits before the point without leading zeros, digits after it
-    /// without trailing ones.
+    /// Splits the number into digits before the point, without leading zeros, and digits after it,
+    /// without trailing zeros.
     fn parts(&self) -> Parts<'_> {
         match &*self.text {
             "NaN" => Parts::Nan,
@@ -97,7 +97,7 @@ impl Decimal {
         }
     }
 
-    /// The number of digits after the point, zeros and all.
+    /// Returns the scale: the number of digits after the point, trailing zeros included.
     fn scale(&self) -> usize {
         self.text
             .split_once('.')
@@ -144,12 +144,12 @@ impl Decimal {
     }
 }
 
-/// Appends the two elements that sort as the numbers do: the place of the first digit, and the
-/// digits, for negative numbers both turned around.
+/// Appends the two elements that sort as the numbers do: the exponent of the first digit, and the digits.
+/// For negative numbers, the exponent is negated and the digits are complemented.
 fn write_sortable(sign: Ordering, integer: &[u8], fraction: &[u8], out: &mut Vec<u8>) {
     let zeros = fraction.iter().take_while(|&&byte| byte == b'0').count();
     let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
-    let place = if integer.is_empty() {
+    let exponent = if integer.is_empty() {
         -count(zeros)
     } else {
         count(integer.len())
@@ -162,31 +162,31 @@ fn write_sortable(sign: Ordering, integer: &[u8], fraction: &[u8], out: &mut Vec
         .rposition(|&byte| byte != b'0')
         .map_or(0, |last| last + 1);
     digits.truncate(length);
-    let place = match sign {
+    let exponent = match sign {
         Ordering::Equal => 0,
-        Ordering::Greater => place,
+        Ordering::Greater => exponent,
         Ordering::Less => {
             digits
                 .iter_mut()
                 .for_each(|byte| *byte = b'0' + b'9' - *byte);
             digits.push(b':');
-            -place
+            -exponent
         }
     };
-    tuple::write_integer(place, out);
+    tuple::write_integer(exponent, out);
     tuple::write_bytes(&digits, out);
 }
 
-/// Returns the server's binary form: number of digits to the base 10000, weight of the first, sign,
-/// scale, the digits. Unlike the server, running tasks keep the digits after the point that are
-/// zero; so does this.
+/// Returns the server's binary format: number of digits in base 10000, weight of the first one, sign,
+/// scale, digits. Unlike the server's, it has trailing zero digits after the point, as in keys that are
+/// stored already.
 fn binary(sign: Ordering, integer: &[u8], fraction: &[u8], scale: usize) -> Vec<u8> {
     let number = |digits: &[u8]| {
         digits
             .iter()
             .fold(0, |number: u16, byte| number * 10 + u16::from(byte - b'0'))
     };
-    // Groups of four count from the point; the first one may be shorter.
+    // Groups of four digits are counted from the point; the first group may be shorter.
     let (head, whole) = integer.split_at(integer.len() % 4);
     let mut groups: Vec<u16> = Vec::with_capacity(integer.len() / 4 + scale / 4 + 2);
     groups.extend((!head.is_empty()).then(|| number(head)));
@@ -211,8 +211,8 @@ fn binary(sign: Ordering, integer: &[u8], fraction: &[u8], scale: usize) -> Vec<
     }
     let mut bytes = Vec::with_capacity(8 + groups.len() * 2);
     let sign = if sign == Ordering::Less { NEGATIVE } else { 0 };
-    // Each of these is within 16 bits for every number that the server can hold; the weight is
-    // negative where nothing stands before the point.
+    // Each of these fits in 16 bits for every number that the server can store. The weight is negative
+    // if there are no digits before the point.
     let [.., a, b] = weight.to_be_bytes();
     for half in [
         low_half(groups.len()),
@@ -233,7 +233,7 @@ fn low_half(number: usize) -> u16 {
     u16::from_be_bytes([a, b])
 }
 
-/// Spells a number given in the server's binary form.
+/// Returns the text of a number in the server's binary format; `None` if it is malformed.
 fn text_of(binary: &[u8]) -> Option<String> {
     let (halves, []) = binary.as_chunks::<2>() else {
         return None;
@@ -247,9 +247,9 @@ fn text_of(binary: &[u8]) -> Option<String> {
     if usize::from(u16::from_be_bytes(*count)) != groups.len() || sign & !NEGATIVE != 0 {
         return None;
     }
-    // The group that stands for 10000 to the power of `place`.
-    let group = |place: i64| {
-        let index = usize::try_from(weight - place).ok();
+    // Group that is multiplied by 10000 to the power of `exponent`.
+    let group = |exponent: i64| {
+        let index = usize::try_from(weight - exponent).ok();
         index
             .and_then(|index| groups.get(index))
             .map_or(0, |group| u16::from_be_bytes(*group))
@@ -259,7 +259,7 @@ fn text_of(binary: &[u8]) -> Option<String> {
     }
     let integer: String = (0..=weight)
         .rev()
-        .map(|place| format!("{:04}", group(place)))
+        .map(|exponent| format!("{:04}", group(exponent)))
         .collect();
     let integer = integer.trim_start_matches('0');
     let mut text = String::with_capacity(integer.len() + scale + 3);
@@ -270,10 +270,10 @@ fn text_of(binary: &[u8]) -> Option<String> {
     if scale > 0 {
         text.push('.');
         let end = text.len() + scale;
-        let mut place = -1;
+        let mut exponent = -1;
         while text.len() < end {
-            text.push_str(&format!("{:04}", group(place)));
-            place -= 1;
+            text.push_str(&format!("{:04}", group(exponent)));
+            exponent -= 1;
         }
         text.truncate(end);
     }
@@ -282,7 +282,7 @@ fn text_of(binary: &[u8]) -> Option<String> {
 
 impl Ord for Decimal {
     fn cmp(&self, other: &Self) -> Ordering {
-        let place = |parts: &Parts<'_>| match parts {
+        let variant_order = |parts: &Parts<'_>| match parts {
             Parts::NegativeInfinity => 0,
             Parts::Finite { .. } => 1,
             Parts::Infinity => 2,
@@ -302,9 +302,9 @@ impl Ord for Decimal {
             },
         ) = (left, right)
         else {
-            return place(&left).cmp(&place(&right));
+            return variant_order(&left).cmp(&variant_order(&right));
         };
-        // Without superfluous zeros, a longer integer is larger, and fractions sort as text.
+        // Without leading and trailing zeros, a longer integer is larger, and fractions sort as text.
         sign.cmp(&other_sign).then_with(|| {
             let magnitude = (integer.len().cmp(&other_integer.len()))
                 .then_with(|| integer.cmp(other_integer))

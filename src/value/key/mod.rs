@@ -1,13 +1,14 @@
-//! Row keys: one column's part of them.
+//! Values of key columns: compared, stored in the state, and bound as query parameters.
 //!
-//! A key has three uses: it is stored in the state as the position of a backfill, it is bound as a
-//! parameter to go on from there, and it is compared with the keys of streamed changes. The stored
-//! form is that of tasks that already run, an element of a FoundationDB tuple
-//! (<https://github.com/apple/foundationdb/blob/main/design/tuple.md>). Its bytes do not sort as
-//! the server does, so comparing is by value, and never by them.
+//! A row key is stored in the state as the position of a backfill, bound as the parameters of the query
+//! that resumes there, and compared with the keys of streamed changes. The stored form is that of the
+//! connector that this one replaces, so that its tasks can resume: each column is an element of a
+//! FoundationDB tuple (<https://github.com/apple/foundationdb/blob/main/design/tuple.md>). The stored
+//! bytes do not sort in the server's order, so keys are compared by value, never by their bytes.
 //!
-//! Forms that the running tasks cannot have stored, since their capture failed at such a key, are
-//! a string element of the server's text; infinite dates and numerics are one of that word.
+//! Values that the replaced connector could not store, because its capture failed on such a key, are
+//! stored as a string element with the server's text. Infinite dates and numerics are stored as a
+//! string element with the server's word for them.
 
 mod codec;
 mod comparison;

@@ -1,8 +1,9 @@
 //! Dates and timestamps as keys.
 //!
-//! Stored is a string of RFC 3339 with nine digits of a fraction: a date at midnight, a timestamptz
-//! with the offset of the server's zone. Years before 1 are counted astronomically, with a sign
-//! below 0, and years after 9999 have more digits; infinity is the server's word for it.
+//! The stored form is a timestamp of RFC 3339 with nine digits of a fraction. A date is stored as its
+//! midnight, a `timestamptz` with the offset of the server's time zone. Years before 1 are astronomical,
+//! with a sign below 0, and years after 9999 have more digits. An infinite value is stored as the
+//! server's word for it.
 
 use super::super::builtin::KeyForm;
 use super::super::datetime::{self, Date, Reading, SECOND, Timestamp};
@@ -38,7 +39,7 @@ pub(super) fn from_timestamp(read: Option<Reading<Timestamp>>) -> Option<KeyValu
     Some(KeyValue::Moment { ticks, offset })
 }
 
-/// Spells a moment as it is stored.
+/// Returns the stored form.
 pub(super) fn to_stored(form: KeyForm, ticks: i64, offset: i32) -> String {
     if let Some(word) = infinite(ticks) {
         return word.to_owned();
@@ -59,7 +60,7 @@ pub(super) fn to_stored(form: KeyForm, ticks: i64, offset: i32) -> String {
     into_string(text)
 }
 
-/// Reads a moment as it is stored.
+/// Reads the stored form.
 pub(super) fn from_stored(form: KeyForm, text: &[u8]) -> Option<KeyValue> {
     match text {
         b"infinity" => {
@@ -87,7 +88,7 @@ pub(super) fn from_stored(form: KeyForm, text: &[u8]) -> Option<KeyValue> {
     })
 }
 
-/// Spells a moment as the server reads it.
+/// Returns the text of a parameter.
 pub(super) fn to_parameter(form: KeyForm, ticks: i64) -> String {
     if let Some(word) = infinite(ticks) {
         return word.to_owned();
@@ -122,7 +123,7 @@ fn infinite(ticks: i64) -> Option<&'static str> {
     }
 }
 
-/// Days of a date, microseconds of a timestamp.
+/// Converts days of a date, or microseconds of a timestamp.
 fn timestamp(form: KeyForm, ticks: i64, offset: i32) -> Timestamp {
     if form == KeyForm::Date {
         return Timestamp {
@@ -134,7 +135,7 @@ fn timestamp(form: KeyForm, ticks: i64, offset: i32) -> Timestamp {
     Timestamp::from_micros(ticks, offset)
 }
 
-/// All that was appended is ASCII.
+/// Converts ASCII bytes.
 fn into_string(text: Vec<u8>) -> String {
     text.into_iter().map(char::from).collect()
 }

@@ -1,11 +1,12 @@
-//! The numbers that order texts.
+//! Numbers that determine the order of texts.
 
 use super::super::builtin::Rank;
 use super::super::datetime::{self, Reading};
 use super::super::error::ValueError;
 use super::super::interval::Interval;
 
-/// Finds the number that orders a text as the server does.
+/// Computes the number by which the server's order of a text is determined; `None` if the text is
+/// malformed.
 pub(super) fn find_rank(rank: Rank, text: &[u8]) -> Option<i128> {
     match rank {
         Rank::Unsigned => {
@@ -28,7 +29,7 @@ pub(super) fn find_rank(rank: Rank, text: &[u8]) -> Option<i128> {
                 (number < 1 << 64).then_some(number)
             }),
         Rank::Time => datetime::parse_time(text).map(i128::from),
-        // By the instant of a day, then by the offset, the one farther east first.
+        // By time of day in UTC, then by offset, the easternmost first.
         Rank::Timetz => {
             let (clock, offset) = datetime::parse_timetz(text)?;
             let utc = i128::from(clock) - i128::from(offset) * i128::from(datetime::SECOND);
@@ -42,6 +43,7 @@ pub(super) fn find_rank(rank: Rank, text: &[u8]) -> Option<i128> {
     }
 }
 
+/// Returns the error for a text of which the number cannot be computed.
 pub(super) fn rank_error(rank: Rank) -> ValueError {
     match rank {
         Rank::Unsigned => ValueError::new("xid8", "a decimal number of 64 bits"),
@@ -49,6 +51,6 @@ pub(super) fn rank_error(rank: Rank) -> ValueError {
         Rank::Macaddr => ValueError::new("macaddr", "pairs of hexadecimal digits between colons"),
         Rank::Time => ValueError::new("time", "HH:MM:SS with a fraction"),
         Rank::Timetz => ValueError::new("timetz", "HH:MM:SS with a fraction and an offset"),
-        Rank::Interval => ValueError::new("interval", "the style postgres"),
+        Rank::Interval => ValueError::new("interval", "IntervalStyle postgres"),
     }
 }

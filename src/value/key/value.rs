@@ -1,4 +1,4 @@
-//! A key column's value, as it compares.
+//! Value of a key column, and its order.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -7,46 +7,46 @@ use std::mem::discriminant;
 
 use super::decimal::Decimal;
 
-/// One column's value in a row key.
+/// Value of one column in a row key.
 ///
-/// Values of one column, read by one [`super::KeyCodec`], compare as the server's `ORDER BY` does,
-/// NULL last, if [`super::KeyCodec::is_comparable`]; otherwise the order is some order. Two values
-/// that are equal here are equal to the server; the reverse does not hold for text that folds case
-/// or has a collation that is not deterministic. `Debug` does not show the value.
+/// Values that one [`super::KeyCodec`] has read compare in the order of the server's `ORDER BY`, NULL
+/// last, if [`super::KeyCodec::is_comparable`]; otherwise their order is unspecified. Two values that
+/// are equal here are equal to the server. The reverse does not hold for text whose case is folded, or
+/// whose collation is not deterministic. `Debug` does not show the value.
 #[derive(Clone)]
 pub enum KeyValue {
-    /// A boolean.
+    /// Boolean.
     Bool(bool),
-    /// An integer of any width, or the byte of a `"char"`.
+    /// Integer of any width, or the byte of a `"char"`.
     Integer(i64),
-    /// A float4. NaN is the greatest; both zeros are equal.
+    /// `float4`. NaN is the greatest value; both zeros are equal.
     Float4(f32),
-    /// A float8, likewise.
+    /// `float8`. NaN is the greatest value; both zeros are equal.
     Float8(f64),
-    /// A numeric, without its scale.
+    /// `numeric`, compared without its scale.
     Numeric(Decimal),
-    /// A binary string.
+    /// Binary string.
     Bytes(Box<[u8]>),
-    /// A uuid.
+    /// `uuid`.
     Uuid([u8; 16]),
-    /// A date or timestamp.
+    /// Date or timestamp.
     Moment {
-        /// Days or microseconds since 2000-01-01 UTC; the outermost numbers are infinities.
+        /// Days or microseconds since 2000-01-01 UTC; the least and the greatest number are infinities.
         ticks: i64,
-        /// Seconds east of UTC at which it is written. It does not count in comparisons.
+        /// Offset at which a timestamp is written, in seconds east of UTC. Comparisons ignore it.
         offset: i32,
     },
     /// Text in the order of its bytes.
     Text(Box<str>),
-    /// The same, but blanks at its end do not count.
+    /// Text in the order of its bytes, without blanks at its end.
     Padded(Box<str>),
-    /// Text with a number by which it is ordered.
+    /// Text with a number that determines its order.
     Ranked(Box<Ranked>),
     /// SQL NULL, after all others.
     Null,
 }
 
-/// A text and the number that orders it.
+/// Text with the number that determines its order.
 #[derive(Clone)]
 pub struct Ranked {
     rank: i128,
@@ -69,8 +69,9 @@ impl KeyValue {
         matches!(self, Self::Null)
     }
 
-    /// The place of a variant among all; those of one column are of one variant, or NULL.
-    fn place(&self) -> u8 {
+    /// Returns the position of the variant in the order of variants. Values of one column are all of one
+    /// variant, or NULL, which is last.
+    fn variant_order(&self) -> u8 {
         match self {
             Self::Bool(_) => 0,
             Self::Integer(_) => 1,
@@ -107,7 +108,7 @@ impl Ord for KeyValue {
             (Self::Bytes(left), Self::Bytes(right)) => left.cmp(right),
             (Self::Padded(left), Self::Padded(right)) => unpadded(left).cmp(unpadded(right)),
             (Self::Ranked(left), Self::Ranked(right)) => left.rank.cmp(&right.rank),
-            _ => self.place().cmp(&other.place()),
+            _ => self.variant_order().cmp(&other.variant_order()),
         }
     }
 }
@@ -173,13 +174,13 @@ impl fmt::Debug for Ranked {
     }
 }
 
-/// The server's order of floating-point numbers.
+/// Compares floating-point numbers in the server's order.
 fn compare_floats(left: f64, right: f64) -> Ordering {
     left.partial_cmp(&right)
         .unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()))
 }
 
-/// The same bits for numbers that are equal.
+/// Returns bits that are equal for equal numbers.
 fn canonical_bits(number: f64) -> u64 {
     // Adding zero makes the negative one positive.
     if number.is_nan() {
