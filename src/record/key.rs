@@ -21,7 +21,8 @@ impl RowKey {
     /// # Errors
     ///
     /// Fails if a value is not in the text form of its type.
-    pub fn of(image: &Image<'_>, columns: &[(usize, KeyCodec)]) -> Result<Option<Self>> {
+    #[cfg(test)]
+    pub(crate) fn of(image: &Image<'_>, columns: &[(usize, KeyCodec)]) -> Result<Option<Self>> {
         let mut key = Self::default();
         Ok(key.read(image, columns)?.then_some(key))
     }

@@ -18,11 +18,6 @@ impl ValueError {
             expected,
         }
     }
-
-    /// Returns the name of the type, or of the family of types, whose text was read.
-    pub fn type_name(&self) -> &'static str {
-        self.type_name
-    }
 }
 
 impl fmt::Display for ValueError {

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn nullable_columns() {
+    fn nullable_columns_allow_null() {
         let string = || json!({"type": ["string", "null"]});
         let format = |format: &str| json!({"type": ["string", "null"], "format": format});
         let rows = [
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn arrays_in_each_mode() {
+    fn arrays_have_a_schema_in_each_mode() {
         let flat = |items: Value| json!({"items": items, "type": ["array", "null"]});
         let integers = json!({"type": ["integer", "null"]});
         let rows = [
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_keys_and_not_null() {
+    fn flags_keys_and_not_null_change_the_schema() {
         let types = types();
         let column = |oid| ColumnType {
             type_oid: Oid(oid),

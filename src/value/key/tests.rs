@@ -1,4 +1,5 @@
-//! Known answers are stored keys of running tasks; the properties hold for numbers of a fixed seed.
+//! Known answers, which are keys that the replaced connector has stored, and properties of random values
+//! from fixed seeds.
 
 use std::cmp::Ordering;
 use std::collections::hash_map::DefaultHasher;
@@ -35,7 +36,7 @@ fn stored(text: &str) -> String {
     format!("02{}00", hex(text.as_bytes()))
 }
 
-/// Type, server text, stored bytes, the parameter to go on with.
+/// Returns types with a server text, its stored bytes, and the parameter to resume with.
 fn known_answers() -> Vec<(u32, &'static str, String, &'static str)> {
     let row = |oid, text, hex: &str, parameter| (oid, text, hex.to_owned(), parameter);
     let midnight = stored("2000-01-01T00:00:00.000000000Z");
@@ -178,7 +179,7 @@ fn known_answers() -> Vec<(u32, &'static str, String, &'static str)> {
 }
 
 #[test]
-fn stored_forms_are_those_of_running_tasks() {
+fn stored_forms_are_those_of_the_replaced_connector() {
     for (oid, text, bytes, parameter) in known_answers() {
         let (codec, value) = (codec(oid), parse(oid, text));
         let out = encoded(oid, text);
@@ -192,7 +193,7 @@ fn stored_forms_are_those_of_running_tasks() {
             "type {oid}, {text}"
         );
         assert_eq!(codec.parameter(&decoded).as_deref(), Some(parameter));
-        // A prefix fails, or is a shorter value; the input stays where it was.
+        // A prefix fails, or is a shorter value. If it fails, the input is unchanged.
         input.truncate(out.len() - 1);
         let mut rest = input.as_slice();
         if codec.decode(&mut rest).is_err() {
@@ -202,7 +203,7 @@ fn stored_forms_are_those_of_running_tasks() {
 }
 
 #[test]
-fn null_is_stored_as_one_byte_and_comes_last() {
+fn null_is_stored_as_one_byte_and_sorts_last() {
     for oid in [16, 20, 25, 701, 1184, 1700, 17, 869] {
         let codec = codec(oid);
         let null = codec.parse(None).unwrap();
@@ -210,7 +211,7 @@ fn null_is_stored_as_one_byte_and_comes_last() {
         codec.encode(&null, &mut out);
         assert_eq!(out, [0]);
         let mut rest = out.as_slice();
-        assert!(codec.decode(&mut rest).unwrap().is_null());
+        assert_eq!(codec.decode(&mut rest), Ok(KeyValue::Null));
         assert!(rest.is_empty());
         assert_eq!(codec.parameter(&null), None);
     }
@@ -220,7 +221,7 @@ fn null_is_stored_as_one_byte_and_comes_last() {
 }
 
 #[test]
-fn a_key_of_several_columns() {
+fn a_key_of_several_columns_is_read_column_by_column() {
     let text = "a87ff679-a2f3-e71d-9181-a67b7542122c";
     let mut out = Vec::new();
     for (oid, text) in [(21, "1"), (2950, text), (20, "4")] {
@@ -238,7 +239,7 @@ fn a_key_of_several_columns() {
 }
 
 #[test]
-fn values_that_the_server_does_not_write_are_refused() {
+fn malformed_values_are_refused() {
     let rows = [
         (16, "true"),
         (23, ""),
@@ -278,7 +279,7 @@ fn malformed_stored_numerics_are_refused() {
             "{length}"
         );
     }
-    // A count of digits that is not there, a digit beyond the base, a sign of another kind.
+    // More digits than there are, a digit above 9999, an unknown sign, a part of a header.
     for binary in [
         &[0, 2, 0, 0, 0, 0, 0, 0, 0, 1][..],
         &[0, 1, 0, 0, 0, 0, 0, 0, 0x27, 0x10],
@@ -299,7 +300,7 @@ fn malformed_stored_numerics_are_refused() {
 }
 
 #[test]
-fn order_is_the_servers() {
+fn values_sort_in_the_servers_order() {
     let rows: &[(u32, &[&str])] = &[
         (16, &["f", "t"]),
         (
@@ -412,7 +413,7 @@ fn order_is_the_servers() {
 }
 
 #[test]
-fn equal_values_have_equal_hashes_however_they_are_spelled() {
+fn equal_values_of_different_texts_have_equal_hashes() {
     let hash = |value: &KeyValue| {
         let mut hasher = DefaultHasher::new();
         value.hash(&mut hasher);
@@ -436,7 +437,7 @@ fn equal_values_have_equal_hashes_however_they_are_spelled() {
 }
 
 #[test]
-fn what_can_be_predicted_and_compared() {
+fn predictable_and_comparable_types_and_their_casts() {
     let mut types = TypeRegistry::default();
     let domain = |base| TypeKind::Domain {
         base: Oid(base),
@@ -462,7 +463,8 @@ fn what_can_be_predicted_and_compared() {
         });
     }
     let rows = [
-        // Type, predictable, comparable under another collation, and under one of bytes.
+        // Type, whether it is predictable, comparable under any collation, comparable under one that
+        // sorts by bytes.
         (23, true, true, true),
         (1700, true, true, true),
         (2950, true, true, true),
@@ -519,7 +521,7 @@ fn debug_output_does_not_show_values() {
     }
 }
 
-/// xorshift64*: enough for tests, and the same numbers on every run.
+/// Generator xorshift64*, with the same numbers in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -538,7 +540,7 @@ impl Numbers {
         from[usize::try_from(self.below(from.len() as u64)).unwrap()]
     }
 
-    /// Small and large magnitudes alike.
+    /// Returns small and large magnitudes with equal probability.
     fn integer(&mut self) -> i64 {
         let shift = self.below(64);
         (self.next() >> shift).cast_signed()
@@ -572,7 +574,7 @@ impl Numbers {
     }
 }
 
-/// Parses, encodes, decodes; returns the value and its bytes.
+/// Parses, encodes and decodes a text. Returns the value and its stored bytes.
 fn round_trip(oid: u32, text: &str) -> (KeyValue, Vec<u8>) {
     let codec = codec(oid);
     let (value, bytes) = (parse(oid, text), encoded(oid, text));
@@ -591,7 +593,7 @@ fn round_trip(oid: u32, text: &str) -> (KeyValue, Vec<u8>) {
     (value, bytes)
 }
 
-/// Checks that values compare as `expected` says, and their bytes too where the two agree.
+/// Checks that values compare as expected, and their stored bytes too if `bytes_agree`.
 fn agree(oid: u32, texts: [&str; 2], expected: Ordering, bytes_agree: bool) {
     let [(left, left_bytes), (right, right_bytes)] = texts.map(|text| round_trip(oid, text));
     assert_eq!(left.cmp(&right), expected, "type {oid}, {texts:?}");
@@ -610,7 +612,7 @@ fn agree(oid: u32, texts: [&str; 2], expected: Ordering, bytes_agree: bool) {
 }
 
 #[test]
-fn random_values_survive_and_sort() {
+fn random_values_round_trip_and_sort() {
     let mut numbers = Numbers(0x0DDB_1A5E_5BAD_5EED);
     for _ in 0..20_000 {
         let (a, b) = (numbers.integer(), numbers.integer());
@@ -641,9 +643,9 @@ fn random_values_survive_and_sort() {
 }
 
 #[test]
-fn random_numerics_survive_and_sort() {
+fn random_numerics_round_trip_and_sort() {
     let mut numbers = Numbers(0x5EED_0F5E_7E27_1357);
-    // Exact at this size: 11 digits on each side of the point.
+    // Exact for at most 11 digits on each side of the point.
     let scaled = |text: &str| -> i128 {
         let (integer, fraction) = text.split_once('.').unwrap_or((text, ""));
         format!("{integer}{fraction:0<12}").parse().unwrap()
@@ -662,11 +664,11 @@ fn random_numerics_survive_and_sort() {
 }
 
 #[test]
-fn random_moments_survive_and_sort() {
+fn random_timestamps_round_trip_and_sort() {
     let mut numbers = Numbers(0xCA1E_DA25_CA1E_DA25);
     let (codec, zones) = (codec(1184), [0, -18_000, 19_800, 20_700, -12_600]);
     for _ in 0..20_000 {
-        // The server's range: 4713 BC to 294276 AD.
+        // Range of the server: 4713 BC to 294276 AD.
         let mut moment = || {
             let ticks = numbers
                 .integer()

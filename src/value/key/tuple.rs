@@ -1,4 +1,4 @@
-//! Elements of FoundationDB tuples.
+//! Elements of FoundationDB tuples: writing and reading.
 
 use super::super::error::ValueError;
 
@@ -12,13 +12,13 @@ const FLOAT8: u8 = 0x21;
 const FALSE: u8 = 0x26;
 const TRUE: u8 = 0x27;
 
-/// Ends a byte string, a string, and a nested tuple.
+/// End of a byte string, a string, or a nested tuple.
 const END: u8 = 0x00;
-/// Follows a zero byte that does not end what it is in.
+/// Byte after a zero byte that belongs to a string and does not end it.
 const ESCAPE: u8 = 0xFF;
 
-const fn error(due: &'static str) -> ValueError {
-    ValueError::new("stored row key", due)
+const fn error(expected: &'static str) -> ValueError {
+    ValueError::new("stored row key", expected)
 }
 
 pub(super) fn write_null(out: &mut Vec<u8>) {
@@ -44,12 +44,13 @@ pub(super) fn read_bool(input: &mut &[u8]) -> Result<bool, ValueError> {
     }
 }
 
-/// Appends an integer: the code tells sign and length, a negative one is counted from -(256^n - 1).
+/// Appends an integer. The code is [`ZERO`] plus or minus the length in bytes; a negative number is
+/// stored as its distance from -(256^length - 1).
 pub(super) fn write_integer(value: i64, out: &mut Vec<u8>) {
     let magnitude = value.unsigned_abs();
     let length = 8 - magnitude.leading_zeros() / 8;
     let bytes = if value < 0 { !magnitude } else { magnitude }.to_be_bytes();
-    // At most 8, so the code stays a byte.
+    // At most 8.
     let offset = u8::try_from(length).unwrap_or(8);
     out.push(if value < 0 {
         ZERO - offset
@@ -64,12 +65,12 @@ pub(super) fn write_integer(value: i64, out: &mut Vec<u8>) {
 }
 
 pub(super) fn read_integer(input: &mut &[u8]) -> Result<i64, ValueError> {
-    let due = error("an integer element");
+    let expected = error("an integer element");
     let [code @ 0x0C..=0x1C, rest @ ..] = *input else {
-        return Err(due);
+        return Err(expected);
     };
     let length = usize::from(code.abs_diff(ZERO));
-    let (bytes, rest) = rest.split_at_checked(length).ok_or(due)?;
+    let (bytes, rest) = rest.split_at_checked(length).ok_or(expected)?;
     let number = bytes
         .iter()
         .fold(0, |number, byte| number << 8 | i128::from(*byte));
@@ -79,11 +80,11 @@ pub(super) fn read_integer(input: &mut &[u8]) -> Result<i64, ValueError> {
         number
     };
     *input = rest;
-    i64::try_from(value).map_err(|_| due)
+    i64::try_from(value).map_err(|_| expected)
 }
 
 pub(super) fn write_float4(value: f32, out: &mut Vec<u8>) {
-    // One NaN for all: the one without sign or payload.
+    // All NaNs are stored as the one without sign and payload.
     let bits = if value.is_nan() {
         0x7FC0_0000
     } else {
@@ -134,12 +135,12 @@ pub(super) fn read_float8(input: &mut &[u8]) -> Result<f64, ValueError> {
 fn read_array<const N: usize>(
     input: &mut &[u8],
     code: u8,
-    due: &'static str,
+    expected: &'static str,
 ) -> Result<[u8; N], ValueError> {
-    let (found, rest) = input.split_first().ok_or(error(due))?;
-    let (bytes, rest) = rest.split_first_chunk().ok_or(error(due))?;
+    let (found, rest) = input.split_first().ok_or(error(expected))?;
+    let (bytes, rest) = rest.split_first_chunk().ok_or(error(expected))?;
     if *found != code {
-        return Err(error(due));
+        return Err(error(expected));
     }
     *input = rest;
     Ok(*bytes)
@@ -158,19 +159,19 @@ pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
 }
 
 pub(super) fn read_string(input: &mut &[u8]) -> Result<String, ValueError> {
-    let due = error("a string element");
-    let bytes = read_escaped(input, STRING).ok_or(due)?;
-    String::from_utf8(bytes).map_err(|_| due)
+    let expected = error("a string element");
+    let bytes = read_escaped(input, STRING).ok_or(expected)?;
+    String::from_utf8(bytes).map_err(|_| expected)
 }
 
-/// Appends a nested tuple around what `elements` appends.
+/// Appends a nested tuple with the elements that the closure appends.
 pub(super) fn write_nested(out: &mut Vec<u8>, elements: impl FnOnce(&mut Vec<u8>)) {
     out.push(NESTED);
     elements(out);
     out.push(END);
 }
 
-/// Reads a nested tuple whose elements `elements` reads.
+/// Reads a nested tuple, whose elements the closure reads.
 pub(super) fn read_nested<T>(
     input: &mut &[u8],
     elements: impl FnOnce(&mut &[u8]) -> Result<T, ValueError>,
@@ -234,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn integers_of_every_length() {
+    fn integers_of_every_length_are_stored_and_read() {
         let rows: [(i64, &[u8]); 13] = [
             (0, &[0x14]),
             (1, &[0x15, 1]),
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_end_at_a_zero_that_is_not_escaped() {
+    fn strings_end_at_an_unescaped_zero() {
         let mut out = Vec::new();
         write_bytes(&[0x00, 0xFF], &mut out);
         assert_eq!(out, [0x01, 0x00, 0xFF, 0xFF, 0x00]);

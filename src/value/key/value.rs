@@ -64,11 +64,6 @@ impl Ranked {
 }
 
 impl KeyValue {
-    /// Returns whether this is SQL NULL.
-    pub fn is_null(&self) -> bool {
-        matches!(self, Self::Null)
-    }
-
     /// Returns the position of the variant in the order of variants. Values of one column are all of one
     /// variant, or NULL, which is last.
     fn variant_order(&self) -> u8 {

@@ -1,4 +1,4 @@
-//! Arrays: the server's text in braces, read once from front to back.
+//! Arrays, read from the server's text in one pass.
 //!
 //! See <https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO>.
 
@@ -14,20 +14,21 @@ pub(super) trait ElementWriter {
     fn write_to(&self, text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), ValueError>;
 }
 
-/// How an array is written.
+/// Writer of arrays.
 #[derive(Debug, Clone)]
 pub(super) struct Array<E> {
     pub(super) element: E,
     pub(super) delimiter: u8,
     pub(super) options: ValueOptions,
-    /// Where elements are freed of their escapes; kept for its memory.
+    /// Memory in which elements are unescaped, reused for all rows.
     pub(super) scratch: RefCell<Vec<u8>>,
 }
 
-/// What is kept of that memory: one huge element does not cost it for good.
-const KEPT: usize = 64 * 1024;
+/// Size in bytes above which that memory is freed after a value, so that one huge element does not hold it
+/// forever.
+const MAX_SCRATCH: usize = 64 * 1024;
 
-/// The server's limit of dimensions.
+/// Limit of the server for dimensions.
 const MAX_DIMENSIONS: usize = 6;
 
 const ARRAY: ValueError = ValueError::new("array", "elements in braces");
@@ -63,8 +64,8 @@ impl<E: ElementWriter> Array<E> {
         Ok(())
     }
 
-    /// Appends the elements with commas between them, in nested mode with brackets around each
-    /// level.
+    /// Appends the elements with commas between them, and with brackets around each dimension if
+    /// `nested`.
     fn write_elements(
         &self,
         text: &[u8],
@@ -73,14 +74,14 @@ impl<E: ElementWriter> Array<E> {
         cursor: &mut OutputCursor<'_>,
     ) -> Result<(), ValueError> {
         let mut scratch = self.scratch.take();
-        let written = self.write_with(&mut scratch, text, nested, dimensions, cursor);
-        if scratch.capacity() <= KEPT {
+        let written = self.write_levels(&mut scratch, text, nested, dimensions, cursor);
+        if scratch.capacity() <= MAX_SCRATCH {
             self.scratch.replace(scratch);
         }
         written
     }
 
-    fn write_with(
+    fn write_levels(
         &self,
         scratch: &mut Vec<u8>,
         text: &[u8],
@@ -97,7 +98,7 @@ impl<E: ElementWriter> Array<E> {
                 if nested {
                     cursor.push(b"[");
                 }
-                // Only an array without dimensions has nothing between its braces.
+                // Only an array without dimensions is empty.
                 if dimensions.depth > 1 || rest.first() != Some(&b'}') {
                     continue;
                 }
@@ -113,7 +114,7 @@ impl<E: ElementWriter> Array<E> {
                 rest = self.write_element(rest, scratch, cursor)?;
                 dimensions.count();
             }
-            // An element ended, or an empty array is about to, and perhaps the levels around it.
+            // An element ended, or an empty array is about to end. Levels around it may end after it.
             loop {
                 match rest {
                     [b'}', after @ ..] => {
@@ -152,7 +153,7 @@ impl<E: ElementWriter> Array<E> {
                     at += json::plain_run(quoted.get(at..).unwrap_or_default());
                     match quoted.get(at) {
                         Some(b'"' | b'\\') => return Ok(at),
-                        // What has to be escaped in JSON stands for itself here.
+                        // A control character, which JSON escapes, has no meaning here.
                         Some(_) => at += 1,
                         None => return Err(ARRAY),
                     }
@@ -163,7 +164,7 @@ impl<E: ElementWriter> Array<E> {
             while quoted.get(at) == Some(&b'\\') {
                 scratch.extend_from_slice(quoted.get(from..at).unwrap_or_default());
                 from = at + 1;
-                // The byte after a backslash stands for itself.
+                // The byte after a backslash is taken as it is.
                 at = special(at + 2)?;
             }
             let last = quoted.get(from..at).unwrap_or_default();
@@ -186,7 +187,7 @@ impl<E: ElementWriter> Array<E> {
     }
 }
 
-/// Strips the bounds that precede an array whose indexes do not start at 1.
+/// Strips the bounds before an array whose indexes do not start at 1.
 fn strip_bounds(text: &[u8]) -> Result<&[u8], ValueError> {
     if text.first() != Some(&b'[') {
         return Ok(text);
@@ -202,8 +203,8 @@ fn strip_bounds(text: &[u8]) -> Result<&[u8], ValueError> {
     Ok(rest.get(1..).unwrap_or_default())
 }
 
-/// The length of each dimension, found while reading: the number of items in the first list that
-/// ends at its level.
+/// Length of each dimension, found while reading: the number of items in the first list that ends at its
+/// level.
 #[derive(Default)]
 struct Dimensions {
     depth: usize,
@@ -225,7 +226,7 @@ impl Dimensions {
         }
     }
 
-    /// Ends a level, which is one item of the level around it, and returns whether it was the last.
+    /// Ends a level, which is one item of the level around it. Returns whether it was the outermost level.
     fn close(&mut self) -> bool {
         self.depth -= 1;
         if let (Some(length), Some(count)) = (

@@ -1,4 +1,4 @@
-//! Binary strings: hexadecimal to base64 without a buffer in between.
+//! Binary strings: from hexadecimal to base64, without an intermediate buffer.
 
 use super::super::error::ValueError;
 use super::super::options::LARGE_VALUE;
@@ -31,7 +31,7 @@ pub(super) fn write(text: &[u8], parent: &mut OutputCursor<'_>) -> Result<(), Va
     let mut cursor = parent.reborrow();
     cursor.push(b"\"");
     let (groups, rest) = hex.as_chunks::<6>();
-    // Not a digit is seen by a bit above the low four; looking once for all is enough.
+    // A byte that is not a digit has a bit above the low four; one check for all bytes is enough.
     let mut seen = 0;
     for group in groups {
         let nibbles = group.map(|byte| NIBBLES[usize::from(byte)]);
@@ -53,14 +53,14 @@ pub(super) fn write(text: &[u8], parent: &mut OutputCursor<'_>) -> Result<(), Va
     if seen > 0xF { Err(error) } else { Ok(()) }
 }
 
-/// Three bytes as six nibbles are four characters of six bits.
+/// Encodes three bytes, given as six nibbles, as four characters of six bits.
 #[inline]
 fn encode([a, b, c, d, e, f]: [u8; 6]) -> [u8; 4] {
     [a << 2 | b >> 2, b << 4 | c, d << 2 | e >> 2, e << 4 | f]
         .map(|sextet| ALPHABET[usize::from(sextet & 0x3F)])
 }
 
-/// Reads the server's hex format.
+/// Reads a binary string in the server's hex format.
 pub(in crate::value) fn parse(text: &[u8]) -> Result<Vec<u8>, ValueError> {
     let error = ValueError::new("bytea", "\\x and pairs of hexadecimal digits");
     let hex = text
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn every_length_is_what_an_independent_encoder_makes_of_it() {
+    fn every_length_agrees_with_another_encoder() {
         let bytes: Vec<u8> = (0..=255).collect();
         for length in 0..bytes.len() {
             let hex: String = bytes[..length]
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_refused() {
+    fn malformed_text_is_refused() {
         for text in [
             "",
             "\\",

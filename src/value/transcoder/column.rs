@@ -1,4 +1,4 @@
-//! The transcoder of one column.
+//! Transcoder of one column.
 
 use std::cell::RefCell;
 
@@ -15,10 +15,10 @@ use super::scalar::Scalar;
 use crate::buffer::Buffer;
 use crate::json::{Kernel, OutputCursor, VALUE_WINDOW};
 
-/// Writes the values of one column as JSON: made once for a column, used for each row.
+/// Writer of the values of one column as JSON, made once for the column.
 ///
-/// The text is what the server sends in text format, with `DateStyle` ISO, `IntervalStyle`
-/// postgres, `bytea_output` hex and `client_encoding` UTF8. SQL NULL is the caller's.
+/// It reads the server's text format with `DateStyle` ISO, `IntervalStyle` postgres, `bytea_output` hex
+/// and `client_encoding` UTF8. The caller writes SQL NULL.
 #[derive(Debug, Clone)]
 pub struct Transcoder {
     fast_path: FastPath,
@@ -32,8 +32,8 @@ enum Shape {
 }
 
 impl Transcoder {
-    /// Makes the transcoder of a column. A type that is not known is written as a string of its
-    /// text. A key's floating-point numbers are strings.
+    /// Makes the transcoder of a column. A value of an unknown type is written as a string of its text, a
+    /// floating-point number of a key as a string.
     pub fn new(type_oid: Oid, types: &TypeRegistry, options: &ValueOptions, is_key: bool) -> Self {
         Self::nested(type_oid, types, options, is_key, false)
     }
@@ -55,7 +55,7 @@ impl Transcoder {
             })
         };
         let shape = match types.kind(oid) {
-            // In nested mode the schema of every array is an array.
+            // With `multidimensional_arrays`, the schema of every array is an array.
             TypeKind::Array { element }
                 if options.multidimensional_arrays || types.traits(element).arrays =>
             {
@@ -78,23 +78,23 @@ impl Transcoder {
         Self { fast_path, shape }
     }
 
-    /// Writes the JSON of a value to the start of a place and returns its length, if it is a short one
-    /// of the usual forms. `None` says nothing about the value: [`Transcoder::write_to`] is next.
+    /// Writes the JSON of a short value to the start of a window, and returns its length. Returns `None` if
+    /// the fast path does not handle the value, valid or not; [`Transcoder::write_to`] handles all values.
     #[inline(always)]
     pub(crate) fn write_short<K: Kernel>(
         &self,
         text: &[u8],
         kernel: K,
-        place: &mut [u8; VALUE_WINDOW],
+        window: &mut [u8; VALUE_WINDOW],
     ) -> Option<usize> {
         match self.fast_path {
-            FastPath::Text => kernel.quote(text, place),
-            FastPath::Integer => kernel.integer(text, place),
-            FastPath::Bool => fast_path::write_bool(text, place),
-            FastPath::Date if fast_path::is_date(text) => kernel.quote(text, place),
-            FastPath::Timestamp => fast_path::write_short(text, kernel, place),
+            FastPath::Text => kernel.quote(text, window),
+            FastPath::Integer => kernel.integer(text, window),
+            FastPath::Bool => fast_path::write_bool(text, window),
+            FastPath::Date if fast_path::is_date(text) => kernel.quote(text, window),
+            FastPath::Timestamp => fast_path::write_short(text, kernel, window),
             FastPath::Timestamptz => {
-                fast_path::write_short(text.strip_suffix(b"+00")?, kernel, place)
+                fast_path::write_short(text.strip_suffix(b"+00")?, kernel, window)
             }
             FastPath::Date | FastPath::None => None,
         }
@@ -104,8 +104,8 @@ impl Transcoder {
     ///
     /// # Errors
     ///
-    /// Fails if the text is not what the server writes for the type; what was appended by then is of
-    /// no use.
+    /// Fails if the text is not in the text form of the type; the bytes that were appended are then
+    /// unspecified.
     #[inline(never)]
     pub(crate) fn write_to(
         &self,
@@ -122,7 +122,7 @@ impl Transcoder {
     ///
     /// # Errors
     ///
-    /// Fails if the text is not what the server writes for the type; nothing is appended then.
+    /// Fails if the text is not in the text form of the type; nothing is appended then.
     pub fn write(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
         Buffer::wrap(out, |out| {
             let start = out.len();

@@ -1,29 +1,32 @@
-//! Dates and timestamps that RFC 3339 spells as the server does: nearly all. They are looked at and
-//! copied in registers, eight characters at once.
+//! Fast paths for short values in their usual forms.
+//!
+//! Nearly all dates and timestamps need little change from the server's text to RFC 3339. They are
+//! checked and copied in registers, eight characters at a time. All other texts, valid or not, are left
+//! to `scalar` and `time`.
 
 use crate::json::{self, Kernel, OutputCursor};
 
-/// The forms that most values have: short ones are written without a way over the others.
+/// Fast path for the short values of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FastPath {
-    /// A string as it is, unless it is too large.
+    /// A string of the text.
     Text,
     Integer,
     Bool,
-    /// A date as one, not as a timestamp.
+    /// A date that is written as a date, not as a timestamp.
     Date,
     Timestamp,
     Timestamptz,
-    /// None of these.
+    /// No fast path.
     None,
 }
 
-/// A pattern of characters: `0` stands for any digit, `5` for one that is not above it.
+/// Pattern of eight characters: `0` matches any digit, `5` a digit up to 5, other characters themselves.
 #[derive(Clone, Copy)]
 struct Pattern {
-    /// What is the same in all texts that match, and the first of the digits.
+    /// Characters of the pattern, with `0` for all digits.
     characters: u64,
-    /// What has to be added for a value that is too large to reach the highest bit of its byte.
+    /// Numbers that, added to a value that is too large, set the highest bit of its byte.
     to_high_bit: u64,
 }
 
@@ -45,8 +48,9 @@ impl Pattern {
         }
     }
 
-    /// Returns the values of digits, one in a byte, and what is 0 if all characters match. Where it is
-    /// not, its lowest set bit is in the first that does not match: a carry disturbs only those behind.
+    /// Returns the values of the digits, one in each byte, and a mask that is 0 if all characters match.
+    /// Otherwise the lowest set bit of the mask is in the first character that does not match; a carry
+    /// changes only the bytes after it.
     #[inline(always)]
     fn compare(self, characters: u64) -> (u64, u64) {
         let values = characters ^ self.characters;
@@ -54,7 +58,7 @@ impl Pattern {
         (values, others)
     }
 
-    /// Returns how many characters from the first match.
+    /// Returns the number of characters at the start that match.
     #[inline(always)]
     fn count(self, characters: u64) -> usize {
         (self.compare(characters).1.trailing_zeros() / 8) as usize
@@ -66,26 +70,26 @@ const SHORT_DATE: Pattern = Pattern::new(*b"00-00-00");
 const DAY_AND_MINUTE: Pattern = Pattern::new(*b"00 00:50");
 const CLOCK: Pattern = Pattern::new(*b"00:50:50");
 const FRACTION: Pattern = Pattern::new(*b".0000000");
-/// Behind the sign; what is not there is `:00`.
+/// Offset after its sign, of which `:MM` may be absent.
 const OFFSET: Pattern = Pattern::new(*b"00:50\0\0\0");
 
-/// Writes a truth value.
+/// Writes a boolean.
 #[inline(always)]
-pub(super) fn write_bool(text: &[u8], place: &mut [u8; json::VALUE_WINDOW]) -> Option<usize> {
+pub(super) fn write_bool(text: &[u8], window: &mut [u8; json::VALUE_WINDOW]) -> Option<usize> {
     let (word, length) = match text {
         b"t" => (b"true ", 4),
         b"f" => (b"false", 5),
         _ => return None,
     };
-    *place.first_chunk_mut()? = *word;
+    *window.first_chunk_mut()? = *word;
     Some(length)
 }
 
-/// Returns the number that two digits make, at this place of the values.
+/// Returns the number of two digits, from this index in the values.
 #[inline]
-fn pair(values: u64, place: u32) -> u64 {
-    let digit = |place: u32| values >> (8 * place) & 0xF;
-    digit(place) * 10 + digit(place + 1)
+fn pair(values: u64, index: u32) -> u64 {
+    let digit = |index: u32| values >> (8 * index) & 0xF;
+    digit(index) * 10 + digit(index + 1)
 }
 
 /// Returns whether the first four digits are not all zero.
@@ -94,7 +98,7 @@ fn is_year(values: u64) -> bool {
     values & 0xFFFF_FFFF != 0
 }
 
-/// Returns whether a text is a date of the years 1 to 9999, whatever the length of its month.
+/// Returns whether a text is a date of the years 1 to 9999. The length of the month is not checked.
 #[inline]
 pub(super) fn is_date(text: &[u8]) -> bool {
     let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) else {
@@ -109,7 +113,7 @@ pub(super) fn is_date(text: &[u8]) -> bool {
         && (1..=31).contains(&pair(last, 6))
 }
 
-/// Returns whether a text is a time of day before 24:00 with no zero at the end of its fraction.
+/// Returns whether a text is a time of day before 24:00, without a trailing zero in its fraction.
 #[inline]
 pub(super) fn is_time(text: &[u8]) -> bool {
     let Some((clock, fraction)) = text.split_first_chunk() else {
@@ -119,14 +123,14 @@ pub(super) fn is_time(text: &[u8]) -> bool {
     others == 0 && pair(values, 0) < 24 && is_fraction(fraction)
 }
 
-/// Returns whether a text is a number of hours, minutes and seconds that are not all zero.
+/// Returns whether a text is a number of hours, minutes and seconds that is not zero.
 #[inline]
 pub(super) fn is_clock(text: &[u8]) -> bool {
     let Some((hours, clock)) = text.split_last_chunk() else {
         return false;
     };
     let (values, others) = CLOCK.compare(u64::from_le_bytes(*clock));
-    // Two digits of the hours are a part of the pattern.
+    // The pattern has two digits of the hours; there may be more.
     let has_more_hours = match hours {
         [b'1'..=b'9', more @ ..] => more.len() < 6 && more.iter().all(u8::is_ascii_digit),
         _ => false,
@@ -134,18 +138,18 @@ pub(super) fn is_clock(text: &[u8]) -> bool {
     others == 0 && (has_more_hours || hours.is_empty() && values != 0)
 }
 
-/// A timestamp of the years 1 to 9999.
+/// Timestamp of the years 1 to 9999, split into the parts that are copied.
 struct Timestamp<'a> {
     /// Date and minute, with the space between date and time of day.
     minute: &'a [u8; 16],
-    /// The seconds with the colon before them, and a fraction without trailing zeros.
+    /// Colon, seconds, and a fraction without trailing zeros.
     seconds: &'a [u8],
-    /// Sign, hours and perhaps minutes of the offset; nothing for UTC.
+    /// Sign, hours and optional minutes of the offset; empty for UTC.
     offset: &'a [u8],
 }
 
 impl<'a> Timestamp<'a> {
-    /// Takes a text apart, if it is such a timestamp: with an offset only if it is `zoned`.
+    /// Splits a text, if it is such a timestamp. It has an offset only if it is `zoned`.
     #[inline]
     pub(super) fn find(text: &'a [u8], zoned: bool) -> Option<Self> {
         let (minute, rest) = text.split_first_chunk::<16>()?;
@@ -156,7 +160,7 @@ impl<'a> Timestamp<'a> {
         let (month, month_others) = YEAR_AND_MONTH.compare(u64::from_le_bytes(*month));
         let (day, day_others) = DAY_AND_MINUTE.compare(u64::from_le_bytes(*day));
         let (clock, clock_others) = CLOCK.compare(u64::from_le_bytes(*clock));
-        // All at once: one of these is hardly ever wrong, and a branch for each costs more.
+        // All conditions in one branch: they hardly ever fail, and a branch for each costs more.
         let valid = (month_others | day_others | clock_others == 0)
             & is_year(month)
             & (1..=12).contains(&pair(month, 5))
@@ -174,7 +178,7 @@ impl<'a> Timestamp<'a> {
         })
     }
 
-    /// Appends it as RFC 3339 spells it, as a JSON string.
+    /// Appends the timestamp as a JSON string, in the format of RFC 3339.
     #[inline]
     pub(super) fn write(&self, cursor: &mut OutputCursor<'_>) {
         cursor.push(b"\"");
@@ -195,7 +199,7 @@ impl<'a> Timestamp<'a> {
     }
 }
 
-/// Appends a timestamp of the years 1 to 9999, or returns false.
+/// Appends a timestamp of the years 1 to 9999. Returns false for other texts.
 #[inline(never)]
 pub(super) fn write(text: &[u8], zoned: bool, cursor: &mut OutputCursor<'_>) -> bool {
     let found = Timestamp::find(text, zoned);
@@ -208,21 +212,21 @@ pub(super) fn write(text: &[u8], zoned: bool, cursor: &mut OutputCursor<'_>) -> 
 const MINUTE_AND_SECOND: Pattern = Pattern::new(*b":50.0000");
 const MICROSECONDS: Pattern = Pattern::new(*b"0.000000");
 
-/// Writes what most timestamps are: one in UTC, given without an offset.
+/// Writes a timestamp in UTC, given without an offset, as most timestamps are.
 #[inline(always)]
 pub(super) fn write_short<K: Kernel>(
     text: &[u8],
     kernel: K,
-    place: &mut [u8; json::VALUE_WINDOW],
+    window: &mut [u8; json::VALUE_WINDOW],
 ) -> Option<usize> {
     kernel
-        .timestamp(text, place)
-        .or_else(|| write_microseconds(text, place))
+        .timestamp(text, window)
+        .or_else(|| write_microseconds(text, window))
 }
 
-/// Writes one with all of its six digits behind the point, the last of which is not a zero.
+/// Writes a timestamp in UTC with six digits after the point, the last of which is not a zero.
 #[inline(always)]
-fn write_microseconds(text: &[u8], place: &mut [u8; json::VALUE_WINDOW]) -> Option<usize> {
+fn write_microseconds(text: &[u8], window: &mut [u8; json::VALUE_WINDOW]) -> Option<usize> {
     const LENGTH: usize = "YYYY-MM-DD hh:mm:ss.ffffff".len();
     let text: &[u8; LENGTH] = text.try_into().ok()?;
     let word = |from: usize| Some(u64::from_le_bytes(*text.get(from..)?.first_chunk()?));
@@ -240,14 +244,14 @@ fn write_microseconds(text: &[u8], place: &mut [u8; json::VALUE_WINDOW]) -> Opti
     // The space between date and time becomes a T.
     let time = time ^ u64::from(b' ' ^ b'T') << 16;
     for (at, word) in [(1, date), (9, time), (17, second), (LENGTH - 7, fraction)] {
-        *place.get_mut(at..)?.first_chunk_mut()? = word.to_le_bytes();
+        *window.get_mut(at..)?.first_chunk_mut()? = word.to_le_bytes();
     }
-    *place.first_mut()? = b'"';
-    *place.get_mut(LENGTH + 1..)?.first_chunk_mut()? = *b"Z\"";
+    *window.first_mut()? = b'"';
+    *window.get_mut(LENGTH + 1..)?.first_chunk_mut()? = *b"Z\"";
     valid.then_some(LENGTH + 3)
 }
 
-/// Splits an offset of whole minutes from the end of a text. That of UTC becomes empty.
+/// Splits an offset of whole minutes from the end of a text. `+00` becomes empty.
 #[inline(always)]
 fn split_offset(text: &[u8]) -> Option<(&[u8], &[u8])> {
     if let Some(rest) = text.strip_suffix(b"+00") {
@@ -261,7 +265,7 @@ fn split_offset(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (rest, offset) = text.split_at_checked(text.len().checked_sub(length)?)?;
     let characters = json::padded_word(offset.get(1..)?);
     let (matching, values) = (OFFSET.count(characters), OFFSET.compare(characters).0);
-    // An offset of nothing has a sign that RFC 3339 leaves away.
+    // An offset of zero is not handled, because RFC 3339 writes it as `Z`.
     let shown = values & 0x0000_000F_0F00_0F0F != 0;
     (shown && matching >= length - 1 && pair(values, 0) < 16).then_some((rest, offset))
 }

@@ -1,9 +1,9 @@
-//! Geometric types: the server's punctuation, with the numbers spelled anew.
+//! Geometric types: the server's punctuation, with the numbers in another notation.
 
 use super::super::error::ValueError;
 use super::super::float::{Digits, Float, Width};
 
-/// Appends the text with each number as `number` spells it.
+/// Appends the text with each number in the notation that `number` writes.
 pub(super) fn write(
     text: &[u8],
     number: fn(&Digits, &mut Vec<u8>),

@@ -1,4 +1,4 @@
-//! Server text to JSON.
+//! Transcoders: from the server's text of a value to JSON.
 
 mod array;
 mod bytea;

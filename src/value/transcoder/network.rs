@@ -18,11 +18,12 @@ pub(super) fn is_ipv4(text: &[u8]) -> bool {
     }) && octets == 4
 }
 
-/// Appends an address with its prefix length, which the server leaves out for a single host.
+/// Appends an address with its prefix length, which the server omits for a single host.
 ///
-/// The server and RFC 5952 differ in when the end of an IPv6 address has the form of an IPv4 one.
+/// IPv6 addresses are formatted again, because the server and RFC 5952 differ in which of them end in
+/// the notation of IPv4.
 pub(super) fn write(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
-    let error = ValueError::new("inet", "an address, perhaps with a prefix length");
+    let error = ValueError::new("inet", "an address with an optional prefix length");
     let text = std::str::from_utf8(text).map_err(|_| error)?;
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_one_that_the_standard_library_reads() {
+    fn ipv4_addresses_are_those_that_the_standard_library_accepts() {
         let octets = [
             "0", "9", "10", "99", "100", "199", "249", "250", "255", "256", "300", "00", "01", "",
             "1a", "1000",

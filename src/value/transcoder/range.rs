@@ -1,4 +1,4 @@
-//! The built-in ranges and multiranges, taken apart and put together without quotes.
+//! Built-in ranges and multiranges, with converted endpoints and without quotes.
 
 use super::super::builtin::Endpoint;
 use super::super::error::ValueError;
@@ -19,7 +19,7 @@ pub(super) fn write(text: &[u8], endpoint: Endpoint, out: &mut Vec<u8>) -> Resul
     }
 }
 
-/// Appends a multirange: its ranges as they are written alone, in the server's braces.
+/// Appends a multirange: its ranges in braces, with commas between them.
 pub(super) fn write_multirange(
     text: &[u8],
     endpoint: Endpoint,
@@ -44,7 +44,7 @@ pub(super) fn write_multirange(
     Ok(())
 }
 
-/// Appends a range that is not empty, and returns what follows it.
+/// Appends a range that is not empty, and returns the text after it.
 fn write_bounds<'a>(
     text: &'a [u8],
     endpoint: Endpoint,
@@ -67,14 +67,14 @@ fn write_bounds<'a>(
     Ok(rest)
 }
 
-/// Appends an endpoint, nothing if there is none, and returns what follows it.
+/// Appends an endpoint, if there is one, and returns the text after it.
 fn write_endpoint<'a>(
     text: &'a [u8],
     endpoint: Endpoint,
     out: &mut Vec<u8>,
 ) -> Result<&'a [u8], ValueError> {
-    // Endpoints of the built-in ranges hold neither quotes nor backslashes, so a quoted one ends
-    // at the next quote.
+    // Endpoints of the built-in ranges have neither quotes nor backslashes, so a quoted one ends at
+    // the next quote.
     let (inner, rest) = match text {
         [b'"', quoted @ ..] => {
             let end = quoted.iter().position(|&byte| byte == b'"').ok_or(RANGE)?;
@@ -93,7 +93,7 @@ fn write_endpoint<'a>(
         return Ok(rest);
     }
     match endpoint {
-        // Dates are timestamps here, whatever the flags say.
+        // Dates are timestamps in ranges, whatever the feature flags are.
         Endpoint::Date => time::write_midnight(inner, out)?,
         Endpoint::Timestamp => time::write_timestamp(inner, false, out)?,
         Endpoint::Timestamptz => time::write_timestamp(inner, true, out)?,

@@ -1,4 +1,4 @@
-//! One value that is not an array: the dispatch by form, and the forms of a few lines.
+//! Values that are not arrays: dispatch by text form, and the forms that take a few lines.
 
 use super::super::builtin::TextForm;
 use super::super::error::ValueError;
@@ -8,7 +8,7 @@ use super::fast_path::{self, FastPath};
 use super::{bytea, geometry, network, range, time};
 use crate::json::{self, OutputCursor};
 
-/// How one value is written.
+/// Writer of values that are not arrays.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scalar {
     pub(super) text: TextForm,
@@ -18,7 +18,7 @@ pub(super) struct Scalar {
 }
 
 impl Scalar {
-    /// Returns which of the usual forms it is.
+    /// Returns the fast path for short values.
     pub(super) fn fast_path(&self) -> FastPath {
         match self.text {
             TextForm::Text | TextForm::Verbatim => FastPath::Text,
@@ -38,7 +38,7 @@ impl Scalar {
         cursor: &mut OutputCursor<'_>,
     ) -> Result<(), ValueError> {
         match self.text {
-            TextForm::Text => cursor.push_string(shortened(text)),
+            TextForm::Text => cursor.push_string(truncated(text)),
             TextForm::Verbatim => cursor.push_string(text),
             TextForm::Integer => return write_integer(text, cursor),
             TextForm::Bool => return write_bool(text, cursor),
@@ -134,7 +134,7 @@ impl Scalar {
         let start = cursor.position();
         let compacted = json::compact(text, cursor);
         compacted.map_err(|_| ValueError::new("json", "one JSON value"))?;
-        // Of the elements of an array only strings are cut.
+        // Elements of an array are truncated only if they are strings.
         if cursor.position() - start > LARGE_VALUE && self.is_element {
             json::truncate_string(cursor, start, LARGE_VALUE);
         }
@@ -142,7 +142,7 @@ impl Scalar {
     }
 }
 
-/// Appends a JSON string around what `contents` appends; the contents need no escapes.
+/// Appends a JSON string with the contents that the closure appends, which need no escapes.
 #[inline]
 fn quoted(
     cursor: &mut OutputCursor<'_>,
@@ -154,13 +154,13 @@ fn quoted(
     Ok(())
 }
 
-/// Returns as much of a text as is captured: whole characters.
-fn shortened(text: &[u8]) -> &[u8] {
+/// Truncates a text to the limit for large values, between two characters.
+fn truncated(text: &[u8]) -> &[u8] {
     if text.len() <= LARGE_VALUE {
         return text;
     }
     let continues = |at: usize| text.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
-    // A character has at most three continuation bytes; more of them are no character's.
+    // A character has at most three continuation bytes. A fourth one belongs to no character.
     let end = (0..4)
         .map(|back| LARGE_VALUE - back)
         .find(|&end| !continues(end));
@@ -180,7 +180,7 @@ fn write_integer(text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), Value
 #[cold]
 fn write_long_integer(text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), ValueError> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
-    // Longer than any of 64 bits is not an integer; a leading zero is not JSON.
+    // No integer of 64 bits has more than 20 digits, and JSON allows no leading zero.
     let valid = (1..=20).contains(&digits.len())
         && digits.iter().all(u8::is_ascii_digit)
         && (digits.len() == 1 || digits.first() != Some(&b'0'));
@@ -200,20 +200,20 @@ fn write_bool(text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), ValueErr
     Ok(())
 }
 
-/// Appends at most 16 characters as they are, between others.
+/// Appends at most 16 characters unchanged, between two arrays.
 #[inline(always)]
 fn copy_short<const N: usize, const M: usize>(
     before: &[u8; N],
     text: &[u8],
-    behind: &[u8; M],
+    after: &[u8; M],
     cursor: &mut OutputCursor<'_>,
 ) {
     cursor.push(before);
     cursor.push_register(json::padded(text), text.len());
-    cursor.push(behind);
+    cursor.push(after);
 }
 
-/// Reads a `"char"`: a byte; its octal escape if it is not ASCII; nothing for zero.
+/// Reads a `"char"`: one byte, its octal escape if it is not ASCII, or no byte for zero.
 pub(in crate::value) fn parse_char(text: &[u8]) -> Result<u8, ValueError> {
     match text {
         [] => Ok(0),

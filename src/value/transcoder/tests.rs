@@ -1,4 +1,4 @@
-//! Server text and the JSON it becomes: a table per family, a row per type or special value.
+//! Server texts and their JSON: a table for each family of types, a row for each type or special value.
 
 use protocol::Oid;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ fn options() -> ValueOptions {
 }
 
 fn write(transcoder: &Transcoder, text: &[u8]) -> Result<String, ValueError> {
-    // What stands in the buffer before must stay.
+    // Bytes that are in the buffer before must stay.
     let mut out = b"before".to_vec();
     let written = transcoder.write(text, &mut out);
     let out = String::from_utf8(out).unwrap();
@@ -64,7 +64,7 @@ fn with_type(types: &mut TypeRegistry, oid: u32, name: &str, kind: TypeKind) {
 }
 
 #[test]
-fn numbers_and_bool() {
+fn numbers_and_booleans_are_written() {
     check(&[
         (16, "t", "true"),
         (16, "f", "false"),
@@ -121,7 +121,7 @@ fn floats_of_a_key_are_strings() {
 }
 
 #[test]
-fn text_and_binary_strings() {
+fn text_and_binary_strings_are_written() {
     check(&[
         (25, "emoji: 🎉 </script>&", r#""emoji: 🎉 </script>&""#),
         (
@@ -180,7 +180,7 @@ fn text_and_binary_strings() {
 }
 
 #[test]
-fn dates_and_times() {
+fn dates_and_times_are_written() {
     check(&[
         (1082, "2024-01-15", r#""2024-01-15""#),
         (1082, "0001-01-01", r#""0001-01-01""#),
@@ -285,7 +285,7 @@ fn dates_and_times() {
 }
 
 #[test]
-fn addresses_and_geometry() {
+fn addresses_and_geometry_are_written() {
     check(&[
         (869, "192.168.1.1", r#""192.168.1.1/32""#),
         (869, "10.0.0.1/8", r#""10.0.0.1/8""#),
@@ -324,7 +324,7 @@ fn addresses_and_geometry() {
 }
 
 #[test]
-fn json_and_its_size() {
+fn json_is_compacted_and_replaced_if_large() {
     check(&[
         (
             114,
@@ -361,7 +361,7 @@ fn json_and_its_size() {
 }
 
 #[test]
-fn large_values_end_between_characters() {
+fn large_values_are_truncated_between_characters() {
     let types = TypeRegistry::default();
     let of = |oid| Transcoder::new(Oid(oid), &types, &options(), false);
     let length =
@@ -386,7 +386,7 @@ fn large_values_end_between_characters() {
 }
 
 #[test]
-fn ranges() {
+fn ranges_are_written() {
     check(&[
         (3904, "[1,10)", r#""[1,10)""#),
         (3904, "empty", r#""empty""#),
@@ -449,7 +449,7 @@ fn ranges() {
 }
 
 #[test]
-fn arrays_of_each_kind() {
+fn arrays_are_written() {
     check(&[
         (1007, "{1,NULL,3}", "[1,null,3]"),
         (1007, "{}", "[]"),
@@ -471,7 +471,7 @@ fn arrays_of_each_kind() {
             r#"{a,NULL,"NULL",x<y,"","b,c","q\"q","back\\slash"," {x} "}"#,
             r#"["a",null,"NULL","x<y","","b,c","q\"q","back\\slash"," {x} "]"#,
         ),
-        // What JSON escapes stands for itself in an array.
+        // Control characters, which JSON escapes, are not escaped in the text of an array.
         (
             1009,
             "{\"a line\nand another of more than sixteen\t\",\"\u{1}\\\\\u{2}\"}",
@@ -510,7 +510,7 @@ fn arrays_of_each_kind() {
             r#"{"(1,2)"}"#,
             r#"[{"BlockNumber":1,"OffsetNumber":2,"Valid":true}]"#,
         ),
-        // Result<(), ValueError> as their schema announces.
+        // Written as their schema declares.
         (1270, "{14:30:00+02}", r#"["14:30:00+02:00"]"#),
         (791, r#"{$1.50,"$1,000.00"}"#, r#"["$1.50","$1,000.00"]"#),
         (143, "{<a/>}", r#"["<a/>"]"#),
@@ -520,7 +520,7 @@ fn arrays_of_each_kind() {
             r#"["08:00:2b:01:02:03:04:05"]"#,
         ),
         (3643, "{'a'}", r#"["'a'"]"#),
-        // No codec: a string.
+        // No JSON array: a string of the text.
         (3221, "{0/1}", r#""{0/1}""#),
         (271, "{1,2}", r#""{1,2}""#),
     ]);
@@ -543,7 +543,7 @@ fn arrays_of_each_kind() {
 }
 
 #[test]
-fn array_modes() {
+fn arrays_are_written_in_each_mode() {
     let mut types = TypeRegistry::default();
     with_type(&mut types, 20_001, "mood", TypeKind::Enum);
     with_type(
@@ -632,7 +632,7 @@ fn array_modes() {
 }
 
 #[test]
-fn types_of_a_database() {
+fn types_from_the_catalog_are_written() {
     let mut types = TypeRegistry::default();
     let domain = |base| TypeKind::Domain {
         base: Oid(base),
@@ -678,7 +678,7 @@ fn types_of_a_database() {
 }
 
 #[test]
-fn a_type_is_one_row() {
+fn a_type_is_added_by_one_row() {
     let furlong = row(
         30_001,
         30_002,

@@ -1,7 +1,8 @@
-//! Dates, times, intervals.
+//! Dates, times and intervals.
 //!
-//! Years outside 0 to 9999 have no place in the formats of JSON schema. As in all collections of
-//! this connector so far, they become its smallest date; infinity becomes its greatest.
+//! The formats of JSON schema have only the years 0 to 9999. Dates of other years become the smallest
+//! date, and infinity becomes the greatest, as in existing collections of the connector that this one
+//! replaces.
 
 use super::super::datetime::{self, DAY, Date, Reading, SECOND, Timestamp};
 use super::super::error::ValueError;
@@ -54,7 +55,8 @@ pub(super) fn write_timestamp(
 
 fn write_reading(reading: Reading<Timestamp>, out: &mut Vec<u8>) {
     match reading {
-        // The year is that of the server's zone; the seconds of an offset do not change it back.
+        // Checked twice: the year is local to the server's time zone, and rounding the offset to
+        // minutes can move the date to another year.
         Reading::Finite(timestamp) if has_four_digits(timestamp.date) => {
             match timestamp.at_whole_minutes() {
                 shown if has_four_digits(shown.date) => {
@@ -79,7 +81,7 @@ fn parse_time(text: &[u8]) -> Result<i64, ValueError> {
     datetime::parse_time(text).ok_or(ValueError::new("time", "HH:MM:SS with a fraction"))
 }
 
-/// Appends a time of day. 24:00 is one for the server, but not for the format: it becomes 00:00.
+/// Appends a time of day. The server's 24:00, which the format does not have, becomes 00:00.
 pub(super) fn write_time(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     datetime::write_clock(parse_time(text)? % DAY, out);
     out.push(b'Z');
@@ -92,7 +94,7 @@ pub(super) fn write_time_number(text: &[u8], out: &mut Vec<u8>) -> Result<(), Va
     Ok(())
 }
 
-/// Appends a time of day at an offset of whole minutes, which is all that the format knows.
+/// Appends a time of day at an offset of whole minutes, as the format requires.
 pub(super) fn write_timetz(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     let parsed = datetime::parse_timetz(text);
     let error = ValueError::new("timetz", "HH:MM:SS with a fraction and an offset");
@@ -105,7 +107,7 @@ pub(super) fn write_timetz(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueEr
 }
 
 pub(super) fn write_interval(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
-    let error = ValueError::new("interval", "the style postgres");
+    let error = ValueError::new("interval", "IntervalStyle postgres");
     match Interval::parse(text).ok_or(error)? {
         Reading::Finite(interval) => interval.write(out),
         Reading::Infinity => out.extend_from_slice(b"infinity"),

@@ -1,4 +1,4 @@
-//! What is usual, and its variants, beside the way of all other texts.
+//! Comparison of the fast paths with the general functions, for usual texts and their variants.
 
 use super::super::super::error::ValueError;
 use super::super::time;
@@ -6,31 +6,31 @@ use super::*;
 use crate::buffer::Buffer;
 use crate::json::{Escaper, KernelTask};
 
-/// Writes a timestamp with each implementation's kernel alone.
-struct Alone<'a>(&'a [u8]);
+/// Writes a timestamp with an implementation's kernel alone.
+struct KernelAlone<'a>(&'a [u8]);
 
-impl KernelTask for Alone<'_> {
+impl KernelTask for KernelAlone<'_> {
     type Output = Option<Vec<u8>>;
 
     fn run<K: Kernel>(self, kernel: K) -> Self::Output {
-        let mut place = [0; json::VALUE_WINDOW];
-        let written = kernel.timestamp(self.0, &mut place)?;
-        Some(place[..written].to_vec())
+        let mut window = [0; json::VALUE_WINDOW];
+        let written = kernel.timestamp(self.0, &mut window)?;
+        Some(window[..written].to_vec())
     }
 }
 
-/// Calls `check` with a text, and with all that differ from it by a byte or by their end.
+/// Calls `check` with a text and with variants that differ in one byte, or in their end.
 fn with_variants(text: &str, mut check: impl FnMut(&[u8])) {
     let mut bytes = text.as_bytes().to_vec();
     check(&bytes);
-    for place in 0..bytes.len() {
-        let kept = bytes[place];
+    for index in 0..bytes.len() {
+        let kept = bytes[index];
         for other in *b"0123456789:-+. T/\xB0\x10" {
-            bytes[place] = other;
+            bytes[index] = other;
             check(&bytes);
         }
-        bytes[place] = kept;
-        check(&bytes[..place]);
+        bytes[index] = kept;
+        check(&bytes[..index]);
     }
     for end in ["0", "+00", ":00", " BC", ".5", "-08", "Z"] {
         check(format!("{text}{end}").as_bytes());
@@ -38,12 +38,12 @@ fn with_variants(text: &str, mut check: impl FnMut(&[u8])) {
 }
 
 #[test]
-fn what_is_usual_is_written_as_if_it_were_not() {
+fn dates_and_timestamps_of_the_fast_path_agree_with_the_general_functions() {
     let (mut usual, mut quickest) = (0, 0);
     let escapers = Escaper::all();
-    // What has a kernel of its own for timestamps writes all that end in no offset.
+    // Implementations whose kernel writes timestamps handle all without an offset.
     let kernels = escapers.iter().filter(|it| it.name() == "AVX-512").count();
-    let (mut of_kernels, mut due_of_kernels) = (0, 0);
+    let (mut of_kernels, mut expected_of_kernels) = (0, 0);
     let texts = [
         "2024-02-29 23:59:59.123456+00",
         "0001-01-01 00:00:00+00",
@@ -56,16 +56,16 @@ fn what_is_usual_is_written_as_if_it_were_not() {
     ];
     for text in texts {
         with_variants(text, |text| {
-            let mut place = [0; json::VALUE_WINDOW];
-            if let Some(length) = write_microseconds(text, &mut place) {
+            let mut window = [0; json::VALUE_WINDOW];
+            if let Some(length) = write_microseconds(text, &mut window) {
                 let mut expected = b"\"".to_vec();
                 time::write_timestamp(text, false, &mut expected).unwrap();
                 expected.push(b'"');
-                assert_eq!(place[..length], expected);
+                assert_eq!(window[..length], expected);
                 quickest += 1;
             }
             for escaper in &escapers {
-                if let Some(written) = escaper.run(Alone(text)) {
+                if let Some(written) = escaper.run(KernelAlone(text)) {
                     let mut expected = b"\"".to_vec();
                     time::write_timestamp(text, false, &mut expected).unwrap();
                     expected.push(b'"');
@@ -74,7 +74,7 @@ fn what_is_usual_is_written_as_if_it_were_not() {
                 }
             }
             if Timestamp::find(text, false).is_some() {
-                due_of_kernels += kernels;
+                expected_of_kernels += kernels;
             }
             for zoned in [true, false] {
                 let Some(timestamp) = Timestamp::find(text, zoned) else {
@@ -95,7 +95,7 @@ fn what_is_usual_is_written_as_if_it_were_not() {
             }
         });
     }
-    assert_eq!(of_kernels, due_of_kernels);
+    assert_eq!(of_kernels, expected_of_kernels);
     assert!(usual > 500 && quickest > 50, "{usual}, {quickest}");
     let mut dates = 0;
     for text in ["2024-02-29", "0001-01-01", "9999-12-31"] {
@@ -111,7 +111,7 @@ fn what_is_usual_is_written_as_if_it_were_not() {
     assert!(dates > 100, "{dates}");
 }
 
-/// Checks that texts which are copied are written so without that.
+/// Checks that copied texts are what the general function writes.
 fn check_copied(
     texts: &[&str],
     is_copied: fn(&[u8]) -> bool,
@@ -135,7 +135,7 @@ fn check_copied(
 }
 
 #[test]
-fn times_and_intervals_are_copied_as_they_would_be_written() {
+fn copied_times_and_intervals_agree_with_the_general_functions() {
     check_copied(
         &["00:00:00", "23:59:59.123456", "10:20:30.5"],
         is_time,
@@ -173,7 +173,7 @@ fn times_and_intervals_are_copied_as_they_would_be_written() {
 }
 
 #[test]
-fn the_usual_forms_are_found() {
+fn usual_forms_take_the_fast_path_and_others_do_not() {
     for text in ["2024-02-29 23:59:59.123456+00", "2024-02-29 23:59:59-03:30"] {
         assert!(Timestamp::find(text.as_bytes(), true).is_some());
         assert!(Timestamp::find(text.as_bytes(), false).is_none());
