@@ -114,8 +114,8 @@ pub(super) struct Traits {
     pub(super) text: TextForm,
     pub(super) schema: SchemaForm,
     pub(super) key: KeyForm,
-    /// Whether an array of the type becomes a JSON array; otherwise it becomes a string of the array's
-    /// text.
+    /// Whether an array of the type becomes a JSON array; otherwise it becomes a string of the
+    /// array's text.
     pub(super) arrays: bool,
 }
 
@@ -165,8 +165,8 @@ pub(super) const fn row(
     }
 }
 
-/// Makes a row for a type that is captured as the server's text, with the catch-all schema and arrays as
-/// text.
+/// Makes a row for a type that is captured as the server's text, with the catch-all schema and
+/// arrays as text.
 const fn plain(oid: u32, array: u32, name: &'static str) -> Row {
     keyed(oid, array, name, KeyForm::Opaque)
 }
@@ -314,8 +314,8 @@ pub(super) static ROWS: &[Row] = &[
     plain(5038, 5039, "pg_snapshot"),
 ];
 
-/// Types of extensions, whose OIDs differ from database to database. They are recognised by name, in any
-/// schema.
+/// Types of extensions, whose OIDs differ from database to database. They are recognised by name,
+/// in any schema.
 #[rustfmt::skip]
 pub(super) static ROWS_BY_NAME: &[Row] = &[
     row(0, 0, "citext", T::Text, S::String, K::Citext),

@@ -1,7 +1,7 @@
 //! Dates and times: parsing the server's ISO text, calendar arithmetic, formatting.
 //!
-//! See <https://www.postgresql.org/docs/current/datatype-datetime.html>. The connector's sessions set
-//! `DateStyle` to ISO; the time zone is the server's.
+//! See <https://www.postgresql.org/docs/current/datatype-datetime.html>. The connector's sessions
+//! set `DateStyle` to ISO; the time zone is the server's.
 
 /// Microseconds in a second.
 pub(super) const SECOND: i64 = 1_000_000;
@@ -148,8 +148,8 @@ pub(super) fn parse_timetz(text: &[u8]) -> Option<(i64, i32)> {
     rest.is_empty().then_some((clock, offset))
 }
 
-/// Reads a timestamp of RFC 3339. The year may have more digits or a sign, and the fraction may have
-/// zeros after microseconds.
+/// Reads a timestamp of RFC 3339. The year may have more digits or a sign, and the fraction may
+/// have zeros after microseconds.
 pub(super) fn parse_rfc3339(text: &[u8]) -> Option<Timestamp> {
     let (negative, rest) = match text {
         [b'-', rest @ ..] => (true, rest),

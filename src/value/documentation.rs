@@ -1,6 +1,7 @@
-//! The table of types in the documentation, made of the table of types in the code.
+//! Generator of `types.md`, the documentation of types, from the table of types.
 //!
-//! `UPDATE_TYPES=1 cargo test --lib value::documentation` writes it anew.
+//! `UPDATE_TYPES=1 cargo test --lib value::documentation` writes the file; without the variable,
+//! the test compares it.
 
 use std::fmt::Write;
 use std::{env, fs};
@@ -13,7 +14,7 @@ use super::{
     ColumnType, KeyCodec, PgType, Transcoder, TypeKind, TypeRegistry, ValueOptions, column_schema,
 };
 
-/// A value of each type of the registry, as the server writes it.
+/// Example of each type in the table of types, as the server writes it.
 const EXAMPLES: &[(&str, &str)] = &[
     ("bool", "t"),
     ("bytea", r"\xdeadbeef"),
@@ -95,11 +96,11 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("citext", "Hello"),
 ];
 
-/// Types that users and extensions make, by what they are: name, kind, value.
+/// Types of users and extensions: name, kind, and an example as the server writes it.
 const MADE: &[(&str, TypeKind, &str)] = &[
     ("an enum", TypeKind::Enum, "happy"),
     (
-        "arrays of it",
+        "arrays of an enum",
         TypeKind::Array {
             element: Oid(30_000),
         },
@@ -112,7 +113,7 @@ const MADE: &[(&str, TypeKind, &str)] = &[
         "[1.5,2e+30)",
     ),
     (
-        "its multirange",
+        "a multirange of floats",
         TypeKind::Multirange { range: Oid(30_003) },
         "{[1.5,2e+30)}",
     ),
@@ -144,7 +145,7 @@ const fn domain(base: u32) -> TypeKind {
     }
 }
 
-/// Values out of the ordinary, as the server writes them.
+/// Special values, as the server writes them.
 const SPECIAL: &[(&str, &str)] = &[
     ("float8", "NaN"),
     ("float8", "-Infinity"),
@@ -178,32 +179,42 @@ const SPECIAL: &[(&str, &str)] = &[
 ];
 
 const INTRODUCTION: &str = "
-# The types
+# Types
 
-Each built-in type, then those of extensions and users: what the server writes, what a document has,
-and the schema of a column that is NOT NULL, with the default flags. A type that is not here is
-captured as the server's text, without constraints in the schema, and so are arrays of it.
+The table lists the built-in types, then types of users and extensions: an example of the server's
+text, its JSON in documents, and the schema of a column that is NOT NULL, with the default feature
+flags. A type that is not listed is captured as a string of the server's text, without constraints in
+the schema, and so are arrays of it.
 
-*Arrays* says whether arrays of the type are JSON arrays, or strings of the server's text. *Order*
-says what is known of the order of keys: `known`, known where the `collation` sorts by bytes, or only
-to the `server`; then changes are not compared with the position of a scan, which costs documents that
-a chunk repeats, and loses nothing. Types without an order cannot be keys. Keys are compared by the
-operators of the type's own order, whatever they are called and wherever they are.
+*Arrays*: arrays of the type become JSON arrays (`arrays`), or strings of the server's text (`text`).
 
-A text or binary string of more than 8 MiB is cut there, between two characters; a `json` or `jsonb`
-is replaced by `{\"flow_truncated\":true,\"original_size\":N}`. In arrays that holds for each element, but
-of JSON only strings are cut. Numbers, bit strings, geometry and keys have no limit.
+*Order*: whether the connector can compare values of the type in keys as the server does.
 
-This table is made by a test of the table in the code.
+- `known`: it can.
+- `collation`: it can if the column's collation sorts by bytes.
+- `server`: only the server can. Changes are then not compared with the position of a backfill, so that
+  rows of a chunk can be captured twice; none is lost.
+- `none`: the type has no order, and cannot be part of a key.
+
+Keys are compared with the operators of the type's default order, whatever their names and schemas.
+
+A text or binary string of more than 8 MiB is truncated, text between two characters. A `json` or
+`jsonb` value of more than 8 MiB is replaced by `{\"flow_truncated\":true,\"original_size\":N}`. The
+limit applies to each element of an array, but of `json` and `jsonb` elements only strings are
+truncated. Numbers, bit strings, geometric types and keys have no limit.
+
+`make types` generates this file from the table of types in `builtin.rs`.
 
 | Type | The server's text | In documents | Schema | Arrays | Order |
 |---|---|---|---|---|---|
 ";
 
 const SPECIAL_VALUES: &str = "
-Values out of the ordinary. Years outside 0 to 9999 have no place in the formats of JSON schema, and
-become the smallest date or timestamp; an offset of seconds has none either, and the clock is moved so
-that the instant stays.
+# Special values
+
+The formats of JSON schema have only the years 0 to 9999. Dates and timestamps of other years become
+the smallest one of the format, and infinity the greatest. An offset of seconds, which the formats do
+not have either, is truncated to minutes; the time of day is moved so that the instant stays the same.
 
 | Type | The server's text | In documents |
 |---|---|---|
@@ -274,7 +285,7 @@ fn table() -> String {
     text
 }
 
-/// Makes the JSON of a value.
+/// Returns the JSON of a value.
 fn json_of(types: &TypeRegistry, oid: Oid, value: &str) -> String {
     let mut json = Vec::new();
     let transcoder = Transcoder::new(oid, types, &ValueOptions::default(), false);
@@ -283,6 +294,7 @@ fn json_of(types: &TypeRegistry, oid: Oid, value: &str) -> String {
     String::from_utf8(json).expect("JSON is UTF-8")
 }
 
+/// Appends the table line of a type.
 fn line(text: &mut String, types: &TypeRegistry, name: &str, oid: Oid, example: &str) {
     let options = ValueOptions::default();
     let json = json_of(types, oid, example);
@@ -312,7 +324,7 @@ fn line(text: &mut String, types: &TypeRegistry, name: &str, oid: Oid, example: 
     .expect("a string grows");
 }
 
-/// Types that the server does not order.
+/// Types without an order in the server.
 const WITHOUT_ORDER: &[&str] = &[
     "xid",
     "cid",
@@ -334,13 +346,14 @@ const WITHOUT_ORDER: &[&str] = &[
     "unknown",
 ];
 
-/// Code in a cell: a bar would end it, and so would a backquote the code.
+/// Returns code in a cell of a table. A bar would end the cell and is escaped; examples have no
+/// backquotes.
 fn code(text: &str) -> String {
     format!("`{}`", text.replace('|', "\\|"))
 }
 
 #[test]
-fn the_documentation_lists_what_the_registry_has() {
+fn the_documentation_lists_the_types_of_the_registry() {
     let made = table();
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/value/types.md");
     if env::var_os("UPDATE_TYPES").is_some() {
@@ -349,7 +362,7 @@ fn the_documentation_lists_what_the_registry_has() {
     let found = fs::read_to_string(path).expect("the file is there");
     assert!(
         found == made,
-        "src/value/types.md is not what the registry makes: UPDATE_TYPES=1 cargo test --lib value::documentation"
+        "src/value/types.md does not match the registry: run UPDATE_TYPES=1 cargo test --lib value::documentation"
     );
     for (name, _) in EXAMPLES {
         let has_row = ROWS.iter().chain(ROWS_BY_NAME).any(|row| row.name == *name);

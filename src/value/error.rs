@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// Error for a value that is not in the text form of its type. Names the type and the expected form.
+/// Error for a value that is not in the text form of its type. Names the type and the expected
+/// form.
 ///
 /// The error never contains the value. The caller adds table, column and position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -49,8 +49,8 @@ impl Interval {
         Some(Reading::Finite(interval))
     }
 
-    /// Appends the notation of existing collections: each field only if it is not zero, a blank after the
-    /// months, and a blank before the time.
+    /// Appends the notation of existing collections: each field only if it is not zero, a blank
+    /// after the months, and a blank before the time.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         if self.months != 0 {
             json::write_i64(self.months, out);
@@ -90,8 +90,8 @@ impl Interval {
         }
     }
 
-    /// Returns the number by which the server orders intervals, counting 30 days for a month and 24 hours
-    /// for a day.
+    /// Returns the number by which the server orders intervals, counting 30 days for a month and 24
+    /// hours for a day.
     pub(super) fn rank(&self) -> i128 {
         i128::from(self.months * 30 + self.days) * i128::from(DAY) + self.micros
     }

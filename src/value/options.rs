@@ -1,7 +1,8 @@
 //! Options for writing values, and the size limit of large ones.
 
-/// Size in bytes up to which a value is captured whole: of its text, of the binary string that the text
-/// represents, or of its JSON as received. Key columns, numbers and other short types have no limit.
+/// Size in bytes up to which a value is captured whole: of its text, of the binary string that the
+/// text represents, or of its JSON as received. Key columns, numbers and other short types have no
+/// limit.
 pub(super) const LARGE_VALUE: usize = 8 << 20;
 
 /// Feature flags that determine how values are written.
@@ -14,7 +15,8 @@ pub struct ValueOptions {
     /// Writes an array as a JSON array of all elements; otherwise as an object of dimensions and
     /// elements.
     pub flatten_arrays: bool,
-    /// Writes an array as nested JSON arrays, one level for each dimension, whatever `flatten_arrays` is.
+    /// Writes an array as nested JSON arrays, one level for each dimension, whatever
+    /// `flatten_arrays` is.
     pub multidimensional_arrays: bool,
 }
 

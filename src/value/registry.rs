@@ -28,7 +28,8 @@ impl Default for Operators {
     }
 }
 
-/// Types that are known: those with fixed OIDs from the start, and those that are read from the catalog.
+/// Types that are known: those with fixed OIDs from the start, and those that are read from the
+/// catalog.
 #[derive(Debug, Clone)]
 pub struct TypeRegistry {
     types: HashMap<Oid, Entry>,
@@ -47,8 +48,8 @@ const DOMAIN_DEPTH: usize = 100;
 impl TypeRegistry {
     /// Adds a type, replacing an earlier one with its OID.
     ///
-    /// The kind of a type with a fixed OID is taken from the table of types, because the catalog has an
-    /// element type for some that are not arrays (`name`, `point`, `int2vector`).
+    /// The kind of a type with a fixed OID is taken from the table of types, because the catalog
+    /// has an element type for some that are not arrays (`name`, `point`, `int2vector`).
     pub fn insert(&mut self, mut pg_type: PgType) {
         let fixed = ROWS.iter().find(|row| row.oid == pg_type.oid.as_u32());
         let traits = match fixed {
@@ -95,8 +96,8 @@ impl TypeRegistry {
         self.types.get(&oid).map(|entry| &entry.pg_type)
     }
 
-    /// Returns the type that a domain is declared over, through any number of domains. Returns the OID
-    /// itself if it is not a domain, or not known.
+    /// Returns the type that a domain is declared over, through any number of domains. Returns the
+    /// OID itself if it is not a domain, or not known.
     pub fn ultimate(&self, oid: Oid) -> Oid {
         let mut current = oid;
         for _ in 0..DOMAIN_DEPTH {

@@ -24,14 +24,16 @@ pub struct ColumnType {
 pub struct SourceTypeName {
     /// Name for "(source type: ...)".
     pub name: String,
-    /// Name without the underscore of an array, which the description of the catch-all schema quotes.
+    /// Name without the underscore of an array, which the description of the catch-all schema
+    /// quotes.
     pub element: String,
     /// Whether the type has a schema; otherwise [`column_schema`] returns the catch-all schema.
     pub translated: bool,
 }
 
 impl ColumnType {
-    /// Returns whether the column can be NULL: neither the column nor its domain is declared NOT NULL.
+    /// Returns whether the column can be NULL: neither the column nor its domain is declared NOT
+    /// NULL.
     pub fn is_nullable(&self, types: &TypeRegistry) -> bool {
         let domain = matches!(
             types.kind(self.type_oid),
@@ -235,9 +237,9 @@ mod tests {
         multidimensional_arrays: false,
     };
 
-    /// Returns the built-in types and these, from OID 20001: a domain over varchar, an enum, a NOT NULL
-    /// domain over int4, arrays of these two, a composite, a domain over int4range, one over the
-    /// enum, one over int4[], a user's range, hstore and citext.
+    /// Returns the built-in types and these, from OID 20001: a domain over varchar, an enum, a NOT
+    /// NULL domain over int4, arrays of these two, a composite, a domain over int4range, one over
+    /// the enum, one over int4[], a user's range, hstore and citext.
     fn types() -> TypeRegistry {
         let mut types = TypeRegistry::default();
         let domain = |base, not_null| TypeKind::Domain {

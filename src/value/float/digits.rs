@@ -46,8 +46,9 @@ impl Float {
     }
 }
 
-/// Computes the shortest digits of the number that a text represents. Of two candidates that are equally
-/// near, `zmij` takes the even one, as the server does; the standard library takes the upper one.
+/// Computes the shortest digits of the number that a text represents. Of two candidates that are
+/// equally near, `zmij` takes the even one, as the server does; the standard library takes the
+/// upper one.
 fn shortest(text: &[u8], width: Width) -> Option<Digits> {
     let text = std::str::from_utf8(text).ok()?;
     let mut buffer = zmij::Buffer::new();
@@ -59,7 +60,8 @@ fn shortest(text: &[u8], width: Width) -> Option<Digits> {
 }
 
 impl Digits {
-    /// Reads decimal notation. More digits than [`CAPACITY`] are counted in `length`, but not stored.
+    /// Reads decimal notation. More digits than [`CAPACITY`] are counted in `length`, but not
+    /// stored.
     fn parse(text: &[u8]) -> Option<Self> {
         let (negative, text) = match text {
             [b'-', rest @ ..] => (true, rest),
@@ -116,7 +118,8 @@ impl Digits {
         self.digits.get(..self.length).unwrap_or(&self.digits)
     }
 
-    /// Appends the number in the notation for JSON numbers, with an exponent below 1e-6 and from 1e21.
+    /// Appends the number in the notation for JSON numbers, with an exponent below 1e-6 and from
+    /// 1e21.
     pub(in crate::value) fn write_json(&self, out: &mut Vec<u8>) {
         if self.length == 0 || (-5..=21).contains(&self.point) {
             self.write_plain(out);
@@ -154,8 +157,8 @@ impl Digits {
         }
     }
 
-    /// Appends the number in the notation for points, with an exponent of at least two digits below 1e-4
-    /// and from 1e6.
+    /// Appends the number in the notation for points, with an exponent of at least two digits below
+    /// 1e-4 and from 1e6.
     pub(in crate::value) fn write_point(&self, out: &mut Vec<u8>) {
         if self.length == 0 || (-3..=6).contains(&self.point) {
             self.write_plain(out);

@@ -14,15 +14,15 @@ static POWERS: [u64; 20] = {
     powers
 };
 
-/// Returns whether a text is a number without an exponent and with the shortest digits, which would be
-/// written unchanged. `false` means that this was not proved, not that the text differs.
+/// Returns whether a text is a number without an exponent and with the shortest digits, which would
+/// be written unchanged. `false` means that this was not proved, not that the text differs.
 pub(in crate::value) fn is_verbatim(text: &[u8], width: Width) -> bool {
     let text = text.strip_prefix(b"-").unwrap_or(text);
     let point = text.iter().position(|&byte| byte == b'.');
     let (integer, rest) = text.split_at(point.unwrap_or(text.len()));
     let fraction = rest.get(1..).unwrap_or_default();
-    // The point is followed by digits, there are no leading or trailing zeros, and the digits fit in
-    // 64 bits.
+    // The point is followed by digits, there are no leading or trailing zeros, and the digits fit
+    // in 64 bits.
     let whole = match integer {
         [b'0'] => Some(0),
         [b'1'..=b'9', ..] if integer.len() + fraction.len() < POWERS.len() => {
@@ -46,8 +46,8 @@ pub(in crate::value) fn is_verbatim(text: &[u8], width: Width) -> bool {
         && (faithful.is_some_and(|limit| digits < *limit) || are_shortest(digits, *power, width))
 }
 
-/// Appends digits to a number. Returns `None` if a byte is not a digit. The caller has checked that the
-/// result fits in 64 bits.
+/// Appends digits to a number. Returns `None` if a byte is not a digit. The caller has checked that
+/// the result fits in 64 bits.
 #[inline(always)]
 fn append_digits(number: u64, digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(number, |number, byte| {
@@ -57,12 +57,12 @@ fn append_digits(number: u64, digits: &[u8]) -> Option<u64> {
 }
 
 /// Returns whether `digits / power`, a decimal fraction, is the shortest decimal for the nearest
-/// floating-point number, and of these the nearest to it. Returns false where a tie or uneven spacing
-/// would need a rule.
+/// floating-point number, and of these the nearest to it. Returns false where a tie or uneven
+/// spacing would need a rule.
 ///
-/// The computation is exact, in multiples of `1 / (power << scale)`. In this unit, the distance between
-/// two floating-point numbers is `power`, and the distance between two decimals with the digits of the
-/// text is `1 << scale`.
+/// The computation is exact, in multiples of `1 / (power << scale)`. In this unit, the distance
+/// between two floating-point numbers is `power`, and the distance between two decimals with the
+/// digits of the text is `1 << scale`.
 fn are_shortest(digits: u64, power: u64, width: Width) -> bool {
     #[expect(clippy::cast_possible_truncation, reason = "it is rounded")]
     let (near, dropped): (f64, u64) = match width {
@@ -79,7 +79,8 @@ fn are_shortest(digits: u64, power: u64, width: Width) -> bool {
         return false;
     }
     let (step, gap) = (1_i128 << scale, i128::from(power));
-    // Distance by which the decimal is above the number. The division may have rounded to a neighbour.
+    // Distance by which the decimal is above the number. The division may have rounded to a
+    // neighbour.
     let mut above = i128::from(digits) * step - i128::from(significand) * gap;
     let mut found = significand;
     if 2 * above > gap {

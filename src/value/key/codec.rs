@@ -53,8 +53,8 @@ impl KeyCodec {
         &self.comparison
     }
 
-    /// Returns whether the automatic choice of the backfill mode is a precise backfill: for all types but
-    /// text and enums.
+    /// Returns whether the automatic choice of the backfill mode is a precise backfill: for all
+    /// types but text and enums.
     pub fn is_predictable(&self) -> bool {
         self.predictable
     }
@@ -269,8 +269,8 @@ fn push_hex(byte: u8, text: &mut String) {
     }
 }
 
-/// Returns the number that the server casts to a `"char"`. Before version 16, it cannot read all values
-/// of the type as text.
+/// Returns the number that the server casts to a `"char"`. Before version 16, it cannot read all
+/// values of the type as text.
 fn signed_byte(value: i64) -> String {
     let byte = u8::try_from(value).unwrap_or_default();
     byte.cast_signed().to_string()

@@ -6,8 +6,8 @@ use super::super::builtin::KeyForm;
 use super::super::pg_type::TypeKind;
 use super::super::registry::{Operators, TypeRegistry};
 
-/// Comparison of a key column with a parameter, in SQL. The casts are empty if the server infers the
-/// parameter's type from the operator.
+/// Comparison of a key column with a parameter, in SQL. The casts are empty if the server infers
+/// the parameter's type from the operator.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
     /// Cast that follows the column.
@@ -20,9 +20,9 @@ pub struct Comparison {
 
 /// Returns the comparison of a column of this type with a parameter.
 ///
-/// The server infers the type of a parameter from the comparison operator. For types that name catalog
-/// objects (`regclass` and the like) that is another type, for row types it can be any type, and for a
-/// domain over an enum the server finds no operator. There, casts are needed.
+/// The server infers the type of a parameter from the comparison operator. For types that name
+/// catalog objects (`regclass` and the like) that is another type, for row types it can be any
+/// type, and for a domain over an enum the server finds no operator. There, casts are needed.
 pub(super) fn comparison(type_oid: Oid, form: KeyForm, types: &TypeRegistry) -> Comparison {
     let ultimate = types.ultimate(type_oid);
     let Some(named) = types.get(ultimate) else {

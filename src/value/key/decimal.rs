@@ -1,8 +1,8 @@
 //! Numerics as keys.
 //!
-//! The stored form is the tuple `("N", (exponent, digits), binary)`. Exponent and digits sort as the
-//! numbers do, and the number is read back from `binary`, the server's binary format. Only the binary
-//! format has the scale; the scale of zero is not stored.
+//! The stored form is the tuple `("N", (exponent, digits), binary)`. Exponent and digits sort as
+//! the numbers do, and the number is read back from `binary`, the server's binary format. Only the
+//! binary format has the scale; the scale of zero is not stored.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -144,8 +144,8 @@ impl Decimal {
     }
 }
 
-/// Appends the two elements that sort as the numbers do: the exponent of the first digit, and the digits.
-/// For negative numbers, the exponent is negated and the digits are complemented.
+/// Appends the two elements that sort as the numbers do: the exponent of the first digit, and the
+/// digits. For negative numbers, the exponent is negated and the digits are complemented.
 fn write_sortable(sign: Ordering, integer: &[u8], fraction: &[u8], out: &mut Vec<u8>) {
     let zeros = fraction.iter().take_while(|&&byte| byte == b'0').count();
     let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
@@ -177,9 +177,9 @@ fn write_sortable(sign: Ordering, integer: &[u8], fraction: &[u8], out: &mut Vec
     tuple::write_bytes(&digits, out);
 }
 
-/// Returns the server's binary format: number of digits in base 10000, weight of the first one, sign,
-/// scale, digits. Unlike the server's, it has trailing zero digits after the point, as in keys that are
-/// stored already.
+/// Returns the server's binary format: number of digits in base 10000, weight of the first one,
+/// sign, scale, digits. Unlike the server's, it has trailing zero digits after the point, as in
+/// keys that are stored already.
 fn binary(sign: Ordering, integer: &[u8], fraction: &[u8], scale: usize) -> Vec<u8> {
     let number = |digits: &[u8]| {
         digits
@@ -211,8 +211,8 @@ fn binary(sign: Ordering, integer: &[u8], fraction: &[u8], scale: usize) -> Vec<
     }
     let mut bytes = Vec::with_capacity(8 + groups.len() * 2);
     let sign = if sign == Ordering::Less { NEGATIVE } else { 0 };
-    // Each of these fits in 16 bits for every number that the server can store. The weight is negative
-    // if there are no digits before the point.
+    // Each of these fits in 16 bits for every number that the server can store. The weight is
+    // negative if there are no digits before the point.
     let [.., a, b] = weight.to_be_bytes();
     for half in [
         low_half(groups.len()),
@@ -304,7 +304,8 @@ impl Ord for Decimal {
         else {
             return variant_order(&left).cmp(&variant_order(&right));
         };
-        // Without leading and trailing zeros, a longer integer is larger, and fractions sort as text.
+        // Without leading and trailing zeros, a longer integer is larger, and fractions sort as
+        // text.
         sign.cmp(&other_sign).then_with(|| {
             let magnitude = (integer.len().cmp(&other_integer.len()))
                 .then_with(|| integer.cmp(other_integer))

@@ -1,5 +1,5 @@
-//! Known answers, which are keys that the replaced connector has stored, and properties of random values
-//! from fixed seeds.
+//! Known answers, which are keys that the replaced connector has stored, and properties of random
+//! values from fixed seeds.
 
 use std::cmp::Ordering;
 use std::collections::hash_map::DefaultHasher;
@@ -463,8 +463,8 @@ fn predictable_and_comparable_types_and_their_casts() {
         });
     }
     let rows = [
-        // Type, whether it is predictable, comparable under any collation, comparable under one that
-        // sorts by bytes.
+        // Type, whether it is predictable, comparable under any collation, comparable under one
+        // that sorts by bytes.
         (23, true, true, true),
         (1700, true, true, true),
         (2950, true, true, true),

@@ -9,10 +9,10 @@ use super::decimal::Decimal;
 
 /// Value of one column in a row key.
 ///
-/// Values that one [`super::KeyCodec`] has read compare in the order of the server's `ORDER BY`, NULL
-/// last, if [`super::KeyCodec::is_comparable`]; otherwise their order is unspecified. Two values that
-/// are equal here are equal to the server. The reverse does not hold for text whose case is folded, or
-/// whose collation is not deterministic. `Debug` does not show the value.
+/// Values that one [`super::KeyCodec`] has read compare in the order of the server's `ORDER BY`,
+/// NULL last, if [`super::KeyCodec::is_comparable`]; otherwise their order is unspecified. Two
+/// values that are equal here are equal to the server. The reverse does not hold for text whose
+/// case is folded, or whose collation is not deterministic. `Debug` does not show the value.
 #[derive(Clone)]
 pub enum KeyValue {
     /// Boolean.
@@ -31,7 +31,8 @@ pub enum KeyValue {
     Uuid([u8; 16]),
     /// Date or timestamp.
     Moment {
-        /// Days or microseconds since 2000-01-01 UTC; the least and the greatest number are infinities.
+        /// Days or microseconds since 2000-01-01 UTC; the least and the greatest number are
+        /// infinities.
         ticks: i64,
         /// Offset at which a timestamp is written, in seconds east of UTC. Comparisons ignore it.
         offset: i32,
@@ -64,8 +65,8 @@ impl Ranked {
 }
 
 impl KeyValue {
-    /// Returns the position of the variant in the order of variants. Values of one column are all of one
-    /// variant, or NULL, which is last.
+    /// Returns the position of the variant in the order of variants. Values of one column are all
+    /// of one variant, or NULL, which is last.
     fn variant_order(&self) -> u8 {
         match self {
             Self::Bool(_) => 0,

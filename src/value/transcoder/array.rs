@@ -24,8 +24,8 @@ pub(super) struct Array<E> {
     pub(super) scratch: RefCell<Vec<u8>>,
 }
 
-/// Size in bytes above which that memory is freed after a value, so that one huge element does not hold it
-/// forever.
+/// Size in bytes above which that memory is freed after a value, so that one huge element does not
+/// hold it forever.
 const MAX_SCRATCH: usize = 64 * 1024;
 
 /// Limit of the server for dimensions.
@@ -114,7 +114,8 @@ impl<E: ElementWriter> Array<E> {
                 rest = self.write_element(rest, scratch, cursor)?;
                 dimensions.count();
             }
-            // An element ended, or an empty array is about to end. Levels around it may end after it.
+            // An element ended, or an empty array is about to end. Levels around it may end after
+            // it.
             loop {
                 match rest {
                     [b'}', after @ ..] => {
@@ -203,8 +204,8 @@ fn strip_bounds(text: &[u8]) -> Result<&[u8], ValueError> {
     Ok(rest.get(1..).unwrap_or_default())
 }
 
-/// Length of each dimension, found while reading: the number of items in the first list that ends at its
-/// level.
+/// Length of each dimension, found while reading: the number of items in the first list that ends
+/// at its level.
 #[derive(Default)]
 struct Dimensions {
     depth: usize,
@@ -226,7 +227,8 @@ impl Dimensions {
         }
     }
 
-    /// Ends a level, which is one item of the level around it. Returns whether it was the outermost level.
+    /// Ends a level, which is one item of the level around it. Returns whether it was the outermost
+    /// level.
     fn close(&mut self) -> bool {
         self.depth -= 1;
         if let (Some(length), Some(count)) = (

@@ -17,8 +17,8 @@ use crate::json::{Kernel, OutputCursor, VALUE_WINDOW};
 
 /// Writer of the values of one column as JSON, made once for the column.
 ///
-/// It reads the server's text format with `DateStyle` ISO, `IntervalStyle` postgres, `bytea_output` hex
-/// and `client_encoding` UTF8. The caller writes SQL NULL.
+/// It reads the server's text format with `DateStyle` ISO, `IntervalStyle` postgres, `bytea_output`
+/// hex and `client_encoding` UTF8. The caller writes SQL NULL.
 #[derive(Debug, Clone)]
 pub struct Transcoder {
     fast_path: FastPath,
@@ -32,8 +32,8 @@ enum Shape {
 }
 
 impl Transcoder {
-    /// Makes the transcoder of a column. A value of an unknown type is written as a string of its text, a
-    /// floating-point number of a key as a string.
+    /// Makes the transcoder of a column. A value of an unknown type is written as a string of its
+    /// text, a floating-point number of a key as a string.
     pub fn new(type_oid: Oid, types: &TypeRegistry, options: &ValueOptions, is_key: bool) -> Self {
         Self::nested(type_oid, types, options, is_key, false)
     }
@@ -78,8 +78,9 @@ impl Transcoder {
         Self { fast_path, shape }
     }
 
-    /// Writes the JSON of a short value to the start of a window, and returns its length. Returns `None` if
-    /// the fast path does not handle the value, valid or not; [`Transcoder::write_to`] handles all values.
+    /// Writes the JSON of a short value to the start of a window, and returns its length. Returns
+    /// `None` if the fast path does not handle the value, valid or not; [`Transcoder::write_to`]
+    /// handles all values.
     #[inline(always)]
     pub(crate) fn write_short<K: Kernel>(
         &self,

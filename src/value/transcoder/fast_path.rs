@@ -1,8 +1,8 @@
 //! Fast paths for short values in their usual forms.
 //!
 //! Nearly all dates and timestamps need little change from the server's text to RFC 3339. They are
-//! checked and copied in registers, eight characters at a time. All other texts, valid or not, are left
-//! to `scalar` and `time`.
+//! checked and copied in registers, eight characters at a time. All other texts, valid or not, are
+//! left to `scalar` and `time`.
 
 use crate::json::{self, Kernel, OutputCursor};
 
@@ -21,7 +21,8 @@ pub(super) enum FastPath {
     None,
 }
 
-/// Pattern of eight characters: `0` matches any digit, `5` a digit up to 5, other characters themselves.
+/// Pattern of eight characters: `0` matches any digit, `5` a digit up to 5, other characters
+/// themselves.
 #[derive(Clone, Copy)]
 struct Pattern {
     /// Characters of the pattern, with `0` for all digits.
@@ -48,9 +49,9 @@ impl Pattern {
         }
     }
 
-    /// Returns the values of the digits, one in each byte, and a mask that is 0 if all characters match.
-    /// Otherwise the lowest set bit of the mask is in the first character that does not match; a carry
-    /// changes only the bytes after it.
+    /// Returns the values of the digits, one in each byte, and a mask that is 0 if all characters
+    /// match. Otherwise the lowest set bit of the mask is in the first character that does not
+    /// match; a carry changes only the bytes after it.
     #[inline(always)]
     fn compare(self, characters: u64) -> (u64, u64) {
         let values = characters ^ self.characters;

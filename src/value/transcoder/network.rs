@@ -20,8 +20,8 @@ pub(super) fn is_ipv4(text: &[u8]) -> bool {
 
 /// Appends an address with its prefix length, which the server omits for a single host.
 ///
-/// IPv6 addresses are formatted again, because the server and RFC 5952 differ in which of them end in
-/// the notation of IPv4.
+/// IPv6 addresses are formatted again, because the server and RFC 5952 differ in which of them end
+/// in the notation of IPv4.
 pub(super) fn write(text: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
     let error = ValueError::new("inet", "an address with an optional prefix length");
     let text = std::str::from_utf8(text).map_err(|_| error)?;

@@ -1,4 +1,5 @@
-//! Server texts and their JSON: a table for each family of types, a row for each type or special value.
+//! Server texts and their JSON: a table for each family of types, a row for each type or special
+//! value.
 
 use protocol::Oid;
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! Dates, times and intervals.
 //!
-//! The formats of JSON schema have only the years 0 to 9999. Dates of other years become the smallest
-//! date, and infinity becomes the greatest, as in existing collections of the connector that this one
-//! replaces.
+//! The formats of JSON schema have only the years 0 to 9999. Dates of other years become the
+//! smallest date, and infinity becomes the greatest, as in existing collections of the connector
+//! that this one replaces.
 
 use super::super::datetime::{self, DAY, Date, Reading, SECOND, Timestamp};
 use super::super::error::ValueError;
