@@ -1,4 +1,4 @@
-//! Write position at the end of a buffer.
+//! Cursor for writing at the end of a buffer.
 
 use super::number::{short_decimal, write_u64};
 use crate::buffer::Buffer;
@@ -8,8 +8,8 @@ use crate::buffer::Buffer;
 /// A buffer has its length in memory, so that each append has to wait for the append before it. A
 /// cursor moves only its position, which becomes the length in [`OutputCursor::finish`].
 ///
-/// Short texts are written as whole arrays, of which only a part is kept: that costs less than
-/// writing exactly the bytes that are kept.
+/// Short texts are written as whole arrays, of which only a part is appended: that costs less than
+/// writing exactly that part.
 #[derive(Debug)]
 pub(crate) struct OutputCursor<'a> {
     out: &'a mut Buffer,

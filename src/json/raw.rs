@@ -53,8 +53,8 @@ fn compact_repaired(text: &[u8], cursor: &mut OutputCursor<'_>) -> Result<(), Ma
     compact(repaired.as_bytes(), cursor)
 }
 
-/// Position in the text and in the output. Whole blocks are copied as they are read, of which only
-/// the bytes that belong to the token are kept.
+/// Position in the text and in the output. Whole blocks are copied as they are read; only the bytes
+/// that belong to the token are appended.
 struct Compactor<'a, 'r> {
     text: &'a [u8],
     at: usize,

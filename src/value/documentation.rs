@@ -214,7 +214,8 @@ const SPECIAL_VALUES: &str = "
 
 The formats of JSON schema have only the years 0 to 9999. Dates and timestamps of other years become
 the smallest one of the format, and infinity the greatest. An offset of seconds, which the formats do
-not have either, is truncated to minutes; the time of day is moved so that the instant stays the same.
+not have either, is truncated to minutes; the time of day is moved so that the instant does not
+change.
 
 | Type | The server's text | In documents |
 |---|---|---|

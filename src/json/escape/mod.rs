@@ -11,7 +11,7 @@
 //!     while bytes of the text are left:
 //!         block     = the next N bytes, or fewer at the end of the text
 //!         copy the block to the output, before anything is known of it
-//!         escapes   = the bytes of the block that are below 0x20, '"' or '\'
+//!         escapes   = the bytes of the block that are below 0x20, '"' or '\\'
 //!         non_ascii = true if a byte of the block is 0x80 or above, else unchanged
 //!         if there are no escapes:
 //!             append all of the block

@@ -52,7 +52,8 @@
 //!   alone, which itself requires AVX-512.
 //! - *Memory.* A load or store of a whole register takes a reference to an array of the register's
 //!   size, and uses the instruction for addresses of any alignment. A load of a part of a register
-//!   has a mask whose set bits are the lanes of the slice; the memory of other lanes is not accessed.
+//!   has a mask whose set bits are the lanes of the slice; the memory of other lanes is not
+//!   accessed.
 #![allow(unsafe_code)]
 
 mod avx2;

@@ -9,13 +9,13 @@ pub(crate) fn truncate_string(cursor: &mut OutputCursor<'_>, start: usize, limit
         return;
     }
     let (mut at, mut decoded) = (start + 1, 0);
-    while let Some((spelled, bytes)) = character(cursor.written(at)) {
+    while let Some((written, bytes)) = character(cursor.written(at)) {
         if decoded + bytes > limit {
             cursor.resume_at(at);
             cursor.push(b"\"");
             return;
         }
-        at += spelled;
+        at += written;
         decoded += bytes;
     }
 }

@@ -52,11 +52,11 @@ impl Float {
 fn shortest(text: &[u8], width: Width) -> Option<Digits> {
     let text = std::str::from_utf8(text).ok()?;
     let mut buffer = zmij::Buffer::new();
-    let spelled = match width {
+    let shortest = match width {
         Width::Single => buffer.format_finite(text.parse().ok().filter(|n: &f32| n.is_finite())?),
         Width::Double => buffer.format_finite(text.parse().ok().filter(|n: &f64| n.is_finite())?),
     };
-    Digits::parse(spelled.as_bytes())
+    Digits::parse(shortest.as_bytes())
 }
 
 impl Digits {
@@ -227,7 +227,7 @@ fn parse_exponent(text: &[u8]) -> Option<i32> {
 mod tests {
     use super::*;
 
-    fn spell(text: &str, width: Width, write: fn(&Digits, &mut Vec<u8>)) -> String {
+    fn notation(text: &str, width: Width, write: fn(&Digits, &mut Vec<u8>)) -> String {
         let Some(Float::Finite(digits)) = Float::parse(text.as_bytes(), width) else {
             panic!("{text}");
         };
@@ -277,10 +277,10 @@ mod tests {
             ("700000000000000.75", "700000000000000.8"),
         ];
         for (text, expected) in single {
-            assert_eq!(spell(text, Width::Single, Digits::write_json), expected);
+            assert_eq!(notation(text, Width::Single, Digits::write_json), expected);
         }
         for (text, expected) in double {
-            assert_eq!(spell(text, Width::Double, Digits::write_json), expected);
+            assert_eq!(notation(text, Width::Double, Digits::write_json), expected);
         }
     }
 
@@ -296,7 +296,7 @@ mod tests {
             ("1.2345e+02", "123.45"),
         ];
         for (text, expected) in plain {
-            assert_eq!(spell(text, Width::Double, Digits::write_plain), expected);
+            assert_eq!(notation(text, Width::Double, Digits::write_plain), expected);
         }
         let point = [
             ("1000000", "1e+06"),
@@ -310,7 +310,7 @@ mod tests {
             ("0", "0"),
         ];
         for (text, expected) in point {
-            assert_eq!(spell(text, Width::Double, Digits::write_point), expected);
+            assert_eq!(notation(text, Width::Double, Digits::write_point), expected);
         }
     }
 

@@ -277,10 +277,10 @@ fn signed_byte(value: i64) -> String {
 }
 
 /// Returns a number as the server reads it, from the notation of the standard library.
-fn float_text(is_infinite: bool, spelled: String) -> String {
+fn float_text(is_infinite: bool, text: String) -> String {
     if is_infinite {
-        spelled.replace("inf", "Infinity")
+        text.replace("inf", "Infinity")
     } else {
-        spelled
+        text
     }
 }

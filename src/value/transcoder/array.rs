@@ -140,7 +140,7 @@ impl<E: ElementWriter> Array<E> {
         }
     }
 
-    /// Appends one element, and returns what follows it.
+    /// Appends one element, and returns the text after it.
     fn write_element<'a>(
         &self,
         text: &'a [u8],
