@@ -83,7 +83,7 @@ pub(super) enum KeyForm {
     Timestamptz,
     /// Text in the order of its collation, which only the server knows.
     Text,
-    /// Text in the order of its collation, without trailing blanks.
+    /// Text without its trailing blanks, in the order of its collation.
     Bpchar,
     /// Text whose case is folded by the server's locale.
     Citext,

@@ -1,5 +1,5 @@
-//! Loops over blocks that the vector implementations share. The [room's documentation](super) has
-//! the algorithm.
+//! Loops over blocks that the vector implementations share. The [module's documentation](super)
+//! has the algorithm.
 
 use super::super::output_cursor::OutputCursor;
 use super::super::short::padded;

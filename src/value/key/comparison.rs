@@ -22,7 +22,7 @@ pub struct Comparison {
 ///
 /// The server infers the type of a parameter from the comparison operator. For types that name
 /// catalog objects (`regclass` and the like) that is another type, for row types it can be any
-/// type, and for a domain over an enum the server finds no operator. There, casts are needed.
+/// type, and for a domain over an enum the server finds no operator. These need casts.
 pub(super) fn comparison(type_oid: Oid, form: KeyForm, types: &TypeRegistry) -> Comparison {
     let ultimate = types.ultimate(type_oid);
     let Some(named) = types.get(ultimate) else {

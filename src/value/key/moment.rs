@@ -2,8 +2,8 @@
 //!
 //! The stored form is a timestamp of RFC 3339 with nine digits of a fraction. A date is stored as
 //! its midnight, a `timestamptz` with the offset of the server's time zone. Years before 1 are
-//! astronomical, with a sign below 0, and years after 9999 have more digits. An infinite value is
-//! stored as the server's word for it.
+//! counted astronomically, with a sign below 0, and years after 9999 have more digits. An infinite
+//! value is stored as the server's word for it.
 
 use super::super::builtin::KeyForm;
 use super::super::datetime::{self, Date, Reading, SECOND, Timestamp};

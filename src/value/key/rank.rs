@@ -5,8 +5,7 @@ use super::super::datetime::{self, Reading};
 use super::super::error::ValueError;
 use super::super::interval::Interval;
 
-/// Computes the number by which the server's order of a text is determined; `None` if the text is
-/// malformed.
+/// Computes the number that orders a text as the server does; `None` if the text is malformed.
 pub(super) fn find_rank(rank: Rank, text: &[u8]) -> Option<i128> {
     match rank {
         Rank::Unsigned => {

@@ -39,7 +39,7 @@ pub enum KeyValue {
     },
     /// Text in the order of its bytes.
     Text(Box<str>),
-    /// Text in the order of its bytes, without blanks at its end.
+    /// Text in the order of its bytes. Comparisons ignore blanks at its end.
     Padded(Box<str>),
     /// Text with a number that determines its order.
     Ranked(Box<Ranked>),
