@@ -10,8 +10,9 @@ use crate::replication::DurablePosition;
 
 /// Queue of the checkpoints that were emitted and are not acknowledged yet.
 ///
-/// Clones share one queue: the session adds checkpoints, the reader of the runtime's requests removes
-/// those that were acknowledged, and the position of the last one is what the server is told.
+/// Clones share one queue: the session adds checkpoints; the reader of the runtime's requests (or
+/// the session, where a checkpoint is durable at once) removes those that were acknowledged. The
+/// position of the last one is what the server is told.
 #[derive(Debug, Clone, Default)]
 pub struct Acknowledgements {
     queue: Arc<Mutex<Queue>>,

@@ -1,8 +1,8 @@
 //! Checkpoints: the position that the next one has, and whether one is due.
 //!
-//! A checkpoint covers everything that was emitted before it. It is emitted between two source
-//! transactions only, and held back while it would pass a commit that a later chunk might not contain
-//! (`held_checkpoint`).
+//! A checkpoint covers everything that was emitted before it. Its position is always between two
+//! source transactions, and it is held back while it would pass a commit that a later chunk might
+//! not contain (`held_checkpoint`).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ const IDLE_DISTANCE: u64 = 16 * 1024 * 1024;
 pub(super) struct Checkpoints {
     /// Position of the next checkpoint.
     cursor: Option<Lsn>,
-    /// Whether a checkpoint is due, and was held back for a commit that no snapshot contains yet.
+    /// Whether a checkpoint was asked for and is not emitted yet, because it is held back.
     due: bool,
     /// Position of the last checkpoint.
     last_position: Option<Lsn>,
@@ -127,8 +127,9 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Returns whether the stream has reached a point between two transactions at which a checkpoint
-    /// is due. `has_next` says that more of the stream was received already.
+    /// Returns whether a checkpoint is worth its cost where the stream is, between two
+    /// transactions: by the documents since the last one, the time, and the movement of the
+    /// position. `has_next` says that more of the stream was received already.
     pub(super) fn is_worth_emitting<S: Sink>(
         &self,
         tables: &Tables,
@@ -147,7 +148,7 @@ impl Checkpoints {
             elapsed: self.since_last(),
             has_next,
         };
-        situation.is_due()
+        situation.is_worth_checkpoint()
     }
 
     /// Waits until every checkpoint is acknowledged, or no more acknowledgements follow.
@@ -156,7 +157,7 @@ impl Checkpoints {
     }
 }
 
-/// Facts that decide whether a checkpoint is due between two transactions.
+/// Facts that decide whether a checkpoint is worth its cost between two transactions.
 #[derive(Debug, Clone, Copy)]
 struct Situation {
     /// Bytes of documents since the last checkpoint.
@@ -173,7 +174,7 @@ struct Situation {
 
 impl Situation {
     /// A lone commit gets a checkpoint at once; the commits of a backlog share one.
-    fn is_due(&self) -> bool {
+    fn is_worth_checkpoint(&self) -> bool {
         if self.uncommitted == 0 && !self.changed {
             return self.moved >= IDLE_DISTANCE
                 || (self.moved > 0 && self.elapsed >= IDLE_CHECKPOINT);
@@ -245,14 +246,14 @@ mod tests {
                 uncommitted: 1,
                 ..IDLE
             }
-            .is_due()
+            .is_worth_checkpoint()
         );
         assert!(
             Situation {
                 changed: true,
                 ..IDLE
             }
-            .is_due()
+            .is_worth_checkpoint()
         );
     }
 
@@ -263,20 +264,20 @@ mod tests {
             has_next: true,
             ..IDLE
         };
-        assert!(!backlog.is_due());
+        assert!(!backlog.is_worth_checkpoint());
         assert!(
             Situation {
                 uncommitted: SHARED_BYTES,
                 ..backlog
             }
-            .is_due()
+            .is_worth_checkpoint()
         );
         assert!(
             Situation {
                 elapsed: SHARED_TIME,
                 ..backlog
             }
-            .is_due()
+            .is_worth_checkpoint()
         );
     }
 
@@ -288,23 +289,23 @@ mod tests {
                 elapsed: long,
                 ..IDLE
             }
-            .is_due()
+            .is_worth_checkpoint()
         );
-        assert!(!Situation { moved: 1, ..IDLE }.is_due());
+        assert!(!Situation { moved: 1, ..IDLE }.is_worth_checkpoint());
         assert!(
             Situation {
                 moved: 1,
                 elapsed: IDLE_CHECKPOINT,
                 ..IDLE
             }
-            .is_due()
+            .is_worth_checkpoint()
         );
         assert!(
             Situation {
                 moved: IDLE_DISTANCE,
                 ..IDLE
             }
-            .is_due()
+            .is_worth_checkpoint()
         );
     }
 }

@@ -31,8 +31,8 @@ use crate::net::{ConnectConfig, Purpose};
 use crate::replication;
 use crate::value::TypeRegistry;
 
-/// Time for which an orderly end waits for the acknowledgement of the last checkpoints, and then for
-/// the server to take the last status update.
+/// Time for which an orderly end waits for the acknowledgement of the last checkpoints, and then
+/// for the server to take the last status update.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Runs a session to its end: that of the capture if it is to stop once it has caught up, else only

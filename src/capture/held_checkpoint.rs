@@ -1,6 +1,7 @@
 //! Checkpoints that are held back for commits that no snapshot contains yet.
 //!
-//! Unseen commits are forgotten when the process ends, so no checkpoint passes them. The stream is read on meanwhile, up to a limit of documents that wait for the checkpoint.
+//! Unseen commits are forgotten when the process ends, so no checkpoint passes them. The stream is
+//! read on meanwhile, up to a limit of documents that wait for the checkpoint.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,8 @@ use super::sink::Sink;
 use super::wait_log::WaitBackoff;
 use crate::error::Result;
 
-/// Bytes of documents that may wait for a checkpoint that is held back. Beyond them the stream is not
-/// read on.
+/// Bytes of documents that may wait for a checkpoint that is held back. Beyond them the stream is
+/// not read on.
 const HELD_BYTES: u64 = 64 * 1024 * 1024;
 /// Time for which deferred changes may hold back checkpoints. After that the spans are given up.
 const DEFER_TIME: Duration = Duration::from_millis(250);

@@ -15,8 +15,8 @@ const FIRST_LOG: Duration = Duration::from_secs(2);
 /// Interval between further log lines.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Runs queries of a session that can wait for a table which another session has locked, and logs the
-/// holder of the lock. That takes another connection; without one, nothing is logged.
+/// Runs queries of a session that can wait for a table which another session has locked, and logs
+/// the holder of the lock. That takes another connection; without one, nothing is logged.
 pub(super) async fn log_locks_of<T>(
     connect: &ConnectConfig,
     session: Option<ProcessId>,

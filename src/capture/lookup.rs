@@ -53,8 +53,8 @@ impl<S: Sink> Session<S> {
         Ok(true)
     }
 
-    /// Adapts the scan of a table to what the catalogs say of the table now. Returns whether the scan
-    /// starts over.
+    /// Adapts the scan of a table to what the catalogs say of the table now. Returns whether the
+    /// scan starts over.
     fn renew_scan(&mut self, index: TableIndex, before: Option<&TableInfo>) -> Result<bool> {
         let version = self.server.version();
         let table = &mut self.tables[index];

@@ -1,10 +1,10 @@
 //! The capture: bindings, state, the joining of backfill and stream, checkpoints.
 //!
-//! [`run`] is one session of a capture. It matches the state with the tables and emits two checkpoints
-//! that say so; starts the stream at the cursor and reads it up to where the log ended then (catching
-//! up), which with a new slot is where it begins; then, as long as a table has rows to be read, reads
-//! them chunk by chunk, with a checkpoint after each, and the stream between them; then reads the
-//! stream for good.
+//! [`run`] is one session of a capture. It matches the state with the tables; emits the schemas and
+//! the matched state, each with a checkpoint; starts the stream at the cursor and reads it up to
+//! where the log ended then (catching up), which with a new slot is where it begins; then, as long
+//! as a table has rows to be read, reads them chunk by chunk, with a checkpoint after each, and the
+//! stream between them; then reads the stream for good.
 //!
 //! # Timeline of one table
 //!
@@ -26,12 +26,15 @@
 //!    │ bered    │ snapshot contains them                                  │      │
 //! ```
 //!
+//! That is mode `Backfill`. In the other two modes no change is dropped: those that `Backfill`
+//! drops are emitted at once, since their keys cannot be located, or a filter leaves rows out.
+//!
 //! # Why nothing is lost
 //!
 //! The rule is: the documents of a key are the row of the chunk that covers it, then every change
-//! whose transaction the snapshot of that chunk does not contain, in commit order, and nothing twice.
+//! whose transaction the snapshot of that chunk does not contain, in commit order.
 //!
-//! - Each change is decided about when it is streamed ([`table`]): it is dropped where a chunk holds
+//! - Each change is decided about when it is streamed (`table`): it is dropped where a chunk holds
 //!   its outcome, emitted where the row was emitted from a snapshot that does not contain it, and
 //!   deferred where that row is still to be emitted.
 //! - A change that is dropped because a later chunk will contain it may have been streamed before
@@ -67,8 +70,10 @@
 //!
 //! # Parts
 //!
-//! [`session`] lists the parts; each owns its state. [`engine`] is the order of a session. The files
-//! import each other in one direction: `engine` > `upkeep`, `scan`, `stream` > `session` > the parts.
+//! `session` lists the parts; each owns its state. `engine` is the order of a session. The
+//! files import each other in one direction, without a circle: `engine`, then the files that add
+//! verbs to the session (in `upkeep`, `scan`, `stream` and beside them), then `session`, then the
+//! parts.
 
 mod acknowledgements;
 mod checkpoint;

@@ -73,7 +73,8 @@ impl Server {
         self.facts.standby
     }
 
-    /// Returns the time after which the server ends a silent replication connection; zero for never.
+    /// Returns the time after which the server ends a silent replication connection; zero for
+    /// never.
     pub(super) fn wal_sender_timeout(&self) -> Duration {
         self.facts.wal_sender_timeout
     }
@@ -107,8 +108,9 @@ impl Server {
         read_snapshot_after_own_commit(&mut self.client, on_disk).await
     }
 
-    /// Returns the position that the stream has reached once it has passed `position`: the end of the
-    /// log can be reported as the first byte after the header of a page, where no record ends.
+    /// Returns the position by which to tell that the stream has passed `position`. The end of the
+    /// log can be reported as the first byte after the header of a page, where no record ends; it
+    /// is moved back to before that header.
     pub(super) fn fence_at(&self, position: Lsn) -> Lsn {
         before_page_header(position, self.facts.wal_block_size)
     }

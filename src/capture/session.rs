@@ -1,8 +1,10 @@
 //! The parts of a session.
 //!
-//! Each part owns its state and changes it in verbs of its own. A verb that needs several parts is a
-//! method of [`Session`], in the file of its topic: reading the stream in `stream`, reading rows in
-//! `scan`, the periodic checks in `upkeep`, held checkpoints and waits here beside.
+//! Each part owns its state and is changed only by its own methods. An operation that needs several
+//! parts is a method of [`Session`], in the file of its topic: reading the stream in `stream/`,
+//! reading rows in `scan/`, the periodic checks in `upkeep/`, held checkpoints in
+//! `held_checkpoint.rs`, waits in
+//! `visibility_wait.rs`, lookups in `lookup.rs`.
 
 use super::checkpoint::Checkpoints;
 use super::scan::Spans;
@@ -27,7 +29,7 @@ pub(super) struct Session<S> {
     pub(super) sink: S,
     /// Cursor, and the checkpoints that are due.
     pub(super) checkpoints: Checkpoints,
-    /// Times of the snapshots that are taken for held checkpoints.
+    /// Time of the last snapshot, and the interval to the next one for a held checkpoint.
     pub(super) snapshots: SnapshotPacing,
     /// Rows that are being read.
     pub(super) spans: Spans,
@@ -48,8 +50,8 @@ impl<S: Sink> Session<S> {
         self.checkpoints.emit_cursor(&mut self.sink)
     }
 
-    /// Returns whether a checkpoint is due where the stream stands. `has_next` says that more of the
-    /// stream was received already.
+    /// Returns whether a checkpoint is worth its cost where the stream is. `has_next` says that
+    /// more of the stream was received already.
     pub(super) fn is_checkpoint_worth_emitting(&self, has_next: bool) -> bool {
         self.checkpoints
             .is_worth_emitting(&self.tables, &self.sink, has_next)

@@ -3,7 +3,8 @@
 use crate::buffer::Buffer;
 use crate::error::Result;
 
-/// Receiver of the documents and checkpoints of a capture: a Flow runtime, or a terminal and a file.
+/// Receiver of the documents and checkpoints of a capture: a Flow runtime, or a terminal and a
+/// file.
 pub trait Sink {
     /// Announces that the capture starts.
     ///

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const LONGEST: Duration = Duration::from_secs(1);
 /// Shortest interval between two such snapshots.
 const SHORTEST: Duration = Duration::from_millis(5);
-/// Such snapshots take at most one part in this number of the time.
+/// Such snapshots take at most one twentieth of the time.
 const TIME_SHARE: u32 = 20;
 
 /// Time of the last snapshot, and the interval to the next one for a held checkpoint.
@@ -45,8 +45,8 @@ impl SnapshotPacing {
         self.interval = (self.interval * 2).clamp(SHORTEST, LONGEST);
     }
 
-    /// Sets the interval by the time that the last snapshot took: it contained every commit that held
-    /// back the checkpoint.
+    /// Sets the interval by the time that the last snapshot took: it contained every commit that
+    /// held back the checkpoint.
     pub(super) fn reset(&mut self, time_taken: Duration) {
         self.interval = (time_taken * TIME_SHARE).clamp(SHORTEST, LONGEST);
     }

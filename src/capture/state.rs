@@ -131,8 +131,8 @@ impl State {
     ///
     /// # Errors
     ///
-    /// Fails for anything but a state of this connector: going on from a state that is understood only
-    /// in part would lose the other part.
+    /// Fails for anything but a state of this connector: going on from a state that is understood
+    /// only in part would lose the other part.
     pub fn parse(json: &str) -> Result<Self> {
         let json = json.trim();
         if json.is_empty() || json == "null" {

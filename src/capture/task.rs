@@ -86,8 +86,8 @@ impl Binding {
         (!is_fallback_key(&self.key)).then(|| key_columns(&self.key))
     }
 
-    /// Returns the facts that the prerequisites need about the binding. `is_established` says that
-    /// the state has an entry for it, so that its changes must not be missing.
+    /// Returns the facts that the prerequisites need about the binding. `is_established` says
+    /// that its changes are captured already, so that none may be missing.
     pub fn bound_table(&self, is_established: bool) -> BoundTable {
         BoundTable {
             is_established,
@@ -154,7 +154,7 @@ fn refuse_duplicates(bound: &[BoundTable], found: &[TableLookup]) -> Result<()> 
             return Err(Error::new(
                 ErrorKind::Prerequisite,
                 format!(
-                    "the capture cannot run due to the changes error(s):\n - table \"{}\" is bound \
+                    "the capture cannot run due to the following error(s):\n - table \"{}\" is bound \
                      twice, as \"{other}\" and as \"{}\": remove one of the bindings",
                     table.id, bound.id
                 ),

@@ -27,7 +27,8 @@ impl<S: Sink> Session<S> {
     }
 
     /// Determines the transactions that the first chunks of tables wait for. Changes that were
-    /// streamed before, by an earlier session or while a table was not followed, were not remembered.
+    /// streamed before, by an earlier session or while a table was not followed, were not
+    /// remembered.
     pub(super) async fn begin_initial_waits(&mut self) -> Result<()> {
         if !self.tables.iter().any(Table::awaits_chunks) {
             return Ok(());

@@ -43,8 +43,8 @@ enum Movement {
 }
 
 impl<S: Sink> Session<S> {
-    /// Moves the scan of a table on to the end of a chunk. Returns whether all rows of the table were
-    /// emitted.
+    /// Moves the scan of a table on to the end of a chunk. Returns whether all rows of the table
+    /// were emitted.
     pub(super) fn advance(
         &mut self,
         index: TableIndex,
@@ -112,8 +112,8 @@ impl ScannedTable<'_> {
         })
     }
 
-    /// Returns the movement of the scan by a chunk that an error has cut short, and reads fewer pages at
-    /// a time where the statement timeout calls for it.
+    /// Returns the movement of the scan by a chunk that an error has cut short, and reads fewer
+    /// pages at a time where the statement timeout calls for it.
     ///
     /// # Errors
     ///
@@ -160,8 +160,8 @@ impl ScannedTable<'_> {
         }
     }
 
-    /// Moves the scan on: to the end of the current window if that was read as a whole, else to the last
-    /// row.
+    /// Moves the scan on: to the end of the current window if that was read as a whole, else to the
+    /// last row.
     fn move_on(&mut self, chunks: &mut ChunkReader, is_whole: bool) {
         let by_position = self.is_by_position();
         let progress = &mut chunks.progress;
@@ -186,8 +186,8 @@ impl ScannedTable<'_> {
     }
 }
 
-/// Adds the table to an error of its backfill, and a remedy where the stored position of the scan may be
-/// the cause.
+/// Adds the table to an error of its backfill, and a remedy where the stored position of the scan
+/// may be the cause.
 pub(super) fn scan_failed(table: &ScannedTable<'_>, error: Error) -> Error {
     let hint = match error.sqlstate() {
         // The position is stored as text, which may not be a value of the key's type any more.

@@ -9,8 +9,8 @@ use crate::capture::table::TableIndex;
 use crate::error::Result;
 
 impl<S: Sink> Session<S> {
-    /// Reads the next chunk of a table, and the stream as far as that needs. Spans that are open come
-    /// first.
+    /// Reads the next chunk of a table, and the stream as far as that needs. Spans that are open
+    /// come first.
     pub(in crate::capture) async fn backfill(
         &mut self,
         changes: &mut ChangeStream,
@@ -18,7 +18,8 @@ impl<S: Sink> Session<S> {
     ) -> Result<()> {
         self.report_status("Backfilling Tables");
         self.spans.connections.drop_stale();
-        // Rows that were requested ahead come first, whichever tables other sessions have locked meanwhile.
+        // Rows that were requested ahead come first, whichever tables other sessions have locked
+        // meanwhile.
         let index = self.spans.open.front().map_or(index, |span| span.table);
         let Some(table) = self.tables.scanned(index) else {
             return self.end_spans().await;
@@ -27,7 +28,8 @@ impl<S: Sink> Session<S> {
         let has_spans = !by_equality && self.request_spans(index).await?;
         let is_requested = |span: &Span| span.chunks.start.is_none();
         if self.spans.open.front().is_some_and(is_requested) {
-            // The answer arrives about when the snapshot does, and is past it where little is written.
+            // The answer arrives about when the snapshot does, and is past it where little is
+            // written.
             changes.ask_position();
         }
         if changes.is_slot_new() {

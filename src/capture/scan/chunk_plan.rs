@@ -68,8 +68,8 @@ impl ChunkPlan {
     ///
     /// # Errors
     ///
-    /// Fails where rows do not arrive in the order of their keys, a value cannot be captured, or the
-    /// output is closed.
+    /// Fails where rows do not arrive in the order of their keys, a value cannot be captured, or
+    /// the output is closed.
     #[inline]
     pub(super) fn emit<S: Sink>(
         &self,
@@ -82,7 +82,10 @@ impl ChunkPlan {
         let scan = &*table.scan;
         let change = Change::from_row(scan.info.oid, row, arena);
         let Some(image) = change.new else {
-            return Ok(());
+            return Err(Error::new(
+                ErrorKind::Internal,
+                format!("a backfilled row of table \"{}\" has no values", table.id),
+            ));
         };
         progress.scanned += 1;
         if !self.key.is_empty() {

@@ -83,8 +83,8 @@ impl ChunkReader {
         self.progress.scanned.is_multiple_of(chunk_size)
     }
 
-    /// Emits the rows of the next chunk; with a timeout, those that arrive until no row has arrived for
-    /// that time.
+    /// Emits the rows of the next chunk; with a timeout, those that arrive until no row has arrived
+    /// for that time.
     ///
     /// # Errors
     ///
@@ -142,8 +142,8 @@ impl ChunkReader {
         }
     }
 
-    /// Receives more rows. Returns the end of the chunk if none has arrived in time and the chunk can
-    /// end here.
+    /// Receives more rows. Returns the end of the chunk if none has arrived in time and the chunk
+    /// can end here.
     async fn fill(
         &mut self,
         client: &mut Client,
@@ -179,8 +179,8 @@ impl ChunkReader {
         })
     }
 
-    /// Requests more rows as long as there is time; then ends the transaction after the rows that were
-    /// requested.
+    /// Requests more rows as long as there is time; then ends the transaction after the rows that
+    /// were requested.
     async fn request_more(
         &mut self,
         client: &mut Client,

@@ -18,10 +18,10 @@ const RETRY_REFUSED: Duration = Duration::from_secs(60);
 /// Limit of the connections that are made ahead.
 const MAX_AHEAD: u32 = 2;
 
-/// Settings of a connection for spans, as far as the server has them. A transaction may have to wait
-/// for the output to be taken, so the timeouts of transactions are off. Rows are to arrive at once, in
-/// the order of an index: sorting the whole table for each span is for keys without one. A scan by
-/// position reads page after page.
+/// Settings of a connection for spans, as far as the server has them. A transaction may have to
+/// wait for the output to be taken, so the timeouts of transactions are off. Rows are to arrive at
+/// once, in the order of an index: sorting the whole table for each span is for keys without one. A
+/// scan by position reads page after page.
 const SETTINGS: &str = "\
 SELECT set_config(s.name, s.value, false)
 FROM (VALUES ('idle_in_transaction_session_timeout', '0'), ('transaction_timeout', '0'),
@@ -62,8 +62,8 @@ impl Refusal {
 }
 
 impl SpanConnections {
-    /// Returns a connection; `None` where the server has no more. `in_use` is the number of those that
-    /// are in use.
+    /// Returns a connection; `None` where the server has no more. `in_use` is the number of those
+    /// that are in use.
     pub(super) async fn take(
         &mut self,
         connect: &ConnectConfig,
@@ -115,8 +115,8 @@ impl SpanConnections {
         }
     }
 
-    /// Takes back the connection of a span that has come to its end. The answer to its last request is
-    /// read when the connection is used next.
+    /// Takes back the connection of a span that has come to its end. The answer to its last request
+    /// is read when the connection is used next.
     pub(super) async fn put_back(
         &mut self,
         mut client: Client,
@@ -144,9 +144,10 @@ impl SpanConnections {
         }
     }
 
-    /// Makes connections ahead while other work is done: as many as allowed, but no more than a table
-    /// of more than one range needs. They are made once `stream_connected` has changed, which says that
-    /// the stream has its connection: the stream has precedence where connections are few.
+    /// Makes connections ahead while other work is done: as many as allowed, but no more than a
+    /// table of more than one range needs. They are made once `stream_connected` has changed, which
+    /// says that the stream has its connection: the stream has precedence where connections are
+    /// few.
     pub(super) fn connect_ahead(
         &mut self,
         connect: &ConnectConfig,
@@ -187,8 +188,8 @@ impl SpanConnections {
     }
 }
 
-/// Waits for the end of a span's transaction, for a limited time. Returns the connection if it can be
-/// used again.
+/// Waits for the end of a span's transaction, for a limited time. Returns the connection if it can
+/// be used again.
 async fn finish(mut client: Client, reader: SpanReader) -> Option<Client> {
     match tokio::time::timeout(END_TIMEOUT, reader.finish(&mut client)).await {
         Ok(Ok(())) => Some(client),

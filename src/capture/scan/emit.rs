@@ -10,15 +10,15 @@ use crate::capture::sink::Sink;
 use crate::capture::stream::ChangeStream;
 use crate::error::Result;
 
-/// Time for which the next row is awaited before the stream is read on. A filter of the user's can make
-/// the server take any time for a row.
+/// Time for which the next row is awaited before the stream is read on. A filter of the user's can
+/// make the server take any time for a row.
 const ROW_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// State of a span after a chunk.
 struct Emitted {
     /// Whether all rows of the table were emitted.
     table_complete: bool,
-    /// Whether the chunk is complete.
+    /// Whether the chunk has ended, by its last row or by an error that cuts it short.
     chunk_complete: bool,
     /// Whether the span has no more rows.
     is_over: bool,
@@ -88,8 +88,8 @@ impl<S: Sink> Session<S> {
             .await
     }
 
-    /// Emits the changes that were deferred for the rows of a chunk, and closes the range of a span that
-    /// is over. Returns whether the scan has reached the end of the span.
+    /// Emits the changes that were deferred for the rows of a chunk, and closes the range of a span
+    /// that is over. Returns whether the scan has reached the end of the span.
     fn emit_after_rows(&mut self, span: &Span, bytes: u64, emitted: &Emitted) -> Result<bool> {
         let Some(table) = self.tables.scanned(span.table) else {
             return Ok(true);

@@ -1,4 +1,5 @@
-//! Tables that other sessions have locked: they are read later, and the log says who holds the lock.
+//! Tables that other sessions have locked: they are read later, and the log says who holds the
+//! lock.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,8 @@ use crate::capture::table::{Locked, TableIndex};
 use crate::catalog::explain_lock;
 use crate::error::{Error, Result, sqlstate};
 
-/// Lock timeout of reading rows while other tables can be read. Sessions that want the table later wait
-/// after us.
+/// Lock timeout of reading rows while other tables can be read. Sessions that ask for the
+/// table later queue after our request.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Lock timeout of reading rows of the only table that is backfilled.
 const LOCK_TIMEOUT_OF_LAST: Duration = Duration::from_secs(10);
@@ -44,9 +45,9 @@ impl<S: Sink> Session<S> {
             .max(Duration::from_millis(1))
     }
 
-    /// Handles an error of the server instead of the first rows: where another session has locked the
-    /// table, other tables are read first; where the role may read all columns but not lock the table,
-    /// the table is read without a lock.
+    /// Handles an error of the server instead of the first rows: where another session has locked
+    /// the table, other tables are read first; where the role may read all columns but not lock the
+    /// table, the table is read without a lock.
     ///
     /// # Errors
     ///

@@ -22,7 +22,7 @@ pub(super) struct ScanProgress {
     is_unordered: bool,
     /// Whether the scan has moved on with a chunk or a part of one.
     pub(super) has_emitted: bool,
-    /// Chunks that are complete.
+    /// Chunks that have ended, by their last row or by an error that cuts them short.
     pub(super) chunks: u32,
     /// Key of the row that is being read; it keeps its memory.
     pub(super) key: RowKey,
@@ -38,8 +38,8 @@ impl ScanProgress {
         self.position = Some(position);
     }
 
-    /// Returns whether a scan by position can go on after the last row: all rows of the table before it
-    /// have arrived. Each partition has positions of its own.
+    /// Returns whether a scan by position can go on after the last row: all rows of the table
+    /// before it have arrived. Each partition has positions of its own.
     pub(super) fn can_end_within_window(&self, table: &TableInfo) -> bool {
         table.kind == TableKind::Ordinary && self.position.is_some() && !self.is_unordered
     }

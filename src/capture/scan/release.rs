@@ -22,8 +22,8 @@ impl<S: Sink> Session<S> {
         self.close_ranges()
     }
 
-    /// Closes the ranges of spans that were given up: emits the deferred changes that must be emitted.
-    /// The others are among the commits that later snapshots have to contain.
+    /// Closes the ranges of spans that were given up: emits the deferred changes that must be
+    /// emitted. The others are among the commits that later snapshots have to contain.
     pub(in crate::capture) fn close_ranges(&mut self) -> Result<()> {
         for index in self.tables.indices() {
             let Some(scan) = &mut self.tables[index].scan else {

@@ -14,30 +14,30 @@ use crate::client::Client;
 use crate::error::Result;
 use crate::record::RowKey;
 
-/// Time for which rows are requested from one snapshot. The server keeps dead rows for that time, and a
-/// session that wants an exclusive lock on the table waits.
+/// Time for which rows are requested from one snapshot. The server keeps dead rows for that time,
+/// and a session that wants an exclusive lock on the table waits.
 const SPAN_TIME: Duration = Duration::from_secs(5);
 /// Limits of the rows and chunks of a span: more than arrive in that time, since between two spans
-/// there are round trips without rows. Memory grows with them only by the windows of a scan by position,
-/// a few hundred bytes each. Deferred changes, and checkpoints that wait for these, have limits of
-/// their own.
+/// there are round trips without rows. Memory grows with them only by the windows of a scan by
+/// position, a few hundred bytes each. Deferred changes, and checkpoints that wait for these, have
+/// limits of their own.
 const SPAN_ROWS: u32 = 8 * 1024 * 1024;
 const SPAN_CHUNKS: u32 = 2048;
 
-/// Limits of the rows and chunks of a range, while others are read at the same time, and the size of
-/// their documents: what is read ahead waits in the sockets.
+/// Limits of the rows and chunks of a range, while others are read at the same time, and the size
+/// of their documents: what is read ahead waits in the sockets.
 const RANGE_ROWS: u32 = 65_536;
 const RANGE_CHUNKS: u32 = 256;
 const RANGE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Bytes of documents that are requested ahead of the current chunk: more than arrives in some 20 ms,
-/// so that a server at that distance always has something to send.
+/// Bytes of documents that are requested ahead of the current chunk: more than arrives in some 20
+/// ms, so that a server at that distance always has something to send.
 const AHEAD_BYTES: u64 = 32 * 1024 * 1024;
-/// Bytes of documents that are requested in a scan by position, the current chunk included: so few that
-/// the sockets take them. A statement that waits for the output reaches its timeout, and then it is
-/// unknown which rows of its window have arrived.
+/// Bytes of documents that are requested in a scan by position, the current chunk included: so few
+/// that the sockets take them. A statement that waits for the output reaches its timeout, and then
+/// it is unknown which rows of its window have arrived.
 const AHEAD_BYTES_BY_POSITION: u64 = 4 * 1024 * 1024;
-/// Limit of the chunks that are requested ahead.
+/// Limit of the chunks that are requested at once, the current one included.
 const MAX_AHEAD: u64 = 64;
 
 impl ScannedTable<'_> {
@@ -56,8 +56,8 @@ impl ScannedTable<'_> {
         (SPAN_ROWS / self.scan.table.chunk_size).clamp(1, SPAN_CHUNKS)
     }
 
-    /// Returns the chunks of a range, if the table can be read in ranges: by a key whose order is known
-    /// here and which an index has.
+    /// Returns the chunks of a range, if the table can be read in ranges: by a key whose order is
+    /// known here and which an index has.
     fn range_chunks(&self) -> Option<u32> {
         let names = || self.scan.table.key_columns.iter().map(|(name, _)| name);
         let is_key = |columns: &[String]| names().eq(columns);
@@ -149,8 +149,8 @@ impl<S: Sink> Session<S> {
         Ok(!self.spans.open.is_empty())
     }
 
-    /// Returns the table of the next span and the key after which it begins, if that is known. The first
-    /// span is one of the table `index`.
+    /// Returns the table of the next span and the key after which it begins, if that is known. The
+    /// first span is one of the table `index`.
     fn next_start(&mut self, index: TableIndex) -> Option<(TableIndex, Option<RowKey>)> {
         let Some(last) = self.spans.open.back() else {
             let table = self.tables.scanned(index)?;
@@ -174,14 +174,14 @@ impl<S: Sink> Session<S> {
             return None;
         }
         let table = self.tables.scanned(index)?;
-        // The pages of a scan by position are counted over the connection for queries, which may wait
-        // for a lock.
+        // The pages of a scan by position are counted over the connection for queries, which may
+        // wait for a lock.
         let is_ahead = !table.is_matched_by_equality() && !table.is_by_position();
         is_ahead.then(|| (index, table.scan.position.clone()))
     }
 
-    /// Returns the next windows of a scan by position, each with whether it is the last of the table;
-    /// none for a scan by key.
+    /// Returns the next windows of a scan by position, each with whether it is the last of the
+    /// table; none for a scan by key.
     pub(super) async fn next_windows(
         &mut self,
         index: TableIndex,

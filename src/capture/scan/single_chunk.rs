@@ -1,8 +1,8 @@
-//! A chunk that is read by itself over the connection for queries: its rows, and then the stream past
-//! its fence.
+//! A chunk that is read by itself over the connection for queries: its rows, and then the stream
+//! past its fence.
 //!
-//! Tables are read in this way where changes are matched to a chunk by equality of keys, and where no
-//! connection can be had for spans.
+//! Tables are read in this way where changes are matched to a chunk by equality of keys, and where
+//! no connection can be had for spans.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ impl<S: Sink> Session<S> {
             self.emit_checkpoint()?;
         }
         let Some(mut table) = self.tables.scanned(index) else {
-            return Ok(());
+            return chunk.reader.finish(self.server.client()).await;
         };
         let after = table.scan.position.clone();
         if table.is_matched_by_equality() {
@@ -99,8 +99,8 @@ impl<S: Sink> Session<S> {
         }
     }
 
-    /// Requests a chunk. Where its snapshot does not contain what it has to, the stream is read until
-    /// another one would.
+    /// Requests a chunk. Where its snapshot does not contain what it has to, the stream is read
+    /// until another one would.
     async fn request_chunk(
         &mut self,
         changes: &mut ChangeStream,

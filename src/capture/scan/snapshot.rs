@@ -33,7 +33,7 @@ impl<S: Sink> Session<S> {
             match span.chunks.reader.try_start(&mut span.client) {
                 Ok(None) => break,
                 Ok(Some(start)) => {
-                    // The stream need not be asked for its position when the rows are due.
+                    // Asked now, the server need not be asked when the rows are due.
                     changes.ask_position();
                     // A table with other columns is looked up once no span is open.
                     if !self.has_known_columns(index, &start.columns)?
@@ -56,8 +56,8 @@ impl<S: Sink> Session<S> {
         Ok(())
     }
 
-    /// Waits for the snapshot of the first span. Returns whether it contains what it has to, and the
-    /// table has the columns that are known; otherwise the span was given up.
+    /// Waits for the snapshot of the first span. Returns whether it contains what it has to, and
+    /// the table has the columns that are known; otherwise the span was given up.
     pub(super) async fn await_snapshot(&mut self, changes: &mut ChangeStream) -> Result<bool> {
         let timeout = SNAPSHOT_TIMEOUT.max(self.spans.first_rows_timeout());
         loop {
@@ -154,15 +154,16 @@ impl<S: Sink> Session<S> {
         Ok(true)
     }
 
-    /// Returns whether a table has the columns, as a span has read them, that it was looked up with. The
-    /// stream describes other columns only with the next change.
+    /// Returns whether a table has the columns, as a span has read them, that it was looked up
+    /// with. The stream describes other columns only with the next change.
     pub(super) fn has_known_columns(&mut self, index: TableIndex, columns: &str) -> Result<bool> {
         let table = self.tables.scanned(index);
         table.map_or(Ok(true), |table| has_columns(&table.scan.info, columns))
     }
 
     /// Looks up a table again that a span has found with other columns. No span may be open: the
-    /// publication's answer about the table may wait for a session that waits for the lock of a span.
+    /// publication's answer about the table may wait for a session that waits for the lock of a
+    /// span.
     pub(super) async fn look_up_scanned(&mut self, index: TableIndex) -> Result<()> {
         let exists = self.look_up_one(index).await?;
         let id = &self.tables[index].id;
@@ -223,9 +224,9 @@ impl<S: Sink> Session<S> {
         }
     }
 
-    /// Returns whether the first rows of the first span have arrived. After spans that were given up
-    /// without rows, they are awaited without reading the stream: changes that have to be deferred for
-    /// them could otherwise arrive faster than the rows, again and again.
+    /// Returns whether the first rows of the first span have arrived. After spans that were given
+    /// up without rows, they are awaited without reading the stream: changes that have to be
+    /// deferred for them could otherwise arrive faster than the rows, again and again.
     async fn has_first_rows(&mut self) -> Result<bool> {
         let timeout = self.spans.first_rows_timeout();
         let Some(span) = self.spans.open.front_mut() else {

@@ -14,8 +14,8 @@ use crate::error::Result;
 use crate::net::ConnectConfig;
 use crate::record::RowKey;
 
-/// Time for which the first rows of a span are awaited after one span was given up without any; it
-/// doubles with each further one.
+/// Half of the time for which the first rows of a span are awaited after one span was given up
+/// without any; it doubles with each further one.
 const FIRST_ROWS_TIMEOUT: Duration = Duration::from_millis(125);
 /// Limit of that time.
 const MAX_FIRST_ROWS_TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,11 +31,11 @@ pub(in crate::capture) struct Spans {
     pub(super) connections: SpanConnections,
     /// Number of the last span.
     last_number: u64,
-    /// Number of spans in succession that were given up for deferred changes before they had emitted
-    /// anything.
+    /// Number of spans in succession that were given up for deferred changes before they had
+    /// emitted anything.
     fruitless: u32,
-    /// Time at which a span after the first was given up because its snapshot came too early or not at
-    /// all.
+    /// Time at which a span after the first was given up because its snapshot came too early or not
+    /// at all.
     too_early: Option<Instant>,
 }
 
@@ -100,7 +100,8 @@ impl Spans {
         self.fruitless = 0;
     }
 
-    /// Notes that a span after the first was given up because its snapshot came too early or not at all.
+    /// Notes that a span after the first was given up because its snapshot came too early or not at
+    /// all.
     pub(super) fn note_too_early(&mut self) {
         self.too_early = Some(Instant::now());
     }
@@ -116,7 +117,8 @@ impl Spans {
         self.fruitless += 1;
     }
 
-    /// Returns the time for which the first rows of a span are awaited before the stream is read on.
+    /// Returns the time for which the first rows of a span are awaited before the stream is read
+    /// on.
     pub(super) fn first_rows_timeout(&self) -> Duration {
         match self.fruitless {
             0 => Duration::ZERO,
@@ -154,8 +156,8 @@ impl Spans {
         }
     }
 
-    /// Lets the server end the transactions that have lasted for their time, after the rows that were
-    /// requested.
+    /// Lets the server end the transactions that have lasted for their time, after the rows that
+    /// were requested.
     pub(in crate::capture) async fn close_overdue(&mut self) -> Result<()> {
         for span in &mut self.open {
             let chunks = &mut span.chunks;

@@ -43,8 +43,8 @@ impl EventWriter {
         }
     }
 
-    /// Decides about a change that leaves the key of its row as it is, and writes its document. Returns
-    /// the change if its values have to be fetched first.
+    /// Decides about a change that leaves the key of its row as it is, and writes its document.
+    /// Returns the change if its values have to be fetched first.
     ///
     /// # Errors
     ///
@@ -67,8 +67,8 @@ impl EventWriter {
             && table.scan_may_miss_rows()
             && plan.lacks_values(change)
         {
-            // The row may have moved from the part that is still to be scanned into the part that was
-            // scanned already: no chunk will have its values then.
+            // The row may have moved from the part that is still to be scanned into the part that
+            // was scanned already: no chunk will have its values then.
             return Ok(Some(event));
         }
         match change.operation {
@@ -80,8 +80,9 @@ impl EventWriter {
         Ok(None)
     }
 
-    /// Decides about a change of a row's key, as a deletion of the row of the old key and a row of the new
-    /// key, and writes their documents. Returns the change if its values have to be fetched first.
+    /// Decides about a change of a row's key, as a deletion of the row of the old key and a row of
+    /// the new key, and writes their documents. Returns the change if its values have to be fetched
+    /// first.
     ///
     /// # Errors
     ///
@@ -141,8 +142,8 @@ impl EventWriter {
         ))
     }
 
-    /// Writes the document of a change that was just decided about: to the output, or to the deferred
-    /// changes of its table. Nothing is written of a change that is dropped.
+    /// Writes the document of a change that was just decided about: to the output, or to the
+    /// deferred changes of its table. Nothing is written of a change that is dropped.
     ///
     /// # Errors
     ///
@@ -204,8 +205,8 @@ impl EventWriter {
     }
 }
 
-/// Refuses a change of a row whose key before the change is not known: a document would stay that has
-/// no row, or the document of another row would be changed.
+/// Refuses a change of a row whose key before the change is not known: a document would stay that
+/// has no row, or the document of another row would be changed.
 pub(super) fn require_known_key(
     relation: &Relation,
     plan: &RelationPlan,

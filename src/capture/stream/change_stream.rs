@@ -21,8 +21,8 @@ pub(in crate::capture) struct ChangeStream {
 }
 
 impl ChangeStream {
-    /// Returns the position before which everything was received. In a transaction it is the position
-    /// before its begin.
+    /// Returns the position before which everything was received. In a transaction it is the
+    /// position before its begin.
     pub(in crate::capture) fn received(&self) -> Lsn {
         self.dispatcher.position().received()
     }
@@ -57,8 +57,8 @@ impl ChangeStream {
         self.dispatcher.take_counts()
     }
 
-    /// Sends a last status update, so that what was acknowledged is not streamed again, and ends the
-    /// stream.
+    /// Sends a last status update, so that what was acknowledged is not streamed again, and ends
+    /// the stream.
     pub(in crate::capture) async fn finish(self) {
         self.replication.finish().await;
     }

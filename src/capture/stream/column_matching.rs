@@ -6,13 +6,13 @@ use super::columns::is_left_out;
 use crate::catalog::TableInfo;
 
 /// Finds the columns of a relation among those that the table has now, by name and type. Returns
-/// their indices there; `None` for a column that is gone, or whose name may be that of another column
-/// now.
+/// their indices there; `None` for a column that is gone, or whose name may be that of another
+/// column now.
 ///
-/// The columns of a table keep their order for good, and new ones are added at the end. So two columns
-/// that are found in another order have exchanged their names. Where a name is gone, its column may
-/// have the name of any neighbour of its type; where a name between the others is new, it may be that
-/// of any neighbour.
+/// The columns of a table keep their order for good, and new ones are added at the end. So two
+/// columns that are found in another order have exchanged their names. Where a name is gone, its
+/// column may have the name of any neighbour of its type; where a name between the others is new,
+/// it may be that of any neighbour.
 pub(super) fn match_columns(
     columns: &[(&str, Oid)],
     found: &[(&str, Oid)],

@@ -6,8 +6,8 @@ use crate::catalog::{Generated, TableInfo};
 use crate::record::PlanColumn;
 
 /// Returns the columns that documents have, of those that rows have: index in the rows, name and
-/// type. Columns that the catalogs know as generated or not published are left out; columns that they
-/// do not know are captured.
+/// type. Columns that the catalogs know as generated or not published are left out; columns that
+/// they do not know are captured.
 pub(in crate::capture) fn captured_columns<'a>(
     info: Option<&TableInfo>,
     columns: impl IntoIterator<Item = (usize, &'a str, Oid)>,

@@ -1,10 +1,10 @@
-//! Keys that a transaction releases of one row and assigns to another.
+//! Keys that a transaction takes from one row and assigns to another.
 //!
 //! Where the server checks a primary key at the end of a statement or transaction (DEFERRABLE), two
-//! rows may share a key for a moment, and the deletion of the row that had it can follow the row that
-//! has it now. The stream does not tell the two apart. So the keys that were released and assigned in
-//! one transaction are noted, and before its end the row that has such a key is fetched and emitted
-//! once more (`refetch`).
+//! rows may share a key for a moment, and the deletion of the row that had it can follow the row
+//! that has it now. The stream does not tell the two apart. So the keys that were released and
+//! assigned in one transaction are noted, and before its end the row that has such a key is fetched
+//! and emitted once more (`refetch`).
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -20,13 +20,13 @@ const KEPT_CAPACITY: usize = 1 << 10;
 /// Number of ambiguous keys from which on their rows are fetched within the transaction.
 const MAX_AMBIGUOUS: usize = 1_000;
 
-/// Keys that the current transaction has assigned to rows of tables with deferrable keys, and those of
-/// them that were released afterwards.
+/// Keys that the current transaction has assigned to rows of tables with deferrable keys, and those
+/// of them that were released afterwards.
 ///
 /// A transaction has committed when it is read, so the rows that it has left can be fetched at any
-/// time; ambiguous keys are not collected beyond a number. Whether a key was assigned is known by its
-/// hash, which may be that of another key; beyond the limit every key counts as assigned. A key too
-/// many costs a query, and perhaps a document that was emitted before.
+/// time; ambiguous keys are not collected beyond a number. Whether a key was assigned is known by
+/// its hash, which may be that of another key; beyond the limit every key counts as assigned. A key
+/// too many costs a query, and perhaps a document that was emitted before.
 #[derive(Debug)]
 pub(super) struct DeferrableKeys {
     assigned: HashSet<u64>,
@@ -77,7 +77,8 @@ impl DeferrableKeys {
         !self.ambiguous.is_empty()
     }
 
-    /// Returns whether the rows of the ambiguous keys are to be fetched before the transaction ends.
+    /// Returns whether the rows of the ambiguous keys are to be fetched before the transaction
+    /// ends.
     pub(super) fn has_many_ambiguous(&self) -> bool {
         self.ambiguous.len() >= MAX_AMBIGUOUS
     }

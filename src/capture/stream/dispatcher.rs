@@ -33,13 +33,14 @@ pub(super) enum Outcome<'a> {
 /// Bytes of log between two commits from which on a transaction counts as large.
 const LARGE_TRANSACTION: u64 = 1024 * 1024;
 
-/// Dispatcher of the messages of the stream: each change is decided about, and its document written.
+/// Dispatcher of the messages of the stream: each change is decided about, and its document
+/// written.
 #[derive(Debug)]
 pub(super) struct Dispatcher {
     writer: EventWriter,
     /// Relations that the stream has described.
     pub(super) relations: Relations,
-    /// Keys that the current transaction may have released of one row and assigned to another.
+    /// Keys that the current transaction may have taken from one row and assigned to another.
     deferrable_keys: DeferrableKeys,
     /// Number of changes since they were last reported.
     changes: u64,
@@ -104,8 +105,8 @@ impl Dispatcher {
         }
     }
 
-    /// Returns whether the rows of ambiguous keys are to be fetched before a message is handled: the
-    /// transaction ends with it, or the keys are many.
+    /// Returns whether the rows of ambiguous keys are to be fetched before a message is handled:
+    /// the transaction ends with it, or the keys are many.
     #[inline]
     pub(super) fn must_resolve_keys(&self, item: &StreamItem<'_>) -> bool {
         let is_commit = || {
@@ -130,8 +131,8 @@ impl Dispatcher {
     ///
     /// # Errors
     ///
-    /// Fails where the stream contradicts itself, a value cannot be captured, a key cannot be known,
-    /// or the output is closed.
+    /// Fails where the stream contradicts itself, a value cannot be captured, a key cannot be
+    /// known, or the output is closed.
     pub(super) fn handle<'a, S: Sink>(
         &mut self,
         item: &StreamItem<'a>,
@@ -230,8 +231,8 @@ impl Dispatcher {
         Ok(incomplete.map_or(Outcome::Done, Outcome::Incomplete))
     }
 
-    /// Emits a change whose values had to be fetched. It is decided about again, since the span that it
-    /// was to be deferred for may be gone by now.
+    /// Emits a change whose values had to be fetched. It is decided about again, since the span
+    /// that it was to be deferred for may be gone by now.
     ///
     /// # Errors
     ///

@@ -2,9 +2,9 @@
 //!
 //! [`ChangeStream`] is the stream of a session. Its [`Dispatcher`] knows the relations that the
 //! server has described and the transaction that the stream is in; it has each change decided about
-//! and writes the document. The session reads the stream up to a fence or for a time (`read`), starts
-//! it (`start`), prepares the plans of its relations (`plans`), and fetches rows whose values the
-//! server has not sent (`refetch`).
+//! and writes the document. The session reads the stream up to a fence or for a time (`read`),
+//! starts it (`start`), prepares the plans of its relations (`plans`), and fetches rows whose
+//! values the server has not sent (`refetch`).
 //!
 //! ```text
 //! read -> Dispatcher::handle -> Table::decide -> EventWriter::write -> Sink, or DeferredChanges

@@ -47,7 +47,7 @@ impl<S: Sink> Session<S> {
             .shape
             .differs_from(self.tables[index].info.as_deref())
         {
-            // The lookup may open the table, after a session that waits for the lock of a span.
+            // The lookup may lock the table: it would queue after a session that waits for a span.
             self.end_spans().await?;
             self.look_up_one(index).await?;
         }

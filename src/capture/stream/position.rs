@@ -39,8 +39,8 @@ impl StreamPosition {
         }
     }
 
-    /// Returns the position before which everything was received. In a transaction it is the position
-    /// before its begin.
+    /// Returns the position before which everything was received. In a transaction it is the
+    /// position before its begin.
     pub(super) fn received(&self) -> Lsn {
         self.received
     }
@@ -50,8 +50,8 @@ impl StreamPosition {
         self.transaction.is_some()
     }
 
-    /// Returns whether everything that committed before a position was received, and no change of an
-    /// incomplete transaction was handled.
+    /// Returns whether everything that committed before a position was received, and no change of
+    /// an incomplete transaction was handled.
     pub(super) fn has_passed(&self, position: Lsn) -> bool {
         match &self.transaction {
             None => self.received >= position,
@@ -109,7 +109,8 @@ impl StreamPosition {
     ///
     /// # Errors
     ///
-    /// Fails outside of a transaction, and where its position is not the one announced by its begin.
+    /// Fails outside of a transaction, and where its position is not the one announced by its
+    /// begin.
     pub(super) fn commit(&mut self, commit: &CommitMessage) -> Result<Transaction> {
         let transaction = *self.transaction()?;
         if transaction.final_lsn != commit.commit_lsn {
@@ -136,8 +137,8 @@ impl StreamPosition {
 }
 
 impl Transaction {
-    /// Returns the position of the next event in the order of all events. Rows of one log record share
-    /// its position, so each event is at least one after the event before it.
+    /// Returns the position of the next event in the order of all events. Rows of one log record
+    /// share its position, so each event is at least one after the event before it.
     pub(super) fn next_event(&mut self, wal_start: Lsn) -> u64 {
         self.last_event = wal_start.as_u64().max(self.last_event + 1);
         self.last_event

@@ -18,7 +18,8 @@ use crate::error::{ErrorKind, Result};
 pub(in crate::capture) enum CheckpointPolicy {
     /// None: what is read belongs to a checkpoint that the caller emits.
     ByCaller,
-    /// One at each commit at which it is due.
+    /// One wherever it is worth its cost: at a commit, at the begin of a large transaction, or when
+    /// the stream is idle.
     AtCommits,
 }
 
@@ -26,7 +27,8 @@ pub(in crate::capture) enum CheckpointPolicy {
 const ADVANCE_WAL_AFTER: Duration = Duration::from_millis(200);
 /// Interval between further attempts to move the server's log on.
 const ADVANCE_WAL_INTERVAL: Duration = Duration::from_secs(10);
-/// First and longest time for which a message is waited for before the server is asked for its position.
+/// First and longest time for which a message is waited for before the server is asked for its
+/// position.
 const ASK_INTERVALS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// Interval between log lines about a server that is silent.
 const SILENCE_LOG_INTERVAL: Duration = Duration::from_secs(30);
@@ -51,8 +53,8 @@ impl<S: Sink> Session<S> {
         }
     }
 
-    /// Reads the stream until everything that committed before a position was received. The stream may
-    /// be in a transaction then of which no change was handled.
+    /// Reads the stream until everything that committed before a position was received. The stream
+    /// may be in a transaction then of which no change was handled.
     pub(in crate::capture) async fn read_to(
         &mut self,
         changes: &mut ChangeStream,
@@ -111,7 +113,8 @@ impl<S: Sink> Session<S> {
             .await
     }
 
-    /// Reads the stream until a point in time, and on to the end of the transaction that it is in then.
+    /// Reads the stream until a point in time, and on to the end of the transaction that it is in
+    /// then.
     pub(in crate::capture) async fn read_until(
         &mut self,
         changes: &mut ChangeStream,
@@ -144,8 +147,8 @@ impl<S: Sink> Session<S> {
         Ok(())
     }
 
-    /// Handles the messages that the stream brings without a wait, for a short time, and on to the end
-    /// of a transaction.
+    /// Handles the messages that the stream brings without a wait, for a short time, and on to the
+    /// end of a transaction.
     pub(in crate::capture) async fn read_ready(
         &mut self,
         changes: &mut ChangeStream,
@@ -226,8 +229,9 @@ impl<S: Sink> Session<S> {
         }
     }
 
-    /// Emits a checkpoint before a large transaction: documents that were to share one with later
-    /// commits do not wait for its end.
+    /// Emits a checkpoint before the changes of a transaction that is large, or begins when the
+    /// last checkpoint is old: documents that were to share one with later commits do not wait for
+    /// its end.
     async fn after_begin(
         &mut self,
         changes: &mut ChangeStream,

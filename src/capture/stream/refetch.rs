@@ -155,9 +155,9 @@ impl<S: Sink> Session<S> {
             .and_then(|index| self.tables[index].info.as_deref())
     }
 
-    /// Returns the values of the fetched row in the order of a relation's columns, if there is a row.
-    /// A column has no value that is gone by now, has another type, or has a name that may be that of
-    /// another column by now.
+    /// Returns the values of the fetched row in the order of a relation's columns, if there is a
+    /// row. A column has no value that is gone by now, has another type, or has a name that may be
+    /// that of another column by now.
     fn values_of<'r>(&self, relation: &Relation, rows: &'r Rows) -> Option<Vec<TupleData<'r>>> {
         let row = rows.rows.first()?;
         let types = self.server.types();
@@ -219,8 +219,8 @@ impl<S: Sink> Session<S> {
         }
     }
 
-    /// Fetches rows. If the query waits for a lock, its holder may itself wait for a span: the spans
-    /// are given up then.
+    /// Fetches rows. If the query waits for a lock, its holder may itself wait for a span: the
+    /// spans are given up then.
     async fn fetch(&mut self, query: &ChunkQuery) -> Result<Rows> {
         let parameters: Vec<_> = query.parameters.iter().map(Option::as_deref).collect();
         let fetched = {

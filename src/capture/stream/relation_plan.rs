@@ -23,11 +23,11 @@ pub(super) struct RelationPlan {
     pub(super) scan_key: Option<Vec<(usize, KeyCodec)>>,
     /// Columns of the collection's key; `None` where documents are keyed by their `loc`.
     pub(super) collection_key: Option<Vec<usize>>,
-    /// Whether the replica identity has the columns of the collection's key, so that the key of a row
-    /// before a change is known.
+    /// Whether the replica identity has the columns of the collection's key, so that the key of a
+    /// row before a change is known.
     pub(super) identity_has_key: bool,
-    /// Whether the server checks at the end of a statement or transaction only that keys are unique,
-    /// so that a transaction can release a key of one row and assign it to another in any order.
+    /// Whether the uniqueness of keys is deferrable: the server checks it at the end of a statement
+    /// or transaction, which can take a key from one row and assign it to another in any order.
     pub(super) is_key_deferrable: bool,
 }
 
@@ -105,8 +105,9 @@ impl RelationPlan {
     }
 }
 
-/// Returns whether the collection's key is a deferrable primary key, and no unique index within its
-/// columns is checked at once.
+/// Returns whether the collection's key is a deferrable primary key, and no unique index on a
+/// subset of its columns is checked at once. The index of a primary key that is not deferrable is
+/// itself one of `unique_indexes`.
 fn is_key_deferrable(table: &Table) -> bool {
     let facts = table.info.as_deref().zip(table.collection_key.as_ref());
     facts.is_some_and(|(info, key): (&TableInfo, _)| {

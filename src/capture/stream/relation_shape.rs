@@ -49,9 +49,9 @@ impl RelationShape {
         }
     }
 
-    /// Returns whether the catalogs' description of the table differs from the stream's: in a column,
-    /// its type, whether it is generated or published, or in the replica identity. Each leaf of a
-    /// partitioned table has an identity of its own.
+    /// Returns whether the catalogs' description of the table differs from the stream's: in a
+    /// column, its type, whether it is generated or published, or in the replica identity. Each
+    /// leaf of a partitioned table has an identity of its own.
     pub(super) fn differs_from(&self, info: Option<&TableInfo>) -> bool {
         let Some(info) = info else { return true };
         let other_identity =

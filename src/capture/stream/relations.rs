@@ -102,8 +102,8 @@ impl Relations {
     }
 }
 
-/// Finds out whether a relation is a bound table under another name. `table` is the bound table of its
-/// name, `last` what was known of the relation before.
+/// Finds out whether a relation is a bound table under another name. `table` is the bound table of
+/// its name, `last` what was known of the relation before.
 fn check_renaming(
     id: &TableId,
     oid: Oid,

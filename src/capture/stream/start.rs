@@ -21,8 +21,8 @@ use crate::replication::{
     StreamOptions,
 };
 
-/// Time within which a slot has to be created for the stream to count as without history. A creation
-/// that has to wait takes seconds.
+/// Time within which a slot has to be created for the stream to count as without history. A
+/// creation that has to wait takes seconds.
 const QUICK_CREATION: Duration = Duration::from_secs(1);
 
 /// Returns whether transactions are taken while they are in progress, if the server can send them.
@@ -47,8 +47,8 @@ impl StreamRequest {
         replication::connect(&self.connect, self.decoding_memory).await
     }
 
-    /// Starts the stream. After a crash the server may take a moment to notice that the last session
-    /// is gone, and to release its slot; further attempts are made over another connection.
+    /// Starts the stream. After a crash the server may take a moment to notice that the last
+    /// session is gone, and to release its slot; further attempts are made over another connection.
     async fn start(
         &self,
         mut client: Client,
@@ -96,9 +96,9 @@ impl<S: Sink> Session<S> {
         {
             table.activate(&self.settings, self.server.types(), version)?;
         }
-        // The waits begin with a new slot as well: a commit between the position from which the server
-        // collects changes and that from which it streams them may not be in snapshots yet. Commits
-        // from here on are streamed and remembered, whichever of both comes first.
+        // The waits begin with a new slot as well: a commit between the position from which the
+        // server collects changes and that from which it streams them may not be in snapshots yet.
+        // Commits from here on are streamed and remembered, whichever of both comes first.
         let in_progress = in_progress(&self.settings.config);
         let request = self.stream_request(start, in_progress.clone());
         let (stream, ()) = tokio::try_join!(
@@ -121,23 +121,24 @@ impl<S: Sink> Session<S> {
         if let Some(client) = ahead.client().await? {
             return Ok(client);
         }
-        // Connections for rows are closed first: the stream has precedence where connections are few.
+        // Connections for rows are closed first: the stream has precedence where connections are
+        // few.
         self.spans.disconnect().await;
         let memory = self.settings.config.logical_decoding_work_mem;
         replication::connect(self.server.connect_config(), memory).await
     }
 
-    /// Creates the slot. Returns its first position, and whether the stream has no history to catch up
-    /// with.
+    /// Creates the slot. Returns its first position, and whether the stream has no history to catch
+    /// up with.
     async fn create_slot(&mut self, replication: &mut Client, exists: bool) -> Result<(Lsn, bool)> {
         let slot = &self.settings.config.slot_name;
         let is_standby = self.server.is_standby();
         let began = Instant::now();
         let client = self.server.client();
         let start = create_new_slot(client, replication, slot, exists, is_standby).await?;
-        // After a creation that had to wait, the server reads its log once more before it streams, and
-        // no span is to hold its locks meanwhile. Before version 13 the first status update would move
-        // a slot back to its start that another session has moved on.
+        // After a creation that had to wait, the server reads its log once more before it streams,
+        // and no span is to hold its locks meanwhile. Before version 13 the first status update
+        // would move a slot back to its start that another session has moved on.
         let is_new = began.elapsed() < QUICK_CREATION && self.server.version() >= 130_000;
         Ok((start, is_new))
     }
@@ -168,8 +169,9 @@ impl<S: Sink> Session<S> {
         position_after_start(self.server.client(), &self.settings.config, start).await
     }
 
-    /// Activates the tables at once, where the slot is new: everything that is streamed has committed
-    /// since. With rows to be read the start is confirmed while the first of them are awaited.
+    /// Activates the tables at once, where the slot is new: everything that is streamed has
+    /// committed since. With rows to be read the start is confirmed while the first of them are
+    /// awaited.
     async fn begin_without_history(&mut self, changes: &mut ChangeStream) -> Result<()> {
         self.activate_tables(changes).await?;
         if self.tables.backfilling() == 0 {

@@ -80,9 +80,10 @@ async fn current_position(client: &mut Client) -> Result<Lsn> {
     rows.one()?.parse(0)
 }
 
-/// Returns the position up to which the log can be streamed now, after a check that no other session
-/// has moved the slot past `start` before the stream began: the server would silently start after the confirmed
-/// position then. `None` is a start without history, before which nothing can be missing.
+/// Returns the position up to which the log can be streamed now, after a check that no other
+/// session has moved the slot past `start` before the stream began: the server would silently start
+/// after the confirmed position then. `None` is a start without history, before which nothing can
+/// be missing.
 ///
 /// # Errors
 ///

@@ -20,8 +20,8 @@ use crate::value::{KeyCodec, TypeRegistry};
 const INTEGERS: [u32; 3] = [20, 21, 23];
 
 impl Table {
-    /// Chooses the mode of a pending table and opens its scan, or ends a scan that the configuration
-    /// says to skip. `version` is that of the server, such as 150004.
+    /// Chooses the mode of a pending table and opens its scan, or ends a scan that the
+    /// configuration says to skip. `version` is that of the server, such as 150004.
     ///
     /// # Errors
     ///
@@ -55,8 +55,8 @@ impl Table {
     }
 
     /// Adapts the scan to what the catalogs say of the table now, in place of `before`. Returns
-    /// whether the scan starts over: the server orders the keys differently then, so that rows after
-    /// the position need not be those that are still to be read.
+    /// whether the scan starts over: the server orders the keys differently then, so that rows
+    /// after the position need not be those that are still to be read.
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ pub(in crate::capture) enum Decision {
         range: usize,
         /// Whether the change follows the row of its key; otherwise it follows the whole range.
         placed: bool,
-        /// The identity of the change.
+        /// Facts that decide whether the change may be discarded.
         deferral: Deferral,
     },
 }

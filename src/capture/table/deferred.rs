@@ -1,8 +1,8 @@
 //! Changes that are emitted after the row that they change.
 //!
-//! The rows of a span are read from one snapshot. A change of one of its rows that the snapshot does
-//! not contain has to follow the row, which may not have been emitted yet. The document of such a
-//! change is made when the change is streamed, and waits here.
+//! The rows of a span are read from one snapshot. A change of one of its rows that the snapshot
+//! does not contain has to follow the row, which may not have been emitted yet. The document of
+//! such a change is made when the change is streamed, and waits here.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub(in crate::capture) struct DeferredChanges {
     required: usize,
 }
 
-/// Identity of a deferred change, by which is decided when it may be emitted.
+/// Facts about a deferred change that decide whether it may be discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::capture) struct Deferral {
     /// Transaction of the change.
@@ -130,9 +130,9 @@ impl DeferredChanges {
         self.take(.., |_, _| true, |deferral| deferral.must_emit)
     }
 
-    /// Takes the changes with a key that a snapshot contains: they were deferred before the snapshot
-    /// of the span was known, and the rows of the span hold their outcome. Returns the documents
-    /// that must be emitted all the same, and discards the others.
+    /// Takes the changes with a key that a snapshot contains: they were deferred before the
+    /// snapshot of the span was known, and the rows of the span hold their outcome. Returns the
+    /// documents that must be emitted all the same, and discards the others.
     pub(in crate::capture) fn take_contained(&mut self, snapshot: &Snapshot) -> Vec<Box<[u8]>> {
         let is_contained = |slot: &Slot, deferral: Deferral| {
             slot.key.is_some() && snapshot.contains(deferral.xid, deferral.commit_lsn)
@@ -198,7 +198,8 @@ mod tests {
         }
     }
 
-    /// Changes of the keys 5, 3, 5, none and 9 by transactions 101 to 105; even ones must be emitted.
+    /// Changes of the keys 5, 3, 5, none and 9 by transactions 101 to 105; even ones must be
+    /// emitted.
     fn deferred() -> DeferredChanges {
         let mut deferred = DeferredChanges::default();
         for (number, xid) in [Some(5), Some(3), Some(5), None, Some(9)]

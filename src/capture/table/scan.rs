@@ -27,9 +27,9 @@ pub(in crate::capture) struct Scan {
     pub(in crate::capture) codecs: Vec<KeyCodec>,
     /// Whether keys are ordered here as on the server, so that "not scanned yet" can be decided.
     pub(in crate::capture) comparable: bool,
-    /// Key of the last row that was emitted.
+    /// Key up to which the rows were read and, unless a filter leaves them out, emitted.
     pub(in crate::capture) position: Option<RowKey>,
-    /// Physical position of the last row that was emitted.
+    /// Physical position up to which the rows were emitted.
     pub(in crate::capture) physical: Position,
     /// Chunk whose fence the stream has not passed yet; `None` for chunks of a span.
     pub(in crate::capture) chunk: Option<UnfencedChunk>,

@@ -122,8 +122,8 @@ impl Tables {
         self.have_required_changes() || self.iter().any(|table| !table.unseen.is_empty())
     }
 
-    /// Returns whether there are deferred changes that have to be emitted before a checkpoint passes
-    /// them.
+    /// Returns whether there are deferred changes that have to be emitted before a checkpoint
+    /// passes them.
     pub(in crate::capture) fn have_required_changes(&self) -> bool {
         self.iter().any(Table::has_required_changes)
     }
@@ -138,7 +138,8 @@ impl Tables {
         self.iter().flat_map(|table| table.unseen.xids()).collect()
     }
 
-    /// Returns whether the unseen commits of a table are many, so that a snapshot is worth its cost.
+    /// Returns whether the unseen commits of a table are many, so that a snapshot is worth its
+    /// cost.
     pub(in crate::capture) fn have_many_unseen(&self) -> bool {
         self.iter().any(|table| table.unseen.len() >= MANY_UNSEEN)
     }

@@ -1,12 +1,12 @@
 //! Commits that are streamed before snapshots contain them.
 //!
-//! A commit is decoded and streamed once its record is flushed. A snapshot contains it only after the
-//! transaction has left the list of running transactions, which with synchronous replication can be
-//! arbitrarily later. A change that is streamed in that window to a key that is not scanned yet is
-//! dropped because a later chunk will contain it, and that chunk has to contain it indeed. So such
-//! transactions are remembered until a snapshot of ours contains them. Until then no chunk of the
-//! table is accepted, and no checkpoint passes them, since what is remembered is lost with the
-//! process.
+//! A commit is decoded and streamed once its record is flushed. A snapshot contains it only after
+//! the transaction has left the list of running transactions, which with synchronous replication
+//! can be arbitrarily later. A change that is streamed in that window to a key that is not scanned
+//! yet is dropped because a later chunk will contain it, and that chunk has to contain it indeed.
+//! So such transactions are remembered until a snapshot of ours contains them. Until then no chunk
+//! of the table is accepted, and no checkpoint passes them, since what is remembered is lost with
+//! the process.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,13 +55,13 @@ impl UnseenCommits {
     }
 }
 
-/// Transactions that were running when the capture began to follow a table. Any of them may have been
-/// streamed before that without being contained in snapshots yet.
+/// Transactions that were running when the capture began to follow a table. Any of them may have
+/// been streamed before that without being contained in snapshots yet.
 ///
 /// The first chunk waits for each until it has ended; or was streamed, from where on
 /// [`UnseenCommits`] applies; or is known to be at work, so that its commit record is yet to be
-/// written and will be streamed. A transaction that had written to the table already is waited for to
-/// its end: its changes from before the table was added to the publication are not streamed.
+/// written and will be streamed. A transaction that had written to the table already is waited for
+/// to its end: its changes from before the table was added to the publication are not streamed.
 #[derive(Debug, Default)]
 pub(in crate::capture) struct InitialWait {
     running: BTreeSet<u64>,

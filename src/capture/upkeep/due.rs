@@ -12,8 +12,8 @@ impl<S: Sink> Session<S> {
             self.check_server().await?;
         }
         if self.upkeep.take_due_rediscovery() {
-            // The catalogs' answers about a table may wait for a session that waits for the lock of a
-            // span.
+            // The catalogs' answers about a table may wait for a session that waits for the lock of
+            // a span.
             self.end_spans().await?;
             self.rediscover(changes).await?;
         }

@@ -25,8 +25,8 @@ impl<S: Sink> Session<S> {
         Ok(())
     }
 
-    /// Logs what an operator has to know of the server. A fact that cannot be read does not stop the
-    /// capture; a lost connection does.
+    /// Logs what an operator has to know of the server. A fact that cannot be read does not stop
+    /// the capture; a lost connection does.
     pub(super) async fn check_server(&mut self) -> Result<()> {
         self.upkeep.note_check();
         let health = self.read_health().await?;

@@ -46,7 +46,8 @@ impl<S: Sink> Session<S> {
         Ok(())
     }
 
-    /// Stops where the changes of a table are not published any more: they would be missing silently.
+    /// Stops where the changes of a table are not published any more: they would be missing
+    /// silently.
     async fn check_publication(&mut self) -> Result<()> {
         let config = &self.settings.config;
         let name = &config.publication_name;

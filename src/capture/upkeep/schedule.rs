@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Time after which the server is checked first. A session that reads rows checks it earlier, beside
-/// the first rows.
+/// Time after which the server is checked first. A session that reads rows checks it earlier,
+/// beside the first rows.
 const FIRST_CHECK: Duration = Duration::from_secs(1);
 /// Interval between checks of the server.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -28,8 +28,8 @@ pub(in crate::capture) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Starts the schedule: the check of the server is due after a moment, the rediscovery after its
-    /// interval.
+    /// Starts the schedule: the check of the server is due after a moment, the rediscovery after
+    /// its interval.
     pub(in crate::capture) fn new(interval: Duration) -> Self {
         let now = Instant::now();
         Self {
