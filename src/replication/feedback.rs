@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
-use super::DurablePosition;
+use super::durable_position::DurablePosition;
 use crate::background;
 use crate::client::ReplicationWriter;
 

@@ -10,6 +10,7 @@
 
 mod connect;
 mod durable_position;
+mod error;
 mod feedback;
 mod in_progress;
 mod options;

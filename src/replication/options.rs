@@ -5,7 +5,7 @@ use std::time::Duration;
 use protocol::Lsn;
 use tracing::warn;
 
-use super::{Spool, SpoolOptions};
+use super::in_progress::{Spool, SpoolOptions};
 
 /// What is asked of the server when streaming starts.
 #[derive(Debug, Clone)]

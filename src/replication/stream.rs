@@ -9,9 +9,12 @@ use protocol::{
 };
 use tracing::info;
 
+use super::durable_position::DurablePosition;
+use super::error::malformed_message;
+use super::feedback::Feedback;
+use super::in_progress::Spool;
 use super::options::StreamOptions;
 use super::slot::is_in_use;
-use super::{DurablePosition, Feedback, Spool};
 use crate::client::{Client, ReplicationReader, log_notice, server_error};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 
@@ -249,7 +252,7 @@ impl ReplicationStream {
             Event::CopyData(data) => data,
             other => return other_event(other).map(Some),
         };
-        let piece = match ReplicationMessage::parse(data).map_err(undecodable)? {
+        let piece = match ReplicationMessage::parse(data).map_err(malformed_message)? {
             ReplicationMessage::XLogData(piece) => piece,
             other => return Ok(Some(other_message(&other, &self.feedback))),
         };
@@ -258,7 +261,7 @@ impl ReplicationStream {
             None => ParseContext::default(),
         };
         let message =
-            LogicalReplicationMessage::parse(piece.data, context, arena).map_err(undecodable)?;
+            LogicalReplicationMessage::parse(piece.data, context, arena).map_err(malformed_message)?;
         if let Some(spool) = &mut self.spool
             && spool.handle(&message, piece.wal_start, piece.data)?
         {
@@ -304,7 +307,7 @@ fn keep_block(
             Event::CopyData(data) => data,
             other => return other_event(other).map(Some),
         };
-        match ReplicationMessage::parse(data).map_err(undecodable)? {
+        match ReplicationMessage::parse(data).map_err(malformed_message)? {
             ReplicationMessage::XLogData(piece) => {
                 if let Some(wal_end) = spool.keep(piece.wal_start, piece.data)? {
                     return Ok(Some(StreamItem::Keepalive { wal_end }));
@@ -341,12 +344,4 @@ fn other_event(event: Event<'_>) -> Result<StreamItem<'static>> {
         )),
         _ => Ok(StreamItem::Other),
     }
-}
-
-pub(super) fn undecodable(error: protocol::DecodeError) -> Error {
-    Error::new(
-        ErrorKind::Protocol,
-        "a message of the replication stream cannot be parsed",
-    )
-    .with_source(error)
 }

@@ -10,12 +10,12 @@ use protocol::{
 };
 use tracing::info;
 
-use super::super::stream::undecodable;
 use super::file::Overflow;
 use super::memory::Memory;
 use super::replay::{Next, Replay};
 use super::transaction::{Description, HEADER, Transaction};
 use crate::error::{Error, ErrorKind, Result};
+use crate::replication::error::malformed_message;
 
 /// Where transactions in progress are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +114,7 @@ impl Spool {
         let Some(transaction) = &mut self.receiving else {
             return Err(contradiction("went on with a block that it had not begun"));
         };
-        match Streamed::peek(data).map_err(undecodable)? {
+        match Streamed::peek(data).map_err(malformed_message)? {
             Streamed::Change(_) => {
                 self.reached = self.reached.max(wal_start);
                 if transaction.append(wal_start, data) {
@@ -351,7 +351,7 @@ impl Spool {
             }
         };
         let message =
-            LogicalReplicationMessage::parse(message, context, arena).map_err(undecodable)?;
+            LogicalReplicationMessage::parse(message, context, arena).map_err(malformed_message)?;
         Ok((wal_start, message))
     }
 
