@@ -278,9 +278,9 @@ fn spooled_rows_allocate_nothing() {
             .handle(&LogicalReplicationMessage::StreamStart(start), lsn, b"")
             .expect("a start");
         for _ in 0..rows {
-            spool.keep(lsn, &row).expect("the row is spooled");
+            spool.receive(lsn, &row).expect("the row is spooled");
         }
-        spool.keep(lsn, b"E").expect("the end of the block");
+        spool.receive(lsn, b"E").expect("the end of the block");
         spool
             .handle(&LogicalReplicationMessage::StreamCommit(commit), lsn, b"")
             .expect("a commit");

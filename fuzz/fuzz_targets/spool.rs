@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
         (rest, position) = (after, position + 1);
         let wal_start = Lsn::from(position);
         let stored = if spool.is_receiving() {
-            spool.keep(wal_start, message).map(drop)
+            spool.receive(wal_start, message).map(drop)
         } else {
             let Ok(parsed) = LogicalReplicationMessage::parse(message, Spool::CONTEXT, &arena)
             else {

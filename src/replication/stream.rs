@@ -240,7 +240,7 @@ impl ReplicationStream {
         if let Some(spool) = &mut self.spool
             && spool.is_receiving()
         {
-            return keep_block(spool, &mut self.reader, &self.feedback);
+            return receive_block(spool, &mut self.reader, &self.feedback);
         }
         if self.is_replaying() {
             return replayed(self.spool.as_mut(), arena);
@@ -252,23 +252,23 @@ impl ReplicationStream {
             Event::CopyData(data) => data,
             other => return other_event(other).map(Some),
         };
-        let piece = match ReplicationMessage::parse(data).map_err(malformed_message)? {
-            ReplicationMessage::XLogData(piece) => piece,
+        let xlog_data = match ReplicationMessage::parse(data).map_err(malformed_message)? {
+            ReplicationMessage::XLogData(xlog_data) => xlog_data,
             other => return Ok(Some(other_message(&other, &self.feedback))),
         };
         let context = match &self.spool {
             Some(_) => Spool::CONTEXT,
             None => ParseContext::default(),
         };
-        let message =
-            LogicalReplicationMessage::parse(piece.data, context, arena).map_err(malformed_message)?;
+        let message = LogicalReplicationMessage::parse(xlog_data.data, context, arena)
+            .map_err(malformed_message)?;
         if let Some(spool) = &mut self.spool
-            && spool.handle(&message, piece.wal_start, piece.data)?
+            && spool.handle(&message, xlog_data.wal_start, xlog_data.data)?
         {
             return Ok(Some(StreamItem::Other));
         }
         Ok(Some(StreamItem::Message {
-            wal_start: piece.wal_start,
+            wal_start: xlog_data.wal_start,
             message,
         }))
     }
@@ -297,7 +297,7 @@ fn replayed<'a>(
 
 /// Takes in the messages of a block that have arrived, without a look at each by the reader of the
 /// stream. Returns what else has come, or how far the server is at the end of the block.
-fn keep_block(
+fn receive_block(
     spool: &mut Spool,
     reader: &mut ReplicationReader,
     feedback: &Feedback,
@@ -308,8 +308,8 @@ fn keep_block(
             other => return other_event(other).map(Some),
         };
         match ReplicationMessage::parse(data).map_err(malformed_message)? {
-            ReplicationMessage::XLogData(piece) => {
-                if let Some(wal_end) = spool.keep(piece.wal_start, piece.data)? {
+            ReplicationMessage::XLogData(xlog_data) => {
+                if let Some(wal_end) = spool.receive(xlog_data.wal_start, xlog_data.data)? {
                     return Ok(Some(StreamItem::Keepalive { wal_end }));
                 }
             }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::thread;
 
-use super::read_back::ReadBack;
+use super::file_reader::SpoolFileReader;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Blocks of a transaction on disk, in the order in which they were written.
@@ -15,13 +15,13 @@ use crate::error::{Error, ErrorKind, Result};
 /// written while nothing else is done on this thread. That costs little: blocks are large and go to
 /// the system's cache, and a disk that cannot keep up holds back the server, as it should.
 #[derive(Debug)]
-pub(super) struct Overflow {
+pub(super) struct SpoolFile {
     file: File,
     /// The sizes of the blocks.
     sizes: VecDeque<usize>,
 }
 
-impl Overflow {
+impl SpoolFile {
     /// Makes a file in a folder.
     pub(super) fn create(folder: &Path) -> Result<Self> {
         let file = tempfile::tempfile_in(folder).map_err(|error| {
@@ -61,14 +61,8 @@ impl Overflow {
     /// # Errors
     ///
     /// Fails with [`ErrorKind::Spool`], before anything was read.
-    pub(super) fn read_back(self) -> Result<ReadBack> {
-        ReadBack::start(self.file, self.sizes)
-    }
-
-    /// Loses what is behind so many bytes.
-    #[cfg(test)]
-    pub(super) fn cut(&mut self, bytes: u64) {
-        self.file.set_len(bytes).unwrap();
+    pub(super) fn into_reader(self) -> Result<SpoolFileReader> {
+        SpoolFileReader::start(self.file, self.sizes)
     }
 
     /// Closes the file by the way: to free what it took on disk may take a second for 10 GB.
@@ -84,10 +78,39 @@ impl Overflow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replication::in_progress::block_pool::BlockPool;
 
     #[test]
-    fn a_folder_that_is_not_there_is_named() {
-        let error = Overflow::create(Path::new("/nowhere/at/all")).unwrap_err();
+    fn blocks_are_read_as_they_were_written() {
+        let mut pool = BlockPool::new(1024);
+        // Larger than a block of regular size, so that it is not read ahead.
+        let large = vec![b'x'; 5000];
+        let blocks: [&[&[u8]]; 6] = [
+            &[b"first"],
+            &[b"in ", b"parts"],
+            &[],
+            &[&large],
+            &[&large],
+            &[b"end"],
+        ];
+        let mut file = SpoolFile::create(&std::env::temp_dir()).unwrap();
+        for block in blocks {
+            file.append(block).unwrap();
+        }
+        let mut reader = file.into_reader().unwrap();
+        let mut block = Vec::new();
+        for expected in blocks {
+            block = reader.next(block, &mut pool).unwrap().unwrap();
+            assert_eq!(block, expected.concat());
+            assert!(pool.allocated() <= 5000 + 1024, "one large block at a time");
+        }
+        assert!(reader.next(block, &mut pool).unwrap().is_none());
+        assert!(pool.allocated() <= 1024, "memory is given back");
+    }
+
+    #[test]
+    fn a_missing_folder_is_named_in_the_error() {
+        let error = SpoolFile::create(Path::new("/nowhere/at/all")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Spool);
         assert!(error.to_string().ends_with("/nowhere/at/all"), "{error}");
     }

@@ -9,9 +9,9 @@
 //! What is kept dies with the process, and no position behind it is ever acknowledged: the server
 //! sends a transaction again that had not committed before the position where the stream starts.
 
+mod block_pool;
 mod file;
-mod memory;
-mod read_back;
+mod file_reader;
 mod replay;
 mod spool;
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use protocol::{Lsn, StreamCommitMessage, Streamed, Xid};
 
-use super::file::Overflow;
-use super::memory::Memory;
-use super::read_back::ReadBack;
+use super::block_pool::BlockPool;
+use super::file::SpoolFile;
+use super::file_reader::SpoolFileReader;
 use super::transaction::{HEADER, Transaction};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -16,18 +16,18 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) struct Replay {
     transaction: Transaction,
     /// The blocks on disk, which come first.
-    file: Option<ReadBack>,
+    file: Option<SpoolFileReader>,
     pub(super) commit: StreamCommitMessage,
     /// The position of the message that says that it has committed.
     pub(super) wal_start: Lsn,
-    begun: bool,
+    has_begun: bool,
     /// The block under way, and how far it is read.
     block: Vec<u8>,
-    read: usize,
+    offset: usize,
     /// The last subtransaction that was asked about, and whether it was rolled back.
-    last: Option<(Xid, bool)>,
+    last_checked: Option<(Xid, bool)>,
     /// Descriptions of relations that came from elsewhere after those which are replayed.
-    newer: VecDeque<Vec<u8>>,
+    newer_relations: VecDeque<Vec<u8>>,
     description: Vec<u8>,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Replay {
 pub(super) enum Next {
     Begin,
     /// A message as it was kept, which [`Replay::message`] returns.
-    Kept(Lsn, Range<usize>),
+    Message(Lsn, Range<usize>),
     /// A description of a relation, which [`Replay::description`] returns.
     Description,
     Commit,
@@ -46,44 +46,44 @@ impl Replay {
         mut transaction: Transaction,
         commit: StreamCommitMessage,
         wal_start: Lsn,
-        newer: VecDeque<Vec<u8>>,
+        newer_relations: VecDeque<Vec<u8>>,
     ) -> Result<Self> {
         transaction.complete();
-        let file = transaction.overflow.take().map(Overflow::read_back);
+        let file = transaction.take_file().map(SpoolFile::into_reader);
         Ok(Self {
             transaction,
             file: file.transpose()?,
             commit,
             wal_start,
-            begun: false,
+            has_begun: false,
             block: Vec::new(),
-            read: 0,
-            last: None,
-            newer,
+            offset: 0,
+            last_checked: None,
+            newer_relations,
             description: Vec::new(),
         })
     }
 
     /// Goes on to the next item that was not rolled back. The commit is the last.
     #[inline]
-    pub(super) fn advance(&mut self, memory: &mut Memory) -> Result<Next> {
-        if !self.begun {
-            self.begun = true;
+    pub(super) fn advance(&mut self, pool: &mut BlockPool) -> Result<Next> {
+        if !self.has_begun {
+            self.has_begun = true;
             return Ok(Next::Begin);
         }
-        while self.read < self.block.len() || self.next_block(memory)? {
+        while self.offset < self.block.len() || self.next_block(pool)? {
             let (wal_start, size) = self.header()?;
-            let from = self.read + HEADER;
-            self.read = from + size;
-            let xid = match Streamed::peek(self.message(&(from..self.read))?) {
+            let from = self.offset + HEADER;
+            self.offset = from + size;
+            let xid = match Streamed::peek(self.message(&(from..self.offset))?) {
                 Ok(Streamed::Change(xid)) => Some(xid),
                 _ => None,
             };
             if !xid.is_some_and(|xid| self.is_aborted(xid)) {
-                return Ok(Next::Kept(wal_start, from..self.read));
+                return Ok(Next::Message(wal_start, from..self.offset));
             }
         }
-        if let Some(description) = self.newer.pop_front() {
+        if let Some(description) = self.newer_relations.pop_front() {
             self.description = description;
             return Ok(Next::Description);
         }
@@ -92,8 +92,8 @@ impl Replay {
 
     /// Returns a message as it was kept.
     #[inline]
-    pub(super) fn message(&self, place: &Range<usize>) -> Result<&[u8]> {
-        self.block.get(place.clone()).ok_or_else(damaged)
+    pub(super) fn message(&self, range: &Range<usize>) -> Result<&[u8]> {
+        self.block.get(range.clone()).ok_or_else(damaged)
     }
 
     /// Returns a description of a relation, as it is sent outside of transactions in progress.
@@ -104,11 +104,11 @@ impl Replay {
     /// Rows of one subtransaction come one after the other, mostly.
     #[inline]
     fn is_aborted(&mut self, xid: Xid) -> bool {
-        match self.last {
+        match self.last_checked {
             Some((known, aborted)) if known == xid => aborted,
             _ => {
                 let aborted = self.transaction.is_aborted(xid);
-                self.last = Some((xid, aborted));
+                self.last_checked = Some((xid, aborted));
                 aborted
             }
         }
@@ -116,7 +116,7 @@ impl Replay {
 
     fn header(&self) -> Result<(Lsn, usize)> {
         let header: Option<&[u8; HEADER]> =
-            self.block.get(self.read..).and_then(<[u8]>::first_chunk);
+            self.block.get(self.offset..).and_then(<[u8]>::first_chunk);
         let [a, b, c, d, position @ ..] = header.ok_or_else(damaged)?;
         let size = u32::from_le_bytes([*a, *b, *c, *d]);
         let size = usize::try_from(size).map_err(|_| damaged())?;
@@ -124,10 +124,10 @@ impl Replay {
     }
 
     /// Takes up the next block that is not empty. Returns whether there was one.
-    fn next_block(&mut self, memory: &mut Memory) -> Result<bool> {
-        self.read = 0;
+    fn next_block(&mut self, pool: &mut BlockPool) -> Result<bool> {
+        self.offset = 0;
         while let Some(file) = &mut self.file {
-            let Some(block) = file.next(std::mem::take(&mut self.block), memory)? else {
+            let Some(block) = file.next(std::mem::take(&mut self.block), pool)? else {
                 // What the file took on disk is free soon.
                 self.file = None;
                 break;
@@ -137,20 +137,20 @@ impl Replay {
                 return Ok(true);
             }
         }
-        while let Some(block) = self.transaction.blocks.pop_front() {
-            memory.give(std::mem::replace(&mut self.block, block));
+        while let Some(block) = self.transaction.take_block() {
+            pool.put_back(std::mem::replace(&mut self.block, block));
             if !self.block.is_empty() {
                 return Ok(true);
             }
         }
-        memory.give(std::mem::take(&mut self.block));
+        pool.put_back(std::mem::take(&mut self.block));
         Ok(false)
     }
 
     /// Gives all memory back.
-    pub(super) fn give_back(self, memory: &mut Memory) {
-        memory.give(self.block);
-        self.transaction.give_back(memory);
+    pub(super) fn release(self, pool: &mut BlockPool) {
+        pool.put_back(self.block);
+        self.transaction.release(pool);
     }
 }
 

@@ -10,8 +10,8 @@ use protocol::{
 };
 use tracing::info;
 
-use super::file::Overflow;
-use super::memory::Memory;
+use super::block_pool::BlockPool;
+use super::file::SpoolFile;
 use super::replay::{Next, Replay};
 use super::transaction::{Description, HEADER, Transaction};
 use crate::error::{Error, ErrorKind, Result};
@@ -41,21 +41,21 @@ impl Default for SpoolOptions {
 #[derive(Debug)]
 pub struct Spool {
     folder: PathBuf,
-    memory: Memory,
+    pool: BlockPool,
     /// The transactions in progress, but for that of the block under way.
     waiting: HashMap<u32, Transaction>,
     /// The transaction whose block is being received.
     receiving: Option<Transaction>,
     replay: Option<Replay>,
     /// Between Begin and Commit of a transaction that is sent whole.
-    in_whole: bool,
+    in_transaction: bool,
     /// The relations that were described since the first transaction in progress began, outside of
     /// those that still are.
-    relations: HashMap<Oid, Description>,
+    latest_relations: HashMap<Oid, Description>,
     /// How many descriptions have come.
-    order: u64,
+    sequence: u64,
     /// The furthest position of a message in a block.
-    reached: Lsn,
+    max_wal_start: Lsn,
 }
 
 impl Spool {
@@ -66,17 +66,17 @@ impl Spool {
     /// Fails with [`ErrorKind::Spool`] if no temporary file can be made: better before the first large
     /// transaction than amid it.
     pub fn new(options: &SpoolOptions) -> Result<Self> {
-        Overflow::create(&options.folder)?;
+        SpoolFile::create(&options.folder)?;
         Ok(Self {
             folder: options.folder.clone(),
-            memory: Memory::new(options.memory),
+            pool: BlockPool::new(options.memory),
             waiting: HashMap::new(),
             receiving: None,
             replay: None,
-            in_whole: false,
-            relations: HashMap::new(),
-            order: 0,
-            reached: Lsn::INVALID,
+            in_transaction: false,
+            latest_relations: HashMap::new(),
+            sequence: 0,
+            max_wal_start: Lsn::INVALID,
         })
     }
 
@@ -84,12 +84,12 @@ impl Spool {
     pub const CONTEXT: ParseContext = ParseContext::new(2);
 
     /// The form of messages within a block.
-    const KEPT: ParseContext = ParseContext {
+    const IN_BLOCK: ParseContext = ParseContext {
         in_stream_block: true,
         ..Self::CONTEXT
     };
 
-    /// Returns whether the stream is within a block: what comes next is for [`Spool::keep`].
+    /// Returns whether the stream is within a block: what comes next is for [`Spool::receive`].
     #[inline]
     pub fn is_receiving(&self) -> bool {
         self.receiving.is_some()
@@ -108,15 +108,17 @@ impl Spool {
     /// # Errors
     ///
     /// Fails with [`ErrorKind::Spool`] if a temporary file cannot be written, and with a message that
-    /// has no place in a block.
+    /// has no range in a block.
     #[inline]
-    pub fn keep(&mut self, wal_start: Lsn, data: &[u8]) -> Result<Option<Lsn>> {
+    pub fn receive(&mut self, wal_start: Lsn, data: &[u8]) -> Result<Option<Lsn>> {
         let Some(transaction) = &mut self.receiving else {
-            return Err(contradiction("went on with a block that it had not begun"));
+            return Err(protocol_violation(
+                "went on with a block that it had not begun",
+            ));
         };
         match Streamed::peek(data).map_err(malformed_message)? {
             Streamed::Change(_) => {
-                self.reached = self.reached.max(wal_start);
+                self.max_wal_start = self.max_wal_start.max(wal_start);
                 if transaction.append(wal_start, data) {
                     return Ok(None);
                 }
@@ -129,24 +131,24 @@ impl Spool {
                 oid,
                 content,
             } => {
-                self.order += 1;
-                if !transaction.describe((is_relation, oid), content, self.order) {
+                self.sequence += 1;
+                if !transaction.describe((is_relation, oid), content, self.sequence) {
                     return Ok(None);
                 }
             }
             Streamed::Stop => {
                 if let Some(transaction) = self.receiving.take() {
-                    self.waiting.insert(transaction.xid.as_u32(), transaction);
+                    self.waiting.insert(transaction.xid().as_u32(), transaction);
                 }
-                return Ok(Some(self.reached));
+                return Ok(Some(self.max_wal_start));
             }
         }
-        self.keep_in_new_block(wal_start, data)?;
+        self.append_to_new_block(wal_start, data)?;
         Ok(None)
     }
 
     #[cold]
-    fn keep_in_new_block(&mut self, wal_start: Lsn, data: &[u8]) -> Result<()> {
+    fn append_to_new_block(&mut self, wal_start: Lsn, data: &[u8]) -> Result<()> {
         let Some(transaction) = &mut self.receiving else {
             return Ok(());
         };
@@ -154,23 +156,23 @@ impl Spool {
             return Ok(());
         }
         let size = HEADER + data.len();
-        if self.memory.is_too_large(size) {
-            return transaction.append_to_file(wal_start, data, &self.folder, &mut self.memory);
+        if self.pool.is_oversized(size) {
+            return transaction.append_to_file(wal_start, data, &self.folder, &mut self.pool);
         }
-        let size = size.max(self.memory.size_of_block(transaction.blocks_taken()));
+        let size = size.max(self.pool.block_size(transaction.block_count()));
         let block = loop {
-            if let Some(block) = self.memory.take(size) {
+            if let Some(block) = self.pool.take(size) {
                 break block;
             }
             let largest = self
                 .waiting
                 .values_mut()
                 .chain(self.receiving.as_mut())
-                .max_by_key(|transaction| transaction.memory())
-                .filter(|transaction| transaction.memory() > 0);
+                .max_by_key(|transaction| transaction.allocated())
+                .filter(|transaction| transaction.allocated() > 0);
             match largest {
-                Some(largest) => largest.move_to_file(&self.folder, &mut self.memory)?,
-                None => break self.memory.take_anyway(size),
+                Some(largest) => largest.move_to_file(&self.folder, &mut self.pool)?,
+                None => break self.pool.take_beyond_budget(size),
             }
         };
         if let Some(transaction) = &mut self.receiving {
@@ -194,16 +196,16 @@ impl Spool {
         data: &[u8],
     ) -> Result<bool> {
         match message {
-            LogicalReplicationMessage::Begin(_) => self.in_whole = true,
-            LogicalReplicationMessage::Commit(_) => self.in_whole = false,
+            LogicalReplicationMessage::Begin(_) => self.in_transaction = true,
+            LogicalReplicationMessage::Commit(_) => self.in_transaction = false,
             LogicalReplicationMessage::Relation(relation) => {
-                self.order += 1;
+                self.sequence += 1;
                 if !self.waiting.is_empty() {
                     let description = Description {
-                        order: self.order,
+                        sequence: self.sequence,
                         content: data.get(1..).unwrap_or_default().to_vec(),
                     };
-                    self.relations.insert(relation.relation, description);
+                    self.latest_relations.insert(relation.relation, description);
                 }
             }
             LogicalReplicationMessage::StreamStart(start) => {
@@ -219,7 +221,7 @@ impl Spool {
                 return Ok(true);
             }
             LogicalReplicationMessage::StreamStop => {
-                return Err(contradiction("ended a block that it had not begun"));
+                return Err(protocol_violation("ended a block that it had not begun"));
             }
             _ => {}
         }
@@ -227,46 +229,51 @@ impl Spool {
     }
 
     fn start(&mut self, start: StreamStartMessage) -> Result<()> {
-        self.refuse_within_whole()?;
+        self.refuse_within_transaction()?;
         let known = self.waiting.remove(&start.xid.as_u32());
         self.receiving = match (known, start.first_segment) {
             (None, true) => Some(Transaction::new(start.xid)),
             (Some(transaction), false) => Some(transaction),
             (None, false) => {
-                return Err(contradiction(
+                return Err(protocol_violation(
                     "went on with a transaction that it had not begun",
                 ));
             }
-            (Some(_), true) => return Err(contradiction("began a transaction twice")),
+            (Some(_), true) => return Err(protocol_violation("began a transaction twice")),
         };
         Ok(())
     }
 
     fn abort(&mut self, abort: &StreamAbortMessage) -> Result<()> {
-        self.refuse_within_whole()?;
+        self.refuse_within_transaction()?;
         if abort.xid != abort.subxid {
             // Of a subtransaction nothing need have been sent.
             if let Some(transaction) = self.waiting.get_mut(&abort.xid.as_u32()) {
                 transaction.abort(abort.subxid);
             }
         } else if let Some(transaction) = self.waiting.remove(&abort.xid.as_u32()) {
-            report(&transaction, "rolled back");
-            transaction.give_back(&mut self.memory);
-            self.rest();
+            log_spooled(&transaction, "rolled back");
+            transaction.release(&mut self.pool);
+            self.shrink_if_idle();
         }
         Ok(())
     }
 
     fn commit(&mut self, commit: StreamCommitMessage, wal_start: Lsn) -> Result<()> {
-        self.refuse_within_whole()?;
+        self.refuse_within_transaction()?;
         let Some(mut transaction) = self.waiting.remove(&commit.xid.as_u32()) else {
-            return Err(contradiction(
+            return Err(protocol_violation(
                 "committed a transaction that it had not begun",
             ));
         };
-        report(&transaction, "committed");
-        let newer = self.settle_descriptions(std::mem::take(&mut transaction.descriptions));
-        self.replay = Some(Replay::new(transaction, commit, wal_start, newer)?);
+        log_spooled(&transaction, "committed");
+        let newer_relations = self.merge_descriptions(transaction.take_descriptions());
+        self.replay = Some(Replay::new(
+            transaction,
+            commit,
+            wal_start,
+            newer_relations,
+        )?);
         Ok(())
     }
 
@@ -277,30 +284,30 @@ impl Spool {
     /// two accounts become one. So what was sent last is what holds from then on, also where it came
     /// outside of this transaction while that was in progress: that takes a relation whose lock was
     /// given free before the end, as by the rollback of a subtransaction.
-    fn settle_descriptions(
+    fn merge_descriptions(
         &mut self,
         descriptions: HashMap<(bool, Oid), Description>,
     ) -> VecDeque<Vec<u8>> {
-        let mut newer = VecDeque::new();
+        let mut newer_relations = VecDeque::new();
         for ((is_relation, oid), description) in descriptions {
-            match self.relations.get(&oid) {
+            match self.latest_relations.get(&oid) {
                 _ if !is_relation => {}
-                Some(other) if other.order > description.order => {
+                Some(other) if other.sequence > description.sequence => {
                     let mut message = Vec::new();
                     Streamed::relation(&other.content, &mut message);
-                    newer.push_back(message);
+                    newer_relations.push_back(message);
                 }
                 _ => {
-                    self.relations.insert(oid, description);
+                    self.latest_relations.insert(oid, description);
                 }
             }
         }
-        newer
+        newer_relations
     }
 
-    fn refuse_within_whole(&self) -> Result<()> {
-        if self.in_whole {
-            return Err(contradiction(
+    fn refuse_within_transaction(&self) -> Result<()> {
+        if self.in_transaction {
+            return Err(protocol_violation(
                 "sent a part of a transaction in progress amid another one",
             ));
         }
@@ -308,10 +315,10 @@ impl Spool {
     }
 
     /// Gives memory back while nothing is in progress.
-    fn rest(&mut self) {
+    fn shrink_if_idle(&mut self) {
         if self.waiting.is_empty() && self.replay.is_none() {
-            self.memory.rest();
-            self.relations.clear();
+            self.pool.shrink();
+            self.latest_relations.clear();
         }
     }
 
@@ -327,7 +334,7 @@ impl Spool {
     ) -> Result<(Lsn, LogicalReplicationMessage<'a>)> {
         let replay = self.replay.as_mut().ok_or_else(nothing_to_replay)?;
         let (commit, commit_start) = (replay.commit, replay.wal_start);
-        let next = replay.advance(&mut self.memory)?;
+        let next = replay.advance(&mut self.pool)?;
         if matches!(next, Next::Commit) {
             self.end_replay();
             let message = CommitMessage {
@@ -339,7 +346,7 @@ impl Spool {
         }
         let replay = self.replay.as_ref().ok_or_else(nothing_to_replay)?;
         let (wal_start, message, context) = match &next {
-            Next::Kept(wal_start, place) => (*wal_start, replay.message(place)?, Self::KEPT),
+            Next::Message(wal_start, range) => (*wal_start, replay.message(range)?, Self::IN_BLOCK),
             Next::Description => (commit_start, replay.description(), Self::CONTEXT),
             Next::Begin | Next::Commit => {
                 let message = BeginMessage {
@@ -357,23 +364,23 @@ impl Spool {
 
     fn end_replay(&mut self) {
         if let Some(replay) = self.replay.take() {
-            replay.give_back(&mut self.memory);
+            replay.release(&mut self.pool);
         }
-        self.rest();
+        self.shrink_if_idle();
     }
 
     /// Returns the number of bytes that are allocated for what is kept.
     #[cfg(test)]
     pub(super) fn allocated(&self) -> usize {
-        self.memory.allocated()
+        self.pool.allocated()
     }
 }
 
 /// Says of a transaction that went to disk how large it was.
-fn report(transaction: &Transaction, end: &str) {
-    if transaction.overflow.is_some() {
+fn log_spooled(transaction: &Transaction, end: &str) {
+    if transaction.is_on_disk() {
         info!(
-            xid = transaction.xid.as_u32(),
+            xid = transaction.xid().as_u32(),
             messages = transaction.messages(),
             bytes = transaction.bytes(),
             "a large transaction was kept in a temporary file until it was {end}"
@@ -385,6 +392,6 @@ fn nothing_to_replay() -> Error {
     Error::new(ErrorKind::Internal, "no transaction is being replayed")
 }
 
-fn contradiction(what: &str) -> Error {
+fn protocol_violation(what: &str) -> Error {
     Error::new(ErrorKind::Protocol, format!("the server {what}"))
 }

@@ -52,7 +52,7 @@ impl Stream {
         let wal_start = Lsn::from(self.position);
         let arena = TupleArena::default();
         if self.spool.is_receiving() {
-            if let Some(reached) = self.spool.keep(wal_start, data)? {
+            if let Some(reached) = self.spool.receive(wal_start, data)? {
                 self.read.push(format!("reached {reached}"));
             }
         } else {

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use protocol::{Lsn, Oid, Xid};
 
-use super::file::Overflow;
-use super::memory::Memory;
+use super::block_pool::BlockPool;
+use super::file::SpoolFile;
 use crate::error::Result;
 
 /// What stands before each message: its size and its position.
@@ -15,18 +15,18 @@ pub(super) const HEADER: usize = 4 + 8;
 
 /// A transaction in progress.
 pub(super) struct Transaction {
-    pub(super) xid: Xid,
-    /// The messages, oldest first; those in `overflow` came before. No message is in two blocks.
-    pub(super) blocks: VecDeque<Vec<u8>>,
-    pub(super) overflow: Option<Overflow>,
+    xid: Xid,
+    /// The messages, oldest first; those in `file` came before. No message is in two blocks.
+    blocks: VecDeque<Vec<u8>>,
+    file: Option<SpoolFile>,
     /// Subtransactions that were rolled back. The server has some hundred bytes for each of them; here
     /// it is four.
     aborted: Vec<u32>,
     /// What relations and types were described as last, and when in the order of all descriptions.
-    pub(super) descriptions: HashMap<(bool, Oid), Description>,
+    descriptions: HashMap<(bool, Oid), Description>,
     /// Bytes of `blocks`, as they are allocated.
-    memory: usize,
-    blocks_taken: usize,
+    allocated: usize,
+    block_count: usize,
     messages: u64,
     bytes: u64,
 }
@@ -35,7 +35,7 @@ pub(super) struct Transaction {
 #[derive(Debug)]
 pub(super) struct Description {
     /// When it came, in the order of all descriptions.
-    pub(super) order: u64,
+    pub(super) sequence: u64,
     pub(super) content: Vec<u8>,
 }
 
@@ -44,18 +44,22 @@ impl Transaction {
         Self {
             xid,
             blocks: VecDeque::new(),
-            overflow: None,
+            file: None,
             aborted: Vec::new(),
             descriptions: HashMap::new(),
-            memory: 0,
-            blocks_taken: 0,
+            allocated: 0,
+            block_count: 0,
             messages: 0,
             bytes: 0,
         }
     }
 
-    pub(super) fn memory(&self) -> usize {
-        self.memory
+    pub(super) fn xid(&self) -> Xid {
+        self.xid
+    }
+
+    pub(super) fn allocated(&self) -> usize {
+        self.allocated
     }
 
     pub(super) fn messages(&self) -> u64 {
@@ -85,26 +89,26 @@ impl Transaction {
 
     /// Takes in a block, to append to.
     pub(super) fn add_block(&mut self, block: Vec<u8>) {
-        self.memory += block.capacity();
-        self.blocks_taken += 1;
+        self.allocated += block.capacity();
+        self.block_count += 1;
         self.blocks.push_back(block);
     }
 
     /// Returns how many blocks were added.
-    pub(super) fn blocks_taken(&self) -> usize {
-        self.blocks_taken
+    pub(super) fn block_count(&self) -> usize {
+        self.block_count
     }
 
     /// Writes all blocks to the file, and gives their memory back.
-    pub(super) fn move_to_file(&mut self, folder: &Path, memory: &mut Memory) -> Result<()> {
-        let file = match &mut self.overflow {
+    pub(super) fn move_to_file(&mut self, folder: &Path, pool: &mut BlockPool) -> Result<()> {
+        let file = match &mut self.file {
             Some(file) => file,
-            None => self.overflow.insert(Overflow::create(folder)?),
+            None => self.file.insert(SpoolFile::create(folder)?),
         };
         while let Some(block) = self.blocks.pop_front() {
-            self.memory -= block.capacity();
+            self.allocated -= block.capacity();
             let written = file.append(&[&block]);
-            memory.give(block);
+            pool.put_back(block);
             written?;
         }
         Ok(())
@@ -116,10 +120,10 @@ impl Transaction {
         wal_start: Lsn,
         message: &[u8],
         folder: &Path,
-        memory: &mut Memory,
+        pool: &mut BlockPool,
     ) -> Result<()> {
-        self.move_to_file(folder, memory)?;
-        if let Some(file) = &mut self.overflow {
+        self.move_to_file(folder, pool)?;
+        if let Some(file) = &mut self.file {
             file.append(&[&header(wal_start, message), message])?;
         }
         self.messages += 1;
@@ -129,15 +133,15 @@ impl Transaction {
 
     /// Notes a description. Returns whether it says something new: after the rollback of a
     /// subtransaction the server describes each relation again.
-    pub(super) fn describe(&mut self, what: (bool, Oid), content: &[u8], order: u64) -> bool {
+    pub(super) fn describe(&mut self, what: (bool, Oid), content: &[u8], sequence: u64) -> bool {
         let description = self
             .descriptions
             .entry(what)
             .or_insert_with(|| Description {
-                order,
+                sequence,
                 content: Vec::new(),
             });
-        description.order = order;
+        description.sequence = sequence;
         if description.content == content {
             return false;
         }
@@ -161,12 +165,32 @@ impl Transaction {
         self.aborted.binary_search(&xid.as_u32()).is_ok()
     }
 
+    /// Returns whether a part of the transaction was written to a file.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Takes the file, whose messages come before those of all blocks.
+    pub(super) fn take_file(&mut self) -> Option<SpoolFile> {
+        self.file.take()
+    }
+
+    /// Takes the next block that is in memory.
+    pub(super) fn take_block(&mut self) -> Option<Vec<u8>> {
+        self.blocks.pop_front()
+    }
+
+    /// Takes the last descriptions of relations and types.
+    pub(super) fn take_descriptions(&mut self) -> HashMap<(bool, Oid), Description> {
+        std::mem::take(&mut self.descriptions)
+    }
+
     /// Gives all memory back.
-    pub(super) fn give_back(self, memory: &mut Memory) {
+    pub(super) fn release(self, pool: &mut BlockPool) {
         for block in self.blocks {
-            memory.give(block);
+            pool.put_back(block);
         }
-        if let Some(file) = self.overflow {
+        if let Some(file) = self.file {
             file.discard();
         }
     }
@@ -188,8 +212,8 @@ impl fmt::Debug for Transaction {
             .field("xid", &self.xid)
             .field("messages", &self.messages)
             .field("bytes", &self.bytes)
-            .field("memory", &self.memory)
-            .field("overflow", &self.overflow)
+            .field("allocated", &self.allocated)
+            .field("file", &self.file)
             .field("aborted", &self.aborted.len())
             .finish_non_exhaustive()
     }

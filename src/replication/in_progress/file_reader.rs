@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use super::memory::Memory;
+use super::block_pool::BlockPool;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Blocks of a transaction, on their way back from disk.
@@ -15,17 +15,17 @@ use crate::error::{Error, ErrorKind, Result};
 /// nothing more to do for the transaction, and whatever is not done beside the replay is waited for.
 /// The thread ends, and with it the file, when this is dropped.
 #[derive(Debug)]
-pub(super) struct ReadBack {
+pub(super) struct SpoolFileReader {
     /// The sizes of the blocks that were not asked for yet.
     sizes: VecDeque<usize>,
     /// Whether a block was asked for that was not taken yet.
-    asked: bool,
+    is_requested: bool,
     /// Takes memory to read a block to, which is as long as the block is to be.
     requests: Sender<Vec<u8>>,
     blocks: Receiver<io::Result<Vec<u8>>>,
 }
 
-impl ReadBack {
+impl SpoolFileReader {
     /// Gets ready to read the blocks of a file, from the first.
     ///
     /// # Errors
@@ -41,12 +41,12 @@ impl ReadBack {
             .with_source(error)
         };
         file.rewind().map_err(cannot_start)?;
-        let (requests, asked) = channel::<Vec<u8>>();
+        let (requests, requested) = channel::<Vec<u8>>();
         let (read, blocks) = channel();
         thread::Builder::new()
             .name("read back".to_owned())
             .spawn(move || {
-                for mut block in asked {
+                for mut block in requested {
                     let result = file.read_exact(&mut block).map(|()| block);
                     // What comes behind a part that cannot be read would be taken for it.
                     let failed = result.is_err();
@@ -58,7 +58,7 @@ impl ReadBack {
             .map_err(cannot_start)?;
         Ok(Self {
             sizes,
-            asked: false,
+            is_requested: false,
             requests,
             blocks,
         })
@@ -68,37 +68,37 @@ impl ReadBack {
     pub(super) fn next(
         &mut self,
         mut used: Vec<u8>,
-        memory: &mut Memory,
+        pool: &mut BlockPool,
     ) -> Result<Option<Vec<u8>>> {
-        if !self.asked {
+        if !self.is_requested {
             let Some(size) = self.sizes.pop_front() else {
-                memory.give(used);
+                pool.put_back(used);
                 return Ok(None);
             };
-            self.ask(std::mem::take(&mut used), size, memory)?;
+            self.request(std::mem::take(&mut used), size, pool)?;
         }
         let block = self.blocks.recv().map_err(|_| unreadable(None))?;
         let block = block.map_err(|error| unreadable(Some(error)))?;
-        self.asked = false;
-        match self.sizes.pop_front_if(|size| memory.is_usual(*size)) {
-            Some(size) => self.ask(used, size, memory)?,
-            // Two of those that are a single large row would be much memory.
-            None => memory.give(used),
+        self.is_requested = false;
+        match self.sizes.pop_front_if(|size| pool.is_regular_size(*size)) {
+            Some(size) => self.request(used, size, pool)?,
+            // Two of those that are a single large row would be much pool.
+            None => pool.put_back(used),
         }
         Ok(Some(block))
     }
 
-    fn ask(&mut self, used: Vec<u8>, size: usize, memory: &mut Memory) -> Result<()> {
+    fn request(&mut self, used: Vec<u8>, size: usize, pool: &mut BlockPool) -> Result<()> {
         let mut block = used;
         // The memory of a single large row is not for what is small.
-        let is_too_large = memory.is_usual(size) && !memory.is_usual(block.capacity());
-        if block.capacity() < size || is_too_large {
-            memory.give(block);
-            block = memory.take_anyway(size);
+        let is_oversized = pool.is_regular_size(size) && !pool.is_regular_size(block.capacity());
+        if block.capacity() < size || is_oversized {
+            pool.put_back(block);
+            block = pool.take_beyond_budget(size);
         }
         // Memory that held a block before keeps what it holds until it is read over.
         block.resize(size, 0);
-        self.asked = true;
+        self.is_requested = true;
         self.requests.send(block).map_err(|_| unreadable(None))
     }
 }
@@ -118,67 +118,36 @@ fn unreadable(source: Option<io::Error>) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::file::Overflow;
+    use std::io::Write;
+
     use super::*;
 
-    fn file(blocks: &[&[&[u8]]]) -> Overflow {
-        let mut file = Overflow::create(&std::env::temp_dir()).unwrap();
-        for block in blocks {
-            file.append(block).unwrap();
-        }
-        file
+    /// Makes a reader of a file with these bytes, which is to be read in blocks of these sizes.
+    fn reader(bytes: &[u8], sizes: &[usize]) -> SpoolFileReader {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        SpoolFileReader::start(file, sizes.iter().copied().collect()).unwrap()
     }
 
     #[test]
-    fn blocks_are_read_as_they_were_written() {
-        let mut memory = Memory::new(1024);
-        // Some are larger than what is read ahead.
-        let large = vec![b'x'; 5000];
-        let blocks: [&[&[u8]]; 6] = [
-            &[b"first"],
-            &[b"in ", b"parts"],
-            &[],
-            &[&large],
-            &[&large],
-            &[b"end"],
-        ];
-        let mut reading = file(&blocks).read_back().unwrap();
+    fn one_block_of_regular_size_is_read_ahead() {
+        let mut pool = BlockPool::new(1024 * 1024);
+        let size = pool.block_size(2);
+        let mut reader = reader(&vec![b'x'; 9 * size], &[size; 9]);
         let mut block = Vec::new();
-        for due in blocks {
-            block = reading.next(block, &mut memory).unwrap().unwrap();
-            assert_eq!(block, due.concat());
-            assert!(
-                memory.allocated() <= 5000 + 1024,
-                "one large block at a time"
-            );
-        }
-        assert!(reading.next(block, &mut memory).unwrap().is_none());
-        assert!(memory.allocated() <= 1024, "memory is given back");
-    }
-
-    #[test]
-    fn one_block_of_the_usual_size_is_read_ahead() {
-        let mut memory = Memory::new(1024 * 1024);
-        let usual = vec![b'x'; memory.size_of_block(2)];
-        let parts: [&[u8]; 1] = [&usual];
-        let blocks: [&[&[u8]]; 9] = [&parts; 9];
-        let mut reading = file(&blocks).read_back().unwrap();
-        let mut block = Vec::new();
-        for read in 1..=9 {
-            block = reading.next(block, &mut memory).unwrap().unwrap();
-            assert_eq!(reading.asked, read < 9, "the next one");
-            assert!(memory.allocated() <= 2 * usual.len());
+        for number in 1..=9 {
+            block = reader.next(block, &mut pool).unwrap().unwrap();
+            assert_eq!(reader.is_requested, number < 9, "the next block");
+            assert!(pool.allocated() <= 2 * size);
         }
     }
 
     #[test]
-    fn a_file_that_has_lost_its_end_is_an_error() {
-        let mut cut = file(&[&[b"first"]]);
-        cut.cut(3);
-        let mut reading = cut.read_back().unwrap();
-        let mut memory = Memory::new(1024);
+    fn a_truncated_file_is_an_error() {
+        let mut reader = reader(b"fir", &[5]);
+        let mut pool = BlockPool::new(1024);
         for _ in 0..2 {
-            let error = reading.next(Vec::new(), &mut memory).unwrap_err();
+            let error = reader.next(Vec::new(), &mut pool).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Io);
         }
     }
