@@ -1,20 +1,20 @@
-//! The memory that all transactions in progress share.
+//! The memory for spooled messages of all transactions.
 
 use std::fmt;
 
-/// The size of a block, where the budget is large enough for many of them.
+/// Size of a regular block where the budget has room for many.
 const MAX_BLOCK_SIZE: usize = 256 * 1024;
 
-/// Blocks that stay allocated while no transaction is in progress.
+/// Number of blocks that stay allocated while no transaction is in progress.
 const IDLE_BLOCKS: usize = 16;
 
-/// Hands out blocks, up to a budget.
+/// Pool of memory blocks with a budget.
 pub(super) struct BlockPool {
     budget: usize,
     regular_size: usize,
-    /// Bytes of all blocks, in use or not.
+    /// Bytes of all blocks, in use or free.
     allocated: usize,
-    /// Blocks of the usual size that are not in use.
+    /// Regular blocks that are not in use.
     free: Vec<Vec<u8>>,
 }
 
@@ -28,8 +28,8 @@ impl BlockPool {
         }
     }
 
-    /// Returns the size of a transaction's next block. The first ones are small, since there may be
-    /// many transactions with little in each.
+    /// Returns the size of the next block of a transaction that has `blocks_before` blocks. The
+    /// first two are small, since many transactions may have only a few messages each.
     pub(super) fn block_size(&self, blocks_before: usize) -> usize {
         match blocks_before {
             0 => self.regular_size / 16,
@@ -38,17 +38,17 @@ impl BlockPool {
         }
     }
 
-    /// Whether something is so large that it is not copied to memory at all.
+    /// Returns whether a message is too large to be stored in memory.
     pub(super) fn is_oversized(&self, size: usize) -> bool {
         size > self.budget / 8
     }
 
-    /// Whether something fits into a block of the usual size.
-    pub(super) fn is_regular_size(&self, size: usize) -> bool {
+    /// Returns whether a regular block has room for `size` bytes.
+    pub(super) fn fits_regular_block(&self, size: usize) -> bool {
         size <= self.regular_size
     }
 
-    /// Returns an empty block with room for `size` bytes, if the budget allows.
+    /// Returns an empty block for `size` bytes, if the budget allows one.
     pub(super) fn take(&mut self, size: usize) -> Option<Vec<u8>> {
         if size == self.regular_size
             && let Some(block) = self.free.pop()
@@ -62,7 +62,7 @@ impl BlockPool {
         Some(self.allocate(size))
     }
 
-    /// Returns an empty block with room for `size` bytes, whatever the budget.
+    /// Returns an empty block for `size` bytes, beyond the budget if necessary.
     pub(super) fn take_beyond_budget(&mut self, size: usize) -> Vec<u8> {
         let size = size.max(self.regular_size);
         self.take(size).unwrap_or_else(|| self.allocate(size))
@@ -74,7 +74,7 @@ impl BlockPool {
         block
     }
 
-    /// Takes a block back.
+    /// Takes back a block that is not in use any more.
     pub(super) fn put_back(&mut self, mut block: Vec<u8>) {
         if block.capacity() == self.regular_size && self.allocated <= self.budget {
             block.clear();
@@ -84,7 +84,7 @@ impl BlockPool {
         }
     }
 
-    /// Gives memory back to the system, when nothing is in progress.
+    /// Returns the memory of most free blocks to the system.
     pub(super) fn shrink(&mut self) {
         for block in self.free.drain(self.free.len().min(IDLE_BLOCKS)..) {
             self.allocated -= block.capacity();
@@ -97,7 +97,7 @@ impl BlockPool {
     }
 }
 
-/// What blocks hold is not shown: they are rows.
+/// Leaves out the content of blocks, which is values of rows.
 impl fmt::Debug for BlockPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BlockPool")
@@ -122,7 +122,7 @@ mod tests {
         }
         assert_eq!(blocks.len(), 128);
         assert_eq!(pool.allocated(), 1024 * 1024);
-        // Another size takes the place of free blocks.
+        // A free block is released for one of another size.
         pool.put_back(blocks.pop().unwrap());
         let small = pool.take(pool.block_size(0)).unwrap();
         assert!(pool.take(size).is_none());

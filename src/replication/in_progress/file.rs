@@ -1,4 +1,4 @@
-//! The temporary file of a transaction that is too large for memory.
+//! The temporary file of a transaction that does not fit in memory.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,26 +9,30 @@ use std::thread;
 use super::file_reader::SpoolFileReader;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Blocks of a transaction on disk, in the order in which they were written.
+/// Temporary file with blocks of a transaction, in the order in which they were appended.
 ///
-/// The file has no name, so that its space is free again once it is closed, whatever happens. It is
-/// written while nothing else is done on this thread. That costs little: blocks are large and go to
-/// the system's cache, and a disk that cannot keep up holds back the server, as it should.
+/// The file has no name, so its space is freed when it is closed or the process ends. Writes block
+/// the thread. They cost little, since blocks are large and go to the page cache; a disk that is
+/// too slow applies backpressure to the server, as intended.
 #[derive(Debug)]
 pub(super) struct SpoolFile {
     file: File,
-    /// The sizes of the blocks.
+    /// Sizes of the blocks.
     sizes: VecDeque<usize>,
 }
 
 impl SpoolFile {
-    /// Makes a file in a folder.
+    /// Creates a file in a folder.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Spool`].
     pub(super) fn create(folder: &Path) -> Result<Self> {
         let file = tempfile::tempfile_in(folder).map_err(|error| {
             Error::new(
                 ErrorKind::Spool,
                 format!(
-                    "no temporary file can be made in {}",
+                    "a temporary file for transactions in progress cannot be created in {}",
                     folder.to_string_lossy()
                 ),
             )
@@ -40,7 +44,11 @@ impl SpoolFile {
         })
     }
 
-    /// Appends a block that comes in parts.
+    /// Appends a block, given as consecutive parts.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Spool`].
     pub(super) fn append(&mut self, parts: &[&[u8]]) -> Result<()> {
         for part in parts {
             self.file.write_all(part).map_err(|error| {
@@ -56,19 +64,19 @@ impl SpoolFile {
         Ok(())
     }
 
-    /// Reads all blocks, from the first.
+    /// Returns a reader of all blocks, from the first.
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::Spool`], before anything was read.
+    /// Fails with [`ErrorKind::Spool`], before any block was read.
     pub(super) fn into_reader(self) -> Result<SpoolFileReader> {
         SpoolFileReader::start(self.file, self.sizes)
     }
 
-    /// Closes the file by the way: to free what it took on disk may take a second for 10 GB.
+    /// Closes the file on another thread: freeing 10 GB on disk may take a second.
     pub(super) fn discard(self) {
         let file = self.file;
-        // Where there is no thread to be had, it is closed at once.
+        // If no thread can be started, the closure is dropped, which closes the file at once.
         let _ = thread::Builder::new()
             .name("discard".to_owned())
             .spawn(move || drop(file));

@@ -1,4 +1,4 @@
-//! Reads the temporary file of a transaction that has committed.
+//! Reading the temporary file of a transaction that has committed.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,34 +9,34 @@ use std::thread;
 use super::block_pool::BlockPool;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Blocks of a transaction, on their way back from disk.
+/// Reader of a spool file, which reads one block ahead of the replay.
 ///
-/// They are read on a thread of their own, one ahead of what is replayed: by then the server has
-/// nothing more to do for the transaction, and whatever is not done beside the replay is waited for.
-/// The thread ends, and with it the file, when this is dropped.
+/// A thread of its own reads the file, because the server has sent the whole transaction by now:
+/// time that the replay spends waiting for the disk delays the stream. Dropping the reader ends the
+/// thread and closes the file.
 #[derive(Debug)]
 pub(super) struct SpoolFileReader {
-    /// The sizes of the blocks that were not asked for yet.
+    /// Sizes of the blocks that were not requested yet.
     sizes: VecDeque<usize>,
-    /// Whether a block was asked for that was not taken yet.
+    /// Whether a block was requested and not received yet.
     is_requested: bool,
-    /// Takes memory to read a block to, which is as long as the block is to be.
+    /// Sends a buffer to the thread, whose length is the size of the block to read into it.
     requests: Sender<Vec<u8>>,
+    /// Receives the blocks that the thread has read.
     blocks: Receiver<io::Result<Vec<u8>>>,
 }
 
 impl SpoolFileReader {
-    /// Gets ready to read the blocks of a file, from the first.
+    /// Starts the thread that reads the blocks of a file, from the first.
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::Spool`] if the system has no thread to give, or cannot read the file from
-    /// its start.
+    /// Fails with [`ErrorKind::Spool`] if no thread can be started, or the file cannot be rewound.
     pub(super) fn start(mut file: File, sizes: VecDeque<usize>) -> Result<Self> {
         let cannot_start = |error| {
             Error::new(
                 ErrorKind::Spool,
-                "the temporary file of a transaction cannot be read back",
+                "the temporary file of a transaction cannot be read",
             )
             .with_source(error)
         };
@@ -44,11 +44,11 @@ impl SpoolFileReader {
         let (requests, requested) = channel::<Vec<u8>>();
         let (read, blocks) = channel();
         thread::Builder::new()
-            .name("read back".to_owned())
+            .name("spool reader".to_owned())
             .spawn(move || {
                 for mut block in requested {
                     let result = file.read_exact(&mut block).map(|()| block);
-                    // What comes behind a part that cannot be read would be taken for it.
+                    // The bytes after an unreadable part would be mistaken for the block.
                     let failed = result.is_err();
                     if read.send(result).is_err() || failed {
                         break;
@@ -64,7 +64,12 @@ impl SpoolFileReader {
         })
     }
 
-    /// Returns the next block, if there is one, in exchange for one that is not needed any more.
+    /// Returns the next block, or `None` at the end of the file. Takes over the memory of the block
+    /// before it, `used`.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Io`].
     pub(super) fn next(
         &mut self,
         mut used: Vec<u8>,
@@ -80,35 +85,41 @@ impl SpoolFileReader {
         let block = self.blocks.recv().map_err(|_| unreadable(None))?;
         let block = block.map_err(|error| unreadable(Some(error)))?;
         self.is_requested = false;
-        match self.sizes.pop_front_if(|size| pool.is_regular_size(*size)) {
+        match self
+            .sizes
+            .pop_front_if(|size| pool.fits_regular_block(*size))
+        {
             Some(size) => self.request(used, size, pool)?,
-            // Two of those that are a single large row would be much pool.
+            // A larger block is a single large row. It is not read ahead: two of them would take
+            // too much memory.
             None => pool.put_back(used),
         }
         Ok(Some(block))
     }
 
+    /// Requests a block of this size from the thread, to be read into `used` if that fits.
     fn request(&mut self, used: Vec<u8>, size: usize, pool: &mut BlockPool) -> Result<()> {
         let mut block = used;
-        // The memory of a single large row is not for what is small.
-        let is_oversized = pool.is_regular_size(size) && !pool.is_regular_size(block.capacity());
-        if block.capacity() < size || is_oversized {
+        // The memory of a single large row is not reused for a regular block.
+        let wastes_memory =
+            pool.fits_regular_block(size) && !pool.fits_regular_block(block.capacity());
+        if block.capacity() < size || wastes_memory {
             pool.put_back(block);
             block = pool.take_beyond_budget(size);
         }
-        // Memory that held a block before keeps what it holds until it is read over.
+        // The bytes of an earlier block stay in place until they are overwritten.
         block.resize(size, 0);
         self.is_requested = true;
         self.requests.send(block).map_err(|_| unreadable(None))
     }
 }
 
-/// In the middle of a transaction there is no going on without what cannot be read: the capture
-/// starts again from its last checkpoint, and gets the transaction anew.
+/// Makes the error for a block that cannot be read. The transaction cannot be completed without it:
+/// the capture starts again from its last checkpoint, and the server sends the transaction again.
 fn unreadable(source: Option<io::Error>) -> Error {
     let error = Error::new(
         ErrorKind::Io,
-        "a transaction cannot be read back from its temporary file",
+        "a transaction cannot be read from its temporary file",
     );
     match source {
         Some(source) => error.with_source(source),

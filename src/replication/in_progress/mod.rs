@@ -1,13 +1,37 @@
-//! Transactions in progress, kept until they commit.
+//! Spooling of transactions in progress until they commit.
 //!
-//! A server from version 14 on can send a large transaction while it is under way, in blocks between
-//! those of others, instead of writing it to its own disk first. Here it is kept as it came
-//! ([`Spool`]), in blocks of memory and beyond a budget in a temporary file, until the server says
-//! how it has ended. When it is committed it is replayed as if it had been sent then, whole: its
-//! begin, its messages, its commit. Whoever reads the stream sees the same with and without.
+//! From version 14 on, a server can send a large transaction while it is in progress, in stream
+//! blocks that alternate with those of other transactions, instead of writing it to its own disk
+//! first. The [`Spool`] stores the messages as they arrive, in memory and beyond a budget in a
+//! temporary file, until the server reports the end of the transaction. After a commit it replays
+//! the transaction as if the server had sent it then: Begin, the messages, Commit. The reader of
+//! the stream sees the same messages with and without streaming of transactions in progress.
 //!
-//! What is kept dies with the process, and no position behind it is ever acknowledged: the server
-//! sends a transaction again that had not committed before the position where the stream starts.
+//! States of a transaction:
+//!
+//! ```text
+//!   StreamStart (first)
+//!          |
+//!          v        StreamStop                   StreamAbort of the transaction
+//!      receiving ---------------> waiting ------------------------------------> discarded
+//!          ^                      |  |  ^
+//!          |                      |  |  |  StreamAbort of a subtransaction: its changes are
+//!          +----------------------+  |  +- left out of the replay
+//!            StreamStart (later)     |
+//!                                    | StreamCommit
+//!                                    v
+//!                                replaying: Begin, messages, newer relations, Commit
+//! ```
+//!
+//! At most one transaction is receiving, and at most one is replaying: no further message of the
+//! stream is read until the reader has taken all messages of a replay.
+//!
+//! Spooled messages are lost when the process ends, and no position after them is acknowledged: the
+//! server sends a transaction again that had not committed before the position where the stream
+//! starts.
+//!
+//! Terms: a *stream block* is the messages between StreamStart and StreamStop. A *block* is a piece
+//! of memory, or of a temporary file, with spooled messages.
 
 mod block_pool;
 mod file;

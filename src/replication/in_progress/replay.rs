@@ -1,4 +1,4 @@
-//! A transaction that has committed, on its way to the reader of the stream.
+//! Replay of a spooled transaction that has committed.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,39 +9,46 @@ use protocol::{Lsn, StreamCommitMessage, Streamed, Xid};
 use super::block_pool::BlockPool;
 use super::file::SpoolFile;
 use super::file_reader::SpoolFileReader;
-use super::transaction::{HEADER, Transaction};
+use super::transaction::{HEADER_SIZE, Transaction};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A transaction that is being replayed.
+/// Transaction that is being replayed.
 pub(super) struct Replay {
     transaction: Transaction,
-    /// The blocks on disk, which come first.
+    /// Blocks on disk, which precede those in memory.
     file: Option<SpoolFileReader>,
     pub(super) commit: StreamCommitMessage,
-    /// The position of the message that says that it has committed.
+    /// Position of the message that reports the commit.
     pub(super) wal_start: Lsn,
     has_begun: bool,
-    /// The block under way, and how far it is read.
+    /// Current block.
     block: Vec<u8>,
+    /// Offset of the next message in the block.
     offset: usize,
-    /// The last subtransaction that was asked about, and whether it was rolled back.
+    /// Last subtransaction that was looked up, with whether it was rolled back.
     last_checked: Option<(Xid, bool)>,
-    /// Descriptions of relations that came from elsewhere after those which are replayed.
+    /// Descriptions of relations that were received after those in this transaction.
     newer_relations: VecDeque<Vec<u8>>,
+    /// Current one of these.
     description: Vec<u8>,
 }
 
-/// What comes next in a replay.
+/// Next item of a replay.
 pub(super) enum Next {
     Begin,
-    /// A message as it was kept, which [`Replay::message`] returns.
+    /// A spooled message; [`Replay::message`] returns it.
     Message(Lsn, Range<usize>),
-    /// A description of a relation, which [`Replay::description`] returns.
+    /// A description of a relation; [`Replay::description`] returns it.
     Description,
     Commit,
 }
 
 impl Replay {
+    /// Starts the replay of a transaction.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Spool`] if the temporary file cannot be read.
     pub(super) fn new(
         mut transaction: Transaction,
         commit: StreamCommitMessage,
@@ -64,7 +71,12 @@ impl Replay {
         })
     }
 
-    /// Goes on to the next item that was not rolled back. The commit is the last.
+    /// Advances to the next item, leaving out changes that were rolled back. The commit is the last
+    /// item.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Io`] if the temporary file cannot be read.
     #[inline]
     pub(super) fn advance(&mut self, pool: &mut BlockPool) -> Result<Next> {
         if !self.has_begun {
@@ -73,7 +85,7 @@ impl Replay {
         }
         while self.offset < self.block.len() || self.next_block(pool)? {
             let (wal_start, size) = self.header()?;
-            let from = self.offset + HEADER;
+            let from = self.offset + HEADER_SIZE;
             self.offset = from + size;
             let xid = match Streamed::peek(self.message(&(from..self.offset))?) {
                 Ok(Streamed::Change(xid)) => Some(xid),
@@ -90,18 +102,19 @@ impl Replay {
         Ok(Next::Commit)
     }
 
-    /// Returns a message as it was kept.
+    /// Returns the message at this range of the current block.
     #[inline]
     pub(super) fn message(&self, range: &Range<usize>) -> Result<&[u8]> {
         self.block.get(range.clone()).ok_or_else(damaged)
     }
 
-    /// Returns a description of a relation, as it is sent outside of transactions in progress.
+    /// Returns the current description of a relation, in the form it has outside stream blocks.
     pub(super) fn description(&self) -> &[u8] {
         &self.description
     }
 
-    /// Rows of one subtransaction come one after the other, mostly.
+    /// Returns whether a subtransaction was rolled back. The last answer is cached, since
+    /// consecutive changes are mostly of one subtransaction.
     #[inline]
     fn is_aborted(&mut self, xid: Xid) -> bool {
         match self.last_checked {
@@ -114,8 +127,9 @@ impl Replay {
         }
     }
 
+    /// Returns position and length of the next message.
     fn header(&self) -> Result<(Lsn, usize)> {
-        let header: Option<&[u8; HEADER]> =
+        let header: Option<&[u8; HEADER_SIZE]> =
             self.block.get(self.offset..).and_then(<[u8]>::first_chunk);
         let [a, b, c, d, position @ ..] = header.ok_or_else(damaged)?;
         let size = u32::from_le_bytes([*a, *b, *c, *d]);
@@ -123,12 +137,12 @@ impl Replay {
         Ok((Lsn::from(u64::from_le_bytes(*position)), size))
     }
 
-    /// Takes up the next block that is not empty. Returns whether there was one.
+    /// Advances to the next block that is not empty. Returns whether there is one.
     fn next_block(&mut self, pool: &mut BlockPool) -> Result<bool> {
         self.offset = 0;
         while let Some(file) = &mut self.file {
             let Some(block) = file.next(std::mem::take(&mut self.block), pool)? else {
-                // What the file took on disk is free soon.
+                // Closes the file, which frees its space on disk.
                 self.file = None;
                 break;
             };
@@ -147,7 +161,7 @@ impl Replay {
         Ok(false)
     }
 
-    /// Gives all memory back.
+    /// Releases memory and file.
     pub(super) fn release(self, pool: &mut BlockPool) {
         pool.put_back(self.block);
         self.transaction.release(pool);
@@ -157,7 +171,7 @@ impl Replay {
 fn damaged() -> Error {
     Error::new(
         ErrorKind::Io,
-        "what was kept of a transaction is not what was written",
+        "a spooled transaction is damaged: the length of a message does not match its block",
     )
 }
 

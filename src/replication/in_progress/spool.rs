@@ -1,5 +1,4 @@
-//! What stands between the stream and its reader: it keeps transactions in progress, and replays
-//! those that have committed.
+//! The spool: storage of transactions in progress, and their replay after the commit.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
@@ -13,22 +12,22 @@ use tracing::info;
 use super::block_pool::BlockPool;
 use super::file::SpoolFile;
 use super::replay::{Next, Replay};
-use super::transaction::{Description, HEADER, Transaction};
+use super::transaction::{Description, HEADER_SIZE, Transaction};
 use crate::error::{Error, ErrorKind, Result};
 use crate::replication::error::malformed_message;
 
-/// Where transactions in progress are kept.
+/// Limits and location of a [`Spool`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpoolOptions {
-    /// Bytes of memory for all of them together.
+    /// Limit of memory in bytes, for all transactions together.
     pub memory: usize,
-    /// The folder for temporary files, for what is beyond that.
+    /// Folder for temporary files, which take what exceeds that limit.
     pub folder: PathBuf,
 }
 
 impl Default for SpoolOptions {
-    /// Enough that a transaction of some hundred thousand rows stays in memory, and little beside
-    /// what a container has.
+    /// Returns a limit that is enough for a transaction of some hundred thousand rows, and little
+    /// of the memory of a container.
     fn default() -> Self {
         Self {
             memory: 32 * 1024 * 1024,
@@ -37,34 +36,44 @@ impl Default for SpoolOptions {
     }
 }
 
-/// Keeps transactions in progress until they commit, and replays them then.
+/// Store of transactions in progress, which replays each after its commit.
 #[derive(Debug)]
 pub struct Spool {
     folder: PathBuf,
     pool: BlockPool,
-    /// The transactions in progress, but for that of the block under way.
+    /// Transactions in progress by id, except the one in `receiving`.
     waiting: HashMap<u32, Transaction>,
-    /// The transaction whose block is being received.
+    /// Transaction whose stream block is being received.
     receiving: Option<Transaction>,
     replay: Option<Replay>,
-    /// Between Begin and Commit of a transaction that is sent whole.
+    /// Whether the stream is between Begin and Commit of a transaction that was sent after its
+    /// commit.
     in_transaction: bool,
-    /// The relations that were described since the first transaction in progress began, outside of
-    /// those that still are.
+    /// Last description of each relation outside the transactions in progress, since the first of
+    /// these began.
     latest_relations: HashMap<Oid, Description>,
-    /// How many descriptions have come.
+    /// Number of descriptions that were received.
     sequence: u64,
-    /// The furthest position of a message in a block.
+    /// Highest position of a change in a stream block.
     max_wal_start: Lsn,
 }
 
 impl Spool {
+    /// Form of messages outside stream blocks.
+    pub const CONTEXT: ParseContext = ParseContext::new(2);
+
+    /// Form of messages within a stream block.
+    const IN_BLOCK: ParseContext = ParseContext {
+        in_stream_block: true,
+        ..Self::CONTEXT
+    };
+
     /// Makes an empty spool.
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::Spool`] if no temporary file can be made: better before the first large
-    /// transaction than amid it.
+    /// Fails with [`ErrorKind::Spool`] if no temporary file can be created. This is checked here
+    /// rather than during the first large transaction.
     pub fn new(options: &SpoolOptions) -> Result<Self> {
         SpoolFile::create(&options.folder)?;
         Ok(Self {
@@ -80,40 +89,32 @@ impl Spool {
         })
     }
 
-    /// Returns the form of messages outside of blocks.
-    pub const CONTEXT: ParseContext = ParseContext::new(2);
-
-    /// The form of messages within a block.
-    const IN_BLOCK: ParseContext = ParseContext {
-        in_stream_block: true,
-        ..Self::CONTEXT
-    };
-
-    /// Returns whether the stream is within a block: what comes next is for [`Spool::receive`].
+    /// Returns whether the stream is within a stream block: the next message is for
+    /// [`Spool::receive`].
     #[inline]
     pub fn is_receiving(&self) -> bool {
         self.receiving.is_some()
     }
 
-    /// Returns whether [`Spool::next_message`] has something.
+    /// Returns whether a transaction is being replayed: [`Spool::next_message`] has a message.
     #[inline]
     pub fn is_replaying(&self) -> bool {
         self.replay.is_some()
     }
 
-    /// Keeps a message of a block. At the end of the block, returns a position before which the
-    /// server has sent everything that committed: it can send what a transaction does only when it
-    /// has read its log that far.
+    /// Stores a message of a stream block. At the end of the stream block, returns the highest
+    /// position of a change so far: the server has sent every transaction that committed before it,
+    /// since it sends a change only after it has decoded its log up to there.
     ///
     /// # Errors
     ///
-    /// Fails with [`ErrorKind::Spool`] if a temporary file cannot be written, and with a message that
-    /// has no range in a block.
+    /// Fails with [`ErrorKind::Spool`] if a temporary file cannot be written, and with
+    /// [`ErrorKind::Protocol`] for a message that cannot be in a stream block.
     #[inline]
     pub fn receive(&mut self, wal_start: Lsn, data: &[u8]) -> Result<Option<Lsn>> {
         let Some(transaction) = &mut self.receiving else {
             return Err(protocol_violation(
-                "went on with a block that it had not begun",
+                "sent a message of a stream block without StreamStart",
             ));
         };
         match Streamed::peek(data).map_err(malformed_message)? {
@@ -123,7 +124,7 @@ impl Spool {
                     return Ok(None);
                 }
             }
-            // Each block begins with it.
+            // Each stream block begins with the origin, which is replayed once.
             Streamed::Origin if transaction.messages() > 0 => return Ok(None),
             Streamed::Origin => {}
             Streamed::Description {
@@ -147,6 +148,8 @@ impl Spool {
         Ok(None)
     }
 
+    /// Appends a message to a new block or to the file. Where the budget is used up, the
+    /// transaction with the most memory moves to its file first.
     #[cold]
     fn append_to_new_block(&mut self, wal_start: Lsn, data: &[u8]) -> Result<()> {
         let Some(transaction) = &mut self.receiving else {
@@ -155,7 +158,7 @@ impl Spool {
         if transaction.append(wal_start, data) {
             return Ok(());
         }
-        let size = HEADER + data.len();
+        let size = HEADER_SIZE + data.len();
         if self.pool.is_oversized(size) {
             return transaction.append_to_file(wal_start, data, &self.folder, &mut self.pool);
         }
@@ -182,13 +185,14 @@ impl Spool {
         Ok(())
     }
 
-    /// Looks at a message outside of blocks. Returns whether it is about a transaction in progress,
-    /// and so of no interest to the reader of the stream.
+    /// Handles a message outside stream blocks. Returns whether it is about a transaction in
+    /// progress, so that the reader of the stream ignores it.
     ///
     /// # Errors
     ///
-    /// Fails where the stream contradicts itself, and with [`ErrorKind::Spool`] if a transaction that has
-    /// committed cannot be read back, of which nothing was returned yet.
+    /// Fails with [`ErrorKind::Protocol`] if the message cannot follow the ones before it, and with
+    /// [`ErrorKind::Spool`] if a committed transaction cannot be read from its temporary file,
+    /// before any message of it was returned.
     pub fn handle(
         &mut self,
         message: &LogicalReplicationMessage<'_>,
@@ -221,7 +225,7 @@ impl Spool {
                 return Ok(true);
             }
             LogicalReplicationMessage::StreamStop => {
-                return Err(protocol_violation("ended a block that it had not begun"));
+                return Err(protocol_violation("sent StreamStop without StreamStart"));
             }
             _ => {}
         }
@@ -236,10 +240,14 @@ impl Spool {
             (Some(transaction), false) => Some(transaction),
             (None, false) => {
                 return Err(protocol_violation(
-                    "went on with a transaction that it had not begun",
+                    "continued a transaction in progress that it had not started",
                 ));
             }
-            (Some(_), true) => return Err(protocol_violation("began a transaction twice")),
+            (Some(_), true) => {
+                return Err(protocol_violation(
+                    "started a transaction in progress twice",
+                ));
+            }
         };
         Ok(())
     }
@@ -247,7 +255,7 @@ impl Spool {
     fn abort(&mut self, abort: &StreamAbortMessage) -> Result<()> {
         self.refuse_within_transaction()?;
         if abort.xid != abort.subxid {
-            // Of a subtransaction nothing need have been sent.
+            // The server reports the rollback even if it has sent nothing of the transaction.
             if let Some(transaction) = self.waiting.get_mut(&abort.xid.as_u32()) {
                 transaction.abort(abort.subxid);
             }
@@ -263,7 +271,7 @@ impl Spool {
         self.refuse_within_transaction()?;
         let Some(mut transaction) = self.waiting.remove(&commit.xid.as_u32()) else {
             return Err(protocol_violation(
-                "committed a transaction that it had not begun",
+                "committed a transaction in progress that it had not started",
             ));
         };
         log_spooled(&transaction, "committed");
@@ -277,13 +285,15 @@ impl Spool {
         Ok(())
     }
 
-    /// Returns the relations that were described by others since a transaction described them.
+    /// Merges the descriptions of a transaction that has committed into `latest_relations`. Returns
+    /// the relations that were described outside the transaction after it had described them.
     ///
-    /// The server describes a relation when its description is not what it has sent last. Within a
-    /// transaction in progress it keeps account of that apart, and when the transaction commits the
-    /// two accounts become one. So what was sent last is what holds from then on, also where it came
-    /// outside of this transaction while that was in progress: that takes a relation whose lock was
-    /// given free before the end, as by the rollback of a subtransaction.
+    /// The server describes a relation if the description differs from the last one that it has
+    /// sent. It tracks that for each transaction in progress separately, and merges the records
+    /// when the transaction commits. From then on the description that was sent last is valid, even
+    /// if it was sent outside the transaction while that was in progress. This happens if the lock
+    /// of the relation is released before the end of the transaction, as by the rollback of a
+    /// subtransaction.
     fn merge_descriptions(
         &mut self,
         descriptions: HashMap<(bool, Oid), Description>,
@@ -308,13 +318,13 @@ impl Spool {
     fn refuse_within_transaction(&self) -> Result<()> {
         if self.in_transaction {
             return Err(protocol_violation(
-                "sent a part of a transaction in progress amid another one",
+                "sent a message of a transaction in progress within another transaction",
             ));
         }
         Ok(())
     }
 
-    /// Gives memory back while nothing is in progress.
+    /// Releases memory if no transaction is in progress.
     fn shrink_if_idle(&mut self) {
         if self.waiting.is_empty() && self.replay.is_none() {
             self.pool.shrink();
@@ -326,7 +336,9 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// Fails if what was kept cannot be read, or cannot be parsed; and where nothing is replayed.
+    /// Fails with [`ErrorKind::Io`] if the temporary file cannot be read, with
+    /// [`ErrorKind::Protocol`] if a message cannot be parsed, and with [`ErrorKind::Internal`] if
+    /// no transaction is being replayed.
     #[inline]
     pub fn next_message<'a>(
         &'a mut self,
@@ -369,21 +381,22 @@ impl Spool {
         self.shrink_if_idle();
     }
 
-    /// Returns the number of bytes that are allocated for what is kept.
+    /// Returns the number of bytes that are allocated for messages.
     #[cfg(test)]
     pub(super) fn allocated(&self) -> usize {
         self.pool.allocated()
     }
 }
 
-/// Says of a transaction that went to disk how large it was.
-fn log_spooled(transaction: &Transaction, end: &str) {
+/// Logs the size of a transaction that was written to disk, and how it has ended.
+fn log_spooled(transaction: &Transaction, end: &'static str) {
     if transaction.is_on_disk() {
         info!(
             xid = transaction.xid().as_u32(),
             messages = transaction.messages(),
             bytes = transaction.bytes(),
-            "a large transaction was kept in a temporary file until it was {end}"
+            end,
+            "large transaction was spooled to a temporary file"
         );
     }
 }

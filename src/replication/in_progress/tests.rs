@@ -13,12 +13,13 @@ use crate::error::{ErrorKind, Result};
 const TABLE: Oid = Oid(16_400);
 const TIME: PgTimestamp = PgTimestamp(77);
 
-/// A server and the reader of its stream.
+/// Server that sends a stream, and reader of what the spool makes of it.
 struct Stream {
     spool: Spool,
     position: u64,
-    /// What the reader gets, in words.
+    /// Messages that the reader has received, as text.
     read: Vec<String>,
+    /// Most bytes that were allocated at a time.
     largest: usize,
 }
 
@@ -40,7 +41,7 @@ impl Stream {
         }
     }
 
-    /// Sends a message, and reads what comes of it.
+    /// Sends a message, and reads the messages that result from it.
     fn send(&mut self, message: &Message<'_>) -> Result<()> {
         let mut data = BytesMut::new();
         testing::logical_replication_message(&mut data, message, Spool::CONTEXT).unwrap();
@@ -58,13 +59,13 @@ impl Stream {
         } else {
             let message = Message::parse(data, Spool::CONTEXT, &arena).unwrap();
             if !self.spool.handle(&message, wal_start, data)? {
-                self.read.push(say(wal_start, &message));
+                self.read.push(describe(wal_start, &message));
             }
         }
         self.largest = self.largest.max(self.spool.allocated());
         while self.spool.is_replaying() {
             let (wal_start, message) = self.spool.next_message(&arena)?;
-            self.read.push(say(wal_start, &message));
+            self.read.push(describe(wal_start, &message));
         }
         Ok(())
     }
@@ -122,7 +123,7 @@ impl Stream {
         }))
     }
 
-    /// Sends a small transaction whole.
+    /// Sends a small transaction after its commit.
     fn whole(&mut self, send: impl FnOnce(&mut Self)) {
         self.send(&Message::Begin(BeginMessage {
             final_lsn: Lsn::from(5),
@@ -139,7 +140,7 @@ impl Stream {
         .unwrap();
     }
 
-    /// Returns what was read since the last time, without positions of messages.
+    /// Returns the messages that were read since the last call, without their positions.
     fn words(&mut self) -> String {
         let words: Vec<_> = self.read.drain(..).collect();
         words
@@ -151,7 +152,7 @@ impl Stream {
     }
 }
 
-fn say(wal_start: Lsn, message: &Message<'_>) -> String {
+fn describe(wal_start: Lsn, message: &Message<'_>) -> String {
     let what = match message {
         Message::Begin(begin) => {
             let time = if begin.commit_time == TIME {
@@ -185,7 +186,7 @@ fn say(wal_start: Lsn, message: &Message<'_>) -> String {
 }
 
 #[test]
-fn transactions_come_whole_and_in_the_order_of_their_commits() {
+fn transactions_are_replayed_whole_in_commit_order() {
     let mut stream = Stream::new();
     stream.block(10, true, &[(10, "a1"), (10, "a2")]);
     stream.block(20, true, &[(20, "b1")]);
@@ -202,7 +203,7 @@ fn transactions_come_whole_and_in_the_order_of_their_commits() {
 }
 
 #[test]
-fn messages_keep_their_positions_and_blocks_say_how_far_the_server_is() {
+fn messages_have_their_positions_and_stream_blocks_report_the_highest() {
     let mut stream = Stream::new();
     stream.block(10, true, &[(10, "a"), (10, "b")]);
     assert_eq!(stream.read, ["reached 0/3"]);
@@ -215,7 +216,7 @@ fn messages_keep_their_positions_and_blocks_say_how_far_the_server_is() {
 }
 
 #[test]
-fn what_is_rolled_back_is_left_out() {
+fn rolled_back_changes_are_not_replayed() {
     let mut stream = Stream::new();
     stream.block(10, true, &[(10, "a"), (11, "b"), (12, "c"), (10, "d")]);
     stream.abort(10, 12).unwrap();
@@ -226,7 +227,7 @@ fn what_is_rolled_back_is_left_out() {
     stream.abort(20, 20).unwrap();
     stream.commit(10).unwrap();
     assert_eq!(stream.words(), "begin-10-1010 a b d g commit-1010");
-    // Neither of a transaction nor of a subtransaction need anything have been sent.
+    // A rollback is reported even if nothing of the transaction or subtransaction was sent.
     stream.abort(30, 30).unwrap();
     stream.abort(30, 31).unwrap();
     assert!(stream.commit(20).is_err(), "it was rolled back");
@@ -247,12 +248,12 @@ fn a_transaction_without_rows_still_commits() {
 }
 
 #[test]
-fn descriptions_stay_in_order_and_outlive_their_subtransaction() {
+fn descriptions_of_rolled_back_subtransactions_are_replayed_in_order() {
     let mut stream = Stream::new();
     stream.start(10, true).unwrap();
     stream.relation(Some(10), "one").unwrap();
     stream.insert(Some(10), "a").unwrap();
-    // The same again, as after each rollback of a subtransaction.
+    // An identical description, as the server sends after each rollback of a subtransaction.
     stream.relation(Some(10), "one").unwrap();
     stream.relation(Some(11), "two").unwrap();
     stream.insert(Some(11), "b").unwrap();
@@ -266,7 +267,7 @@ fn descriptions_stay_in_order_and_outlive_their_subtransaction() {
         stream.words(),
         "begin-10-1010 is-one a is-two c commit-1010"
     );
-    // What was rolled back as a whole is of no account.
+    // Descriptions in a transaction that is rolled back are not replayed.
     stream.start(20, true).unwrap();
     stream.relation(Some(20), "never").unwrap();
     stream.stop().unwrap();
@@ -275,20 +276,20 @@ fn descriptions_stay_in_order_and_outlive_their_subtransaction() {
 }
 
 #[test]
-fn the_description_that_came_last_holds_after_a_replay() {
+fn the_relation_description_that_was_sent_last_is_valid_after_a_replay() {
     let mut stream = Stream::new();
     stream.start(10, true).unwrap();
     stream.relation(Some(11), "old").unwrap();
     stream.insert(Some(11), "a").unwrap();
     stream.stop().unwrap();
     stream.abort(10, 11).unwrap();
-    // The rollback has given the table free.
+    // The rollback has released the lock of the table, so its definition can change.
     stream.whole(|stream| stream.relation(None, "new").unwrap());
     stream.words();
     stream.commit(10).unwrap();
     assert_eq!(stream.words(), "begin-10-1010 is-old is-new commit-1010");
 
-    // The same with two transactions in progress.
+    // Both descriptions in transactions in progress.
     stream.start(20, true).unwrap();
     stream.relation(Some(21), "old").unwrap();
     stream.stop().unwrap();
@@ -302,7 +303,7 @@ fn the_description_that_came_last_holds_after_a_replay() {
         "begin-30-1030 is-new commit-1030 begin-20-1020 is-old is-new commit-1020"
     );
 
-    // An older one does not come back.
+    // An older description is not replayed.
     stream.start(40, true).unwrap();
     stream.stop().unwrap();
     stream.whole(|stream| stream.relation(None, "old").unwrap());
@@ -315,7 +316,7 @@ fn the_description_that_came_last_holds_after_a_replay() {
 }
 
 #[test]
-fn an_origin_is_said_once() {
+fn the_origin_is_replayed_once() {
     let mut stream = Stream::new();
     let origin = Message::Origin(OriginMessage {
         commit_lsn: Lsn::INVALID,
@@ -335,11 +336,13 @@ fn an_origin_is_said_once() {
 }
 
 #[test]
-fn a_stream_that_contradicts_itself_is_refused() {
+fn messages_in_an_impossible_order_are_refused() {
     type Send = fn(&mut Stream) -> Result<()>;
-    let contradictions: [(&str, Send); 9] = [
-        ("a block goes on that never began", |s| s.start(10, false)),
-        ("a transaction begins twice", |s| {
+    let violations: [(&str, Send); 9] = [
+        ("a later block of an unknown transaction", |s| {
+            s.start(10, false)
+        }),
+        ("two first blocks of a transaction", |s| {
             s.block(10, true, &[]);
             s.start(10, true)
         }),
@@ -347,7 +350,7 @@ fn a_stream_that_contradicts_itself_is_refused() {
             s.start(10, true)?;
             s.start(20, true)
         }),
-        ("the end of no block", Stream::stop),
+        ("StreamStop outside a block", Stream::stop),
         ("a commit within a block", |s| {
             s.start(10, true)?;
             s.commit(10)
@@ -356,8 +359,8 @@ fn a_stream_that_contradicts_itself_is_refused() {
             s.start(10, true)?;
             s.abort(10, 10)
         }),
-        ("a commit of nothing", |s| s.commit(10)),
-        ("a block amid a whole transaction", |s| {
+        ("a commit of an unknown transaction", |s| s.commit(10)),
+        ("a block within a transaction that is sent whole", |s| {
             s.send(&Message::Begin(BeginMessage {
                 final_lsn: Lsn::from(5),
                 commit_time: TIME,
@@ -365,23 +368,23 @@ fn a_stream_that_contradicts_itself_is_refused() {
             }))?;
             s.start(10, true)
         }),
-        ("no message at all", |s| {
+        ("an empty message", |s| {
             s.start(10, true)?;
             s.send_data(b"")
         }),
     ];
-    for (what, send) in contradictions {
+    for (what, send) in violations {
         let error = send(&mut Stream::new()).expect_err(what);
         assert_eq!(error.kind(), ErrorKind::Protocol, "{what}");
     }
 }
 
 #[test]
-fn what_is_beyond_the_memory_goes_to_disk_and_comes_back() {
+fn messages_beyond_the_memory_limit_are_replayed_from_disk() {
     const MEMORY: usize = 16 * 1024;
     let mut stream = Stream::with(MEMORY);
     let huge = "h".repeat(3 * MEMORY);
-    // Sizes around those of blocks, and one row that is larger than all memory.
+    // Sizes around those of blocks, and one row that is larger than the memory limit.
     let row = |xid: u32, i: usize| format!("{xid}-{i}-{}", "x".repeat(i * 37 % 700));
     for i in 0..200 {
         for xid in [10, 20, 30] {
@@ -400,28 +403,28 @@ fn what_is_beyond_the_memory_goes_to_disk_and_comes_back() {
     stream.words();
     for xid in [20, 10] {
         stream.commit(xid).unwrap();
-        let mut due = vec![format!("begin-{xid}-{}", 1000 + xid)];
+        let mut expected = vec![format!("begin-{xid}-{}", 1000 + xid)];
         for i in 0..200 {
-            due.push(row(xid, i));
+            expected.push(row(xid, i));
             if (xid, i) == (20, 100) {
-                due.push(huge.clone());
+                expected.push(huge.clone());
             }
         }
-        due.push(format!("commit-{}", 1000 + xid));
-        assert!(stream.words() == due.join(" "), "{xid}");
+        expected.push(format!("commit-{}", 1000 + xid));
+        assert!(stream.words() == expected.join(" "), "{xid}");
     }
     assert!(stream.spool.allocated() <= MEMORY);
 }
 
-/// Sends messages that stand one behind the other, each behind a byte with its length, up to the
-/// first that is refused. Returns how many were taken.
-fn send_all(mut rest: &[u8]) -> usize {
+/// Sends consecutive messages, each preceded by a byte with its length, up to the first that is
+/// refused. Returns the number of accepted messages.
+fn send_all(mut remaining: &[u8]) -> usize {
     let mut stream = Stream::with(2048);
-    let mut taken = 0;
+    let mut accepted = 0;
     let arena = TupleArena::default();
-    while let Some((&length, after)) = rest.split_first() {
+    while let Some((&length, after)) = remaining.split_first() {
         let (data, after) = after.split_at(after.len().min(usize::from(length)));
-        rest = after;
+        remaining = after;
         let refused = if stream.spool.is_receiving() {
             false
         } else {
@@ -430,19 +433,19 @@ fn send_all(mut rest: &[u8]) -> usize {
         if refused || stream.send_data(data).is_err() {
             break;
         }
-        taken += 1;
+        accepted += 1;
     }
-    taken
+    accepted
 }
 
 #[test]
-fn seeds_of_the_fuzzer_are_taken_or_refused() {
+fn fuzzing_seeds_and_damaged_seeds_are_accepted_or_refused() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/spool");
     let mut files = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let data = std::fs::read(&path).unwrap();
-        // Any byte may be wrong, and the rest go missing.
+        // Each byte is changed, and the seed is cut off at each byte.
         assert!(send_all(&data) > 0 || path.ends_with("a_commit_of_nothing"));
         for index in 0..data.len() {
             let mut wrong = data.clone();
@@ -456,7 +459,7 @@ fn seeds_of_the_fuzzer_are_taken_or_refused() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_to_shows_at_once() {
+fn an_unwritable_folder_is_refused_at_once() {
     let options = SpoolOptions {
         folder: Path::new("/proc/nowhere").to_owned(),
         ..SpoolOptions::default()

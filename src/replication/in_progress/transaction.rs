@@ -1,4 +1,4 @@
-//! A transaction in progress: what came of it so far.
+//! The messages of a transaction in progress that were received so far.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -10,32 +10,34 @@ use super::block_pool::BlockPool;
 use super::file::SpoolFile;
 use crate::error::Result;
 
-/// What stands before each message: its size and its position.
-pub(super) const HEADER: usize = 4 + 8;
+/// Size of the header before each message: the length and the position of the message.
+pub(super) const HEADER_SIZE: usize = 4 + 8;
 
-/// A transaction in progress.
+/// Spooled messages of a transaction in progress.
 pub(super) struct Transaction {
     xid: Xid,
-    /// The messages, oldest first; those in `file` came before. No message is in two blocks.
+    /// Messages after those in `file`, oldest first. No message spans two blocks.
     blocks: VecDeque<Vec<u8>>,
     file: Option<SpoolFile>,
-    /// Subtransactions that were rolled back. The server has some hundred bytes for each of them; here
-    /// it is four.
+    /// Subtransactions that were rolled back. There can be many: they take four bytes each here,
+    /// and some hundred bytes each on the server.
     aborted: Vec<u32>,
-    /// What relations and types were described as last, and when in the order of all descriptions.
+    /// Last description of each relation (`true`) and type (`false`).
     descriptions: HashMap<(bool, Oid), Description>,
-    /// Bytes of `blocks`, as they are allocated.
+    /// Allocated bytes of `blocks`.
     allocated: usize,
+    /// Number of blocks that were added.
     block_count: usize,
     messages: u64,
     bytes: u64,
 }
 
-/// The last description of a relation or a type.
+/// Description of a relation or a type.
 #[derive(Debug)]
 pub(super) struct Description {
-    /// When it came, in the order of all descriptions.
+    /// Position in the order in which all descriptions were received.
     pub(super) sequence: u64,
+    /// Message without its tag and transaction id.
     pub(super) content: Vec<u8>,
 }
 
@@ -58,6 +60,7 @@ impl Transaction {
         self.xid
     }
 
+    /// Returns the number of allocated bytes.
     pub(super) fn allocated(&self) -> usize {
         self.allocated
     }
@@ -70,13 +73,13 @@ impl Transaction {
         self.bytes
     }
 
-    /// Appends a message to the last block. Returns false if there is no room.
+    /// Appends a message to the last block. Returns false if the block has no room for it.
     #[inline]
     pub(super) fn append(&mut self, wal_start: Lsn, message: &[u8]) -> bool {
         let Some(block) = self.blocks.back_mut() else {
             return false;
         };
-        let size = HEADER + message.len();
+        let size = HEADER_SIZE + message.len();
         if block.capacity() - block.len() < size {
             return false;
         }
@@ -87,19 +90,23 @@ impl Transaction {
         true
     }
 
-    /// Takes in a block, to append to.
+    /// Adds an empty block.
     pub(super) fn add_block(&mut self, block: Vec<u8>) {
         self.allocated += block.capacity();
         self.block_count += 1;
         self.blocks.push_back(block);
     }
 
-    /// Returns how many blocks were added.
+    /// Returns the number of blocks that were added.
     pub(super) fn block_count(&self) -> usize {
         self.block_count
     }
 
-    /// Writes all blocks to the file, and gives their memory back.
+    /// Writes all blocks to the file, and releases their memory.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Spool`](crate::error::ErrorKind::Spool).
     pub(super) fn move_to_file(&mut self, folder: &Path, pool: &mut BlockPool) -> Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
@@ -114,7 +121,11 @@ impl Transaction {
         Ok(())
     }
 
-    /// Writes a message to the file behind all others, without a copy of it in memory.
+    /// Writes a message to the file after all others, without copying it to memory.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`ErrorKind::Spool`](crate::error::ErrorKind::Spool).
     pub(super) fn append_to_file(
         &mut self,
         wal_start: Lsn,
@@ -127,11 +138,11 @@ impl Transaction {
             file.append(&[&header(wal_start, message), message])?;
         }
         self.messages += 1;
-        self.bytes += (HEADER + message.len()) as u64;
+        self.bytes += (HEADER_SIZE + message.len()) as u64;
         Ok(())
     }
 
-    /// Notes a description. Returns whether it says something new: after the rollback of a
+    /// Records a description. Returns whether it differs from the last one: after the rollback of a
     /// subtransaction the server describes each relation again.
     pub(super) fn describe(&mut self, what: (bool, Oid), content: &[u8], sequence: u64) -> bool {
         let description = self
@@ -150,12 +161,12 @@ impl Transaction {
         true
     }
 
-    /// Notes that a subtransaction was rolled back.
+    /// Records that a subtransaction was rolled back.
     pub(super) fn abort(&mut self, subxid: Xid) {
         self.aborted.push(subxid.as_u32());
     }
 
-    /// Makes [`Transaction::is_aborted`] ready to answer, when no more subtransactions end.
+    /// Prepares for [`Transaction::is_aborted`], once the transaction has committed.
     pub(super) fn complete(&mut self) {
         self.aborted.sort_unstable();
     }
@@ -170,12 +181,12 @@ impl Transaction {
         self.file.is_some()
     }
 
-    /// Takes the file, whose messages come before those of all blocks.
+    /// Takes the file. Its messages precede those of all blocks in memory.
     pub(super) fn take_file(&mut self) -> Option<SpoolFile> {
         self.file.take()
     }
 
-    /// Takes the next block that is in memory.
+    /// Takes the oldest block in memory.
     pub(super) fn take_block(&mut self) -> Option<Vec<u8>> {
         self.blocks.pop_front()
     }
@@ -185,7 +196,7 @@ impl Transaction {
         std::mem::take(&mut self.descriptions)
     }
 
-    /// Gives all memory back.
+    /// Releases memory and file.
     pub(super) fn release(self, pool: &mut BlockPool) {
         for block in self.blocks {
             pool.put_back(block);
@@ -196,16 +207,17 @@ impl Transaction {
     }
 }
 
-/// A message of the server's is never as large as four bytes can say.
-fn header(wal_start: Lsn, message: &[u8]) -> [u8; HEADER] {
-    let mut header = [0; HEADER];
+/// Returns the header of a message. The length of a message fits in four bytes, since the protocol
+/// has signed lengths of four bytes.
+fn header(wal_start: Lsn, message: &[u8]) -> [u8; HEADER_SIZE] {
+    let mut header = [0; HEADER_SIZE];
     let size = u32::try_from(message.len()).unwrap_or(u32::MAX);
     header[..4].copy_from_slice(&size.to_le_bytes());
     header[4..].copy_from_slice(&wal_start.as_u64().to_le_bytes());
     header
 }
 
-/// What was kept is not shown: it is rows.
+/// Leaves out the messages, which contain values of rows.
 impl fmt::Debug for Transaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transaction")

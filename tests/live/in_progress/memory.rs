@@ -59,7 +59,7 @@ fn a_transaction_beyond_the_memory_budget_is_spooled_to_disk() {
     many_rows(&mut scene.client);
     session.until_id("public.c", 1);
     let peak = session.connector.peak_memory();
-    let line = session.until_logged("a large transaction was kept in a temporary file");
+    let line = session.until_logged("large transaction was spooled to a temporary file");
     session.kill();
     let messages = line.field("messages").and_then(|count| count.parse().ok());
     assert!(messages > Some(MANY), "{line:?}");
