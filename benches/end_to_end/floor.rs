@@ -17,7 +17,7 @@ use source_postgres::config::Config;
 use source_postgres::error::Result;
 use source_postgres::net::{ConnectConfig, Purpose};
 use source_postgres::replication::{
-    self, InProgress, ReplicationStream, SpoolOptions, StreamItem, StreamOptions,
+    self, DurablePosition, InProgress, ReplicationStream, SpoolOptions, StreamItem, StreamOptions,
 };
 
 use crate::latency;
@@ -226,7 +226,7 @@ impl Drain {
                     _ => times.push((at, arrival)),
                 }
             }
-            stream.fill_alone().await?;
+            stream.fill_blocking().await?;
         }
     }
 
@@ -258,7 +258,7 @@ impl Drain {
                     return Ok(received);
                 }
             }
-            stream.fill_alone().await?;
+            stream.fill_blocking().await?;
         }
     }
 
@@ -270,9 +270,10 @@ impl Drain {
             publication: "flow_publication".to_owned(),
             start: self.start.parse().expect("a position"),
             status_interval: Duration::from_secs(10),
-            in_progress: InProgress::Kept(SpoolOptions::default()),
+            in_progress: InProgress::Streamed(SpoolOptions::default()),
         };
-        ReplicationStream::start(client, &options).await
+        let durable_position = DurablePosition::new(options.start);
+        ReplicationStream::start(client, &options, durable_position.into()).await
     }
 }
 

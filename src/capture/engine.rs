@@ -155,7 +155,7 @@ fn connect_for_stream(
     Connecting::start(async move {
         let mut client = Client::connect(&connect, Purpose::Replication).await?;
         connected.send_replace(());
-        replication::grant_memory(&mut client, memory).await?;
+        replication::set_decoding_memory(&mut client, memory).await?;
         Ok(client)
     })
 }

@@ -9,7 +9,7 @@ use crate::net::{ConnectConfig, Purpose};
 /// Memory of the server's that one stream may take for transactions under way, in kB, unless it is
 /// configured. It is the user's server: enough that most transactions stay there until they have
 /// committed, and not more.
-const DECODING_MEMORY: u32 = 256 * 1024;
+const DEFAULT_DECODING_MEMORY: u32 = 256 * 1024;
 
 /// Connects to read a slot. `decoding_memory` is what the server may use to decode its log for this
 /// connection, in kB; `None` to choose.
@@ -19,7 +19,7 @@ const DECODING_MEMORY: u32 = 256 * 1024;
 /// Fails as [`Client::connect`] does, or when the connection is lost.
 pub async fn connect(config: &ConnectConfig, decoding_memory: Option<u32>) -> Result<Client> {
     let mut client = Client::connect(config, Purpose::Replication).await?;
-    grant_memory(&mut client, decoding_memory).await?;
+    set_decoding_memory(&mut client, decoding_memory).await?;
     Ok(client)
 }
 
@@ -31,7 +31,7 @@ pub async fn connect(config: &ConnectConfig, decoding_memory: Option<u32>) -> Re
 /// # Errors
 ///
 /// Fails when the connection is lost.
-pub async fn grant_memory(client: &mut Client, configured: Option<u32>) -> Result<()> {
+pub async fn set_decoding_memory(client: &mut Client, configured: Option<u32>) -> Result<()> {
     const SETTING: &str = "logical_decoding_work_mem";
     if client.server_version_num() < 130_000 {
         return Ok(());
@@ -40,8 +40,8 @@ pub async fn grant_memory(client: &mut Client, configured: Option<u32>) -> Resul
     let sql = match configured {
         Some(kilobytes) => set(kilobytes),
         None => format!(
-            "{} FROM pg_settings WHERE name = '{SETTING}' AND setting::bigint < {DECODING_MEMORY}",
-            set(DECODING_MEMORY)
+            "{} FROM pg_settings WHERE name = '{SETTING}' AND setting::bigint < {DEFAULT_DECODING_MEMORY}",
+            set(DEFAULT_DECODING_MEMORY)
         ),
     };
     match client.execute_script(&sql).await {

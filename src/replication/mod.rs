@@ -17,7 +17,7 @@ mod options;
 mod slot;
 mod stream;
 
-pub use connect::{connect, grant_memory};
+pub use connect::{connect, set_decoding_memory};
 pub use durable_position::DurablePosition;
 pub use feedback::Feedback;
 pub use in_progress::{Spool, SpoolOptions};

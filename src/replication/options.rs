@@ -26,20 +26,20 @@ pub struct StreamOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InProgress {
     /// They are, and kept as these options say.
-    Kept(SpoolOptions),
+    Streamed(SpoolOptions),
     /// They are not, for this reason.
-    Refused(&'static str),
+    NotStreamed(&'static str),
 }
 
 impl InProgress {
-    /// Makes the spool, and says why there is one, or none.
-    pub(super) fn spool(&self, server_version_num: u32) -> (Option<Spool>, &'static str) {
+    /// Makes the spool, and says reason there is one, or none.
+    pub(super) fn open_spool(&self, server_version_num: u32) -> (Option<Spool>, &'static str) {
         match self {
-            Self::Refused(reason) => (None, reason),
-            Self::Kept(_) if server_version_num < 140_000 => {
+            Self::NotStreamed(reason) => (None, reason),
+            Self::Streamed(_) if server_version_num < 140_000 => {
                 (None, "the server is older than version 14")
             }
-            Self::Kept(options) => match Spool::new(options) {
+            Self::Streamed(options) => match Spool::new(options) {
                 Ok(spool) => (Some(spool), "the server offers it"),
                 Err(error) => {
                     warn!(error = %error, causes = error.causes(),
@@ -57,18 +57,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_asked_for_is_what_the_server_and_the_disk_offer() {
-        let kept = InProgress::Kept(SpoolOptions::default());
-        assert!(kept.spool(140_000).0.is_some());
-        let (spool, why) = kept.spool(139_999);
-        assert!(spool.is_none() && why.contains("older"), "{why}");
-        let (spool, why) = InProgress::Refused("a reason").spool(180_000);
-        assert!(spool.is_none() && why == "a reason");
-        let nowhere = InProgress::Kept(SpoolOptions {
+    fn transactions_are_streamed_if_server_and_disk_allow_it() {
+        let streamed = InProgress::Streamed(SpoolOptions::default());
+        assert!(streamed.open_spool(140_000).0.is_some());
+        let (spool, reason) = streamed.open_spool(139_999);
+        assert!(spool.is_none() && reason.contains("older"), "{reason}");
+        let (spool, reason) = InProgress::NotStreamed("a reason").open_spool(180_000);
+        assert!(spool.is_none() && reason == "a reason");
+        let unwritable = InProgress::Streamed(SpoolOptions {
             folder: "/proc/nowhere".into(),
             ..SpoolOptions::default()
         });
-        let (spool, why) = nowhere.spool(180_000);
-        assert!(spool.is_none() && why.contains("temporary files"), "{why}");
+        let (spool, reason) = unwritable.open_spool(180_000);
+        assert!(
+            spool.is_none() && reason.contains("temporary files"),
+            "{reason}"
+        );
     }
 }

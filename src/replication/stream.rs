@@ -21,10 +21,10 @@ use crate::error::{Error, ErrorKind, Result, sqlstate};
 /// The longest silence of a server that was asked for an answer every few seconds. It is generous
 /// since a server that decodes a large transaction answers late; a dead network is noticed by the
 /// socket's keep-alives long before.
-const SILENCE_LIMIT: Duration = Duration::from_secs(15 * 60);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// How long a server that takes nothing any more is listened to.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const FINAL_READ_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the stream carries.
 #[derive(Debug)]
@@ -54,27 +54,17 @@ pub struct ReplicationStream {
     /// Keeps transactions in progress, if they are sent.
     spool: Option<Spool>,
     /// When something was received last.
-    heard: Instant,
+    last_receipt: Instant,
 }
 
 impl ReplicationStream {
-    /// Starts streaming.
-    ///
-    /// # Errors
-    ///
-    /// Fails with the server's reason; a slot that is missing or in use is named as such.
-    pub async fn start(client: Client, options: &StreamOptions) -> Result<Self> {
-        let durable_position = Arc::new(DurablePosition::new(options.start));
-        Self::start_with(client, options, durable_position).await
-    }
-
     /// Starts streaming in place of another stream, which may have come further than what is
     /// acknowledged.
     ///
     /// # Errors
     ///
-    /// Fails as [`ReplicationStream::start`] does.
-    pub async fn start_with(
+    /// Fails with the server's reason; a slot that is missing or in use is named as such.
+    pub async fn start(
         client: Client,
         options: &StreamOptions,
         durable_position: Arc<DurablePosition>,
@@ -86,26 +76,26 @@ impl ReplicationStream {
             status_interval,
             in_progress,
         } = options;
-        let (spool, why) = in_progress.spool(client.server_version_num());
+        let (spool, reason) = in_progress.open_spool(client.server_version_num());
         let (proto_version, streaming) = if spool.is_some() {
             ("2", "on")
         } else {
             ("1", "off")
         };
-        info!(startLSN = %start, %publication, %slot, proto_version, streaming, because = why,
+        info!(startLSN = %start, %publication, %slot, proto_version, streaming, because = reason,
             "starting replication");
         let publications = protocol::quote_identifier(publication);
-        let mut asked = vec![
+        let mut plugin_options = vec![
             ("proto_version", proto_version),
             ("publication_names", publications.as_str()),
         ];
         if spool.is_some() {
             // Servers before 14 do not know the option at all.
-            asked.push(("streaming", streaming));
+            plugin_options.push(("streaming", streaming));
         }
-        let command = start_replication(slot, *start, &asked);
+        let command = start_replication(slot, *start, &plugin_options);
         let (reader, writer) = client.start_replication(&command).await.map_err(|error| {
-            let what = match error.sqlstate() {
+            let context = match error.sqlstate() {
                 _ if is_in_use(&error) => format!(
                     "the replication slot \"{slot}\" is in use: another capture, or an earlier \
                      session of this one that the server has not noticed to be gone, is reading it"
@@ -116,7 +106,7 @@ impl ReplicationStream {
                 ),
                 _ => format!("reading the replication slot \"{slot}\" from {start} failed"),
             };
-            error.context(what)
+            error.context(context)
         })?;
         let feedback = Feedback::start(writer, Arc::clone(&durable_position), *status_interval);
         Ok(Self {
@@ -124,7 +114,7 @@ impl ReplicationStream {
             feedback,
             durable_position,
             spool,
-            heard: Instant::now(),
+            last_receipt: Instant::now(),
         })
     }
 
@@ -144,7 +134,7 @@ impl ReplicationStream {
     ///
     /// Fails when the connection ends or has been silent for too long.
     pub async fn fill(&mut self) -> Result<()> {
-        self.fill_at_pace(false).await
+        self.fill_within_timeout(false).await
     }
 
     /// The same for a thread that waits for nothing else, which sleeps now and then: that takes less
@@ -153,26 +143,28 @@ impl ReplicationStream {
     /// # Errors
     ///
     /// Fails as [`ReplicationStream::fill`] does.
-    pub async fn fill_alone(&mut self) -> Result<()> {
-        self.fill_at_pace(true).await
+    pub async fn fill_blocking(&mut self) -> Result<()> {
+        self.fill_within_timeout(true).await
     }
 
-    async fn fill_at_pace(&mut self, alone: bool) -> Result<()> {
+    async fn fill_within_timeout(&mut self, blocking: bool) -> Result<()> {
         if self.is_replaying() {
             return Ok(());
         }
-        let silence = self.heard.elapsed();
+        let silence = self.last_receipt.elapsed();
         // Bytes may be there that a busy capture has not looked at.
-        let left = SILENCE_LIMIT.saturating_sub(silence).max(LAST_WORDS);
+        let remaining = SILENCE_TIMEOUT
+            .saturating_sub(silence)
+            .max(FINAL_READ_TIMEOUT);
         // Where nothing can be sent any more, the server may have said why.
         let limit = if self.feedback.has_failed() {
-            LAST_WORDS
+            FINAL_READ_TIMEOUT
         } else {
-            left
+            remaining
         };
         let reader = &mut self.reader;
         let filling = async {
-            if alone {
+            if blocking {
                 reader.fill_blocking().await
             } else {
                 reader.fill().await
@@ -181,7 +173,7 @@ impl ReplicationStream {
         match tokio::time::timeout(limit, filling).await.ok() {
             Some(filled) => {
                 filled?;
-                self.heard = Instant::now();
+                self.last_receipt = Instant::now();
                 Ok(())
             }
             None if self.feedback.has_failed() => Err(Error::new(
@@ -192,7 +184,7 @@ impl ReplicationStream {
                 ErrorKind::Connection,
                 format!(
                     "the server has not sent anything for {} minutes, although it was asked to",
-                    SILENCE_LIMIT.as_secs() / 60
+                    SILENCE_TIMEOUT.as_secs() / 60
                 ),
             )),
         }
@@ -209,14 +201,14 @@ impl ReplicationStream {
         }
         let filled = self.reader.fill_now().await?;
         if filled {
-            self.heard = Instant::now();
+            self.last_receipt = Instant::now();
         }
         Ok(filled)
     }
 
     /// Returns how long nothing was received.
     pub fn silence(&self) -> Duration {
-        self.heard.elapsed()
+        self.last_receipt.elapsed()
     }
 
     /// Returns whether an item is there without waiting, or a message that may become one.
@@ -243,18 +235,18 @@ impl ReplicationStream {
             return receive_block(spool, &mut self.reader, &self.feedback);
         }
         if self.is_replaying() {
-            return replayed(self.spool.as_mut(), arena);
+            return next_replayed(self.spool.as_mut(), arena);
         }
         let Some(event) = self.reader.try_event()? else {
             return Ok(None);
         };
         let data = match event {
             Event::CopyData(data) => data,
-            other => return other_event(other).map(Some),
+            other => return handle_other_event(other).map(Some),
         };
         let xlog_data = match ReplicationMessage::parse(data).map_err(malformed_message)? {
             ReplicationMessage::XLogData(xlog_data) => xlog_data,
-            other => return Ok(Some(other_message(&other, &self.feedback))),
+            other => return Ok(Some(handle_other_message(&other, &self.feedback))),
         };
         let context = match &self.spool {
             Some(_) => Spool::CONTEXT,
@@ -286,7 +278,7 @@ impl ReplicationStream {
 }
 
 #[inline]
-fn replayed<'a>(
+fn next_replayed<'a>(
     spool: Option<&'a mut Spool>,
     arena: &'a TupleArena,
 ) -> Result<Option<StreamItem<'a>>> {
@@ -305,7 +297,7 @@ fn receive_block(
     while let Some(event) = reader.try_event()? {
         let data = match event {
             Event::CopyData(data) => data,
-            other => return other_event(other).map(Some),
+            other => return handle_other_event(other).map(Some),
         };
         match ReplicationMessage::parse(data).map_err(malformed_message)? {
             ReplicationMessage::XLogData(xlog_data) => {
@@ -313,13 +305,16 @@ fn receive_block(
                     return Ok(Some(StreamItem::Keepalive { wal_end }));
                 }
             }
-            other => return Ok(Some(other_message(&other, feedback))),
+            other => return Ok(Some(handle_other_message(&other, feedback))),
         }
     }
     Ok(None)
 }
 
-fn other_message(message: &ReplicationMessage<'_>, feedback: &Feedback) -> StreamItem<'static> {
+fn handle_other_message(
+    message: &ReplicationMessage<'_>,
+    feedback: &Feedback,
+) -> StreamItem<'static> {
     let ReplicationMessage::PrimaryKeepalive(keepalive) = message else {
         return StreamItem::Other;
     };
@@ -331,7 +326,7 @@ fn other_message(message: &ReplicationMessage<'_>, feedback: &Feedback) -> Strea
     }
 }
 
-fn other_event(event: Event<'_>) -> Result<StreamItem<'static>> {
+fn handle_other_event(event: Event<'_>) -> Result<StreamItem<'static>> {
     match event {
         Event::Error(report) => Err(server_error(report.into_owned())),
         Event::Notice(report) => {

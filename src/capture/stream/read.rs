@@ -69,7 +69,7 @@ impl<S: Sink> Session<S> {
         let mut advance_at = started + ADVANCE_WAL_AFTER;
         let mut log_at = SILENCE_LOG_INTERVAL;
         while !self.read_received(changes, policy, reached).await? {
-            let fill = changes.replication.fill_alone();
+            let fill = changes.replication.fill_blocking();
             if let Ok(filled) = tokio::time::timeout(ask_interval, fill).await {
                 filled?;
                 continue;
@@ -138,7 +138,7 @@ impl<S: Sink> Session<S> {
             } else {
                 (end - now).min(IDLE_CHECKPOINT)
             };
-            let fill = changes.replication.fill_alone();
+            let fill = changes.replication.fill_blocking();
             if let Ok(filled) = tokio::time::timeout(wait, fill).await {
                 filled?;
             }

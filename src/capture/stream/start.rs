@@ -28,9 +28,9 @@ const QUICK_CREATION: Duration = Duration::from_secs(1);
 /// Returns whether transactions are taken while they are in progress, if the server can send them.
 fn in_progress(config: &Config) -> InProgress {
     if config.flags.stream_in_progress {
-        InProgress::Kept(SpoolOptions::default())
+        InProgress::Streamed(SpoolOptions::default())
     } else {
-        InProgress::Refused("a feature flag says so")
+        InProgress::NotStreamed("a feature flag says so")
     }
 }
 
@@ -58,7 +58,7 @@ impl StreamRequest {
         let retry = SlotInUseRetry::new(&options.slot);
         loop {
             let durable = Arc::clone(&durable);
-            match ReplicationStream::start_with(client, options, durable).await {
+            match ReplicationStream::start(client, options, durable).await {
                 Err(error) if retry.pause_after(&error).await => {
                     client = self.connect().await?;
                 }
@@ -243,7 +243,7 @@ impl<S: Sink> Session<S> {
             "transactions in progress cannot be kept; the stream is started again without them, and \
              the server keeps them until they commit"
         );
-        changes.in_progress = InProgress::Refused("transactions in progress could not be kept");
+        changes.in_progress = InProgress::NotStreamed("transactions in progress could not be kept");
         changes.replication.abandon();
         let durable = Arc::clone(changes.replication.durable_position());
         let request = self.stream_request(position, changes.in_progress.clone());
