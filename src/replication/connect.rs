@@ -1,4 +1,4 @@
-//! Connections for streams.
+//! Connections for the replication stream.
 
 use tracing::{debug, info};
 
@@ -6,13 +6,13 @@ use crate::client::Client;
 use crate::error::Result;
 use crate::net::{ConnectConfig, Purpose};
 
-/// Memory of the server's that one stream may take for transactions under way, in kB, unless it is
-/// configured. It is the user's server: enough that most transactions stay there until they have
-/// committed, and not more.
+/// Default of the memory in kB that the server may use for transactions of one stream that have not
+/// committed. It is enough for most transactions to stay in memory until they commit, and no more,
+/// since the server is the user's.
 const DEFAULT_DECODING_MEMORY: u32 = 256 * 1024;
 
-/// Connects to read a slot. `decoding_memory` is what the server may use to decode its log for this
-/// connection, in kB; `None` to choose.
+/// Connects to read a slot. `decoding_memory` is the memory in kB that the server may use to decode
+/// its log for this connection; `None` for the default.
 ///
 /// # Errors
 ///
@@ -23,10 +23,10 @@ pub async fn connect(config: &ConnectConfig, decoding_memory: Option<u32>) -> Re
     Ok(client)
 }
 
-/// Lets the server hold more of a large transaction in memory for this session. Beyond that it writes
-/// the transaction to disk and reads it again, or sends it while it is in progress, to be kept here
-/// until it commits. What the server has for everybody stands where that is more. Without a configured
-/// number of kB one is chosen.
+/// Sets `logical_decoding_work_mem` for this session. A transaction that exceeds it is written to
+/// the server's disk, or streamed while it is in progress and spooled here. Without a configured
+/// number of kB the default of this connector is set, unless the server's own setting is larger.
+/// Servers before version 13 do not have the setting.
 ///
 /// # Errors
 ///
@@ -40,7 +40,8 @@ pub async fn set_decoding_memory(client: &mut Client, configured: Option<u32>) -
     let sql = match configured {
         Some(kilobytes) => set(kilobytes),
         None => format!(
-            "{} FROM pg_settings WHERE name = '{SETTING}' AND setting::bigint < {DEFAULT_DECODING_MEMORY}",
+            "{} FROM pg_settings WHERE name = '{SETTING}' \
+             AND setting::bigint < {DEFAULT_DECODING_MEMORY}",
             set(DEFAULT_DECODING_MEMORY)
         ),
     };
@@ -48,12 +49,14 @@ pub async fn set_decoding_memory(client: &mut Client, configured: Option<u32>) -
         Ok(results) => match results.iter().find_map(|rows| rows.rows.first()) {
             Some(row) => info!(
                 logical_decoding_work_mem = row.text(0)?,
-                "memory for decoding is set for this session"
+                "memory for decoding set for this session"
             ),
-            None => debug!("{SETTING} of the server is more than would be asked for"),
+            None => debug!(
+                "{SETTING} left at the setting of the server, which is not smaller than the default"
+            ),
         },
         Err(error) if error.sqlstate().is_some() => {
-            info!(error = %error, "{SETTING} stays as it is");
+            info!(error = %error, "{SETTING} left at the setting of the server: it cannot be set");
         }
         Err(error) => return Err(error),
     }

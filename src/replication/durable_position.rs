@@ -1,13 +1,13 @@
-//! The durable position: the only place that decides what the server may forget.
+//! The durable position, which alone decides what the server may remove from its log.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::Lsn;
 
-/// The position up to which Flow has acknowledged what was captured.
+/// Position up to which Flow has acknowledged the captured changes.
 ///
-/// It only ever moves forward, and never past a position that was acknowledged: the server is told
-/// this position as written, flushed and applied alike, and may remove its log up to it.
+/// It only moves forward, and never past an acknowledged position. The server is told this position
+/// as written, flushed and applied alike, and may remove its log up to it.
 #[derive(Debug)]
 pub struct DurablePosition {
     durable: AtomicU64,
@@ -21,7 +21,7 @@ impl DurablePosition {
         }
     }
 
-    /// Notes that Flow has acknowledged everything before a position.
+    /// Records that Flow has acknowledged all changes before a position.
     pub fn acknowledge(&self, position: Lsn) {
         self.durable.fetch_max(position.as_u64(), Ordering::AcqRel);
     }
@@ -37,12 +37,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_durable_position_never_goes_back() {
-        let progress = DurablePosition::new(Lsn::from(100));
-        progress.acknowledge(Lsn::from(90));
-        assert_eq!(progress.durable(), Lsn::from(100));
-        progress.acknowledge(Lsn::from(120));
-        progress.acknowledge(Lsn::from(110));
-        assert_eq!(progress.durable(), Lsn::from(120));
+    fn the_durable_position_never_moves_back() {
+        let position = DurablePosition::new(Lsn::from(100));
+        position.acknowledge(Lsn::from(90));
+        assert_eq!(position.durable(), Lsn::from(100));
+        position.acknowledge(Lsn::from(120));
+        position.acknowledge(Lsn::from(110));
+        assert_eq!(position.durable(), Lsn::from(120));
     }
 }

@@ -1,12 +1,14 @@
-//! The replication stream: frames in, transactions and changes out, positions back.
+//! The replication stream: creation of the slot, messages of the stream, acknowledgement of
+//! positions.
 //!
-//! Two positions matter. What was *received* is known to the caller, who sees every message; what is
-//! *durable* is what Flow has acknowledged, and only that is ever reported to the server
-//! ([`DurablePosition`]): the server throws away what it was told is durable.
+//! Two positions matter. The *received* position is known to the caller, who sees every message.
+//! The *durable* position is what Flow has acknowledged, and only that is ever reported to the
+//! server ([`DurablePosition`]), since the server may remove its log up to the position that it is
+//! told.
 //!
-//! A server can send large transactions before they have committed. They are kept until they do
-//! ([`Spool`]), so that whoever reads the stream sees whole transactions in the order of their
-//! commits, in either case.
+//! A server can send large transactions before they have committed. The [`Spool`] stores them until
+//! they do, so that the reader of the stream sees whole transactions in commit order in either
+//! case.
 
 mod connect;
 mod durable_position;

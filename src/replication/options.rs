@@ -1,4 +1,4 @@
-//! What is asked of the server when streaming starts.
+//! Options of a stream.
 
 use std::time::Duration;
 
@@ -7,32 +7,33 @@ use tracing::warn;
 
 use super::in_progress::{Spool, SpoolOptions};
 
-/// What is asked of the server when streaming starts.
+/// Options of a [`ReplicationStream`](super::ReplicationStream).
 #[derive(Debug, Clone)]
 pub struct StreamOptions {
-    /// The slot to read.
+    /// Name of the slot to read.
     pub slot: String,
-    /// The publication that says which tables' changes are sent.
+    /// Name of the publication of the tables whose changes are sent.
     pub publication: String,
-    /// The position to start from: transactions that commit at or after it are sent.
+    /// Start position: transactions that commit at or after it are sent.
     pub start: Lsn,
-    /// The time between two status updates.
+    /// Interval between status updates.
     pub status_interval: Duration,
-    /// Whether transactions are taken while they are in progress.
+    /// Handling of transactions in progress.
     pub in_progress: InProgress,
 }
 
-/// Whether transactions are taken while they are in progress, from servers that can send them.
+/// Handling of large transactions that are in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InProgress {
-    /// They are, and kept as these options say.
+    /// The server streams them, if it can, and they are spooled with these options.
     Streamed(SpoolOptions),
-    /// They are not, for this reason.
+    /// The server stores them until they commit. The reason is logged.
     NotStreamed(&'static str),
 }
 
 impl InProgress {
-    /// Makes the spool, and says reason there is one, or none.
+    /// Opens the spool, if transactions in progress are to be streamed. Returns also the reason for
+    /// which they are streamed or not.
     pub(super) fn open_spool(&self, server_version_num: u32) -> (Option<Spool>, &'static str) {
         match self {
             Self::NotStreamed(reason) => (None, reason),
@@ -40,12 +41,12 @@ impl InProgress {
                 (None, "the server is older than version 14")
             }
             Self::Streamed(options) => match Spool::new(options) {
-                Ok(spool) => (Some(spool), "the server offers it"),
+                Ok(spool) => (Some(spool), "the server supports it"),
                 Err(error) => {
                     warn!(error = %error, causes = error.causes(),
-                        "transactions cannot be taken while they are in progress; the server keeps \
-                         them until they commit");
-                    (None, "temporary files cannot be made")
+                        "transactions in progress are not streamed: the server stores them until \
+                         they commit");
+                    (None, "temporary files cannot be created")
                 }
             },
         }

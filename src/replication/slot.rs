@@ -1,4 +1,4 @@
-//! Creating and dropping the replication slot.
+//! Creation and removal of the replication slot.
 
 use std::time::{Duration, Instant};
 
@@ -9,21 +9,22 @@ use tracing::info;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 
-/// What the server says of a slot that it has created.
+/// Facts about a slot that the server has created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CreatedSlot {
-    /// The first position that the slot can be read from: every transaction that commits at or
-    /// after it is streamed, whole. One that has committed before it may be invisible still.
+    /// First position from which the slot can be read. Every transaction that commits at or after
+    /// it is streamed as a whole. A transaction that has committed before it may not be visible in
+    /// snapshots yet.
     pub consistent_point: Lsn,
 }
 
-/// Time for which a slot that another connection holds is tried again: after a crash the server may
-/// take a moment to notice that the last session is gone.
+/// Time for which an operation on a slot is retried while another connection uses the slot. After a
+/// crash the server may take a moment to notice that the connection of the last session is gone.
 const IN_USE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Pause between two attempts.
+/// Pause between attempts.
 const IN_USE_PAUSE: Duration = Duration::from_secs(1);
 
-/// Retries of an operation on a slot that another connection holds.
+/// Retries of an operation on a slot that another connection uses.
 #[derive(Debug)]
 pub struct SlotInUseRetry<'a> {
     slot: &'a str,
@@ -31,7 +32,7 @@ pub struct SlotInUseRetry<'a> {
 }
 
 impl<'a> SlotInUseRetry<'a> {
-    /// Starts the time within which the operation is tried again.
+    /// Starts the period for retries.
     pub fn new(slot: &'a str) -> Self {
         Self {
             slot,
@@ -39,29 +40,30 @@ impl<'a> SlotInUseRetry<'a> {
         }
     }
 
-    /// Pauses after a failed attempt, if another one is due. Returns whether it is: the error says
-    /// that another connection holds the slot, and the timeout has not passed.
+    /// Pauses after a failed attempt, if another attempt is due: the error says that another
+    /// connection uses the slot, and the period for retries is not over. Returns whether another
+    /// attempt is due.
     pub async fn pause_after(&self, error: &Error) -> bool {
         let is_due = is_in_use(error) && self.started.elapsed() < IN_USE_TIMEOUT;
         if is_due {
-            info!(slot = self.slot, "replication slot is in use: trying again");
+            info!(slot = self.slot, "replication slot is in use; retrying");
             tokio::time::sleep(IN_USE_PAUSE).await;
         }
         is_due
     }
 }
 
-/// Returns whether the server says that another connection holds the slot.
+/// Returns whether an error says that another connection uses the slot.
 pub(super) fn is_in_use(error: &Error) -> bool {
     error.sqlstate() == Some(sqlstate::OBJECT_IN_USE)
 }
 
-/// Creates a logical slot for pgoutput. The server waits for the end of every transaction that was
-/// running before it answers.
+/// Creates a logical slot for pgoutput. The server answers after the end of every transaction that
+/// was running.
 ///
 /// # Errors
 ///
-/// Fails with the server's reason: no right, no free slot, wal_level.
+/// Fails with the server's error, such as a missing privilege, no free slot, or the `wal_level`.
 pub async fn create_slot(client: &mut Client, name: &str) -> Result<CreatedSlot> {
     let command = create_replication_slot(name, &CreateSlotOptions::default());
     let results = client.execute_script(&command).await.map_err(|error| {
@@ -77,17 +79,17 @@ pub async fn create_slot(client: &mut Client, name: &str) -> Result<CreatedSlot>
         .ok_or_else(|| {
             Error::new(
                 ErrorKind::Protocol,
-                format!("the server did not say where the new slot \"{name}\" starts"),
+                format!("the server did not report the start position of the new slot \"{name}\""),
             )
         })?;
     Ok(CreatedSlot { consistent_point })
 }
 
-/// Drops a slot. Returns whether there was one.
+/// Drops a slot. Returns whether it existed.
 ///
 /// # Errors
 ///
-/// Fails with the server's reason, such as that the slot is in use.
+/// Fails with the server's error, such as that the slot is in use.
 pub async fn drop_slot(client: &mut Client, name: &str) -> Result<bool> {
     match client
         .execute_script(&drop_replication_slot(name, false))
@@ -96,7 +98,7 @@ pub async fn drop_slot(client: &mut Client, name: &str) -> Result<bool> {
         Ok(_) => Ok(true),
         Err(error) if error.sqlstate() == Some(sqlstate::UNDEFINED_OBJECT) => Ok(false),
         Err(error) => Err(error.context(format!(
-            "the replication slot \"{name}\" could not be dropped to start anew"
+            "the replication slot \"{name}\" could not be dropped to start over"
         ))),
     }
 }

@@ -1,4 +1,4 @@
-//! The stream of a slot: what the server sends, one message at a time.
+//! The stream of a slot, one message at a time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,52 +18,52 @@ use super::slot::is_in_use;
 use crate::client::{Client, ReplicationReader, log_notice, server_error};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 
-/// The longest silence of a server that was asked for an answer every few seconds. It is generous
-/// since a server that decodes a large transaction answers late; a dead network is noticed by the
-/// socket's keep-alives long before.
+/// Time without any message after which the connection counts as lost, although the server was
+/// asked for an answer every few seconds. It is long because a server that decodes a large
+/// transaction answers late; the keep-alives of the socket detect a dead network much earlier.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// How long a server that takes nothing any more is listened to.
+/// Time for which the stream is read on after status updates cannot be sent any more.
 const FINAL_READ_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the stream carries.
+/// Item of the stream.
 #[derive(Debug)]
 pub enum StreamItem<'a> {
-    /// The server has sent everything that committed before `wal_end`.
+    /// The server has sent every transaction that committed before `wal_end`.
     Keepalive {
-        /// Position up to which the log was decoded and sent.
+        /// Position up to which the server has decoded and sent its log.
         wal_end: Lsn,
     },
-    /// A message of the output plugin.
+    /// Message of the output plugin.
     Message {
         /// Position of the change in the log.
         wal_start: Lsn,
         /// The message, borrowed from the receive buffer.
         message: LogicalReplicationMessage<'a>,
     },
-    /// Something that is of no interest here, such as a notice; it was logged if it ought to be.
+    /// Message that the reader ignores, such as a notice, which was logged.
     Other,
 }
 
-/// A slot's stream, read message by message.
+/// Reader of the stream of a slot.
 #[derive(Debug)]
 pub struct ReplicationStream {
     reader: ReplicationReader,
     feedback: Feedback,
     durable_position: Arc<DurablePosition>,
-    /// Keeps transactions in progress, if they are sent.
+    /// Spool for transactions in progress, if the server streams them.
     spool: Option<Spool>,
-    /// When something was received last.
+    /// Time at which bytes were received last.
     last_receipt: Instant,
 }
 
 impl ReplicationStream {
-    /// Starts streaming in place of another stream, which may have come further than what is
-    /// acknowledged.
+    /// Starts streaming. The durable position is before the start of the stream where the stream
+    /// replaces another one whose changes are not acknowledged yet.
     ///
     /// # Errors
     ///
-    /// Fails with the server's reason; a slot that is missing or in use is named as such.
+    /// Fails with the server's error, and an explanation for a slot that is missing or in use.
     pub async fn start(
         client: Client,
         options: &StreamOptions,
@@ -90,24 +90,14 @@ impl ReplicationStream {
             ("publication_names", publications.as_str()),
         ];
         if spool.is_some() {
-            // Servers before 14 do not know the option at all.
+            // Servers before version 14 refuse the option.
             plugin_options.push(("streaming", streaming));
         }
         let command = start_replication(slot, *start, &plugin_options);
-        let (reader, writer) = client.start_replication(&command).await.map_err(|error| {
-            let context = match error.sqlstate() {
-                _ if is_in_use(&error) => format!(
-                    "the replication slot \"{slot}\" is in use: another capture, or an earlier \
-                     session of this one that the server has not noticed to be gone, is reading it"
-                ),
-                Some(sqlstate::UNDEFINED_OBJECT) => format!(
-                    "the replication slot \"{slot}\" does not exist any more: changes since the \
-                     last checkpoint are lost, so every binding has to be backfilled anew"
-                ),
-                _ => format!("reading the replication slot \"{slot}\" from {start} failed"),
-            };
-            error.context(context)
-        })?;
+        let (reader, writer) = client
+            .start_replication(&command)
+            .await
+            .map_err(|error| explain_failed_start(error, slot, *start))?;
         let feedback = Feedback::start(writer, Arc::clone(&durable_position), *status_interval);
         Ok(Self {
             reader,
@@ -118,7 +108,7 @@ impl ReplicationStream {
         })
     }
 
-    /// Returns the position up to which the server may forget.
+    /// Returns the position up to which the server may remove its log.
     pub fn durable_position(&self) -> &Arc<DurablePosition> {
         &self.durable_position
     }
@@ -128,17 +118,18 @@ impl ReplicationStream {
         &self.feedback
     }
 
-    /// Waits until [`ReplicationStream::try_next`] has an item. May be cancelled without losing any.
+    /// Waits until [`ReplicationStream::try_next`] has an item. It can be cancelled without losing
+    /// messages.
     ///
     /// # Errors
     ///
-    /// Fails when the connection ends or has been silent for too long.
+    /// Fails when the connection is lost, or nothing was received for too long.
     pub async fn fill(&mut self) -> Result<()> {
         self.fill_within_timeout(false).await
     }
 
-    /// The same for a thread that waits for nothing else, which sleeps now and then: that takes less
-    /// of the processor.
+    /// Waits like [`ReplicationStream::fill`], for a thread that has nothing else to do. The thread
+    /// sleeps while bytes collect, which takes less CPU time.
     ///
     /// # Errors
     ///
@@ -152,11 +143,11 @@ impl ReplicationStream {
             return Ok(());
         }
         let silence = self.last_receipt.elapsed();
-        // Bytes may be there that a busy capture has not looked at.
+        // The socket may have bytes that a busy capture has not read yet.
         let remaining = SILENCE_TIMEOUT
             .saturating_sub(silence)
             .max(FINAL_READ_TIMEOUT);
-        // Where nothing can be sent any more, the server may have said why.
+        // If status updates cannot be sent any more, the server may have sent the reason.
         let limit = if self.feedback.has_failed() {
             FINAL_READ_TIMEOUT
         } else {
@@ -178,23 +169,25 @@ impl ReplicationStream {
             }
             None if self.feedback.has_failed() => Err(Error::new(
                 ErrorKind::Connection,
-                "the connection to the server was lost: status updates cannot be sent any more",
+                "the connection to the server was lost: status updates cannot be sent",
             )),
             None => Err(Error::new(
                 ErrorKind::Connection,
                 format!(
-                    "the server has not sent anything for {} minutes, although it was asked to",
+                    "the server has not sent anything for {} minutes, although it was asked \
+                     for answers",
                     SILENCE_TIMEOUT.as_secs() / 60
                 ),
             )),
         }
     }
 
-    /// Reads what has arrived by now, without waiting. Returns whether there was something.
+    /// Reads the bytes that have already arrived, without waiting for more. Returns whether there
+    /// were any.
     ///
     /// # Errors
     ///
-    /// Fails when the connection ends.
+    /// Fails when the connection is lost.
     pub async fn fill_now(&mut self) -> Result<bool> {
         if self.is_replaying() {
             return Ok(false);
@@ -206,12 +199,12 @@ impl ReplicationStream {
         Ok(filled)
     }
 
-    /// Returns how long nothing was received.
+    /// Returns the time since bytes were received last.
     pub fn silence(&self) -> Duration {
         self.last_receipt.elapsed()
     }
 
-    /// Returns whether an item is there without waiting, or a message that may become one.
+    /// Returns whether a message was received that has not been handled.
     pub fn has_next(&self) -> bool {
         self.is_replaying() || self.reader.has_event()
     }
@@ -220,13 +213,14 @@ impl ReplicationStream {
         self.spool.as_ref().is_some_and(Spool::is_replaying)
     }
 
-    /// Returns the next item, if it is there already.
+    /// Returns the next item, if it was received already.
     ///
     /// # Errors
     ///
-    /// Fails when the server ends the stream, reports an error, or sends what cannot be parsed; with
-    /// [`ErrorKind::Spool`] when transactions in progress cannot be kept. The stream can be started
-    /// anew without them then, from where the reader is: between two transactions.
+    /// Fails if the server ends the stream, reports an error, or sends a message that cannot be
+    /// parsed. Fails with [`ErrorKind::Spool`] if transactions in progress cannot be spooled: the
+    /// stream can be started again without them, from the position of the reader, which is between
+    /// two transactions then.
     #[inline]
     pub fn try_next<'a>(&'a mut self, arena: &'a TupleArena) -> Result<Option<StreamItem<'a>>> {
         if let Some(spool) = &mut self.spool
@@ -265,16 +259,32 @@ impl ReplicationStream {
         }))
     }
 
-    /// Ends the connection at once, without another word.
+    /// Closes the connection at once, without a last status update.
     pub fn abandon(&mut self) {
         self.reader.close();
         self.feedback.abandon();
     }
 
-    /// Ends the stream, telling the server the last durable position.
+    /// Ends the stream after a last status update with the durable position.
     pub async fn finish(self) {
         self.feedback.finish().await;
     }
+}
+
+/// Adds to the error of a failed start what is wrong with the slot.
+fn explain_failed_start(error: Error, slot: &str, start: Lsn) -> Error {
+    let context = match error.sqlstate() {
+        _ if is_in_use(&error) => format!(
+            "the replication slot \"{slot}\" is in use: another capture, or an earlier session of \
+             this one whose end the server has not noticed, is reading it"
+        ),
+        Some(sqlstate::UNDEFINED_OBJECT) => format!(
+            "the replication slot \"{slot}\" does not exist any more: changes since the last \
+             checkpoint are lost, so every binding has to be backfilled again"
+        ),
+        _ => format!("reading the replication slot \"{slot}\" from {start} failed"),
+    };
+    error.context(context)
 }
 
 #[inline]
@@ -287,8 +297,9 @@ fn next_replayed<'a>(
     Ok(Some(StreamItem::Message { wal_start, message }))
 }
 
-/// Takes in the messages of a block that have arrived, without a look at each by the reader of the
-/// stream. Returns what else has come, or how far the server is at the end of the block.
+/// Spools the received messages of a stream block, without returning each to the reader of the
+/// stream. Returns the first item of another kind, or the position of the server at the end of the
+/// stream block.
 fn receive_block(
     spool: &mut Spool,
     reader: &mut ReplicationReader,
@@ -311,6 +322,7 @@ fn receive_block(
     Ok(None)
 }
 
+/// Handles a message other than XLogData: sends a status update if the server requests one.
 fn handle_other_message(
     message: &ReplicationMessage<'_>,
     feedback: &Feedback,
@@ -326,6 +338,11 @@ fn handle_other_message(
     }
 }
 
+/// Handles an event other than CopyData.
+///
+/// # Errors
+///
+/// Fails if the server has reported an error or ended the stream.
 fn handle_other_event(event: Event<'_>) -> Result<StreamItem<'static>> {
     match event {
         Event::Error(report) => Err(server_error(report.into_owned())),
