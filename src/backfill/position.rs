@@ -56,8 +56,8 @@ const ROWS_PER_PAGE: u32 = 100;
 const MOST_PAGES: u32 = 10_000;
 
 impl Window {
-    /// Returns the next window of a table with so many partitions, each of which has page numbers of
-    /// its own.
+    /// Returns the next window of a table with so many partitions, each of which has page numbers
+    /// of its own.
     pub fn next(after: Position, chunk_size: u32, partitions: u32) -> Self {
         let pages =
             (chunk_size / ROWS_PER_PAGE / (partitions.saturating_add(1)) + 1).min(MOST_PAGES);

@@ -5,19 +5,20 @@ use std::fmt::Write;
 
 use protocol::quote_identifier;
 
-use super::{Position, Window};
+use super::position::{Position, Window};
 use crate::value::{Comparison, Operators};
 
 /// What of a table is scanned, and how: the same for all of its chunks.
 #[derive(Debug, Clone)]
 pub struct TableScan {
-    /// What rows are read from: a quoted table, with ONLY in front where rows of tables that inherit
-    /// from it do not belong to it.
+    /// What rows are read from: a quoted table, with ONLY in front where rows of tables that
+    /// inherit from it do not belong to it.
     pub target: String,
     /// Key columns in order, each with whether it may be NULL; empty for a scan by physical
     /// position.
     pub key_columns: Vec<(String, bool)>,
-    /// How each of them is compared with a parameter; none of them in a special way where it is empty.
+    /// How each of them is compared with a parameter; none of them in a special way where it is
+    /// empty.
     pub comparisons: Vec<Comparison>,
     /// A condition of the user's.
     pub filter: Option<String>,
@@ -45,8 +46,8 @@ pub struct ChunkQuery {
 pub enum ExtraColumns {
     /// None.
     None,
-    /// The number of the row among those of the table that the scan has come past, also those that are
-    /// left out, and the transaction that has written it.
+    /// The number of the row among those of the table that the scan has come past, also those that
+    /// are left out, and the transaction that has written it.
     Count,
     /// The physical position of the row.
     Position,
@@ -67,8 +68,8 @@ impl ExtraColumns {
 const TID_RANGE_SCAN: u32 = 140_000;
 
 impl TableScan {
-    /// Returns the statement for the rows of so many chunks in the order of their keys, behind a key or
-    /// from the start.
+    /// Returns the statement for the rows of so many chunks in the order of their keys, behind a
+    /// key or from the start.
     pub fn keyed(&self, after: Option<&[Option<String>]>, chunks: u32) -> ChunkQuery {
         let (condition, parameters) = self.left(after);
         let order = self.quoted_key();
@@ -84,8 +85,8 @@ impl TableScan {
                 extra_columns: ExtraColumns::None,
             };
         };
-        // A chunk is so many rows of the table whether or not they are old; the old ones stay on the
-        // server, but for the last of each chunk, whose key is where the scan goes on.
+        // A chunk is so many rows of the table whether or not they are old; the old ones stay on
+        // the server, but for the last of each chunk, whose key is where the scan goes on.
         let sql = format!(
             "SELECT * FROM (SELECT row_number() OVER () AS \"flow row\", s.* FROM \
              (SELECT xmin::text AS \"flow xmin\", t.* FROM {} t{tail}) s) q \
@@ -101,8 +102,8 @@ impl TableScan {
         }
     }
 
-    /// Returns the statement for the key of the last of so many rows behind a key; no row where there
-    /// are fewer.
+    /// Returns the statement for the key of the last of so many rows behind a key; no row where
+    /// there are fewer.
     pub fn last_key(&self, after: Option<&[Option<String>]>, rows: u64) -> ChunkQuery {
         let (condition, parameters) = self.left(after);
         let key = self.quoted_key();
@@ -157,9 +158,9 @@ impl TableScan {
         }
     }
 
-    /// Returns the statement that keeps the table from being rewritten, to be run before the snapshot
-    /// is taken: a snapshot from before a rewrite (ALTER COLUMN TYPE) sees an empty table behind it.
-    /// Partitions cannot be rewritten without the table that they are part of.
+    /// Returns the statement that keeps the table from being rewritten, to be run before the
+    /// snapshot is taken: a snapshot from before a rewrite (ALTER COLUMN TYPE) sees an empty table
+    /// behind it. Partitions cannot be rewritten without the table that they are part of.
     pub fn lock(&self) -> String {
         let table = self.target.strip_prefix("ONLY ").unwrap_or(&self.target);
         format!("LOCK TABLE ONLY {table} IN ACCESS SHARE MODE")
@@ -207,9 +208,9 @@ impl TableScan {
                 .unzip();
             return format!("({}) > ({})", columns.join(", "), places.join(", "));
         }
-        // A comparison of rows is NULL as soon as a NULL decides it, and has one operator for all, so
-        // each column is compared by itself: behind in the first, or equal in the first and behind in
-        // the second, and so on.
+        // A comparison of rows is NULL as soon as a NULL decides it, and has one operator for all,
+        // so each column is compared by itself: behind in the first, or equal in the first and
+        // behind in the second, and so on.
         let mut alternatives = Vec::new();
         let mut equal = String::new();
         let mut first = String::new();

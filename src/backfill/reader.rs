@@ -1,109 +1,73 @@
-//! Reading a span: its snapshot, then its rows as they come.
+//! The reader of a span: its start, then its rows as they arrive.
 
-use protocol::{DataRow, Event, Lsn, RowDescription, ServerError, TransactionStatus};
+use protocol::{DataRow, Event, RowDescription, ServerError, TransactionStatus};
 
-use super::Snapshot;
-use super::request::SpanRows;
-use crate::client::{Client, log_notice, server_error};
+use super::row_requests::RowRequests;
+use super::start::{ChunkStart, StartReader};
+use super::statement::queue_statement;
+use crate::client::{Client, log_notice, server_error, unsendable};
 use crate::error::{Error, ErrorKind, Result};
 
-/// What the first statement of a span's transaction tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChunkStart {
-    /// Which transactions the rows contain.
-    pub snapshot: Snapshot,
-    /// The end of the log when the snapshot was taken: what the rows contain was committed before it,
-    /// so when the stream has passed it, every later change is not contained.
-    pub fence: Lsn,
-    /// The position up to which the log was on disk then. The stream does not get further.
-    pub flushed: Lsn,
-    /// What the expression for the table's columns gave.
-    pub columns: String,
-}
-
-/// What comes next of a span.
+/// Next step of a span.
 #[derive(Debug)]
 pub enum RowStep<'a> {
-    /// The columns of the rows that follow.
+    /// Columns of the rows that follow.
     Description(RowDescription<'a>),
-    /// A row.
+    /// Row.
     Row(DataRow<'a>),
-    /// A batch has come, and more may be asked for.
+    /// End of a batch: more rows can be requested.
     Batch,
-    /// A statement has no more rows.
+    /// End of a statement, which has no more rows.
     Complete,
-    /// The server has given up; rows that came before are valid.
+    /// Error of the server; the rows before it are valid.
     Failed(Error),
-    /// Nothing of interest.
+    /// Message that the caller ignores.
     Other,
 }
 
-/// The rows of a span as they arrive. The client that it was started with serves nothing else until
-/// [`SpanReader::finish`].
+/// Reader of the rows of a span. The connection serves nothing else until [`SpanReader::finish`].
 #[derive(Debug)]
 pub struct SpanReader {
-    pub(super) rows: SpanRows,
-    pub(super) standby: bool,
-    /// The replay position, where that decides what the rows contain.
-    pub(super) until: Option<Lsn>,
-    /// What the snapshot's statement has told.
-    pub(super) viewed: Option<ChunkStart>,
-    /// Statements behind the snapshot's and before the rows' that are yet to be answered, with the
-    /// snapshot's own.
-    pub(super) leading: u32,
-    /// The last key, where it was asked for and there is one.
-    pub(super) last_key: Option<Vec<Option<String>>>,
-    /// Whether the columns were asked for.
-    pub(super) described: bool,
-    /// Requests for rows that are not answered.
-    pub(super) outstanding: u32,
-    /// Batches that were asked for.
-    pub(super) asked: u32,
-    /// The statement of the batches has no more rows.
-    pub(super) complete: bool,
-    /// The end of the transaction was asked for.
-    pub(super) closed: bool,
-    /// Ends of request sequences that are yet to be answered.
-    pub(super) ready_due: u32,
-    pub(super) failure: Option<ServerError>,
+    start: StartReader,
+    requests: RowRequests,
+    /// Whether the end of the transaction was requested.
+    is_ended: bool,
+    /// Number of ReadyForQuery messages that were not received yet.
+    ready_expected: u32,
+    failure: Option<ServerError>,
 }
 
 impl SpanReader {
-    /// Returns whether all rows that were asked for have come, and no more will be asked for.
-    pub fn is_exhausted(&self) -> bool {
-        self.failure.is_some() || (self.closed && self.outstanding == 0)
+    /// Starts before the first answer. On a standby the replay position has a ReadyForQuery of its
+    /// own.
+    pub(super) fn new(is_standby: bool, has_last_key: bool, requests: RowRequests) -> Self {
+        Self {
+            start: StartReader::new(is_standby, has_last_key),
+            requests,
+            is_ended: false,
+            ready_expected: u32::from(is_standby),
+            failure: None,
+        }
     }
 
-    /// Returns what the snapshot's statement tells, if it is there already.
+    /// Returns whether all rows that were requested have been received, and no more can be
+    /// requested.
+    pub fn is_exhausted(&self) -> bool {
+        self.failure.is_some() || (self.is_ended && self.requests.are_answered())
+    }
+
+    /// Returns the start of the span, if it was received already.
     ///
     /// # Errors
     ///
-    /// Fails with the server's error; [`SpanReader::finish`] is due then.
+    /// Fails with the server's error; [`SpanReader::finish`] has to be called then.
     pub fn try_start(&mut self, client: &mut Client) -> Result<Option<ChunkStart>> {
         while let Some(event) = client.connection().try_event()? {
             match event {
-                Event::DataRow(row) => {
-                    let mut texts = row
-                        .iter()
-                        .map(|value| value.and_then(|bytes| std::str::from_utf8(bytes).ok()));
-                    if self.standby && self.until.is_none() {
-                        self.until = Some(parse_lsn(texts.next().flatten())?);
-                    } else if self.viewed.is_none() {
-                        let mut next = || texts.next().flatten();
-                        self.viewed = Some(ChunkStart {
-                            snapshot: parse_snapshot(self.until, next())?,
-                            fence: parse_lsn(next())?,
-                            flushed: parse_lsn(next())?,
-                            columns: next().unwrap_or_default().to_owned(),
-                        });
-                    } else {
-                        self.last_key = Some(texts.map(|text| text.map(str::to_owned)).collect());
-                    }
-                }
-                Event::CommandComplete(_) if self.viewed.is_some() => {
-                    self.leading = self.leading.saturating_sub(1);
-                    if self.leading == 0 {
-                        return Ok(self.viewed.take());
+                Event::DataRow(row) => self.start.handle_row(&row)?,
+                Event::CommandComplete(_) => {
+                    if let Some(start) = self.start.handle_complete() {
+                        return Ok(Some(start));
                     }
                 }
                 Event::Error(report) => {
@@ -112,20 +76,21 @@ impl SpanReader {
                     return Err(server_error(report));
                 }
                 Event::Notice(report) => log_notice(&report),
-                Event::Ready(_) => self.ready_due = self.ready_due.saturating_sub(1),
+                Event::Ready(_) => self.ready_expected = self.ready_expected.saturating_sub(1),
                 _ => {}
             }
         }
         Ok(None)
     }
 
-    /// Takes the texts of the last key, once the snapshot is there; `None` where there are fewer rows.
+    /// Takes the texts of the last key, after the start; `None` if the span has fewer rows than
+    /// were requested.
     pub fn take_last_key(&mut self) -> Option<Vec<Option<String>>> {
-        self.last_key.take()
+        self.start.take_last_key()
     }
 
-    /// Waits until [`SpanReader::try_start`] or [`SpanReader::try_step`] has something. May be
-    /// cancelled without losing any.
+    /// Waits until [`SpanReader::try_start`] or [`SpanReader::try_step`] has a message. It can be
+    /// cancelled without losing messages.
     ///
     /// # Errors
     ///
@@ -134,20 +99,20 @@ impl SpanReader {
         client.connection().fill_with_rows(false).await
     }
 
-    /// The same for a thread that waits for nothing else.
+    /// Waits like [`SpanReader::fill`], for a thread that has nothing else to do.
     ///
     /// # Errors
     ///
     /// Fails when the connection is lost.
-    pub async fn fill_alone(&self, client: &mut Client) -> Result<()> {
+    pub async fn fill_blocking(&self, client: &mut Client) -> Result<()> {
         client.connection().fill_with_rows(true).await
     }
 
-    /// Returns the next step, if it is there already.
+    /// Returns the next step, if it was received already.
     ///
     /// # Errors
     ///
-    /// Fails when the server breaks the protocol.
+    /// Fails if the server breaks the protocol.
     #[inline]
     pub fn try_step<'c>(&mut self, client: &'c mut Client) -> Result<Option<RowStep<'c>>> {
         let Some(event) = client.connection().try_event()? else {
@@ -163,39 +128,73 @@ impl SpanReader {
         match event {
             Event::RowDescription(description) => return RowStep::Description(description),
             Event::PortalSuspended => {
-                self.outstanding = self.outstanding.saturating_sub(1);
+                self.requests.end_batch();
                 return RowStep::Batch;
             }
-            Event::CommandComplete(_) if self.outstanding > 0 => {
-                self.outstanding -= 1;
-                // What was asked for behind the end is answered with nothing.
-                let in_batches = matches!(self.rows, SpanRows::Batches { .. });
-                if !std::mem::replace(&mut self.complete, in_batches) {
+            Event::CommandComplete(_) => {
+                if self.requests.end_statement() {
                     return RowStep::Complete;
                 }
             }
             Event::Error(report) => {
                 let report = report.into_owned();
-                self.outstanding = 0;
+                self.requests.fail();
                 self.failure = Some(report.clone());
                 return RowStep::Failed(server_error(report));
             }
             Event::Notice(report) => log_notice(&report),
-            Event::Ready(_) => self.ready_due = self.ready_due.saturating_sub(1),
+            Event::Ready(_) => self.ready_expected = self.ready_expected.saturating_sub(1),
             _ => {}
         }
         RowStep::Other
     }
 
-    /// Returns whether the server has ended the connection.
+    /// Requests more rows, so that `depth` requests are outstanding. After the last request the end
+    /// of the transaction is requested.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection is lost.
+    pub async fn request_more(&mut self, client: &mut Client, depth: u32) -> Result<()> {
+        if self.is_ended || self.failure.is_some() {
+            return Ok(());
+        }
+        let session = client.connection().session();
+        if self.requests.queue_more(session, depth)? {
+            return self.end_transaction(client).await;
+        }
+        session.flush().map_err(unsendable)?;
+        send(client).await
+    }
+
+    /// Requests the end of the transaction, after the rows that were requested.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection is lost.
+    pub async fn end_transaction(&mut self, client: &mut Client) -> Result<()> {
+        if self.is_ended {
+            return Ok(());
+        }
+        self.is_ended = true;
+        let session = client.connection().session();
+        if self.failure.is_none() {
+            queue_statement(session, "COMMIT")?;
+        }
+        session.sync().map_err(unsendable)?;
+        self.ready_expected += 1;
+        send(client).await
+    }
+
+    /// Returns whether the server has closed the connection.
     pub fn is_lost(&self) -> bool {
         self.failure
             .as_ref()
             .is_some_and(|report| report.severity().ends_session())
     }
 
-    /// Takes what is left of the answers, and ends the transaction where a failure has left it open:
-    /// the client is free then.
+    /// Reads the remaining answers, and ends the transaction if an error has left it open. The
+    /// connection is free afterwards.
     ///
     /// # Errors
     ///
@@ -204,12 +203,12 @@ impl SpanReader {
         if let (true, Some(report)) = (self.is_lost(), self.failure.take()) {
             return Err(server_error(report));
         }
-        self.close(client).await?;
-        while self.ready_due > 0 {
+        self.end_transaction(client).await?;
+        while self.ready_expected > 0 {
             self.fill(client).await?;
-            while self.ready_due > 0 {
+            while self.ready_expected > 0 {
                 match client.connection().try_event()? {
-                    Some(Event::Ready(_)) => self.ready_due -= 1,
+                    Some(Event::Ready(_)) => self.ready_expected -= 1,
                     Some(Event::Error(report)) if report.severity().ends_session() => {
                         return Err(server_error(report.into_owned()));
                     }
@@ -230,18 +229,11 @@ async fn roll_back(client: &mut Client, status: TransactionStatus) -> Result<()>
     Ok(())
 }
 
-pub(super) fn parse_snapshot(until: Option<Lsn>, snapshot: Option<&str>) -> Result<Snapshot> {
-    Ok(match until {
-        Some(until) => Snapshot::Standby { until },
-        None => Snapshot::Primary(snapshot.unwrap_or_default().parse()?),
-    })
-}
-
-pub(super) fn parse_lsn(text: Option<&str>) -> Result<Lsn> {
-    text.and_then(|text| text.parse().ok()).ok_or_else(|| {
-        Error::new(
-            ErrorKind::Protocol,
-            "the server did not tell a position of its log",
-        )
-    })
+/// Sends the queued messages. A lost connection is not an error here: reading reports it, after the
+/// last messages of the server.
+async fn send(client: &mut Client) -> Result<()> {
+    match client.connection().send().await {
+        Err(error) if error.kind() == ErrorKind::Connection => Ok(()),
+        sent => sent,
+    }
 }

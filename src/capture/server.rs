@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use protocol::{Lsn, Oid};
 use tracing::debug;
 
-use crate::backfill::{Snapshot, read_snapshot, read_snapshot_after_own_commit};
+use crate::backfill::{Snapshot, commit_and_read_snapshot, read_snapshot};
 use crate::catalog::{
     ServerFacts, TableId, commit_empty_transaction, complete_types, is_standby, write_watermark,
 };
@@ -104,8 +104,8 @@ impl Server {
         if self.facts.standby {
             return self.snapshot().await;
         }
-        let on_disk = self.watermarks.is_some();
-        read_snapshot_after_own_commit(&mut self.client, on_disk).await
+        let is_flushed = self.watermarks.is_some();
+        commit_and_read_snapshot(&mut self.client, is_flushed).await
     }
 
     /// Returns the position by which to tell that the stream has passed `position`. The end of the

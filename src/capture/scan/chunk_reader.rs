@@ -150,7 +150,7 @@ impl ChunkReader {
         table: &ScannedTable<'_>,
         timeout: Option<Duration>,
     ) -> Result<Option<ChunkEnd>> {
-        let fill = self.reader.fill_alone(client);
+        let fill = self.reader.fill_blocking(client);
         let Some(timeout) = timeout else {
             fill.await?;
             return Ok(None);
@@ -188,12 +188,12 @@ impl ChunkReader {
         chunk_size: u64,
     ) -> Result<()> {
         if Instant::now() < self.deadline {
-            self.reader.ask(client, depth).await
+            self.reader.request_more(client, depth).await
         } else if self.extra_columns == ExtraColumns::Count && !self.is_between_chunks(chunk_size) {
             // Where the server leaves rows out, batches end within chunks.
-            self.reader.ask(client, 1).await
+            self.reader.request_more(client, 1).await
         } else {
-            self.reader.close(client).await
+            self.reader.end_transaction(client).await
         }
     }
 }

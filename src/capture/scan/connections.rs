@@ -125,7 +125,7 @@ impl SpanConnections {
         if reader.is_lost() {
             return Ok(());
         }
-        reader.close(&mut client).await?;
+        reader.end_transaction(&mut client).await?;
         self.idle.push(Idle {
             client,
             reader: Some(reader),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::chunk_reader::ChunkReader;
 use super::spans::{Span, SpanEnd};
-use crate::backfill::{ExtraColumns, SpanReader, SpanRequest, SpanRows, Window};
+use crate::backfill::{ExtraColumns, SpanRequest, SpanRows, Window};
 use crate::capture::session::Session;
 use crate::capture::sink::Sink;
 use crate::capture::table::{DeferredChanges, ScannedTable, SpanRange, TableIndex};
@@ -246,7 +246,7 @@ impl<S: Sink> Session<S> {
             standby: self.server.is_standby(),
             depth: table.depth(),
         };
-        let reader = SpanReader::request(&mut client, request).await?;
+        let reader = request.send(&mut client).await?;
         let time = match self.settings.config.statement_timeout {
             Some(timeout) => SPAN_TIME.min(timeout / 2),
             None => SPAN_TIME,

@@ -12,7 +12,7 @@ use tracing::info;
 use super::chunk_plan::PlanInputs;
 use super::chunk_reader::ChunkReader;
 use super::locks::LOCKED_READ_TIME;
-use crate::backfill::{ChunkStart, SpanReader, SpanRequest, Window};
+use crate::backfill::{ChunkStart, SpanRequest, Window};
 use crate::capture::session::Session;
 use crate::capture::sink::Sink;
 use crate::capture::stream::{ChangeStream, CheckpointPolicy};
@@ -173,7 +173,7 @@ impl<S: Sink> Session<S> {
             standby: self.server.is_standby(),
             depth: 1,
         };
-        let reader = SpanReader::request(self.server.client(), request).await?;
+        let reader = request.send(self.server.client()).await?;
         // All rows were requested at once, so no more are requested.
         let chunk = ChunkReader::new(reader, windows, extra_columns, Duration::ZERO);
         Ok(Some(chunk))

@@ -163,7 +163,7 @@ impl Spans {
             let chunks = &mut span.chunks;
             // Where rows are left out, the requested rows need not end with a chunk.
             if chunks.extra_columns != ExtraColumns::Count && Instant::now() >= chunks.deadline {
-                chunks.reader.close(&mut span.client).await?;
+                chunks.reader.end_transaction(&mut span.client).await?;
             }
         }
         Ok(())
