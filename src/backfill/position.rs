@@ -26,7 +26,7 @@ impl FromStr for Position {
 
     fn from_str(text: &str) -> Result<Self> {
         text.strip_prefix('(')
-            .and_then(|rest| rest.strip_suffix(')'))
+            .and_then(|inner| inner.strip_suffix(')'))
             .and_then(|inner| inner.split_once(','))
             .and_then(|(block, offset)| {
                 Some(Self { block: block.parse().ok()?, offset: offset.parse().ok()? })
@@ -53,14 +53,14 @@ pub struct Window {
 const ROWS_PER_PAGE: u32 = 100;
 
 /// The most pages of a window: some servers are given each position of it.
-const MOST_PAGES: u32 = 10_000;
+const MAX_PAGES: u32 = 10_000;
 
 impl Window {
     /// Returns the next window of a table with so many partitions, each of which has page numbers
     /// of its own.
-    pub fn next(after: Position, chunk_size: u32, partitions: u32) -> Self {
+    pub fn starting_after(after: Position, chunk_size: u32, partitions: u32) -> Self {
         let pages =
-            (chunk_size / ROWS_PER_PAGE / (partitions.saturating_add(1)) + 1).min(MOST_PAGES);
+            (chunk_size / ROWS_PER_PAGE / (partitions.saturating_add(1)) + 1).min(MAX_PAGES);
         let until = Position {
             block: after.block.saturating_add(pages),
             offset: 0,
@@ -70,21 +70,21 @@ impl Window {
 
     /// Returns the window with at most so many of its pages.
     #[must_use]
-    pub fn narrowed(self, pages: u32) -> Self {
+    pub fn limited_to(self, pages: u32) -> Self {
         let block = self.until.block.min(self.after.block.saturating_add(pages));
         let until = Position { block, offset: 0 };
         Self { until, ..self }
     }
 
     /// Returns half the number of its pages, if it has more than one.
-    pub fn half(&self) -> Option<u32> {
+    pub fn half_pages(&self) -> Option<u32> {
         let half = self.until.block.saturating_sub(self.after.block) / 2;
         (half > 0).then_some(half)
     }
 
     /// Returns whether the window reaches past the end of a table of so many pages. A twentieth is
     /// added for pages that are appended meanwhile.
-    pub fn is_last(&self, pages: u64) -> bool {
+    pub fn reaches_end(&self, pages: u64) -> bool {
         u64::from(self.until.block) >= (pages * 105).div_ceil(100) || self.until.block == u32::MAX
     }
 }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_are_printed_and_read_as_tids() {
+    fn positions_are_printed_and_parsed_as_tids() {
         let position = Position {
             block: 501,
             offset: 3,
@@ -107,8 +107,8 @@ mod tests {
     }
 
     #[test]
-    fn windows_follow_each_other_to_the_end_of_the_table() {
-        let window = Window::next(Position::default(), 50_000, 0);
+    fn consecutive_windows_reach_the_end_of_the_table() {
+        let window = Window::starting_after(Position::default(), 50_000, 0);
         assert_eq!(
             window.until,
             Position {
@@ -116,9 +116,9 @@ mod tests {
                 offset: 0
             }
         );
-        assert_eq!(Window::next(window.until, 1, 2).until.block, 502);
-        assert!(window.is_last(0));
-        assert!(window.is_last(477));
-        assert!(!window.is_last(478));
+        assert_eq!(Window::starting_after(window.until, 1, 2).until.block, 502);
+        assert!(window.reaches_end(0));
+        assert!(window.reaches_end(477));
+        assert!(!window.reaches_end(478));
     }
 }

@@ -70,8 +70,8 @@ const TID_RANGE_SCAN: u32 = 140_000;
 impl TableScan {
     /// Returns the statement for the rows of so many chunks in the order of their keys, behind a
     /// key or from the start.
-    pub fn keyed(&self, after: Option<&[Option<String>]>, chunks: u32) -> ChunkQuery {
-        let (condition, parameters) = self.left(after);
+    pub fn rows_after(&self, after: Option<&[Option<String>]>, chunks: u32) -> ChunkQuery {
+        let (condition, parameters) = self.remaining(after);
         let order = self.quoted_key();
         let tail = format!(
             "{condition} ORDER BY {order} LIMIT {}",
@@ -92,7 +92,7 @@ impl TableScan {
              (SELECT xmin::text AS \"flow xmin\", t.* FROM {} t{tail}) s) q \
              WHERE {} OR \"flow row\" % {} = 0",
             self.target,
-            newer(min_xid, "\"flow xmin\"::bigint"),
+            is_recent(min_xid, "\"flow xmin\"::bigint"),
             self.chunk_size
         );
         ChunkQuery {
@@ -105,7 +105,7 @@ impl TableScan {
     /// Returns the statement for the key of the last of so many rows behind a key; no row where
     /// there are fewer.
     pub fn last_key(&self, after: Option<&[Option<String>]>, rows: u64) -> ChunkQuery {
-        let (condition, parameters) = self.left(after);
+        let (condition, parameters) = self.remaining(after);
         let key = self.quoted_key();
         let sql = format!(
             "SELECT {key} FROM {}{condition} ORDER BY {key} OFFSET {} LIMIT 1",
@@ -120,9 +120,9 @@ impl TableScan {
     }
 
     /// Returns the statement for the rows of a window.
-    pub fn keyless(&self, window: Window) -> ChunkQuery {
+    pub fn rows_in(&self, window: Window) -> ChunkQuery {
         let (after, until) = (window.after, window.until);
-        let (places, parameters) = if self.server_version >= TID_RANGE_SCAN {
+        let (in_window, parameters) = if self.server_version >= TID_RANGE_SCAN {
             let bounds = vec![after.to_string(), until.to_string()];
             ("ctid > $1::tid AND ctid <= $2::tid", bounds)
         } else {
@@ -139,9 +139,9 @@ impl TableScan {
             )
         };
         let parameters = parameters.into_iter().map(Some).collect();
-        let mut conditions = vec![places.to_owned()];
+        let mut conditions = vec![in_window.to_owned()];
         if let Some(min_xid) = self.min_xid {
-            conditions.push(newer(min_xid, "xmin::text::bigint"));
+            conditions.push(is_recent(min_xid, "xmin::text::bigint"));
         }
         if let Some(filter) = &self.filter {
             conditions.push(format!("({filter})"));
@@ -149,7 +149,7 @@ impl TableScan {
         let sql = format!(
             "SELECT ctid, * FROM {}{}",
             self.target,
-            condition(&conditions)
+            where_clause(&conditions)
         );
         ChunkQuery {
             sql,
@@ -161,22 +161,22 @@ impl TableScan {
     /// Returns the statement that keeps the table from being rewritten, to be run before the
     /// snapshot is taken: a snapshot from before a rewrite (ALTER COLUMN TYPE) sees an empty table
     /// behind it. Partitions cannot be rewritten without the table that they are part of.
-    pub fn lock(&self) -> String {
+    pub fn lock_statement(&self) -> String {
         let table = self.target.strip_prefix("ONLY ").unwrap_or(&self.target);
         format!("LOCK TABLE ONLY {table} IN ACCESS SHARE MODE")
     }
 
     /// The condition for the rows that are left behind a key, with its parameters.
-    fn left(&self, after: Option<&[Option<String>]>) -> (String, Vec<Option<String>>) {
+    fn remaining(&self, after: Option<&[Option<String>]>) -> (String, Vec<Option<String>>) {
         let mut conditions = Vec::new();
         let mut parameters = Vec::new();
         if let Some(values) = after {
-            conditions.push(self.behind(values, &mut parameters));
+            conditions.push(self.after_key(values, &mut parameters));
         }
         if let Some(filter) = &self.filter {
             conditions.push(format!("({filter})"));
         }
-        (condition(&conditions), parameters)
+        (where_clause(&conditions), parameters)
     }
 
     fn quoted_key(&self) -> String {
@@ -196,17 +196,17 @@ impl TableScan {
     }
 
     /// The condition of being behind a key, in the server's order, where NULL is last.
-    fn behind(&self, values: &[Option<String>], parameters: &mut Vec<Option<String>>) -> String {
+    fn after_key(&self, values: &[Option<String>], parameters: &mut Vec<Option<String>>) -> String {
         let usual = Operators::default();
         let is_usual = |comparison: &Comparison| comparison.operators == usual;
         let is_nullable = self.key_columns.iter().any(|(_, nullable)| *nullable);
         if !is_nullable && self.comparisons.iter().all(is_usual) {
             parameters.extend_from_slice(values);
             let columns = self.key_columns.iter().enumerate();
-            let (columns, places): (Vec<_>, Vec<_>) = columns
-                .map(|(index, (name, _))| self.comparison(index).sides(name, index + 1))
+            let (columns, placeholders): (Vec<_>, Vec<_>) = columns
+                .map(|(index, (name, _))| self.comparison(index).operands(name, index + 1))
                 .unzip();
-            return format!("({}) > ({})", columns.join(", "), places.join(", "));
+            return format!("({}) > ({})", columns.join(", "), placeholders.join(", "));
         }
         // A comparison of rows is NULL as soon as a NULL decides it, and has one operator for all,
         // so each column is compared by itself: behind in the first, or equal in the first and
@@ -219,7 +219,7 @@ impl TableScan {
             if value.is_some() {
                 parameters.push(value.clone());
                 let comparison = self.comparison(index);
-                let (column, place) = comparison.sides(name, parameters.len());
+                let (column, placeholder) = comparison.operands(name, parameters.len());
                 let operators = &comparison.operators;
                 let null = if *nullable {
                     format!(" OR {quoted} IS NULL")
@@ -228,11 +228,11 @@ impl TableScan {
                 };
                 if index == 0 && !*nullable && values.len() > 1 {
                     // The alternatives alone would have an index read from its start.
-                    first = format!("{column} {} {place} AND ", operators.at_least);
+                    first = format!("{column} {} {placeholder} AND ", operators.at_least);
                 }
                 let greater = &operators.greater;
-                alternatives.push(format!("({equal}({column} {greater} {place}{null}))"));
-                let _ = write!(equal, "{column} {} {place} AND ", operators.equal);
+                alternatives.push(format!("({equal}({column} {greater} {placeholder}{null}))"));
+                let _ = write!(equal, "{column} {} {placeholder} AND ", operators.equal);
             } else {
                 let _ = write!(equal, "{quoted} IS NULL AND ");
             }
@@ -247,7 +247,7 @@ impl TableScan {
 
 impl Comparison {
     /// Returns a column and the parameter of this number, each as it is compared with the other.
-    fn sides(&self, name: &str, number: usize) -> (String, String) {
+    fn operands(&self, name: &str, number: usize) -> (String, String) {
         let column = quote_identifier(name) + &self.column;
         (column, format!("${number}{}", self.parameter))
     }
@@ -272,13 +272,19 @@ pub fn row_by_key(target: &str, key: &[KeyColumn<'_>]) -> ChunkQuery {
         if key_column.value.is_some() {
             parameters.push(key_column.value.clone());
             let comparison = key_column.comparison;
-            let (column, place) = comparison.sides(key_column.name, parameters.len());
-            conditions.push(format!("{column} {} {place}", comparison.operators.equal));
+            let (column, placeholder) = comparison.operands(key_column.name, parameters.len());
+            conditions.push(format!(
+                "{column} {} {placeholder}",
+                comparison.operators.equal
+            ));
         } else {
             conditions.push(format!("{} IS NULL", quote_identifier(key_column.name)));
         }
     }
-    let sql = format!("SELECT * FROM {target}{} LIMIT 1", condition(&conditions));
+    let sql = format!(
+        "SELECT * FROM {target}{} LIMIT 1",
+        where_clause(&conditions)
+    );
     ChunkQuery {
         sql,
         parameters,
@@ -286,7 +292,7 @@ pub fn row_by_key(target: &str, key: &[KeyColumn<'_>]) -> ChunkQuery {
     }
 }
 
-fn condition(conditions: &[String]) -> String {
+fn where_clause(conditions: &[String]) -> String {
     if conditions.is_empty() {
         String::new()
     } else {
@@ -296,7 +302,7 @@ fn condition(conditions: &[String]) -> String {
 
 /// Whether a row was written by the transaction or a later one, and before now: 32-bit ids compare
 /// in a circle, and those below 3 are not of transactions.
-fn newer(min_xid: u32, xmin: &str) -> String {
+fn is_recent(min_xid: u32, xmin: &str) -> String {
     format!(
         "({xmin} >= 3 AND (({xmin} - {min_xid}) & 4294967295) < 2147483648 \
          AND ((txid_snapshot_xmax(txid_current_snapshot()) - {xmin}) & 4294967295) < 2147483648)"

@@ -41,7 +41,7 @@ impl PgSnapshot {
 
     /// Completes a 32-bit id of the stream: of all ids with those low bits, the one nearest to this
     /// snapshot's. Ids in use are never more than 2^31 apart.
-    pub fn widen(&self, xid: Xid) -> u64 {
+    fn widen(&self, xid: Xid) -> u64 {
         let low = u64::from(xid.as_u32());
         let guess = (self.xmax & !0xffff_ffff) | low;
         let half = 1u64 << 31;
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_contains_what_had_ended() {
+    fn a_snapshot_contains_ended_transactions() {
         let snapshot: PgSnapshot = "100:110:102,105".parse().unwrap();
         for (xid, contained) in [
             (99, true),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_the_stream_are_completed_across_the_wrap() {
+    fn xids_of_the_stream_are_widened_across_a_wraparound() {
         let epoch = 3u64 << 32;
         let after: PgSnapshot = format!("{0}:{0}:", epoch + 5).parse().unwrap();
         assert_eq!(after.widen(Xid::from(4)), epoch + 4);

@@ -28,40 +28,40 @@ fn cast(column: &str, parameter: &str) -> Comparison {
 }
 
 #[test]
-fn a_scan_starts_anywhere_and_goes_on_behind_a_key() {
+fn a_scan_starts_at_the_first_row_or_after_a_key() {
     let scan = scan(&[("a", false), ("B", false)]);
     assert_eq!(
-        scan.keyed(None, 1).sql,
+        scan.rows_after(None, 1).sql,
         r#"SELECT * FROM ONLY "shop"."od""d" ORDER BY "a", "B" LIMIT 100"#
     );
-    let query = scan.keyed(Some(&values(&[Some("1"), Some("x")])), 3);
+    let query = scan.rows_after(Some(&values(&[Some("1"), Some("x")])), 3);
     assert_eq!(
         query.sql,
         r#"SELECT * FROM ONLY "shop"."od""d" WHERE ("a", "B") > ($1, $2) ORDER BY "a", "B" LIMIT 300"#
     );
     assert_eq!(query.parameters, values(&[Some("1"), Some("x")]));
     assert_eq!(
-        scan.lock(),
+        scan.lock_statement(),
         r#"LOCK TABLE ONLY "shop"."od""d" IN ACCESS SHARE MODE"#
     );
 }
 
 #[test]
-fn columns_and_parameters_are_cast_where_no_operator_would() {
+fn columns_and_parameters_are_cast_where_the_type_has_no_operator() {
     let mut scan = scan(&[("a", false), ("b", false)]);
     scan.comparisons = vec![cast("", "::int4::char"), cast("::mood", "::mood")];
     let key = values(&[Some("-1"), Some("sad")]);
-    let query = scan.keyed(Some(&key), 1);
+    let query = scan.rows_after(Some(&key), 1);
     let expected = r#"WHERE ("a", "b"::mood) > ($1::int4::char, $2::mood) ORDER BY "a", "b""#;
     assert!(query.sql.contains(expected), "{}", query.sql);
     scan.key_columns[1].1 = true;
-    let query = scan.keyed(Some(&key), 1);
+    let query = scan.rows_after(Some(&key), 1);
     let expected = r#"("a" = $1::int4::char AND ("b"::mood > $2::mood OR "b" IS NULL))) ORDER"#;
     assert!(query.sql.contains(expected), "{}", query.sql);
 }
 
 #[test]
-fn columns_are_compared_by_the_operators_of_their_order() {
+fn columns_are_compared_with_the_operators_of_their_sort_order() {
     let mut scan = scan(&[("a", false)]);
     let operator = |name: &str| format!("OPERATOR(s.{name})");
     let odd = Comparison {
@@ -74,13 +74,13 @@ fn columns_are_compared_by_the_operators_of_their_order() {
         ..Comparison::default()
     };
     scan.comparisons = vec![odd.clone()];
-    let one = scan.keyed(Some(&values(&[Some("1")])), 1);
+    let one = scan.rows_after(Some(&values(&[Some("1")])), 1);
     let expected = r#"WHERE ((("a" OPERATOR(s.#>#) $1::t))) ORDER BY "a" LIMIT"#;
     assert!(one.sql.contains(expected), "{}", one.sql);
 
     scan.key_columns.push(("b".to_owned(), false));
     scan.comparisons.push(Comparison::default());
-    let both = scan.keyed(Some(&values(&[Some("1"), Some("2")])), 1);
+    let both = scan.rows_after(Some(&values(&[Some("1"), Some("2")])), 1);
     let expected = r#"WHERE "a" OPERATOR(s.#>=#) $1::t AND ((("a" OPERATOR(s.#>#) $1::t)) OR ("a" OPERATOR(s.=) $1::t AND ("b" > $2))) ORDER BY "a", "b" LIMIT"#;
     assert!(both.sql.contains(expected), "{}", both.sql);
 
@@ -94,7 +94,7 @@ fn columns_are_compared_by_the_operators_of_their_order() {
 }
 
 #[test]
-fn the_end_of_a_section_is_a_key() {
+fn the_last_key_of_a_range_is_read_without_its_rows() {
     let mut scan = scan(&[("a", false), ("B", false)]);
     scan.filter = Some("x".into());
     let query = scan.last_key(Some(&values(&[Some("1"), Some("2")])), 300);
@@ -105,15 +105,15 @@ fn the_end_of_a_section_is_a_key() {
 }
 
 #[test]
-fn null_is_behind_every_value_of_a_nullable_key_column() {
+fn null_sorts_after_every_value_of_a_nullable_key_column() {
     let scan = scan(&[("a", true), ("b", false)]);
-    let query = scan.keyed(Some(&values(&[Some("1"), Some("2")])), 1);
+    let query = scan.rows_after(Some(&values(&[Some("1"), Some("2")])), 1);
     assert!(
         query
             .sql
             .contains(r#"WHERE ((("a" > $1 OR "a" IS NULL)) OR ("a" = $1 AND ("b" > $2))) ORDER"#)
     );
-    let query = scan.keyed(Some(&values(&[None, Some("2")])), 1);
+    let query = scan.rows_after(Some(&values(&[None, Some("2")])), 1);
     assert!(
         query
             .sql
@@ -123,16 +123,16 @@ fn null_is_behind_every_value_of_a_nullable_key_column() {
 }
 
 #[test]
-fn filters_are_added_and_old_rows_left_out_on_the_server() {
+fn the_server_filters_rows_and_leaves_out_old_ones() {
     let mut scan = scan(&[("a", false)]);
     scan.filter = Some("qty > 3 OR x".into());
     assert!(
-        scan.keyed(None, 1)
+        scan.rows_after(None, 1)
             .sql
             .contains("WHERE (qty > 3 OR x) ORDER")
     );
     scan.min_xid = Some(700);
-    let query = scan.keyed(None, 1);
+    let query = scan.rows_after(None, 1);
     assert_eq!(query.extra_columns, ExtraColumns::Count);
     assert!(query.sql.ends_with("OR \"flow row\" % 100 = 0"));
 }
@@ -159,23 +159,25 @@ fn a_row_is_found_by_its_key() {
 }
 
 #[test]
-fn windows_are_read_by_range_where_the_server_can() {
-    let window = Window::next(Position::default(), 100, 0);
+fn windows_are_read_by_tid_range_since_version_14() {
+    let window = Window::starting_after(Position::default(), 100, 0);
     let mut scan = scan(&[]);
     assert_eq!(
-        scan.keyless(window).sql,
+        scan.rows_in(window).sql,
         r#"SELECT ctid, * FROM ONLY "shop"."od""d" WHERE ctid > $1::tid AND ctid <= $2::tid"#
     );
     scan.server_version = 130_000;
-    assert!(scan.keyless(window).sql.contains("ctid = ANY"));
+    assert!(scan.rows_in(window).sql.contains("ctid = ANY"));
     assert_eq!(
-        scan.keyless(window).parameters,
+        scan.rows_in(window).parameters,
         values(&[Some("0"), Some("2"), Some("0")])
     );
     let after = Position {
         block: 7,
         offset: 3,
     };
-    let parameters = scan.keyless(Window::next(after, 100, 0)).parameters;
+    let parameters = scan
+        .rows_in(Window::starting_after(after, 100, 0))
+        .parameters;
     assert_eq!(parameters, values(&[Some("7"), Some("9"), Some("3")]));
 }

@@ -128,7 +128,7 @@ impl ScannedTable<'_> {
         }
         let by_position = self.is_by_position();
         let window = chunks.windows.front().filter(|_| by_position);
-        let narrower = window.and_then(|(window, _)| window.half());
+        let narrower = window.and_then(|(window, _)| window.half_pages());
         let can_end = by_position && progress.can_end_within_window(&self.scan.info);
         let has_moved = progress.has_last && self.scan.position.as_ref() != Some(&progress.last);
         if can_end && (progress.emitted > 0 || narrower.is_some()) {

@@ -93,12 +93,12 @@ impl ScannedTable<'_> {
     ) -> (SpanRows, ExtraColumns) {
         let scan = &self.scan;
         if self.is_by_position() {
-            let query = |(window, _): &(Window, bool)| scan.table.keyless(*window);
+            let query = |(window, _): &(Window, bool)| scan.table.rows_in(*window);
             let rows = SpanRows::Statements(windows.iter().map(query).collect());
             return (rows, ExtraColumns::Position);
         }
         let after = after.map(|key| key.parameters(&scan.codecs));
-        let query = scan.table.keyed(after.as_deref(), chunks);
+        let query = scan.table.rows_after(after.as_deref(), chunks);
         let extra_columns = query.extra_columns;
         let rows = SpanRows::Batches {
             query,
@@ -110,7 +110,7 @@ impl ScannedTable<'_> {
 
     /// Returns the statement that locks the table, unless the role may not lock it.
     pub(super) fn lock_statement(&self) -> Option<String> {
-        self.scan.may_lock.then(|| self.scan.table.lock())
+        self.scan.may_lock.then(|| self.scan.table.lock_statement())
     }
 
     /// Returns the expression by which a span reads the columns of the table.
@@ -200,11 +200,11 @@ impl<S: Sink> Session<S> {
         let partitions = u32::try_from(scan.info.leaves.len()).unwrap_or(u32::MAX);
         let mut after = scan.physical;
         for _ in 0..count {
-            let mut window = Window::next(after, scan.table.chunk_size, partitions);
+            let mut window = Window::starting_after(after, scan.table.chunk_size, partitions);
             if let Some(limit) = scan.pages {
-                window = window.narrowed(limit);
+                window = window.limited_to(limit);
             }
-            let is_last = window.is_last(pages.largest);
+            let is_last = window.reaches_end(pages.largest);
             windows.push_back((window, is_last));
             if is_last {
                 break;
