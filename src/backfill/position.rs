@@ -1,17 +1,17 @@
-//! Where a scan stands.
+//! Positions and windows of a scan by physical position.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A physical position of a keyless scan: rows at or before it were read. Printed as a tid,
-/// `(block,offset)`, which is also its form of storage.
+/// Physical position of a scan: rows at or before it were read. Its text is that of a tid,
+/// `(block,offset)`, also in the stored state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Position {
     /// Block number.
     pub block: u32,
-    /// Row number within the block, from 1; 0 is before its first.
+    /// Row number within the block, from 1; 0 is before the first row.
     pub offset: u16,
 }
 
@@ -29,35 +29,41 @@ impl FromStr for Position {
             .and_then(|inner| inner.strip_suffix(')'))
             .and_then(|inner| inner.split_once(','))
             .and_then(|(block, offset)| {
-                Some(Self { block: block.parse().ok()?, offset: offset.parse().ok()? })
+                Some(Self {
+                    block: block.parse().ok()?,
+                    offset: offset.parse().ok()?,
+                })
             })
             .ok_or_else(|| {
                 Error::new(
                     ErrorKind::State,
-                    "the position of a keyless backfill in the state is not of the form (block,offset)",
+                    "the position of a keyless backfill in the state does not have the form \
+                     (block,offset)",
                 )
             })
     }
 }
 
-/// The part of a table that one keyless chunk reads: behind `after`, up to and with `until`.
+/// Part of a table that one chunk of a scan by physical position reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// Where the scan stands.
+    /// Position after which the window begins.
     pub after: Position,
-    /// Where it will stand.
+    /// Last position of the window.
     pub until: Position,
 }
 
-/// Rows that a page is taken to hold when the size of a window is chosen.
+/// Number of rows of a page that is assumed for the size of a window.
 const ROWS_PER_PAGE: u32 = 100;
 
-/// The most pages of a window: some servers are given each position of it.
+/// Limit of the pages of a window: statements for servers before version 14 list each position in
+/// it.
 const MAX_PAGES: u32 = 10_000;
 
 impl Window {
-    /// Returns the next window of a table with so many partitions, each of which has page numbers
-    /// of its own.
+    /// Returns the window after a position. It has about `chunk_size` rows in all partitions
+    /// together, each of which has its own page numbers; `partitions` is zero for a table that is
+    /// not partitioned.
     pub fn starting_after(after: Position, chunk_size: u32, partitions: u32) -> Self {
         let pages =
             (chunk_size / ROWS_PER_PAGE / (partitions.saturating_add(1)) + 1).min(MAX_PAGES);
@@ -68,7 +74,7 @@ impl Window {
         Self { after, until }
     }
 
-    /// Returns the window with at most so many of its pages.
+    /// Returns the window with at most its first `pages` pages.
     #[must_use]
     pub fn limited_to(self, pages: u32) -> Self {
         let block = self.until.block.min(self.after.block.saturating_add(pages));
@@ -76,14 +82,14 @@ impl Window {
         Self { until, ..self }
     }
 
-    /// Returns half the number of its pages, if it has more than one.
+    /// Returns half the number of pages, if the window has more than one.
     pub fn half_pages(&self) -> Option<u32> {
         let half = self.until.block.saturating_sub(self.after.block) / 2;
         (half > 0).then_some(half)
     }
 
-    /// Returns whether the window reaches past the end of a table of so many pages. A twentieth is
-    /// added for pages that are appended meanwhile.
+    /// Returns whether the window reaches the end of a table with `pages` pages. A twentieth is
+    /// added for pages that are appended during the scan.
     pub fn reaches_end(&self, pages: u64) -> bool {
         u64::from(self.until.block) >= (pages * 105).div_ceil(100) || self.until.block == u32::MAX
     }

@@ -1,4 +1,4 @@
-//! The SQL of a chunk.
+//! The SQL statements for the rows of chunks.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -8,53 +8,53 @@ use protocol::quote_identifier;
 use super::position::{Position, Window};
 use crate::value::{Comparison, Operators};
 
-/// What of a table is scanned, and how: the same for all of its chunks.
+/// Parameters of the scan of a table, which are the same for all of its chunks.
 #[derive(Debug, Clone)]
 pub struct TableScan {
-    /// What rows are read from: a quoted table, with ONLY in front where rows of tables that
-    /// inherit from it do not belong to it.
+    /// Quoted name of the table, after `ONLY` if rows of tables that inherit from it do not belong
+    /// to it.
     pub target: String,
-    /// Key columns in order, each with whether it may be NULL; empty for a scan by physical
+    /// Key columns in order, each with whether it can be NULL; empty for a scan by physical
     /// position.
     pub key_columns: Vec<(String, bool)>,
-    /// How each of them is compared with a parameter; none of them in a special way where it is
-    /// empty.
+    /// Comparison of each key column with a parameter; empty if all have the default comparison.
     pub comparisons: Vec<Comparison>,
-    /// A condition of the user's.
+    /// Condition on the rows that the user has configured.
     pub filter: Option<String>,
-    /// Leave out rows that were written before this transaction, in circular comparison.
+    /// Transaction id, compared modulo 2^32: rows that an earlier transaction has written are left
+    /// out.
     pub min_xid: Option<u32>,
-    /// The number of rows of a chunk.
+    /// Number of rows of a chunk.
     pub chunk_size: u32,
-    /// The server's version, as server_version_num.
+    /// Version of the server, as `server_version_num`.
     pub server_version: u32,
 }
 
-/// A chunk's statement.
+/// Statement that returns rows of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkQuery {
-    /// The statement.
+    /// Text of the statement.
     pub sql: String,
-    /// Its parameters in text form.
+    /// Parameters in text form; `None` is NULL.
     pub parameters: Vec<Option<String>>,
-    /// The leading columns that are not the table's.
+    /// Leading columns that are not columns of the table.
     pub extra_columns: ExtraColumns,
 }
 
-/// Leading columns of rows that are not the table's.
+/// Leading columns of a statement's rows that are not columns of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExtraColumns {
     /// None.
     None,
-    /// The number of the row among those of the table that the scan has come past, also those that
-    /// are left out, and the transaction that has written it.
+    /// The number of the row within the statement, counting also rows that are left out, and the id
+    /// of the transaction that has written it (`xmin`).
     Count,
-    /// The physical position of the row.
+    /// The physical position of the row (`ctid`).
     Position,
 }
 
 impl ExtraColumns {
-    /// Returns how many columns they are.
+    /// Returns the number of these columns.
     pub fn columns(self) -> usize {
         match self {
             Self::None => 0,
@@ -64,12 +64,12 @@ impl ExtraColumns {
     }
 }
 
-/// The first version that scans a range of physical positions without reading the whole table.
+/// First version that scans a range of physical positions without reading the whole table.
 const TID_RANGE_SCAN: u32 = 140_000;
 
 impl TableScan {
-    /// Returns the statement for the rows of so many chunks in the order of their keys, behind a
-    /// key or from the start.
+    /// Returns the statement for the rows of `chunks` chunks in key order, after a key or from the
+    /// first row.
     pub fn rows_after(&self, after: Option<&[Option<String>]>, chunks: u32) -> ChunkQuery {
         let (condition, parameters) = self.remaining(after);
         let order = self.quoted_key();
@@ -85,8 +85,8 @@ impl TableScan {
                 extra_columns: ExtraColumns::None,
             };
         };
-        // A chunk is so many rows of the table whether or not they are old; the old ones stay on
-        // the server, but for the last of each chunk, whose key is where the scan goes on.
+        // A chunk counts rows of the table whether they are old or not. The server leaves out old
+        // rows except the last of each chunk, whose key is the position of the scan.
         let sql = format!(
             "SELECT * FROM (SELECT row_number() OVER () AS \"flow row\", s.* FROM \
              (SELECT xmin::text AS \"flow xmin\", t.* FROM {} t{tail}) s) q \
@@ -102,8 +102,8 @@ impl TableScan {
         }
     }
 
-    /// Returns the statement for the key of the last of so many rows behind a key; no row where
-    /// there are fewer.
+    /// Returns the statement for the key of the last of `rows` rows after a key, or from the first
+    /// row. It returns no row if there are fewer rows.
     pub fn last_key(&self, after: Option<&[Option<String>]>, rows: u64) -> ChunkQuery {
         let (condition, parameters) = self.remaining(after);
         let key = self.quoted_key();
@@ -119,15 +119,15 @@ impl TableScan {
         }
     }
 
-    /// Returns the statement for the rows of a window.
+    /// Returns the statement for the rows in a window of a scan by physical position.
     pub fn rows_in(&self, window: Window) -> ChunkQuery {
         let (after, until) = (window.after, window.until);
         let (in_window, parameters) = if self.server_version >= TID_RANGE_SCAN {
             let bounds = vec![after.to_string(), until.to_string()];
             ("ctid > $1::tid AND ctid <= $2::tid", bounds)
         } else {
-            // Every position that the window can hold, one by one, makes a server that knows no
-            // range scan visit just these pages. A row takes at least 28 bytes of its page.
+            // A server without range scans reads only the pages of the window if the statement
+            // lists every position in it. A row takes at least 28 bytes of its page.
             let Position { block, offset } = after;
             let bounds = [block, until.block, u32::from(offset)];
             (
@@ -158,15 +158,15 @@ impl TableScan {
         }
     }
 
-    /// Returns the statement that keeps the table from being rewritten, to be run before the
-    /// snapshot is taken: a snapshot from before a rewrite (ALTER COLUMN TYPE) sees an empty table
-    /// behind it. Partitions cannot be rewritten without the table that they are part of.
+    /// Returns the statement that locks the table against a rewrite, such as by ALTER COLUMN TYPE.
+    /// It has to run before the snapshot is taken: a snapshot from before a rewrite sees an empty
+    /// table after it. Partitions cannot be rewritten without their partitioned table.
     pub fn lock_statement(&self) -> String {
         let table = self.target.strip_prefix("ONLY ").unwrap_or(&self.target);
         format!("LOCK TABLE ONLY {table} IN ACCESS SHARE MODE")
     }
 
-    /// The condition for the rows that are left behind a key, with its parameters.
+    /// Returns the WHERE clause for the remaining rows after a key, with its parameters.
     fn remaining(&self, after: Option<&[Option<String>]>) -> (String, Vec<Option<String>>) {
         let mut conditions = Vec::new();
         let mut parameters = Vec::new();
@@ -179,6 +179,7 @@ impl TableScan {
         (where_clause(&conditions), parameters)
     }
 
+    /// Returns the key columns as a list in SQL.
     fn quoted_key(&self) -> String {
         let quoted: Vec<_> = self
             .key_columns
@@ -188,29 +189,38 @@ impl TableScan {
         quoted.join(", ")
     }
 
-    /// How a key column is compared.
+    /// Returns the comparison of a key column with a parameter.
     fn comparison(&self, index: usize) -> Cow<'_, Comparison> {
         self.comparisons
             .get(index)
             .map_or_else(Cow::default, Cow::Borrowed)
     }
 
-    /// The condition of being behind a key, in the server's order, where NULL is last.
+    /// Returns the condition that a row comes after a key in the order of the server, where NULL
+    /// comes last.
     fn after_key(&self, values: &[Option<String>], parameters: &mut Vec<Option<String>>) -> String {
-        let usual = Operators::default();
-        let is_usual = |comparison: &Comparison| comparison.operators == usual;
+        let default = Operators::default();
+        let is_default = |comparison: &Comparison| comparison.operators == default;
         let is_nullable = self.key_columns.iter().any(|(_, nullable)| *nullable);
-        if !is_nullable && self.comparisons.iter().all(is_usual) {
-            parameters.extend_from_slice(values);
-            let columns = self.key_columns.iter().enumerate();
-            let (columns, placeholders): (Vec<_>, Vec<_>) = columns
-                .map(|(index, (name, _))| self.comparison(index).operands(name, index + 1))
-                .unzip();
-            return format!("({}) > ({})", columns.join(", "), placeholders.join(", "));
+        if is_nullable || !self.comparisons.iter().all(is_default) {
+            return self.after_key_by_column(values, parameters);
         }
-        // A comparison of rows is NULL as soon as a NULL decides it, and has one operator for all,
-        // so each column is compared by itself: behind in the first, or equal in the first and
-        // behind in the second, and so on.
+        parameters.extend_from_slice(values);
+        let columns = self.key_columns.iter().enumerate();
+        let (columns, placeholders): (Vec<_>, Vec<_>) = columns
+            .map(|(index, (name, _))| self.comparison(index).operands(name, index + 1))
+            .unzip();
+        format!("({}) > ({})", columns.join(", "), placeholders.join(", "))
+    }
+
+    /// Returns the condition that a row comes after a key, with a comparison for each column:
+    /// greater in the first column, or equal in the first and greater in the second, and so on. A
+    /// row comparison has one operator for all columns, and is NULL if it is decided by a NULL.
+    fn after_key_by_column(
+        &self,
+        values: &[Option<String>],
+        parameters: &mut Vec<Option<String>>,
+    ) -> String {
         let mut alternatives = Vec::new();
         let mut equal = String::new();
         let mut first = String::new();
@@ -227,7 +237,7 @@ impl TableScan {
                     String::new()
                 };
                 if index == 0 && !*nullable && values.len() > 1 {
-                    // The alternatives alone would have an index read from its start.
+                    // With the alternatives alone the server would read an index from its start.
                     first = format!("{column} {} {placeholder} AND ", operators.at_least);
                 }
                 let greater = &operators.greater;
@@ -246,25 +256,26 @@ impl TableScan {
 }
 
 impl Comparison {
-    /// Returns a column and the parameter of this number, each as it is compared with the other.
+    /// Returns the SQL of a column and of the parameter with this number, with the casts that their
+    /// comparison requires.
     fn operands(&self, name: &str, number: usize) -> (String, String) {
         let column = quote_identifier(name) + &self.column;
         (column, format!("${number}{}", self.parameter))
     }
 }
 
-/// A column of a key, and its value in a row.
+/// Key column with its value in a row.
 #[derive(Debug, Clone)]
 pub struct KeyColumn<'a> {
-    /// Its name.
+    /// Name of the column.
     pub name: &'a str,
-    /// How it is compared with a parameter.
+    /// Comparison of the column with a parameter.
     pub comparison: &'a Comparison,
-    /// The value as a parameter; `None` for NULL.
+    /// Value in text form; `None` is NULL.
     pub value: Option<String>,
 }
 
-/// Returns the statement for one row, by the values of its key.
+/// Returns the statement for the row with a key.
 pub fn row_by_key(target: &str, key: &[KeyColumn<'_>]) -> ChunkQuery {
     let mut conditions = Vec::new();
     let mut parameters = Vec::new();
@@ -300,8 +311,8 @@ fn where_clause(conditions: &[String]) -> String {
     }
 }
 
-/// Whether a row was written by the transaction or a later one, and before now: 32-bit ids compare
-/// in a circle, and those below 3 are not of transactions.
+/// Returns the condition that a row was written by the transaction `min_xid` or a later one that is
+/// not in the future. 32-bit transaction ids are compared modulo 2^32; ids below 3 are reserved.
 fn is_recent(min_xid: u32, xmin: &str) -> String {
     format!(
         "({xmin} >= 3 AND (({xmin} - {min_xid}) & 4294967295) < 2147483648 \

@@ -1,4 +1,4 @@
-//! What a chunk can see: which transactions its rows contain.
+//! Snapshots, which decide which transactions the rows of a chunk contain.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use protocol::{Lsn, Xid};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// A snapshot as `pg_current_snapshot()` prints it: `xmin:xmax:xip,xip`, with 64-bit ids.
+/// Snapshot as `pg_current_snapshot()` prints it: `xmin:xmax:xip,xip`, with 64-bit transaction ids.
 ///
 /// See <https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT>.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,29 +18,29 @@ pub struct PgSnapshot {
 }
 
 impl PgSnapshot {
-    /// Returns whether the snapshot contains what a committed transaction did. Only top-level ids
-    /// are listed in a snapshot, and only those may be asked for.
+    /// Returns whether the snapshot contains a transaction that has committed. The id has to be
+    /// that of a top-level transaction, since a snapshot lists only these.
     pub fn contains(&self, xid: u64) -> bool {
         xid < self.xmin || (xid < self.xmax && !self.running.contains(&xid))
     }
 
-    /// Returns the transactions that were running, and those that had not begun counted from
-    /// `xmax`: none of them is contained.
+    /// Returns the transactions that were running, in ascending order. The snapshot contains
+    /// neither these nor transactions from `xmax` on.
     pub fn running(&self) -> impl Iterator<Item = u64> + '_ {
         self.running.iter().copied()
     }
 
-    /// Returns the low half of the id that the next transaction would have had.
+    /// Returns the lower 32 bits of `xmax`, the id of the next transaction.
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "ids of rows are the low 32 bits"
+        reason = "ids in rows are the lower 32 bits"
     )]
     pub fn next_xid(&self) -> u32 {
         self.xmax as u32
     }
 
-    /// Completes a 32-bit id of the stream: of all ids with those low bits, the one nearest to this
-    /// snapshot's. Ids in use are never more than 2^31 apart.
+    /// Returns the 64-bit id for a 32-bit id of the stream: the one with these lower bits that is
+    /// nearest to `xmax`. Ids in use are never more than 2^31 apart.
     fn widen(&self, xid: Xid) -> u64 {
         let low = u64::from(xid.as_u32());
         let guess = (self.xmax & !0xffff_ffff) | low;
@@ -62,7 +62,7 @@ impl FromStr for PgSnapshot {
         let malformed = || {
             Error::new(
                 ErrorKind::Protocol,
-                "a snapshot is not of the form xmin:xmax:xid,xid",
+                "a snapshot does not have the form xmin:xmax:xid,xid",
             )
         };
         let mut parts = text.split(':');
@@ -90,22 +90,22 @@ impl FromStr for PgSnapshot {
     }
 }
 
-/// Which transactions a chunk's rows contain.
+/// Snapshot of a chunk, which decides which transactions its rows contain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Snapshot {
-    /// On a primary: those that its snapshot contains.
+    /// Snapshot of a primary.
     Primary(PgSnapshot),
-    /// On a standby, whose snapshots list nothing as running: those that were replayed before the
-    /// chunk was read.
+    /// Replay position of a standby, whose snapshots list no running transactions: the rows contain
+    /// the transactions that were replayed before the chunk was read.
     Standby {
-        /// Commits whose record is before this position are contained.
+        /// Position before which the commit records of contained transactions are.
         until: Lsn,
     },
 }
 
 impl Snapshot {
-    /// Returns whether a transaction of the stream, with the position of its commit record, is
-    /// contained.
+    /// Returns whether the rows contain a transaction of the stream, given the position of its
+    /// commit record.
     pub fn contains(&self, xid: Xid, commit_lsn: Lsn) -> bool {
         match self {
             Self::Primary(snapshot) => snapshot.contains(snapshot.widen(xid)),
