@@ -131,10 +131,8 @@ impl SpanReader {
                 self.requests.end_batch();
                 return RowStep::Batch;
             }
-            Event::CommandComplete(_) => {
-                if self.requests.end_statement() {
-                    return RowStep::Complete;
-                }
+            Event::CommandComplete(_) if self.requests.end_statement() => {
+                return RowStep::Complete;
             }
             Event::Error(report) => {
                 let report = report.into_owned();

@@ -19,8 +19,8 @@ pub(super) fn queue_statement(session: &mut Session, sql: &str) -> Result<()> {
     session.execute("", 0).map_err(unsendable)
 }
 
-/// Queues a portal for a statement that returns rows, with a request for its columns if `describe`
-/// says so.
+/// Queues a portal for a statement that returns rows, with a request for its columns if
+/// `describe` is set.
 ///
 /// # Errors
 ///

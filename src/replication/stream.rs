@@ -271,7 +271,7 @@ impl ReplicationStream {
     }
 }
 
-/// Adds to the error of a failed start what is wrong with the slot.
+/// Adds an explanation to the error of a failed start.
 fn explain_failed_start(error: Error, slot: &str, start: Lsn) -> Error {
     let context = match error.sqlstate() {
         _ if is_in_use(&error) => format!(

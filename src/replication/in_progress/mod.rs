@@ -26,9 +26,9 @@
 //! At most one transaction is receiving, and at most one is replaying: no further message of the
 //! stream is read until the reader has taken all messages of a replay.
 //!
-//! Spooled messages are lost when the process ends, and no position after them is acknowledged: the
-//! server sends a transaction again that had not committed before the position where the stream
-//! starts.
+//! Spooled messages are lost when the process ends, and no position after them is acknowledged:
+//! after a restart the server sends every transaction again that had not committed before the start
+//! of the stream.
 //!
 //! Terms: a *stream block* is the messages between StreamStart and StreamStop. A *block* is a piece
 //! of memory, or of a temporary file, with spooled messages.

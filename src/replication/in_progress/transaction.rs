@@ -65,10 +65,12 @@ impl Transaction {
         self.allocated
     }
 
+    /// Returns the number of messages.
     pub(super) fn messages(&self) -> u64 {
         self.messages
     }
 
+    /// Returns the size of all messages with their headers.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -144,14 +146,11 @@ impl Transaction {
 
     /// Records a description. Returns whether it differs from the last one: after the rollback of a
     /// subtransaction the server describes each relation again.
-    pub(super) fn describe(&mut self, what: (bool, Oid), content: &[u8], sequence: u64) -> bool {
-        let description = self
-            .descriptions
-            .entry(what)
-            .or_insert_with(|| Description {
-                sequence,
-                content: Vec::new(),
-            });
+    pub(super) fn describe(&mut self, key: (bool, Oid), content: &[u8], sequence: u64) -> bool {
+        let description = self.descriptions.entry(key).or_insert_with(|| Description {
+            sequence,
+            content: Vec::new(),
+        });
         description.sequence = sequence;
         if description.content == content {
             return false;
@@ -207,8 +206,8 @@ impl Transaction {
     }
 }
 
-/// Returns the header of a message. The length of a message fits in four bytes, since the protocol
-/// has signed lengths of four bytes.
+/// Returns the header of a message. Its length fits in four bytes, since the protocol has signed
+/// lengths of four bytes.
 fn header(wal_start: Lsn, message: &[u8]) -> [u8; HEADER_SIZE] {
     let mut header = [0; HEADER_SIZE];
     let size = u32::try_from(message.len()).unwrap_or(u32::MAX);
