@@ -4,38 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::fields::{connector_type, is_default, nullable, number, raw_json};
+use super::connector_type::{self, ConnectorType};
+use super::fields::{is_default, nullable, number, raw_json};
 use crate::error::{Error, ErrorKind, Result};
-
-/// Way in which the runtime starts the connector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
-#[repr(i32)]
-pub enum ConnectorType {
-    /// Not set.
-    InvalidConnectorType = 0,
-    /// In a container.
-    Image = 7,
-    /// As a command on the machine of the runtime.
-    Local = 8,
-}
-
-impl ConnectorType {
-    /// Returns the name of the type in JSON.
-    pub fn as_str_name(self) -> &'static str {
-        match self {
-            Self::InvalidConnectorType => "INVALID_CONNECTOR_TYPE",
-            Self::Image => "IMAGE",
-            Self::Local => "LOCAL",
-        }
-    }
-
-    /// Returns the type with this name.
-    pub fn from_str_name(name: &str) -> Option<Self> {
-        [Self::InvalidConnectorType, Self::Image, Self::Local]
-            .into_iter()
-            .find(|known| known.as_str_name() == name)
-    }
-}
 
 /// Capture task, built from the catalog.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]

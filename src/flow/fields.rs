@@ -63,39 +63,3 @@ pub(super) mod number {
         .ok_or_else(|| D::Error::custom("expected a number from 0 to 4294967295"))
     }
 }
-
-/// Connector type: the name or the number of a variant.
-pub(super) mod connector_type {
-    use serde::de::Error as _;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-    use serde_json::Value;
-
-    use crate::flow::ConnectorType;
-
-    pub(in crate::flow) fn serialize<S: Serializer>(
-        number: &i32,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match ConnectorType::try_from(*number) {
-            Ok(known) => known.as_str_name().serialize(serializer),
-            Err(_) => number.serialize(serializer),
-        }
-    }
-
-    /// Reads an unknown name as the invalid type, which the checks of requests reject.
-    pub(in crate::flow) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<i32, D::Error> {
-        match Value::deserialize(deserializer)? {
-            Value::Null => Some(0),
-            Value::Number(number) => number
-                .as_i64()
-                .and_then(|number| i32::try_from(number).ok()),
-            Value::String(name) => {
-                Some(ConnectorType::from_str_name(&name).map_or(0, |known| known as i32))
-            }
-            _ => None,
-        }
-        .ok_or_else(|| D::Error::custom("expected the name or number of a connector type"))
-    }
-}

@@ -7,6 +7,7 @@
 
 mod codec;
 mod collection;
+mod connector_type;
 mod fields;
 mod output;
 mod reader;
@@ -15,9 +16,8 @@ mod response;
 mod spec;
 
 pub use codec::Codec;
-pub use collection::{
-    CaptureBinding, CaptureSpec, CollectionSpec, ConnectorType, Projection, ValidateBinding,
-};
+pub use collection::{CaptureBinding, CaptureSpec, CollectionSpec, Projection, ValidateBinding};
+pub use connector_type::ConnectorType;
 pub use output::{Mark, Output, stdout};
 pub use reader::RequestReader;
 pub use request::{Acknowledge, Apply, Discover, Open, RangeSpec, Request, Validate};

@@ -5,9 +5,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::collection::{
-    CaptureSpec, CollectionSpec, ConnectorType, ValidateBinding, check_binding, malformed, resolve,
+    CaptureSpec, CollectionSpec, ValidateBinding, check_binding, malformed, resolve,
 };
-use super::fields::{connector_type, is_default, nullable, number, raw_json};
+use super::connector_type::{self, ConnectorType};
+use super::fields::{is_default, nullable, number, raw_json};
 use crate::error::Result;
 
 /// Checked request.

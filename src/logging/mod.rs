@@ -5,46 +5,25 @@
 //! line before a failure to the user; [`fatal`] writes that line.
 
 mod record;
+mod severity;
 
 use std::io::{self, IsTerminal, Write as _};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use self::record::Record;
+use self::record::{Format, Record};
+use self::severity::Severity;
 use crate::error::{Error, ErrorKind, Result};
-
-/// Format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    /// One JSON object per line.
-    Json,
-    /// One line of `key=value` pairs.
-    Text,
-    /// Text for terminals; with colour escape sequences if the flag is set.
-    Color(bool),
-}
 
 /// Format and lowest severity of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Settings {
     format: Format,
     level: Severity,
-}
-
-/// Severities that `LOG_LEVEL` may name. The two highest have no counterpart in `tracing`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Severity {
-    Panic,
-    Fatal,
-    Error,
-    Warning,
-    Info,
-    Debug,
-    Trace,
 }
 
 /// Settings in effect; [`init`] sets them once, and defaults apply before.
@@ -55,21 +34,6 @@ static STATUS: Mutex<String> = Mutex::new(String::new());
 
 /// Target of status events, the only events that may have the field `eventType`.
 const STATUS_TARGET: &str = "source_postgres::status";
-
-/// Field names that have a meaning to the runtime or in the line format.
-const RESERVED: [&str; 11] = [
-    "eventTarget",
-    "eventType",
-    "fields",
-    "level",
-    "lvl",
-    "msg",
-    "shard",
-    "spans",
-    "time",
-    "timestamp",
-    "ts",
-];
 
 /// Starts logging, configured by `LOG_FORMAT` and `LOG_LEVEL`. A second call has no effect.
 ///
@@ -176,62 +140,6 @@ impl Settings {
                      or panic, found {level:?}"
                 ),
             )),
-        }
-    }
-}
-
-impl Severity {
-    const ALL: [Self; 7] = [
-        Self::Panic,
-        Self::Fatal,
-        Self::Error,
-        Self::Warning,
-        Self::Info,
-        Self::Debug,
-        Self::Trace,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Panic => "panic",
-            Self::Fatal => "fatal",
-            Self::Error => "error",
-            Self::Warning => "warning",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
-
-    fn from_level(level: Level) -> Self {
-        match level {
-            Level::ERROR => Self::Error,
-            Level::WARN => Self::Warning,
-            Level::INFO => Self::Info,
-            Level::DEBUG => Self::Debug,
-            Level::TRACE => Self::Trace,
-        }
-    }
-
-    /// Returns the filter for `tracing` events. `tracing` has no levels above error, so the two
-    /// highest severities let no event pass.
-    fn max_level(self) -> LevelFilter {
-        match self {
-            Self::Panic | Self::Fatal => LevelFilter::OFF,
-            Self::Error => LevelFilter::ERROR,
-            Self::Warning => LevelFilter::WARN,
-            Self::Info => LevelFilter::INFO,
-            Self::Debug => LevelFilter::DEBUG,
-            Self::Trace => LevelFilter::TRACE,
-        }
-    }
-
-    fn color(self) -> &'static str {
-        match self {
-            Self::Panic | Self::Fatal | Self::Error => "\x1b[31m",
-            Self::Warning => "\x1b[33m",
-            Self::Info => "\x1b[36m",
-            Self::Debug | Self::Trace => "\x1b[90m",
         }
     }
 }

@@ -6,8 +6,34 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tracing::field::{Field, Visit};
 use x509_cert::der::DateTime;
 
-use super::{Format, RESERVED, Severity};
+use super::severity::Severity;
 use crate::error::Error;
+
+/// Format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// One JSON object per line.
+    Json,
+    /// One line of `key=value` pairs.
+    Text,
+    /// Text for terminals; with colour escape sequences if the flag is set.
+    Color(bool),
+}
+
+/// Field names that have a meaning to the runtime or in the line format.
+const RESERVED: [&str; 11] = [
+    "eventTarget",
+    "eventType",
+    "fields",
+    "level",
+    "lvl",
+    "msg",
+    "shard",
+    "spans",
+    "time",
+    "timestamp",
+    "ts",
+];
 
 /// Content of one log line, except its time.
 pub(super) struct Record {
