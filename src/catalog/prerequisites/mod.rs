@@ -1,12 +1,18 @@
 //! What a capture needs of its database: checked all at once, and provided where the user may.
 
 mod publication;
+mod report;
+mod requirements;
 mod server;
 mod slot;
 mod tables;
 mod watermarks;
 
 use std::collections::HashSet;
+
+pub use requirements::{BoundTable, Requirements, SlotUse};
+
+use report::Report;
 
 use crate::catalog::publication::{
     apply_restrictions, note_restrictions, parse_publication, parse_restrictions,
@@ -18,54 +24,7 @@ use crate::catalog::slot::{
 use crate::catalog::table::{TableId, TableInfo};
 use crate::catalog::tables::{TableLookup, complete_lookup, lookup_statement, lookup_tables};
 use crate::client::{Client, Rows, Statement};
-use crate::error::{Error, ErrorKind, Result};
-
-/// How many failures are shown.
-const FAILURES_SHOWN: usize = 20;
-
-/// What the capture is going to do with its replication slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlotUse {
-    /// Go on from where it stopped, so the slot has to be there and in order.
-    Resume,
-    /// Start anew: the slot is dropped, if it is there, and created.
-    Create,
-    /// Not known yet.
-    Undecided,
-}
-
-/// What the configuration asks for.
-#[derive(Debug, Clone)]
-pub struct Requirements<'a> {
-    /// The name of the replication slot.
-    pub slot: &'a str,
-    /// Whether the capture may create it.
-    pub create_slot: bool,
-    /// What the capture is going to do with it.
-    pub slot_use: SlotUse,
-    /// The name of the publication.
-    pub publication: &'a str,
-    /// The watermarks table; `None` in a read-only capture.
-    pub watermarks: Option<&'a TableId>,
-    /// Whether partitions are captured one by one.
-    pub capture_as_partitions: bool,
-    /// Whether nothing is checked, and nothing created.
-    pub skip: bool,
-    /// Whether the bound tables are not checked, and not added to the publication.
-    pub skip_tables: bool,
-}
-
-/// A table that is bound to a collection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BoundTable {
-    /// The name as configured.
-    pub id: TableId,
-    /// The columns of the collection's key; none where it is keyed by position.
-    pub key_columns: Vec<String>,
-    /// Whether its changes were captured before: it has to be published already then, since those
-    /// that were made while it was not are missing.
-    pub is_established: bool,
-}
+use crate::error::Result;
 
 /// What was found where nothing stands in the way.
 #[derive(Debug, Clone)]
@@ -87,7 +46,7 @@ pub struct Checked {
 ///
 /// # Errors
 ///
-/// Fails with one [`ErrorKind::Prerequisite`] error that lists whatever is missing, with the SQL
+/// Fails with one [`ErrorKind::Prerequisite`](crate::error::ErrorKind::Prerequisite) error that lists whatever is missing, with the SQL
 /// that provides it; and as such when the connection is lost.
 pub async fn check_prerequisites<const N: usize>(
     client: &mut Client,
@@ -205,89 +164,4 @@ async fn query_both<const M: usize, const N: usize>(
     let mut next = || answers.next().unwrap_or_else(|| Ok(Rows::default()));
     let first = std::array::from_fn(|_| next());
     Ok((first, std::array::from_fn(|_| next())))
-}
-
-/// What the checks have found so far.
-#[derive(Debug, Default)]
-struct Report {
-    failures: Vec<String>,
-    warnings: Vec<String>,
-}
-
-impl Report {
-    fn fail(&mut self, text: impl Into<String>) {
-        self.failures.push(text.into());
-    }
-
-    /// Notes a warning, unless it is there already: a table may be bound twice.
-    fn warn(&mut self, text: impl Into<String>) {
-        let text = text.into();
-        if !self.warnings.contains(&text) {
-            self.warnings.push(text);
-        }
-    }
-
-    fn stop_if_failed(&self) -> Result<()> {
-        if self.failures.is_empty() {
-            return Ok(());
-        }
-        let mut text = "the capture cannot run due to the following error(s):".to_owned();
-        for failure in self.failures.iter().take(FAILURES_SHOWN) {
-            text.push_str("\n - ");
-            text.push_str(failure);
-        }
-        let omitted = self.failures.len().saturating_sub(FAILURES_SHOWN);
-        if omitted > 0 {
-            text.push_str(&format!("\n - additional {omitted} errors omitted"));
-        }
-        Err(Error::new(ErrorKind::Prerequisite, text))
-    }
-}
-
-/// Tells apart what the server refuses, which is a finding, from a failure of the attempt itself.
-fn refusal<T>(result: Result<T>) -> Result<Result<T, Error>> {
-    match result {
-        Ok(value) => Ok(Ok(value)),
-        Err(error) if error.kind() == ErrorKind::Server && !error.is_retryable() => Ok(Err(error)),
-        Err(error) => Err(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::sqlstate;
-
-    #[test]
-    fn all_failures_are_in_one_error_and_the_twentieth_is_the_last() {
-        let mut report = Report::default();
-        assert!(report.stop_if_failed().is_ok());
-        report.fail("one");
-        report.fail("two");
-        let error = report.stop_if_failed().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Prerequisite);
-        assert_eq!(
-            error.to_string(),
-            "the capture cannot run due to the following error(s):\n - one\n - two"
-        );
-        for number in 0..21 {
-            report.fail(number.to_string());
-        }
-        let text = report.stop_if_failed().unwrap_err().to_string();
-        assert!(
-            text.ends_with("\n - 17\n - additional 3 errors omitted"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn a_refusal_is_a_finding_and_a_lost_connection_is_not() {
-        let refused = Error::new(ErrorKind::Server, "permission denied")
-            .with_sqlstate(sqlstate::INSUFFICIENT_PRIVILEGE);
-        assert!(matches!(refusal::<()>(Err(refused)), Ok(Err(_))));
-        let down =
-            Error::new(ErrorKind::Server, "terminating").with_sqlstate(sqlstate::ADMIN_SHUTDOWN);
-        assert!(refusal::<()>(Err(down)).is_err());
-        assert!(refusal::<()>(Err(Error::new(ErrorKind::Connection, "reset"))).is_err());
-    }
 }

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use protocol::quote_identifier;
 use tracing::info;
 
+use super::report::{Report, refusal};
+use super::requirements::Requirements;
 use super::server::Facts;
-use super::{Report, Requirements, refusal};
 use crate::catalog::publication::{
     Publication, Restriction, add_statement, create_statement, read_members, read_publication,
     read_restrictions,

@@ -2,7 +2,7 @@
 
 use protocol::quote_identifier;
 
-use super::Report;
+use super::report::Report;
 use crate::client::{Rows, Statement};
 use crate::error::Result;
 

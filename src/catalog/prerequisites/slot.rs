@@ -1,7 +1,8 @@
 //! Whether the replication slot can be used, or created.
 
+use super::report::Report;
+use super::requirements::{Requirements, SlotUse};
 use super::server::Facts;
-use super::{Report, Requirements, SlotUse};
 use crate::catalog::slot::{SlotCapacity, SlotInfo, is_valid_name};
 
 /// The output plugin that publishes publications.

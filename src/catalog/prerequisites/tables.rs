@@ -2,8 +2,9 @@
 
 use protocol::quote_identifier;
 
+use super::report::{Report, refusal};
+use super::requirements::{BoundTable, Requirements};
 use super::server::Facts;
-use super::{BoundTable, Report, Requirements, refusal};
 use crate::catalog::identity::replica_identity_warning;
 use crate::catalog::table::{Persistence, TableId, TableInfo, TableKind};
 use crate::catalog::tables::TableLookup;

@@ -2,8 +2,8 @@
 
 use protocol::quote_identifier;
 
+use super::report::{Report, refusal};
 use super::server::Facts;
-use super::{Report, refusal};
 use crate::catalog::table::TableId;
 use crate::catalog::tables::TableLookup;
 use crate::catalog::watermarks::{EXISTENCE_CHECK, create_statement, watermark_statement};

@@ -1,0 +1,91 @@
+//! Findings of the checks.
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How many failures are shown.
+const FAILURES_SHOWN: usize = 20;
+
+/// What the checks have found so far.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) failures: Vec<String>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Report {
+    pub(super) fn fail(&mut self, text: impl Into<String>) {
+        self.failures.push(text.into());
+    }
+
+    /// Notes a warning, unless it is there already: a table may be bound twice.
+    pub(super) fn warn(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.warnings.contains(&text) {
+            self.warnings.push(text);
+        }
+    }
+
+    pub(super) fn stop_if_failed(&self) -> Result<()> {
+        if self.failures.is_empty() {
+            return Ok(());
+        }
+        let mut text = "the capture cannot run due to the following error(s):".to_owned();
+        for failure in self.failures.iter().take(FAILURES_SHOWN) {
+            text.push_str("\n - ");
+            text.push_str(failure);
+        }
+        let omitted = self.failures.len().saturating_sub(FAILURES_SHOWN);
+        if omitted > 0 {
+            text.push_str(&format!("\n - additional {omitted} errors omitted"));
+        }
+        Err(Error::new(ErrorKind::Prerequisite, text))
+    }
+}
+
+/// Tells apart what the server refuses, which is a finding, from a failure of the attempt itself.
+pub(super) fn refusal<T>(result: Result<T>) -> Result<Result<T, Error>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) if error.kind() == ErrorKind::Server && !error.is_retryable() => Ok(Err(error)),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::sqlstate;
+
+    #[test]
+    fn all_failures_are_in_one_error_and_the_twentieth_is_the_last() {
+        let mut report = Report::default();
+        assert!(report.stop_if_failed().is_ok());
+        report.fail("one");
+        report.fail("two");
+        let error = report.stop_if_failed().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Prerequisite);
+        assert_eq!(
+            error.to_string(),
+            "the capture cannot run due to the following error(s):\n - one\n - two"
+        );
+        for number in 0..21 {
+            report.fail(number.to_string());
+        }
+        let text = report.stop_if_failed().unwrap_err().to_string();
+        assert!(
+            text.ends_with("\n - 17\n - additional 3 errors omitted"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_a_finding_and_a_lost_connection_is_not() {
+        let refused = Error::new(ErrorKind::Server, "permission denied")
+            .with_sqlstate(sqlstate::INSUFFICIENT_PRIVILEGE);
+        assert!(matches!(refusal::<()>(Err(refused)), Ok(Err(_))));
+        let down =
+            Error::new(ErrorKind::Server, "terminating").with_sqlstate(sqlstate::ADMIN_SHUTDOWN);
+        assert!(refusal::<()>(Err(down)).is_err());
+        assert!(refusal::<()>(Err(Error::new(ErrorKind::Connection, "reset"))).is_err());
+    }
+}
