@@ -4,8 +4,7 @@ use std::collections::HashSet;
 
 use protocol::{Oid, quote_identifier};
 
-use crate::catalog::table::{Generated, TableId, TableInfo};
-use crate::catalog::tables::name_list;
+use crate::catalog::table::{Generated, TableId, TableInfo, name_list};
 use crate::client::{Client, Rows, Statement};
 use crate::error::{Error, ErrorKind, Result};
 

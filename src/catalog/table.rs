@@ -3,6 +3,7 @@
 use std::fmt;
 
 use protocol::{Oid, ReplicaIdentity, quote_identifier};
+use serde_json::json;
 
 /// The name of a table, in its real spelling.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +46,15 @@ impl fmt::Display for TableId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.schema, self.name)
     }
+}
+
+/// Names as a parameter of a query: a JSON array of pairs.
+pub(super) fn name_list<'a>(ids: impl IntoIterator<Item = &'a &'a TableId>) -> String {
+    let pairs: Vec<_> = ids
+        .into_iter()
+        .map(|id| json!([id.schema, id.name]))
+        .collect();
+    json!(pairs).to_string()
 }
 
 /// Whether a column is computed by the server, and when.

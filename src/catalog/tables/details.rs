@@ -4,9 +4,9 @@ use protocol::{Oid, ReplicaIdentity};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::name_list;
 use crate::catalog::table::{
     ColumnInfo, Generated, PartitionInfo, Persistence, TableId, TableInfo, TableKind, UniqueIndex,
+    name_list,
 };
 use crate::client::{Client, Row, Rows, Statement};
 use crate::error::{Error, ErrorKind, Result};

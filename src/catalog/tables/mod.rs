@@ -9,7 +9,7 @@ use serde_json::json;
 pub(super) use details::read_details;
 use details::{details_statement, parse_details};
 
-use crate::catalog::table::{TableId, TableInfo};
+use crate::catalog::table::{TableId, TableInfo, name_list};
 use crate::client::{Client, Rows, Statement};
 use crate::error::Result;
 
@@ -200,13 +200,4 @@ pub(super) async fn complete_lookup(
         }
     }
     Ok(found)
-}
-
-/// Names as a parameter of a query: a JSON array of pairs.
-pub(super) fn name_list<'a>(ids: impl IntoIterator<Item = &'a &'a TableId>) -> String {
-    let pairs: Vec<_> = ids
-        .into_iter()
-        .map(|id| json!([id.schema, id.name]))
-        .collect();
-    json!(pairs).to_string()
 }
