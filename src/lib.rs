@@ -1,76 +1,84 @@
-//! A PostgreSQL change-data-capture connector for Estuary Flow: the rows of a database, then every
-//! committed change, as JSON documents, losing nothing.
+//! A PostgreSQL change-data-capture connector for Estuary Flow: it reads the rows of a database and
+//! then every committed change, writes them as JSON documents, and loses none.
 //!
-//! # One way through the house
+//! # Path of a value
 //!
 //! ```text
 //! socket -> receive buffer -> frame -> CopyData -> XLogData -> pgoutput message (borrowed)
 //!        -> change record (arena, borrowed values) -> JSON bytes inside a Flow frame -> stdout
 //! ```
 //!
-//! A byte of a column's value is copied once: from the receive buffer ([`net::ReceiveBuffer`]) into
-//! the output buffer ([`flow::Output`]), while it is escaped. For each relation a [`record::Plan`] is
-//! made once; a row is a walk over it. Rows of a backfill come in the same text form as changes, so
-//! one transcoder for each type ([`value::Transcoder`]) serves both, and become the same records.
+//! Each byte of a column's value is copied once: from the receive buffer ([`net::ReceiveBuffer`])
+//! into the output buffer ([`flow::Output`]), and is escaped on the way. Each relation has a
+//! [`record::Plan`], which is made once; writing a row is one pass over that plan. The rows of a
+//! backfill arrive in the same text form as changes and become the same records, so one transcoder
+//! for each type ([`value::Transcoder`]) serves both.
 //!
-//! Large transactions can arrive while they are in progress. They wait in a [`replication::Spool`],
-//! in memory and beyond a budget on disk, until they commit, and take the way above then: that is one
-//! more copy, and what comes after it sees only whole transactions in the order of their commits.
+//! The server can stream a large transaction while it is in progress. Its changes wait in a
+//! [`replication::Spool`] until it commits: in memory, and beyond a memory budget on disk. Then they
+//! take the path above, at the cost of one more copy. Everything after the spool sees only whole
+//! transactions, in the order of their commits.
 //!
-//! Ownership runs one way: the receive buffer owns the bytes, frames and messages borrow them,
-//! records borrow from messages; where their values are is noted in a [`protocol::TupleArena`] that is
-//! reset behind each row.
-//! The borrow checker keeps a record from outliving its bytes.
+//! Ownership runs in one direction: the receive buffer owns the bytes, frames and messages borrow
+//! them, and records borrow from messages. A [`protocol::TupleArena`] holds the positions of a row's
+//! values and is reset after each row. The borrow checker keeps a record from outliving its bytes.
 //!
 //! # Rooms
 //!
-//! | room | what lives there |
-//! |---|---|
-//! | `protocol` (a crate) | the wire protocol without I/O: frames, authentication, sessions, pgoutput |
-//! | [`cli`] | the command line; the Flow service is what it does without arguments |
-//! | [`capture`] | bindings, state, the joining of backfill and stream, checkpoints |
-//! | [`schema`], [`catalog`] | collection schemas; what the database holds, of which they are made |
-//! | [`replication`], [`backfill`] | reading the stream, transactions in progress; reading chunks and what they contain |
-//! | [`record`], [`value`], [`json`] | from wire bytes to documents and row keys; no policy |
-//! | [`client`], [`net`] | queries and replication commands; sockets, SSH tunnels and TLS |
-//! | [`flow`], [`config`] | the capture protocol's messages and codecs; configuration |
-//! | [`background`], [`buffer`], [`logging`], [`error`] | what every room may use |
+//! A room is a module of the crate root.
 //!
-//! Imports run from the top of this table to its bottom. `capture` decides what to do and knows no
-//! bytes; `record`, `value` and `json` know bytes and no policy.
+//! | room | contents |
+//! |---|---|
+//! | [`cli`] | the command line; without arguments it runs the Flow service |
+//! | [`capture`] | bindings, state, joining of backfill and change stream, checkpoints |
+//! | [`schema`], [`catalog`] | collection schemas; the database objects that they are made from, and prerequisites |
+//! | [`replication`], [`backfill`] | the change stream and transactions in progress; reading of chunks and their snapshots |
+//! | [`record`], [`value`], [`json`] | from wire bytes to documents and row keys |
+//! | [`client`], [`net`] | queries and replication commands; sockets, SSH tunnels and TLS |
+//! | [`flow`], [`config`] | messages and codecs of Flow's capture protocol; configuration |
+//! | [`background`], [`buffer`], [`logging`], [`error`] | what every room may use |
+//! | `protocol` (a crate) | the wire protocol without I/O: frames, authentication, sessions, pgoutput |
+//!
+//! A room imports only rooms that come later in this table, read row by row and within a row from
+//! left to right; the files of a room import each other without a circle. A test holds both rules.
+//! `capture` decides what to do and handles no bytes; `record`, `value` and `json` handle bytes and
+//! decide nothing.
 //!
 //! # Threads
 //!
-//! A session runs on the main thread and waits there for its sockets, so that what arrives wakes one
-//! thread. It blocks when its output is not taken: nothing is read then, and the server is held back
-//! by its own socket. So it is while a temporary file of a large transaction is written, and while
-//! bytes of a backlog are left to collect. Beside it a thread ([`background`]) sends status updates
-//! ([`replication::Feedback`]), so that the server does not end the connection meanwhile, and reads
-//! acknowledgements ([`capture::Acknowledgements`]). The temporary file of a large transaction is
-//! read back, if that has committed, and freed by a thread of its own.
+//! A session runs on the main thread and waits there for its sockets, so that arriving data wakes one
+//! thread only. The main thread blocks in three cases: while the reader of the output does not take
+//! it, while it writes the temporary file of a large transaction, and while it lets bytes of a backlog
+//! collect. It reads nothing meanwhile, so the socket's flow control holds the server back.
+//!
+//! A second thread ([`background`]) sends status updates ([`replication::Feedback`]), so that the
+//! server does not end the connection while the main thread is blocked. It also reads
+//! acknowledgements ([`capture::Acknowledgements`]) and waits for signals. The temporary file of a
+//! large transaction has a thread of its own, which reads it back if the transaction has committed,
+//! and frees it.
 //!
 //! # Invariants
 //!
-//! - The position that the server is told ([`replication::DurablePosition`]) never passes what Flow has
-//!   acknowledged. There is no other way to report one.
-//! - The documents of a key are the row of the chunk that covered it, then every change whose
-//!   transaction that chunk's snapshot did not contain, in commit order ([`backfill::Snapshot`], and
-//!   `capture`'s documentation).
+//! - The position reported to the server ([`replication::DurablePosition`]) never passes what Flow has
+//!   acknowledged. There is no other way to report a position.
+//! - The documents of a key are the row from the chunk that covered it, then every change whose
+//!   transaction is not in that chunk's snapshot, in commit order ([`backfill::Snapshot`], and the
+//!   documentation of `capture`).
 //! - A checkpoint covers everything before it, is never in the middle of a source transaction, and
-//!   never passes a commit that a later chunk has to contain and might not.
-//! - Going on where changes are missing (a slot that was created anew, another server, a cursor
-//!   ahead of the log) is refused, with the remedy.
-//! - No two changes of a capture share a `loc`; it orders them all, and the changes of one key come
-//!   in this order. Changes of rows that a backfill has yet to emit come behind their rows.
+//!   never passes a commit that a later chunk must contain but might not.
+//! - If changes are missing (the slot was dropped and created again, the server is another one, the
+//!   cursor is ahead of the server's WAL), the capture refuses to resume and states the remedy.
+//! - No two changes of a capture share a `loc`. It orders all changes, and the changes of one key are
+//!   emitted in this order. Changes of rows that a backfill has not emitted yet follow their rows.
 //! - A password goes in clear text over TLS only, or where sslmode is `disable`; no byte from before a
 //!   TLS handshake is read after it; sslmode means what it means to libpq.
 //! - A value is never guessed: an unknown type is captured in its text form, a malformed value is an
 //!   error. No error or log line holds a value of a row, or a secret.
-//! - Nothing of a transaction is emitted or acknowledged before it has committed. What is kept of it
-//!   until then dies with the process, and the server sends it again.
+//! - Nothing of a transaction is emitted or acknowledged before it has committed. Changes spooled
+//!   until then are lost when the process ends, and the server sends them again.
 //! - Deliberately absent: intermediate values between wire and JSON; a second form of a type for the
-//!   backfill; state that the reference does not know; two-phase decoding (prepared transactions
-//!   arrive at COMMIT PREPARED); documents of transactions that have not committed.
+//!   backfill; state that the reference connector does not know; two-phase decoding (prepared
+//!   transactions arrive at COMMIT PREPARED); documents of transactions that have not committed.
 
 pub mod backfill;
 pub mod background;
