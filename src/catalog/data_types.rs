@@ -133,42 +133,35 @@ fn versioned(parts: &[&str], version: u32) -> String {
 
 fn add_type(row: &Row, types: &mut TypeRegistry) -> Result<()> {
     let pg_type = parse_type(row)?;
-    let operators = row.get(10).map(|told| parse_operators(&pg_type.name, told));
+    let content = format_args!("the operators of type {}", pg_type.name);
+    let operators: Option<OperatorNames> = row.json(10, content)?;
     let oid = pg_type.oid;
     types.insert(pg_type);
-    if let Some(operators) = operators.transpose()?.flatten() {
+    if let Some(operators) = operators.as_ref().and_then(qualified_operators) {
         types.order_by(oid, operators);
     }
     Ok(())
 }
 
-/// Spells the operators so that they are found; `None` where one of them is missing.
-fn parse_operators(name: &str, told: &str) -> Result<Option<Operators>> {
-    let told: HashMap<String, (String, String, bool)> =
-        serde_json::from_str(told).map_err(|error| {
-            Error::new(
-                ErrorKind::Protocol,
-                format!("the operators of type {name} cannot be read"),
-            )
-            .with_source(error)
-        })?;
-    // By the number of the strategy that the operator serves.
+/// Operators of a type's default B-tree operator class, by strategy number: schema, name, and
+/// whether the search path finds it.
+type OperatorNames = HashMap<String, (String, String, bool)>;
+
+/// Returns the operators as SQL spells them so that the server finds them; `None` if one is missing.
+fn qualified_operators(names: &OperatorNames) -> Option<Operators> {
     let spelled = |strategy: &str, usual: &str| {
-        let (schema, operator, visible) = told.get(strategy)?;
+        let (schema, operator, visible) = names.get(strategy)?;
         Some(if *visible && operator == usual {
             usual.to_owned()
         } else {
             format!("OPERATOR({}.{operator})", quote_identifier(schema))
         })
     };
-    Ok(spelled("3", "=")
-        .zip(spelled("4", ">="))
-        .zip(spelled("5", ">"))
-        .map(|((equal, at_least), greater)| Operators {
-            equal,
-            at_least,
-            greater,
-        }))
+    Some(Operators {
+        equal: spelled("3", "=")?,
+        at_least: spelled("4", ">=")?,
+        greater: spelled("5", ">")?,
+    })
 }
 
 fn parse_type(row: &Row) -> Result<PgType> {
@@ -204,6 +197,7 @@ fn parse_type(row: &Row) -> Result<PgType> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::parse_json;
 
     #[test]
     fn the_queries_are_complete_for_every_version() {
@@ -218,8 +212,8 @@ mod tests {
 
     #[test]
     fn operators_are_spelled_so_that_they_are_found() {
-        let spelled = |told| {
-            let operators = parse_operators("t", told).unwrap()?;
+        let spelled = |text| {
+            let operators = qualified_operators(&parse_json(text, "t").unwrap())?;
             Some([operators.equal, operators.at_least, operators.greater])
         };
         let usual =
@@ -235,6 +229,6 @@ mod tests {
             ]
         );
         assert_eq!(spelled(r#"{"3":["s","=",true]}"#), None);
-        assert!(parse_operators("t", "[]").is_err());
+        assert!(parse_json::<OperatorNames>("[]", "t").is_err());
     }
 }

@@ -6,7 +6,7 @@ use protocol::{Oid, quote_identifier};
 
 use crate::catalog::table::{Generated, TableId, TableInfo, name_list};
 use crate::client::{Client, Rows, Statement};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 /// A publication and the tables that it publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -275,21 +275,14 @@ pub(super) fn restrictions_statement(
 
 /// Reads the result of [`restrictions_statement`].
 pub(super) fn parse_restrictions(rows: &Rows) -> Result<Vec<Restriction>> {
-    let parse = |text: &str| {
-        serde_json::from_str(text).map_err(|error| {
-            Error::new(
-                ErrorKind::Protocol,
-                "the columns of a published table cannot be read",
-            )
-            .with_source(error)
-        })
-    };
     rows.rows
         .iter()
         .map(|row| {
+            let table = TableId::new(row.text(0)?, row.text(1)?);
+            let content = format_args!("the published columns of table {table}");
             Ok(Restriction {
-                table: TableId::new(row.text(0)?, row.text(1)?),
-                columns: row.get(2).map(parse).transpose()?.unwrap_or_default(),
+                columns: row.json(2, content)?.unwrap_or_default(),
+                table,
                 row_filter: row.get(3).map(str::to_owned),
             })
         })

@@ -5,8 +5,8 @@ use std::time::Duration;
 use protocol::Oid;
 
 use crate::catalog::table::{Generated, TableInfo};
-use crate::client::Client;
-use crate::error::{Error, ErrorKind, Result};
+use crate::client::{Client, parse_json};
+use crate::error::Result;
 
 /// Counts what is on disk. The catalogs' own count is as old as the last VACUUM, and rows of pages
 /// that came since would be left out. The main fork alone holds rows.
@@ -94,10 +94,7 @@ pub fn has_columns(table: &TableInfo, told: &str) -> Result<bool> {
     let told: Vec<(String, u32, u32, String)> = if told.is_empty() {
         Vec::new()
     } else {
-        serde_json::from_str(told).map_err(|error| {
-            Error::new(ErrorKind::Protocol, "the columns of a table cannot be read")
-                .with_source(error)
-        })?
+        parse_json(told, format_args!("the columns of table {}", table.id))?
     };
     let told = told.iter().map(|(name, type_oid, collation, letter)| {
         let oids = [*type_oid, *collation].map(Oid::from);

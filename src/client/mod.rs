@@ -12,4 +12,4 @@ pub use crate::net::{ReplicationReader, ReplicationWriter};
 pub use connecting::Connecting;
 pub use query::{Client, Statement};
 pub use report::{log_notice, server_error, unsendable};
-pub use rows::{FieldInfo, Row, Rows};
+pub use rows::{FieldInfo, Row, Rows, parse_json};

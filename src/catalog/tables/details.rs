@@ -2,7 +2,6 @@
 
 use protocol::{Oid, ReplicaIdentity};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::catalog::table::{
     ColumnInfo, Generated, PartitionInfo, Persistence, TableId, TableInfo, TableKind, UniqueIndex,
@@ -205,7 +204,8 @@ fn parse_table(row: &Row) -> Result<TableInfo> {
         "u" => Persistence::Unlogged,
         _ => Persistence::Temporary,
     };
-    let columns: Vec<ColumnInfo> = parse_json::<Vec<RawColumn>>(row.get(12), &id)?
+    let columns: Vec<ColumnInfo> = row
+        .json::<Vec<RawColumn>>(12, format_args!("the columns of table {id}"))?
         .unwrap_or_default()
         .into_iter()
         .map(column)
@@ -215,10 +215,14 @@ fn parse_table(row: &Row) -> Result<TableInfo> {
             .iter()
             .any(|column| column.not_null && column.name == *name)
     };
-    let mut indexes: Vec<RawIndex> = parse_json(row.get(13), &id)?.unwrap_or_default();
+    let mut indexes: Vec<RawIndex> = row
+        .json(13, format_args!("the unique indexes of table {id}"))?
+        .unwrap_or_default();
     // By bytes, whatever the server's collation.
     indexes.sort_by(|a, b| a.name.cmp(&b.name));
-    let leaves: Vec<RawLeaf> = parse_json(row.get(14), &id)?.unwrap_or_default();
+    let leaves: Vec<RawLeaf> = row
+        .json(14, format_args!("the partitions of table {id}"))?
+        .unwrap_or_default();
 
     let primary_key = indexes
         .iter()
@@ -330,16 +334,6 @@ fn identity(letter: &str, table: &TableId) -> Result<ReplicaIdentity> {
             format!("table {table} has the unknown replica identity {other:?}"),
         )),
     }
-}
-
-fn parse_json<T: DeserializeOwned>(text: Option<&str>, table: &TableId) -> Result<Option<T>> {
-    text.map(serde_json::from_str).transpose().map_err(|error| {
-        Error::new(
-            ErrorKind::Protocol,
-            format!("the description of table {table} cannot be read"),
-        )
-        .with_source(error)
-    })
 }
 
 #[cfg(test)]
