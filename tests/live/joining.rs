@@ -288,7 +288,7 @@ fn a_table_that_has_left_the_publication_is_refused_until_it_is_backfilled_again
     scene.execute(
         "drop table t; create table t(id int primary key, v text); insert into t values (2, 'new')",
     );
-    let remedy = ["public.t", "flow_publication", "backfill its binding anew"];
+    let remedy = ["public.t", "flow_publication", "backfill its binding again"];
     scene.task.run().assert_failed(&remedy);
     let last = scene.task.spec();
     let failure = scene.task.validate_after(Some(last.clone()));

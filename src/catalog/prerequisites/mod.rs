@@ -1,4 +1,5 @@
-//! What a capture needs of its database: checked all at once, and provided where the user may.
+//! Prerequisites of a capture: one pass checks all of them, and creates missing objects if the user
+//! may.
 
 mod publication;
 mod report;
@@ -8,14 +9,14 @@ mod slot;
 mod tables;
 mod watermarks;
 
-use std::collections::HashSet;
-
 pub use requirements::{BoundTable, Requirements, SlotUse};
 
+use publication::PublicationCheck;
 use report::Report;
+use watermarks::Watermarks;
 
 use crate::catalog::publication::{
-    apply_restrictions, note_restrictions, parse_publication, parse_restrictions,
+    Restriction, apply_restrictions, note_restrictions, parse_publication, parse_restrictions,
     publication_statements, restrictions_statement,
 };
 use crate::catalog::slot::{
@@ -26,74 +27,60 @@ use crate::catalog::tables::{TableLookup, complete_lookup, lookup_statement, loo
 use crate::client::{Client, Rows, Statement};
 use crate::error::Result;
 
-/// What was found where nothing stands in the way.
+/// Facts about the database, returned if no prerequisite is missing.
 #[derive(Debug, Clone)]
 pub struct Checked {
-    /// What the bound tables are, in their order, with what the publication leaves out of them. The
-    /// checks have let through only what was found, unless they were skipped.
+    /// Bound tables in their order, with the publication's column lists and row filters. All of them
+    /// were found, unless the checks were skipped.
     pub tables: Vec<TableLookup>,
-    /// The real name of the watermarks table.
+    /// Exact name of the watermarks table.
     pub watermarks: Option<TableId>,
-    /// The replication slot, as it was found; `None` if there was none.
+    /// State of the replication slot; `None` if it does not exist.
     pub slot: Option<SlotInfo>,
-    /// What does not stop the capture, but should be known.
+    /// Findings that do not stop the capture, for the log.
     pub warnings: Vec<String>,
 }
 
-/// Checks what a capture of these tables needs, and creates publication, watermarks table and
-/// membership in the publication where they are missing and the user may. What else is to be asked of
-/// the server is asked in the same round trip, and its answers are returned.
+/// Checks the prerequisites of a capture of the bound tables. Creates the publication and the
+/// watermarks table, and adds tables to the publication, where that is missing and the user may.
+/// The statements in `besides` run in the round trip of the first queries, and their results are
+/// returned.
 ///
 /// # Errors
 ///
-/// Fails with one [`ErrorKind::Prerequisite`](crate::error::ErrorKind::Prerequisite) error that lists whatever is missing, with the SQL
-/// that provides it; and as such when the connection is lost.
+/// Fails with one [`ErrorKind::Prerequisite`](crate::error::ErrorKind::Prerequisite) error that lists
+/// everything that is missing with the SQL that provides it, and with the error of the connection if
+/// it is lost.
 pub async fn check_prerequisites<const N: usize>(
     client: &mut Client,
     requirements: &Requirements<'_>,
     bound: &[BoundTable],
     besides: [Statement; N],
 ) -> Result<(Checked, [Result<Rows>; N])> {
-    let mut report = Report::default();
     if requirements.skip {
-        report.warn("the prerequisites are not checked, since skip_prerequisites is set");
-        let besides = client.query_each(besides).await?;
-        let ids: Vec<TableId> = bound.iter().map(|table| table.id.clone()).collect();
-        let mut tables = lookup_tables(client, &ids).await?;
-        let infos = tables.iter_mut().filter_map(TableLookup::table_mut);
-        note_restrictions(client, requirements.publication, infos).await?;
-        let checked = Checked {
-            tables,
-            watermarks: requirements.watermarks.cloned(),
-            slot: read_slot(client, requirements.slot).await?,
-            warnings: report.warnings,
-        };
-        return Ok((checked, besides));
+        return skip_checks(client, requirements, bound, besides).await;
     }
-    server::check_version(client.server_version_num(), &mut report);
-    // None of the queries below is meant for a server that is too old.
-    report.stop_if_failed()?;
+    let mut report = Report::default();
     let version = client.server_version_num();
-    let [publication, members] = publication_statements(requirements.publication, version);
+    server::check_version(version, &mut report);
+    // The queries below do not run on a server that is too old.
+    report.stop_if_failed()?;
+    let name = requirements.publication;
+    let [publication, members] = publication_statements(name, version);
     let ids = bound.iter().map(|table| &table.id);
     let ids: Vec<TableId> = ids.chain(requirements.watermarks).cloned().collect();
-    let (answers, besides) = query_both(
-        client,
-        [
-            server::facts_statement(),
-            slot_statement(requirements.slot, version),
-            capacity_statement(),
-            publication,
-            members,
-            lookup_statement(&ids, version),
-        ],
-        besides,
-    )
-    .await?;
+    let statements = [
+        server::facts_statement(),
+        slot_statement(requirements.slot, version),
+        capacity_statement(),
+        publication,
+        members,
+        lookup_statement(&ids, version),
+    ];
+    let (answers, besides) = query_both(client, statements, besides).await?;
     let [facts, slot, capacity, publication, members, described] = answers;
     let facts = server::parse_facts(&facts?, version)?;
     let slot = parse_slot(&slot?)?;
-    let name = requirements.publication;
     let publication = parse_publication(name, &publication?, &members?)?;
     server::check_server(&facts, requirements.watermarks.is_some(), &mut report);
     let capacity = parse_capacity(&capacity?)?;
@@ -106,54 +93,60 @@ pub async fn check_prerequisites<const N: usize>(
         }
         None => None,
     };
-    let infos: Vec<&TableInfo> = tables.iter().filter_map(TableLookup::table).collect();
-    let restrictions = restrictions_statement(name, &infos, version);
-    let written = watermarks.as_ref().filter(|table| table.exists);
-    let trial = written.map(|table| watermarks::trial_statement(&table.id, requirements.slot));
-    let may_restrict = restrictions.is_some();
-    let statements: Vec<_> = restrictions.into_iter().chain(trial).collect();
-    let mut answers = client.query_all(&statements).await?.into_iter();
-    let restrictions = if may_restrict { answers.next() } else { None };
-    let restrictions = match restrictions {
-        Some(rows) => parse_restrictions(&rows?)?,
-        None => Vec::new(),
-    };
-    if let (Some(table), Some(answer)) = (written, answers.next()) {
-        watermarks::check_writing(&table.id, answer, &facts, &mut report)?;
+    let writable = watermarks.as_ref().filter(|table| table.exists);
+    let (restrictions, written) =
+        read_restrictions_and_write(client, requirements, &tables, writable).await?;
+    if let (Some(table), Some(written)) = (writable, written) {
+        watermarks::check_writing(&table.id, written, &facts, &mut report)?;
     }
-    let watermarks = watermarks.map(|table| table.id);
     let publishable =
         tables::check_tables(client, requirements, bound, &tables, &facts, &mut report).await?;
-    let established: HashSet<TableId> = bound
-        .iter()
-        .filter(|table| table.is_established)
-        .map(|table| table.id.key())
-        .collect();
-    let restrictions = publication::check_publication(
-        client,
+    let established = bound.iter().filter(|table| table.is_established);
+    let check = PublicationCheck {
         requirements,
-        publication,
-        restrictions,
-        &publishable,
-        &established,
-        watermarks.as_ref(),
-        &facts,
-        &mut report,
-    )
-    .await?;
+        facts: &facts,
+        tables: &publishable,
+        established: &established.map(|table| table.id.key()).collect(),
+        watermarks: watermarks.as_ref().map(|table| &table.id),
+    };
+    let restrictions = check
+        .run(client, publication, restrictions, &mut report)
+        .await?;
     report.stop_if_failed()?;
     let infos = tables.iter_mut().filter_map(TableLookup::table_mut);
     apply_restrictions(restrictions, &mut infos.collect::<Vec<&mut TableInfo>>());
     let checked = Checked {
         tables,
-        watermarks,
+        watermarks: watermarks.map(|table| table.id),
         slot,
         warnings: report.warnings,
     };
     Ok((checked, besides))
 }
 
-/// Runs statements, and others, in one round trip.
+/// Reads the same facts as the checks, for a capture that is configured to skip them.
+async fn skip_checks<const N: usize>(
+    client: &mut Client,
+    requirements: &Requirements<'_>,
+    bound: &[BoundTable],
+    besides: [Statement; N],
+) -> Result<(Checked, [Result<Rows>; N])> {
+    let besides = client.query_each(besides).await?;
+    let ids: Vec<TableId> = bound.iter().map(|table| table.id.clone()).collect();
+    let mut tables = lookup_tables(client, &ids).await?;
+    let infos = tables.iter_mut().filter_map(TableLookup::table_mut);
+    note_restrictions(client, requirements.publication, infos).await?;
+    let warning = "the prerequisites are not checked, since skip_prerequisites is set";
+    let checked = Checked {
+        tables,
+        watermarks: requirements.watermarks.cloned(),
+        slot: read_slot(client, requirements.slot).await?,
+        warnings: vec![warning.to_owned()],
+    };
+    Ok((checked, besides))
+}
+
+/// Runs two lists of statements in one round trip.
 async fn query_both<const M: usize, const N: usize>(
     client: &mut Client,
     statements: [Statement; M],
@@ -164,4 +157,27 @@ async fn query_both<const M: usize, const N: usize>(
     let mut next = || answers.next().unwrap_or_else(|| Ok(Rows::default()));
     let first = std::array::from_fn(|_| next());
     Ok((first, std::array::from_fn(|_| next())))
+}
+
+/// Reads the publication's restrictions of `tables` and writes a watermark in one round trip. Returns
+/// the restrictions, and the result of writing if there is a watermarks table.
+async fn read_restrictions_and_write(
+    client: &mut Client,
+    requirements: &Requirements<'_>,
+    tables: &[TableLookup],
+    watermarks: Option<&Watermarks>,
+) -> Result<(Vec<Restriction>, Option<Result<Rows>>)> {
+    let infos: Vec<&TableInfo> = tables.iter().filter_map(TableLookup::table).collect();
+    let version = client.server_version_num();
+    let restrictions = restrictions_statement(requirements.publication, &infos, version);
+    let reads = restrictions.is_some();
+    let write = watermarks.map(|table| watermarks::trial_statement(&table.id, requirements.slot));
+    let statements: Vec<_> = restrictions.into_iter().chain(write).collect();
+    let mut answers = client.query_all(&statements).await?.into_iter();
+    let restrictions = if reads { answers.next() } else { None };
+    let restrictions = match restrictions {
+        Some(rows) => parse_restrictions(&rows?)?,
+        None => Vec::new(),
+    };
+    Ok((restrictions, answers.next()))
 }

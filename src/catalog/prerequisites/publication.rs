@@ -1,4 +1,4 @@
-//! Whether the publication publishes what the capture needs.
+//! Check that the publication publishes the bound tables, and changes of it where it does not.
 
 use std::collections::HashSet;
 
@@ -16,132 +16,222 @@ use crate::catalog::table::{TableId, TableInfo, TableKind};
 use crate::client::Client;
 use crate::error::{Result, sqlstate};
 
-/// The first version that publishes partitioned tables, and under their own name.
+/// First version that can publish partitioned tables, under their own name.
 const PARTITIONED_TABLES: u32 = 130_000;
 
-/// Checks the publication as it was found, with what it leaves out of the tables. Returns what that is
-/// now.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what was found, and what it is found for"
-)]
-pub(super) async fn check_publication(
-    client: &mut Client,
-    requirements: &Requirements<'_>,
-    mut found: Option<Publication>,
-    mut restrictions: Vec<Restriction>,
-    tables: &[&TableInfo],
-    established: &HashSet<TableId>,
-    watermarks: Option<&TableId>,
-    facts: &Facts,
-    report: &mut Report,
-) -> Result<Vec<Restriction>> {
-    let name = requirements.publication;
-    if found.is_none() && !established.is_empty() && !requirements.skip_tables {
-        report.fail(format!(
-            "publication {name:?} does not exist any more, so changes since then are missing: backfill \
-             all bindings anew, which creates it again"
-        ));
-        return Ok(Vec::new());
-    }
-    let mut ids = tables.iter().map(|table| &table.id).chain(watermarks);
-    let lacks = |publication: &Publication| ids.any(|id| !publication.tables.contains(id));
-    // What is found missing has joined since, or is to join.
-    let is_to_change = found.as_ref().is_none_or(lacks);
-    if let Some(publication) = &mut found
-        && is_to_change
-    {
-        // One for all tables, or for those of a schema, has by now what was created since it was
-        // read, such as the watermarks table.
-        publication.tables = read_members(client, name).await?;
-    }
-    if found.is_none() {
-        found = create(client, requirements, tables, watermarks, facts, report).await?;
-    }
-    let Some(mut publication) = found else {
-        return Ok(Vec::new());
-    };
-    warn_of_operations(&publication, facts, report);
-    let bound = if requirements.skip_tables {
-        &[][..]
-    } else {
-        tables
-    };
-    let mut addable = Vec::new();
-    for table in bound {
-        if established.contains(&table.id.key()) && !publication.tables.contains(&table.id) {
-            report.fail(format!(
-                "table {} is not in publication {name:?} any more, so changes since it has left are \
-                 missing: backfill its binding anew, which adds it again",
-                table.id
-            ));
-        } else {
-            addable.push(*table);
-        }
-    }
-    add_missing(
-        client,
-        &mut publication,
-        &addable,
-        watermarks,
-        facts,
-        report,
-    )
-    .await?;
-    if is_to_change {
-        restrictions = read_restrictions(client, name, tables).await?;
-    }
-    warn_of_restrictions(&restrictions, name, bound, report);
-    Ok(restrictions)
+/// Check of the publication, with the facts that it depends on.
+#[derive(Debug)]
+pub(super) struct PublicationCheck<'a> {
+    pub(super) requirements: &'a Requirements<'a>,
+    pub(super) facts: &'a Facts,
+    /// Bound tables that can be published.
+    pub(super) tables: &'a [&'a TableInfo],
+    /// Names, in lower case, of tables whose changes were captured before.
+    pub(super) established: &'a HashSet<TableId>,
+    /// Watermarks table; `None` in a read-only capture.
+    pub(super) watermarks: Option<&'a TableId>,
 }
 
-/// Creates the publication for exactly what is bound.
-async fn create(
-    client: &mut Client,
-    requirements: &Requirements<'_>,
-    tables: &[&TableInfo],
-    watermarks: Option<&TableId>,
-    facts: &Facts,
-    report: &mut Report,
-) -> Result<Option<Publication>> {
-    let name = requirements.publication;
-    let statement = |watermarks: Option<&TableId>| {
-        let mut members: Vec<TableId> = tables
-            .iter()
-            .filter(|table| unpublishable(table, facts).is_none())
+impl PublicationCheck<'_> {
+    /// Checks the publication, creates it if it is missing, and adds tables to it. `found` and
+    /// `restrictions` are its state as read before. Returns the restrictions after the changes.
+    pub(super) async fn run(
+        &self,
+        client: &mut Client,
+        mut found: Option<Publication>,
+        mut restrictions: Vec<Restriction>,
+        report: &mut Report,
+    ) -> Result<Vec<Restriction>> {
+        let name = self.requirements.publication;
+        let skip_tables = self.requirements.skip_tables;
+        if found.is_none() && !self.established.is_empty() && !skip_tables {
+            report.fail(format!(
+                "publication {name:?} does not exist any more, so changes since then are missing: \
+                 backfill all bindings again, which creates it"
+            ));
+            return Ok(Vec::new());
+        }
+        let ids = self.tables.iter().map(|table| &table.id);
+        let mut ids = ids.chain(self.watermarks);
+        let lacks = |publication: &Publication| ids.any(|id| !publication.tables.contains(id));
+        // A missing table was added since the publication was read, or is added below.
+        let is_to_change = found.as_ref().is_none_or(lacks);
+        if let Some(publication) = &mut found
+            && is_to_change
+        {
+            // A publication for all tables, or for those of a schema, by now includes tables created
+            // since it was read, such as the watermarks table.
+            publication.tables = read_members(client, name).await?;
+        }
+        if found.is_none() {
+            found = self.create(client, report).await?;
+        }
+        let Some(mut publication) = found else {
+            return Ok(Vec::new());
+        };
+        warn_of_operations(&publication, self.facts, report);
+        let bound = if skip_tables { &[] } else { self.tables };
+        let addable = self.addable(bound, &publication, report);
+        self.add_missing(client, &mut publication, &addable, report)
+            .await?;
+        if is_to_change {
+            restrictions = read_restrictions(client, name, self.tables).await?;
+        }
+        warn_of_restrictions(&restrictions, name, bound, report);
+        Ok(restrictions)
+    }
+
+    /// Creates the publication for exactly the bound tables and the watermarks table.
+    async fn create(
+        &self,
+        client: &mut Client,
+        report: &mut Report,
+    ) -> Result<Option<Publication>> {
+        let name = self.requirements.publication;
+        // A user who runs the statement by hand creates a missing watermarks table first.
+        let remedy = self.create_statement(self.watermarks.or(self.requirements.watermarks));
+        if self.facts.in_recovery {
+            report.fail(format!(
+                "publication {name:?} does not exist, and can be created on the primary only: \
+                 {remedy};"
+            ));
+            return Ok(None);
+        }
+        let statement = self.create_statement(self.watermarks);
+        match refusal(client.query(&statement, &[]).await)? {
+            Ok(_) => info!(publication = name, "publication created"),
+            // Another session has created it meanwhile.
+            Err(error) if error.sqlstate() == Some(sqlstate::DUPLICATE_OBJECT) => {}
+            Err(error) => {
+                report.fail(format!(
+                    "publication {name:?} does not exist and could not be created ({error}); to be \
+                     run by the owner of the tables, with the right to create in the database: \
+                     {remedy};"
+                ));
+                return Ok(None);
+            }
+        }
+        read_publication(client, name).await
+    }
+
+    fn create_statement(&self, watermarks: Option<&TableId>) -> String {
+        let publishable = self.tables.iter();
+        let mut members: Vec<TableId> = publishable
+            .filter(|table| unpublishable(table, self.facts).is_none())
             .map(|table| table.id.clone())
             .chain(watermarks.cloned())
             .collect();
         members.sort();
         members.dedup();
-        let via_root = !requirements.capture_as_partitions;
-        create_statement(name, &members, via_root, facts.version)
-    };
-    // Who runs it by hand provides the watermarks table first, where it is missing.
-    let remedy = statement(watermarks.or(requirements.watermarks));
-    if facts.in_recovery {
-        report.fail(format!(
-            "publication {name:?} does not exist, and can be created on the primary only: \
-             {remedy};"
-        ));
-        return Ok(None);
+        let via_root = !self.requirements.capture_as_partitions;
+        let name = self.requirements.publication;
+        create_statement(name, &members, via_root, self.facts.version)
     }
-    // That it exists by now is as good.
-    match refusal(client.query(&statement(watermarks), &[]).await)? {
-        Ok(_) => info!(publication = name, "created the publication"),
-        Err(error) if error.sqlstate() == Some(sqlstate::DUPLICATE_OBJECT) => {}
-        Err(error) => {
-            report.fail(format!(
-                "publication {name:?} does not exist and could not be created ({error}); to be \
-                 run by the owner of the tables, with the right to create in the database: {remedy};"
-            ));
-            return Ok(None);
+
+    /// Returns the bound tables that may be added: not those captured before, whose changes are
+    /// missing since they left the publication.
+    fn addable<'t>(
+        &self,
+        bound: &[&'t TableInfo],
+        publication: &Publication,
+        report: &mut Report,
+    ) -> Vec<&'t TableInfo> {
+        let mut addable = Vec::new();
+        for table in bound {
+            let is_established = self.established.contains(&table.id.key());
+            if is_established && !publication.tables.contains(&table.id) {
+                report.fail(format!(
+                    "table {} is not in publication {:?} any more, so changes since it has left \
+                     are missing: backfill its binding again, which adds it",
+                    table.id, publication.name,
+                ));
+            } else {
+                addable.push(*table);
+            }
         }
+        addable
     }
-    read_publication(client, name).await
+
+    /// Adds tables that the publication lacks: by one statement, or one by one if the server refuses
+    /// that.
+    async fn add_missing(
+        &self,
+        client: &mut Client,
+        publication: &mut Publication,
+        addable: &[&TableInfo],
+        report: &mut Report,
+    ) -> Result<()> {
+        let mut missing = Vec::new();
+        for table in addable {
+            if publication.tables.contains(&table.id) {
+                continue;
+            }
+            match unpublishable(table, self.facts).or_else(|| never_listed(table, publication)) {
+                Some(problem) => report.fail(problem),
+                None => missing.push(table.id.clone()),
+            }
+        }
+        let watermarks = self.watermarks;
+        missing.extend(
+            watermarks
+                .filter(|id| !publication.tables.contains(*id))
+                .cloned(),
+        );
+        missing.sort();
+        missing.dedup();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let refused = self.add(client, &publication.name, &missing).await?;
+        publication.tables = read_members(client, &publication.name).await?;
+        for id in missing {
+            if !publication.tables.contains(&id) {
+                let reason = refused.iter().find(|(table, _)| *table == id);
+                let reason = reason.map(|(_, reason)| reason.as_str());
+                report.fail(still_missing(&id, publication, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds tables. Returns those that the server refused, with the reason.
+    async fn add(
+        &self,
+        client: &mut Client,
+        publication: &str,
+        tables: &[TableId],
+    ) -> Result<Vec<(TableId, String)>> {
+        if self.facts.in_recovery {
+            let reason = "the server is a standby: do so on the primary".to_owned();
+            return Ok(tables
+                .iter()
+                .map(|id| (id.clone(), reason.clone()))
+                .collect());
+        }
+        let sql = add_statement(publication, tables);
+        if refusal(client.query(&sql, &[]).await)?.is_ok() {
+            info!(
+                %publication,
+                tables = tables.len(),
+                "tables added to the publication"
+            );
+            return Ok(Vec::new());
+        }
+        let mut refused = Vec::new();
+        for id in tables {
+            let sql = add_statement(publication, std::slice::from_ref(id));
+            match refusal(client.query(&sql, &[]).await)? {
+                Ok(_) => info!(%publication, table = %id, "table added to the publication"),
+                // The table is a member and is not listed for another reason.
+                Err(error) if error.sqlstate() == Some(sqlstate::DUPLICATE_OBJECT) => {}
+                Err(error) => refused.push((id.clone(), error.to_string())),
+            }
+        }
+        Ok(refused)
+    }
 }
 
-/// Tells why no publication of this server can have the table.
+/// Describes why no publication of this server can include the table.
 fn unpublishable(table: &TableInfo, facts: &Facts) -> Option<String> {
     let too_old = (1..PARTITIONED_TABLES).contains(&facts.version);
     (table.kind == TableKind::Partitioned && too_old).then(|| {
@@ -154,61 +244,7 @@ fn unpublishable(table: &TableInfo, facts: &Facts) -> Option<String> {
     })
 }
 
-/// Adds to the publication what is not in it, all at once if the server takes it so.
-async fn add_missing(
-    client: &mut Client,
-    publication: &mut Publication,
-    tables: &[&TableInfo],
-    watermarks: Option<&TableId>,
-    facts: &Facts,
-    report: &mut Report,
-) -> Result<()> {
-    let mut missing = Vec::new();
-    for table in tables
-        .iter()
-        .filter(|table| !publication.tables.contains(&table.id))
-    {
-        match unpublishable(table, facts).or_else(|| never_listed(table, publication)) {
-            Some(problem) => report.fail(problem),
-            None => missing.push(table.id.clone()),
-        }
-    }
-    missing.extend(
-        watermarks
-            .filter(|id| !publication.tables.contains(*id))
-            .cloned(),
-    );
-    missing.sort();
-    missing.dedup();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let refused = add(client, publication, &missing, facts).await?;
-    publication.tables = read_members(client, &publication.name).await?;
-    for id in missing {
-        if publication.tables.contains(&id) {
-            continue;
-        }
-        let name = &publication.name;
-        let sql = add_statement(name, std::slice::from_ref(&id));
-        report.fail(match refused.iter().find(|(table, _)| *table == id) {
-            Some((_, reason)) => format!(
-                "table {id} is not in publication {name:?} and could not be added ({reason}); to \
-                 be run by the owner of both: {sql};"
-            ),
-            None if publication.via_partition_root => format!(
-                "publication {name:?} publishes the changes of {id} under the name of the \
-                 partitioned table that it is part of: {} or unset \
-                 advanced.capture_as_partitions and bind that table",
-                set_via_root(name, false),
-            ),
-            None => format!("table {id} is a member of publication {name:?}, but not published"),
-        });
-    }
-    Ok(())
-}
-
-/// Tells why a table would not be listed even if it was added.
+/// Describes why a table would not be published even if it was added.
 fn never_listed(table: &TableInfo, publication: &Publication) -> Option<String> {
     if table.kind == TableKind::Partitioned && !publication.via_partition_root {
         return Some(format!(
@@ -237,46 +273,31 @@ fn never_listed(table: &TableInfo, publication: &Publication) -> Option<String> 
     ))
 }
 
+/// Describes why a table is not published after the attempt to add it, which the server may have
+/// refused with a reason.
+fn still_missing(id: &TableId, publication: &Publication, refused: Option<&str>) -> String {
+    let name = &publication.name;
+    match refused {
+        Some(reason) => format!(
+            "table {id} is not in publication {name:?} and could not be added ({reason}); to be \
+             run by the owner of both: {};",
+            add_statement(name, std::slice::from_ref(id)),
+        ),
+        None if publication.via_partition_root => format!(
+            "publication {name:?} publishes the changes of {id} under the name of the partitioned \
+             table that it is part of: {} or unset advanced.capture_as_partitions and bind that \
+             table",
+            set_via_root(name, false),
+        ),
+        None => format!("table {id} is a member of publication {name:?}, but not published"),
+    }
+}
+
 fn set_via_root(publication: &str, via_root: bool) -> String {
     format!(
         "ALTER PUBLICATION {} SET (publish_via_partition_root = {via_root});",
         quote_identifier(publication)
     )
-}
-
-/// Adds tables, and returns those that were refused with the reason.
-async fn add(
-    client: &mut Client,
-    publication: &Publication,
-    tables: &[TableId],
-    facts: &Facts,
-) -> Result<Vec<(TableId, String)>> {
-    if facts.in_recovery {
-        let reason = "the server is a standby: do so on the primary".to_owned();
-        return Ok(tables
-            .iter()
-            .map(|id| (id.clone(), reason.clone()))
-            .collect());
-    }
-    let name = &publication.name;
-    let all = client.query(&add_statement(name, tables), &[]).await;
-    if refusal(all)?.is_ok() {
-        info!(publication = %name, tables = tables.len(), "added tables to the publication");
-        return Ok(Vec::new());
-    }
-    let mut refused = Vec::new();
-    for id in tables {
-        let one = client
-            .query(&add_statement(name, std::slice::from_ref(id)), &[])
-            .await;
-        match refusal(one)? {
-            Ok(_) => info!(publication = %name, table = %id, "added a table to the publication"),
-            // It is a member, and is not listed for another reason.
-            Err(error) if error.sqlstate() == Some(sqlstate::DUPLICATE_OBJECT) => {}
-            Err(error) => refused.push((id.clone(), error.to_string())),
-        }
-    }
-    Ok(refused)
 }
 
 fn warn_of_operations(publication: &Publication, facts: &Facts, report: &mut Report) {
