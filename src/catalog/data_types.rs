@@ -1,4 +1,4 @@
-//! The data types that a database knows, beyond the built-in ones.
+//! Data types of a database, beyond the built-in ones.
 
 use std::collections::HashMap;
 
@@ -8,8 +8,8 @@ use crate::client::{Client, Row, Rows, Statement};
 use crate::error::{Error, ErrorKind, Result};
 use crate::value::{Operators, PgType, TypeKind, TypeRegistry};
 
-/// A type is an array if it is the array type of its element. That a type has elements is not
-/// enough: `int2vector` has, and `name`.
+/// A type is an array if it is the array type of its element type. Having an element type is not
+/// enough: `int2vector` and `name` have one, too.
 const SELECT_TYPES: &str = "\
 SELECT t.oid, t.typname, n.nspname, t.typtype, t.typdelim, e.oid,
        t.typbasetype, t.typnotnull, r.rngsubtype, {multirange}, {operators}
@@ -19,9 +19,10 @@ LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem AND e.typarray = t.oid
 LEFT JOIN pg_catalog.pg_range AS r ON r.rngtypid = t.oid
 ";
 
-/// The operators of the order that ORDER BY gives a type, where the type was added to the database.
-/// Their usual names may find none, since these have others or are not in the search path, or those of
-/// another type, which order otherwise. There are few such orders: they are collected once for all rows.
+/// Comparison operators that match the order of ORDER BY, for types that were added to the database.
+/// The usual names may find no operator, because it has another name or is not in the search path, or
+/// may find that of another type, which sorts in another order. There are few such types, so one
+/// subquery collects the operators for all rows.
 const OPERATORS: &str = "\
 (SELECT jsonb_object_agg(q.opcintype, q.operators) FROM (
    SELECT k.opcintype, jsonb_object_agg(s.amopstrategy, jsonb_build_array(
@@ -35,13 +36,13 @@ const OPERATORS: &str = "\
    WHERE k.opcdefault AND k.opcintype >= 16384
    GROUP BY k.opcintype) AS q) -> t.oid::text";
 
-/// Leaves out the row type of every table, and the array of that: there is one of each for each
-/// table, and next to none is a column's type.
+/// Leaves out the row type of each table and its array type: every table has both, and hardly any
+/// column is of such a type.
 const WITHOUT_ROW_TYPES: &str = "\
 LEFT JOIN pg_catalog.pg_class AS c ON c.oid = COALESCE(NULLIF(t.typrelid, 0), e.typrelid)
 WHERE c.oid IS NULL OR c.relkind = 'c'";
 
-/// The types named, and the types these are made of.
+/// Selects the types whose OIDs are given, and the types they are made of.
 const WITH_PARTS: &str = "\
 WHERE t.oid IN (
   WITH RECURSIVE part(oid) AS (
@@ -57,7 +58,7 @@ WHERE t.oid IN (
   SELECT oid FROM part
 )";
 
-/// Reads all data types of the database but the row types of tables.
+/// Reads all data types of the database except the row types of tables.
 ///
 /// # Errors
 ///
@@ -76,7 +77,7 @@ pub fn types_statement(version: u32) -> Statement {
 ///
 /// # Errors
 ///
-/// Fails where the rows are none of types.
+/// Fails if a value of a row is not as expected.
 pub fn parse_types(rows: &Rows) -> Result<TypeRegistry> {
     let mut types = TypeRegistry::default();
     for row in &rows.rows {
@@ -85,8 +86,8 @@ pub fn parse_types(rows: &Rows) -> Result<TypeRegistry> {
     Ok(types)
 }
 
-/// Reads those of the types named that are not known yet, with the types they are made of: row
-/// types of tables, and what was created since. One that no longer exists stays unknown.
+/// Reads the wanted types that are not known yet, with the types they are made of: row types of
+/// tables, and types created since the others were read. A type that no longer exists stays unknown.
 ///
 /// # Errors
 ///
@@ -114,7 +115,7 @@ pub async fn complete_types(
     Ok(())
 }
 
-/// Fills in what depends on the server: multiranges came with version 14.
+/// Joins the parts of a query for a server version: multiranges exist since version 14.
 fn versioned(parts: &[&str], version: u32) -> String {
     let (multirange, range) = if version >= 140_000 {
         (
@@ -147,9 +148,9 @@ fn add_type(row: &Row, types: &mut TypeRegistry) -> Result<()> {
 /// whether the search path finds it.
 type OperatorNames = HashMap<String, (String, String, bool)>;
 
-/// Returns the operators as SQL spells them so that the server finds them; `None` if one is missing.
+/// Returns the operators in SQL, qualified where needed; `None` if one of them is missing.
 fn qualified_operators(names: &OperatorNames) -> Option<Operators> {
-    let spelled = |strategy: &str, usual: &str| {
+    let qualified = |strategy: &str, usual: &str| {
         let (schema, operator, visible) = names.get(strategy)?;
         Some(if *visible && operator == usual {
             usual.to_owned()
@@ -158,9 +159,9 @@ fn qualified_operators(names: &OperatorNames) -> Option<Operators> {
         })
     };
     Some(Operators {
-        equal: spelled("3", "=")?,
-        at_least: spelled("4", ">=")?,
-        greater: spelled("5", ">")?,
+        equal: qualified("3", "=")?,
+        at_least: qualified("4", ">=")?,
+        greater: qualified("5", ">")?,
     })
 }
 
@@ -181,7 +182,7 @@ fn parse_type(row: &Row) -> Result<PgType> {
         other => {
             return Err(Error::new(
                 ErrorKind::Protocol,
-                format!("type {} is of the unknown kind {other:?}", row.text(1)?),
+                format!("type {} has the unknown typtype {other:?}", row.text(1)?),
             ));
         }
     };
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn operators_are_spelled_so_that_they_are_found() {
+    fn operators_are_qualified_unless_the_search_path_finds_them() {
         let spelled = |text| {
             let operators = qualified_operators(&parse_json(text, "t").unwrap())?;
             Some([operators.equal, operators.at_least, operators.greater])

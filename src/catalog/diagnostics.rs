@@ -1,6 +1,6 @@
-//! What an operator wants to know when a capture is slow: who holds what.
+//! State of slot, snapshot and long transactions, for log lines about a slow capture.
 //!
-//! The text of other sessions' statements is never read: it can hold the values of rows.
+//! The text of other sessions' statements is never read: it can contain values of rows.
 
 use std::fmt;
 
@@ -11,20 +11,20 @@ use crate::catalog::slot::{SlotInfo, parse_slot, slot_statement};
 use crate::client::{Client, Row, Rows, Statement};
 use crate::error::Result;
 
-/// How far the log may be kept behind what was confirmed before it is worth a warning.
-const GAP_WARNED_OF: u64 = 4 << 30;
+/// Bytes of WAL kept from before the confirmed position that give a warning.
+const KEPT_WAL_WARNING: u64 = 4 << 30;
 
-/// How many transactions an explanation names.
-const TRANSACTIONS_NAMED: usize = 10;
+/// Number of transactions that an explanation names at most.
+const MAX_TRANSACTIONS_NAMED: usize = 10;
 
-/// A slot and where the server's log has got to.
+/// State of a slot, and the current WAL position of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotStatus {
-    /// The name that was asked for.
+    /// Name of the slot.
     pub name: String,
-    /// The slot; `None` if there is none of the name.
+    /// State of the slot; `None` if it does not exist.
     pub slot: Option<SlotInfo>,
-    /// The end of what is flushed; on a standby, of what is replayed.
+    /// End of the flushed WAL; on a standby, of the replayed WAL.
     pub current_lsn: Lsn,
 }
 
@@ -32,36 +32,33 @@ const SELECT_POSITION: &str = "\
 SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
             ELSE pg_current_wal_flush_lsn() END";
 
-/// Returns the statement for the position up to which the log can be streamed now.
+/// Returns the statement for the position up to which WAL can be streamed now.
 pub fn position_statement() -> Statement {
     Statement::new(SELECT_POSITION, &[])
 }
 
-/// What an operator has to know of the server now and then. What cannot be found out is the server's
-/// error.
+/// State of the server that a capture reads from time to time. A part that cannot be read is the
+/// server's error.
 #[derive(Debug)]
 pub struct Health {
-    /// The end of a snapshot: every transaction that has been given a number below it, with its
-    /// epoch, has ended or was in progress.
+    /// `xmax` of a snapshot, with epoch: every assigned transaction ID below it was in progress or had
+    /// ended.
     pub next_transaction_id: Result<u64>,
-    /// The state of the slot.
+    /// State of the slot.
     pub slot: Result<SlotStatus>,
-    /// What is wrong where commits wait for the one who reads the slot, as for a synchronous
-    /// standby: a commit is confirmed when it is durable in Flow, and what a snapshot of ours has to
-    /// contain first could be that very commit.
+    /// Warning if the server treats this capture as a synchronous standby, so that commits wait until
+    /// they are durable in Flow: a backfill can then wait for a commit that waits for the backfill.
     ///
     /// See <https://www.postgresql.org/docs/current/runtime-config-replication.html#GUC-SYNCHRONOUS-STANDBY-NAMES>.
     pub standby_warning: Result<Option<String>>,
-    /// Transactions that have been open for long. Without the right to see them, those of other users
-    /// are left out.
+    /// Long-running transactions. Those of other users are missing if this user may not see them.
     pub long_transactions: Result<Vec<LongTransaction>>,
 }
 
-/// By the name that every version knows.
+/// Uses the function names of version 10, which later versions still have.
 const SELECT_NEXT_TRANSACTION_ID: &str = "SELECT txid_snapshot_xmax(txid_current_snapshot())";
 
-/// Reads what an operator has to know, with which transactions have been open for at least so many
-/// seconds.
+/// Reads the state of the server, with the transactions that have been open for at least `seconds`.
 ///
 /// # Errors
 ///
@@ -92,7 +89,7 @@ pub async fn read_health(client: &mut Client, slot: &str, seconds: u64) -> Resul
 }
 
 impl SlotStatus {
-    /// Tells what about the slot should worry its owner.
+    /// Returns a warning if the slot is missing, lost, or keeps much WAL.
     pub fn warning(&self) -> Option<String> {
         let Some(slot) = &self.slot else {
             return Some(format!("replication slot {:?} does not exist", self.name));
@@ -104,7 +101,7 @@ impl SlotStatus {
             return Some(format!("replication slot {:?} has no position", self.name));
         };
         let gap = confirmed.distance(restart);
-        (gap > GAP_WARNED_OF).then(|| {
+        (gap > KEPT_WAL_WARNING).then(|| {
             format!(
                 "replication slot {:?} keeps {gap} bytes of WAL from before what was confirmed: a \
                  transaction has been open for that long",
@@ -120,12 +117,12 @@ impl fmt::Display for SlotStatus {
             return write!(f, "slot {}: does not exist", self.name);
         };
         slot.fmt(f)?;
-        for (what, lsn) in [
+        for (label, lsn) in [
             ("kept", slot.restart_lsn),
             ("unconfirmed", slot.confirmed_flush_lsn),
         ] {
             if let Some(lsn) = lsn {
-                write!(f, ", {} bytes {what}", self.current_lsn.distance(lsn))?;
+                write!(f, ", {} bytes {label}", self.current_lsn.distance(lsn))?;
             }
         }
         write!(f, ", server at {}", self.current_lsn)
@@ -149,24 +146,24 @@ fn synchronous_standby_warning(rows: &Rows) -> Option<String> {
     })
 }
 
-/// A transaction that has been open for long.
+/// A long-running transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LongTransaction {
-    /// The process of its session; `None` for a prepared transaction, which has none.
+    /// Process of its session; `None` for a prepared transaction, which has no session.
     pub pid: Option<u32>,
-    /// The name of a prepared transaction.
+    /// Global identifier of a prepared transaction.
     pub gid: Option<String>,
-    /// How long it has been open, in seconds.
+    /// Seconds since it began or was prepared.
     pub seconds: u64,
-    /// The user.
+    /// Name of the user.
     pub user: Option<String>,
-    /// The application as it calls itself.
+    /// `application_name` of the session.
     pub application: Option<String>,
-    /// What the session is doing, such as `idle in transaction`.
+    /// State of the session, such as `idle in transaction`.
     pub state: Option<String>,
 }
 
-/// Prepared transactions hold back the log as open ones do, and nobody sees them.
+/// Prepared transactions hold back the slot like open ones, and `pg_stat_activity` does not show them.
 const SELECT_LONG_TRANSACTIONS: &str = "\
 SELECT a.pid, NULL, extract(epoch FROM clock_timestamp() - a.xact_start)::bigint AS seconds,
        a.usename, a.application_name, a.state
@@ -196,8 +193,8 @@ fn long_transactions(rows: &Rows) -> Result<Vec<LongTransaction>> {
         .collect()
 }
 
-/// Every transaction holds a lock on its own number, and `pg_locks` shows them to everybody; what
-/// the session is doing is shown to those who may see it.
+/// Every transaction holds a lock on its own ID, which `pg_locks` shows to every user. The state of
+/// the session is shown to users with the privilege to see it.
 const SELECT_HOLDERS: &str = "\
 SELECT w.number - 1, l.pid, a.usename, a.application_name, a.state, a.wait_event_type,
        a.wait_event, extract(epoch FROM clock_timestamp() - a.query_start)::bigint,
@@ -210,15 +207,15 @@ LEFT JOIN pg_catalog.pg_locks AS l
 LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
 ORDER BY w.number";
 
-/// Tells which sessions hold these transactions, and what they wait for. The numbers are those of
-/// snapshots, with their epoch.
+/// Describes the sessions that run these transactions, and what they wait for. Transaction IDs
+/// include the epoch, as in snapshots.
 ///
 /// # Errors
 ///
 /// Fails with the server's error, or when the connection is lost.
 pub async fn explain_waiting(client: &mut Client, xids: &[u64]) -> Result<String> {
-    let named = &xids[..xids.len().min(TRANSACTIONS_NAMED)];
-    // The server's lists of who runs what have the lower half of the number only.
+    let named = &xids[..xids.len().min(MAX_TRANSACTIONS_NAMED)];
+    // The system views have transaction IDs without epoch.
     let list: Vec<String> = named
         .iter()
         .map(|xid| (xid & 0xffff_ffff).to_string())
@@ -248,7 +245,7 @@ pub async fn explain_waiting(client: &mut Client, xids: &[u64]) -> Result<String
     Ok(texts.join("; "))
 }
 
-/// Describes a session or prepared transaction by the columns behind the first of a row.
+/// Describes a session or prepared transaction by the columns of a row after the first.
 pub(super) fn holder(row: &Row) -> Option<String> {
     if let Some(gid) = row.get(8) {
         let (owner, seconds) = (row.get(9).unwrap_or("?"), row.get(10).unwrap_or("?"));
@@ -308,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_summed_up_in_one_line() {
+    fn a_slot_is_displayed_in_one_line() {
         assert_eq!(
             status().to_string(),
             "slot flow_slot: restart_lsn 0/100, confirmed_flush_lsn 0/180, in use by process 7, \
@@ -317,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_wrong_with_a_slot_is_warned_of() {
+    fn a_slot_in_order_gives_no_warning() {
         assert_eq!(status().warning(), None);
         let with = |change: fn(&mut SlotInfo)| {
             let mut status = status();

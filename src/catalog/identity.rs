@@ -1,26 +1,26 @@
-//! Whether the log names a changed row by the key of its collection.
+//! Check that the WAL contains the collection key of each updated or deleted row.
 
 use protocol::{ReplicaIdentity, quote_identifier};
 
 use crate::catalog::table::{Generated, PartitionInfo, TableId, TableInfo, TableKind};
 
-/// How many partitions a warning names.
-const PARTITIONS_NAMED: usize = 5;
+/// Number of partitions that a warning names at most.
+const MAX_PARTITIONS_NAMED: usize = 5;
 
-/// What the log holds of an old row.
+/// Part of an old row that the WAL contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Carried {
-    /// The collection's key.
+    /// All columns of the collection key.
     Key,
-    /// Some columns, but not the key.
+    /// Some columns, but not all of the collection key.
     Others,
-    /// Nothing: the server refuses to update or delete rows that it publishes so.
+    /// Nothing: the server refuses updates and deletes of published tables without replica identity.
     Nothing,
 }
 
-/// Tells what is wrong where the replica identity of `table` cannot carry the columns of the
-/// collection's key, with the statements that mend it. Without key columns the collection is keyed
-/// by position, and any identity will do.
+/// Returns a warning if the replica identity of `table` lacks columns of the collection key, with the
+/// statements that correct it. Without key columns the collection is keyed by position, and any
+/// replica identity that has columns suffices.
 pub fn replica_identity_warning(table: &TableInfo, key_columns: &[String]) -> Option<String> {
     match table.kind {
         TableKind::Ordinary => {}
@@ -39,7 +39,8 @@ pub fn replica_identity_warning(table: &TableInfo, key_columns: &[String]) -> Op
     ))
 }
 
-/// Of a partitioned table, each leaf has its own identity, and that of the root means nothing.
+/// Returns the warning for a partitioned table: each leaf has its own replica identity, and that of
+/// the root has no effect.
 fn partitions_warning(table: &TableInfo, key_columns: &[String]) -> Option<String> {
     let state =
         |leaf: &PartitionInfo| carried(leaf.replica_identity, &leaf.identity_columns, key_columns);
@@ -48,7 +49,7 @@ fn partitions_warning(table: &TableInfo, key_columns: &[String]) -> Option<Strin
         .iter()
         .filter(|leaf| state(leaf) != Carried::Key)
         .collect();
-    // One that carries other columns does the greater harm, so it is the one to be explained.
+    // A leaf with other columns stops the capture, so it is explained first.
     let worst = wrong
         .iter()
         .find(|leaf| state(leaf) == Carried::Others)
@@ -58,22 +59,22 @@ fn partitions_warning(table: &TableInfo, key_columns: &[String]) -> Option<Strin
         Carried::Others => wrong_columns(&name, &worst.identity_columns, key_columns),
         Carried::Key | Carried::Nothing => refused(&name),
     };
-    // Every partition has the root's primary key.
+    // Every partition has the primary key of the root.
     let identity = match &table.primary_key {
         Some(key) if is_immediate(table, key) && holds(key, key_columns) => "DEFAULT",
         _ => "FULL",
     };
     let statements: Vec<String> = wrong
         .iter()
-        .take(PARTITIONS_NAMED)
+        .take(MAX_PARTITIONS_NAMED)
         .map(|leaf| alter(&leaf.id, identity))
         .collect();
-    let rest = match wrong.len().saturating_sub(PARTITIONS_NAMED) {
+    let omitted = match wrong.len().saturating_sub(MAX_PARTITIONS_NAMED) {
         0 => String::new(),
         more => format!(" and so on for {more} more partitions"),
     };
     Some(format!(
-        "{problem}; to mend it: {}{rest}",
+        "{problem}; to mend it: {}{omitted}",
         statements.join(" ")
     ))
 }
@@ -111,7 +112,7 @@ fn refused(name: &str) -> String {
     )
 }
 
-/// Returns the statement that makes the log carry the key at the least cost.
+/// Returns the statement that puts the key into the WAL at the least cost.
 pub fn identity_remedy(table: &TableInfo, key: &[String]) -> String {
     let primary = table.primary_key.as_ref();
     if primary.is_some_and(|columns| is_immediate(table, columns) && holds(columns, key)) {
@@ -141,7 +142,7 @@ pub fn identity_remedy(table: &TableInfo, key: &[String]) -> String {
     }
 }
 
-/// Whether the primary key is among the indexes that can serve as an identity.
+/// Returns whether the primary key is immediate, so that it can serve as replica identity.
 fn is_immediate(table: &TableInfo, primary_key: &[String]) -> bool {
     table
         .unique_indexes
@@ -167,7 +168,7 @@ mod tests {
         names.iter().map(|&name| name.to_owned()).collect()
     }
 
-    /// A table with the primary key `id` and a unique index on `code`.
+    /// Makes a table with the primary key `id` and a unique index on `code`.
     fn table() -> TableInfo {
         let mut table = TableInfo::sample("shop", "t", &[("!id", INT4), ("!code", INT4)]);
         table.primary_key = Some(names(&["id"]));
@@ -187,9 +188,9 @@ mod tests {
         replica_identity_warning(table, &names(key))
     }
 
-    /// What mends it elsewhere would break the updates of such a table.
+    /// REPLICA IDENTITY FULL would break updates of such a table from version 18 on.
     #[test]
-    fn a_full_identity_is_not_advised_without_a_word_on_generated_columns() {
+    fn the_remedy_of_a_full_identity_mentions_generated_columns() {
         let mut table = table();
         let other = ["id", "other"];
         let advice = warning(&table, &other).unwrap();
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_that_holds_the_key_is_fine() {
+    fn an_identity_with_the_key_gives_no_warning() {
         assert_eq!(warning(&table(), &["id"]), None);
         assert_eq!(warning(&table(), &[]), None);
         let full = TableInfo {
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cheapest_statement_that_mends_it_is_named() {
+    fn the_remedy_is_the_cheapest_sufficient_identity() {
         let by_code = TableInfo {
             replica_identity: ReplicaIdentity::Index,
             identity_columns: names(&["code"]),
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn without_any_identity_the_server_refuses_changes() {
+    fn a_table_without_identity_gives_a_warning_for_every_key() {
         let nothing = TableInfo {
             replica_identity: ReplicaIdentity::Nothing,
             identity_columns: Vec::new(),

@@ -1,11 +1,11 @@
-//! Who keeps a table from being read.
+//! Sessions that keep a table from being read.
 
 use crate::catalog::diagnostics::holder;
 use crate::catalog::table::TableInfo;
 use crate::client::{Client, Rows};
 use crate::error::Result;
 
-/// What is told of a session or prepared transaction that holds the lock `l`.
+/// Columns and tables of a query for the session or prepared transaction that holds the lock `l`.
 const HOLDER: &str = "\
 l.pid, a.usename, a.application_name, a.state, a.wait_event_type, a.wait_event,
        extract(epoch FROM clock_timestamp() - a.query_start)::bigint,
@@ -18,7 +18,8 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'
   AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())";
 
-/// Only one mode keeps a table from being read; who waits for it does so as well.
+/// Only ACCESS EXCLUSIVE keeps a table from being read; a session that waits for this lock does so,
+/// too.
 const SELECT_OF_TABLE: &str = "\
 WITH RECURSIVE tree(oid) AS (
   SELECT $1::oid
@@ -28,15 +29,15 @@ SELECT n.nspname || '.' || c.relname, {holder}
   AND c.oid IN (SELECT oid FROM tree)
 ORDER BY l.granted DESC, l.pid LIMIT 3";
 
-/// What a session waits for, whichever table that is.
+/// The table that a session waits for.
 const SELECT_OF_SESSION: &str = "\
 SELECT n.nspname || '.' || c.relname, {holder}
   AND c.oid IN (SELECT w.relation FROM pg_catalog.pg_locks AS w
                 WHERE w.pid = $1::int AND w.locktype = 'relation' AND NOT w.granted)
 ORDER BY l.granted DESC, l.pid LIMIT 3";
 
-/// Tells who keeps a table, or one of its partitions, from being read. Nothing where it can be read by
-/// now.
+/// Describes the sessions that keep a table, or one of its partitions, from being read; empty if it
+/// can be read now.
 ///
 /// # Errors
 ///
@@ -47,7 +48,8 @@ pub async fn explain_lock(client: &mut Client, table: &TableInfo) -> Result<Stri
     Ok(explain(&client.query(&sql, &[Some(&oid)]).await?))
 }
 
-/// Tells for which table another session waits, and who locks it. Nothing where it waits for none.
+/// Describes the table that another session waits for, and the sessions that lock it; empty if the
+/// session waits for no table.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
-//! What the database holds: tables, columns, types, keys, publication, slot, prerequisites.
+//! Catalog of the source database: tables, columns, types, keys, publication, slot, prerequisites.
 //!
-//! The queries are constants beside what reads their rows, and run on every version from 10 on;
-//! what a version lacks is a placeholder in them. Names of tables go to the server as parameters,
-//! or quoted where a statement takes none.
+//! Each query is a constant beside the function that reads its rows. Queries run on every version
+//! from 10 on; a `{placeholder}` stands for an expression that depends on the version. Table names
+//! go to the server as parameters, or quoted in statements that take no parameters.
 
 mod data_types;
 mod diagnostics;

@@ -1,4 +1,4 @@
-//! The publication: what it publishes, and bringing tables into it.
+//! The publication: its settings and tables, and statements that create it and add tables.
 
 use std::collections::HashSet;
 
@@ -8,12 +8,12 @@ use crate::catalog::table::{Generated, TableId, TableInfo, name_list};
 use crate::client::{Client, Rows, Statement};
 use crate::error::Result;
 
-/// A publication and the tables that it publishes.
+/// A publication and the tables it publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
-    /// Its name.
+    /// Name of the publication.
     pub name: String,
-    /// Whether it publishes all tables there are and will be.
+    /// Whether it is FOR ALL TABLES.
     pub all_tables: bool,
     /// Whether it publishes inserts.
     pub inserts: bool,
@@ -21,10 +21,10 @@ pub struct Publication {
     pub updates: bool,
     /// Whether it publishes deletes.
     pub deletes: bool,
-    /// Whether changes of partitions come under the name of the root. Before version 13 they always
-    /// come under their own, and a partitioned table cannot be published.
+    /// Whether changes of partitions are published under the name of the root. Before version 13 they
+    /// are always published under their own name, and a partitioned table cannot be published.
     pub via_partition_root: bool,
-    /// The tables under whose names changes come.
+    /// Tables under whose names changes are published.
     pub tables: HashSet<TableId>,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn parse_publication(
     }))
 }
 
-/// Reads which tables a publication has.
+/// Reads the tables that a publication publishes.
 pub(super) async fn read_members(client: &mut Client, name: &str) -> Result<HashSet<TableId>> {
     parse_members(&client.query(SELECT_MEMBERS, &[Some(name)]).await?)
 }
@@ -93,8 +93,8 @@ fn parse_members(rows: &Rows) -> Result<HashSet<TableId>> {
         .collect()
 }
 
-/// Returns the statement that creates a publication of these tables. Only since version 13 it can
-/// be told to publish partitions under the name of their root.
+/// Returns the statement that creates a publication of these tables. Publishing partitions under the
+/// name of their root is an option since version 13.
 pub(super) fn create_statement(
     name: &str,
     tables: &[TableId],
@@ -120,7 +120,7 @@ pub(super) fn add_statement(name: &str, tables: &[TableId]) -> String {
     )
 }
 
-/// Tables that inherit from one of these stay outside: they were not bound.
+/// Formats a list of tables without those that inherit from one of them: these are not bound.
 fn table_list(tables: &[TableId]) -> String {
     let names: Vec<String> = tables
         .iter()
@@ -129,14 +129,14 @@ fn table_list(tables: &[TableId]) -> String {
     names.join(", ")
 }
 
-/// A table whose changes can come under another name than its own.
+/// A bound table that is a partition or an ancestor of a relation under whose name changes arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Namesake {
-    /// The table.
+    /// OID of the bound table.
     pub table: Oid,
-    /// Whether it is a root, of which the other is a partition; or else the other way round.
+    /// Whether the bound table is an ancestor and the relation its partition; false for the reverse.
     pub is_root: bool,
-    /// Whether the publication is set so that changes come under the name of the root.
+    /// Whether the publication publishes changes under the name of the root.
     pub via_partition_root: bool,
 }
 
@@ -161,8 +161,8 @@ WHERE p.pubname::text = $1
        OR line.oid = $2::oid AND line.start IN (SELECT oid FROM bound))
 LIMIT 1";
 
-/// Finds the one of some tables that is a partition or root of a relation under whose name changes
-/// have come.
+/// Finds a table among `tables` that is a partition or an ancestor of `relation`, under whose name
+/// changes have arrived.
 ///
 /// # Errors
 ///
@@ -173,7 +173,7 @@ pub async fn find_namesake(
     relation: Oid,
     tables: &[Oid],
 ) -> Result<Option<Namesake>> {
-    // Before there was a choice partitioned tables were not published.
+    // Before version 13 partitioned tables cannot be published.
     if tables.is_empty() || client.server_version_num() < 130_000 {
         return Ok(None);
     }
@@ -191,18 +191,19 @@ pub async fn find_namesake(
     }))
 }
 
-/// What a publication leaves out of a table.
+/// Column list and row filter of a table in a publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Restriction {
-    /// The table.
+    /// The published table.
     pub(super) table: TableId,
-    /// The columns that it publishes.
+    /// Published columns.
     pub(super) columns: HashSet<String>,
-    /// The condition on rows, where it publishes some only.
+    /// Row filter, as an SQL condition.
     pub(super) row_filter: Option<String>,
 }
 
-/// Notes which columns and rows of tables a publication has, so that no others are read.
+/// Reads the column lists and row filters that a publication has for `tables`, and sets them there,
+/// so that a backfill reads no other columns and rows.
 ///
 /// # Errors
 ///
@@ -221,7 +222,7 @@ pub async fn note_restrictions<'t>(
     Ok(())
 }
 
-/// Notes restrictions that were read.
+/// Sets column lists and row filters in `tables`.
 pub(super) fn apply_restrictions(restrictions: Vec<Restriction>, tables: &mut [&mut TableInfo]) {
     for restriction in restrictions {
         let Some(table) = tables
@@ -232,7 +233,7 @@ pub(super) fn apply_restrictions(restrictions: Vec<Restriction>, tables: &mut [&
         };
         for column in &mut table.columns {
             column.published = restriction.columns.contains(&column.name)
-                // In lists without a choice they are missing before version 18.
+                // Before version 18 generated columns are never listed.
                 || column.generated != Generated::No;
         }
         table.row_filter = restriction.row_filter;
@@ -246,7 +247,7 @@ JOIN pg_catalog.pg_publication_tables AS p
   ON p.schemaname::text = w.name ->> 0 AND p.tablename::text = w.name ->> 1
 WHERE p.pubname::text = $1";
 
-/// Reads what a publication publishes of some tables. Before version 15 it is always everything.
+/// Reads the column lists and row filters of tables. There are none before version 15.
 pub(super) async fn read_restrictions(
     client: &mut Client,
     name: &str,
@@ -259,7 +260,8 @@ pub(super) async fn read_restrictions(
     }
 }
 
-/// Returns the statement whose result [`parse_restrictions`] reads, where there can be any.
+/// Returns the statement whose result [`parse_restrictions`] reads; `None` if there cannot be any
+/// restrictions.
 pub(super) fn restrictions_statement(
     name: &str,
     tables: &[&TableInfo],

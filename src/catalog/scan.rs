@@ -1,4 +1,4 @@
-//! What a scan asks of its table: how large it is, and whether its columns are still the same.
+//! Queries of a scan about its table: its size, and whether its columns have changed.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::catalog::table::{Generated, TableInfo};
 use crate::client::{Client, parse_json};
 use crate::error::Result;
 
-/// Counts what is on disk. The catalogs' own count is as old as the last VACUUM, and rows of pages
-/// that came since would be left out. The main fork alone holds rows.
+/// Counts the pages on disk. `pg_class.relpages` is as old as the last VACUUM or ANALYZE, so rows on
+/// pages added since would be missed. Only the main fork holds rows.
 const SELECT_PAGES: &str = "\
 WITH RECURSIVE tree(oid) AS (
   SELECT $1::oid
@@ -30,20 +30,21 @@ WITH RECURSIVE tree(oid) AS (
 SELECT COALESCE(max((leaf.bytes + block.bytes - 1) / block.bytes), 0), count(leaf.bytes)
 FROM block LEFT JOIN leaf ON true";
 
-/// The extent of a scan by physical position.
+/// Extent of a scan by physical position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageCount {
-    /// The pages of the table; of a partitioned one, those of its largest leaf, at any depth. Each
-    /// leaf numbers its own pages from 0.
+    /// Number of pages of the table; for a partitioned table, that of its largest leaf at any depth.
+    /// Each leaf numbers its own pages from 0.
     pub largest: u64,
-    /// How many leaves there are; 1 for a table that is not partitioned.
+    /// Number of leaves; 1 for a table that is not partitioned.
     pub leaves: u64,
 }
 
 /// Counts the pages that a scan of `table` by physical position has to cover.
 ///
-/// Rows that are put on pages beyond these later were written later, so the stream has them. It
-/// waits for whoever holds the table in exclusive mode, for no longer than it is given.
+/// Rows on pages that are added later were written later, so the change stream contains them. If
+/// another session holds the table in ACCESS EXCLUSIVE mode, the count waits for at most
+/// `lock_timeout`.
 ///
 /// # Errors
 ///
@@ -71,8 +72,8 @@ const COLUMNS: &str = "\
 FROM pg_catalog.pg_attribute AS a
 WHERE a.attrelid = {table} AND a.attnum > 0 AND NOT a.attisdropped)";
 
-/// Returns the expression for the columns that a table has in the snapshot of the statement which it is
-/// part of.
+/// Returns an SQL expression for the columns of a table in the snapshot of the statement that contains
+/// the expression. [`has_columns`] compares its value.
 pub fn columns_expression(table: &TableInfo, version: u32) -> String {
     let generated = if version >= 120_000 {
         "a.attgenerated"
@@ -84,27 +85,28 @@ pub fn columns_expression(table: &TableInfo, version: u32) -> String {
         .replace("{table}", &table.oid.as_u32().to_string())
 }
 
-/// Returns whether the columns that the expression gave are those of a table as it was looked up: their
-/// names, types and collations, and which of them are generated.
+/// Returns whether a table, as it was looked up, has the columns that [`columns_expression`] has found:
+/// the same names, types and collations, and the same generated columns. `found` is empty if the
+/// table does not exist.
 ///
 /// # Errors
 ///
-/// Fails where that is not what the expression gives.
-pub fn has_columns(table: &TableInfo, told: &str) -> Result<bool> {
-    let told: Vec<(String, u32, u32, String)> = if told.is_empty() {
+/// Fails if `found` is not a value of that expression.
+pub fn has_columns(table: &TableInfo, found: &str) -> Result<bool> {
+    let found: Vec<(String, u32, u32, String)> = if found.is_empty() {
         Vec::new()
     } else {
-        parse_json(told, format_args!("the columns of table {}", table.id))?
+        parse_json(found, format_args!("the columns of table {}", table.id))?
     };
-    let told = told.iter().map(|(name, type_oid, collation, letter)| {
+    let found = found.iter().map(|(name, type_oid, collation, letter)| {
         let oids = [*type_oid, *collation].map(Oid::from);
-        (name.as_str(), oids, Generated::of_letter(letter))
+        (name.as_str(), oids, Generated::from_letter(letter))
     });
     let known = table.columns.iter().map(|column| {
         let oids = [column.type_oid, column.collation];
         (column.name.as_str(), oids, column.generated)
     });
-    Ok(told.eq(known))
+    Ok(found.eq(known))
 }
 
 #[cfg(test)]
@@ -112,11 +114,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_the_same_by_name_type_collation_and_origin() {
+    fn columns_are_compared_by_name_type_collation_and_generation() {
         let mut table = TableInfo::sample("shop", "t", &[("id", 25), ("twice", 20)]);
         table.columns[0].collation = Oid::from(950);
         table.columns[1].generated = Generated::Stored;
-        for (told, same) in [
+        for (found, same) in [
             (r#"[["id", 25, 950, ""], ["twice", 20, 0, "s"]]"#, true),
             (r#"[["id", 25, 950, ""], ["twice", 20, 0, ""]]"#, false),
             (r#"[["id", 25, 100, ""], ["twice", 20, 0, "s"]]"#, false),
@@ -127,10 +129,10 @@ mod tests {
                 r#"[["id", 25, 950, ""], ["twice", 20, 0, "s"], ["n", 23, 0, ""]]"#,
                 false,
             ),
-            // The table is gone.
+            // The table does not exist any more.
             ("", false),
         ] {
-            assert_eq!(has_columns(&table, told).unwrap(), same, "{told}");
+            assert_eq!(has_columns(&table, found).unwrap(), same, "{found}");
         }
         assert!(has_columns(&table, "id").is_err());
     }

@@ -1,4 +1,4 @@
-//! The replication slot, as the server keeps it.
+//! State of the replication slot, and the number of slots that are free.
 
 use std::fmt;
 
@@ -10,40 +10,41 @@ use crate::error::Result;
 /// A replication slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotInfo {
-    /// Its name.
+    /// Name of the slot.
     pub name: String,
-    /// The output plugin; `None` for a physical slot.
+    /// Output plugin; `None` for a physical slot.
     pub plugin: Option<String>,
-    /// The database it decodes; `None` for a physical slot.
+    /// Database whose changes it decodes; `None` for a physical slot.
     pub database: Option<String>,
-    /// Whether it vanishes with its session.
+    /// Whether it is dropped at the end of its session.
     pub temporary: bool,
-    /// The process that streams from it.
+    /// Process that streams from it.
     pub active_pid: Option<u32>,
-    /// From where on the server keeps the log for it.
+    /// Start of the WAL that the server keeps for it.
     pub restart_lsn: Option<Lsn>,
-    /// Up to where changes were confirmed.
+    /// Position up to which changes are confirmed.
     pub confirmed_flush_lsn: Option<Lsn>,
-    /// Whether the log it needs is there: `reserved`, `extended`, `unreserved`, `lost`. Since
+    /// Availability of the WAL it needs: `reserved`, `extended`, `unreserved` or `lost`. Since
     /// version 13.
     pub wal_status: Option<String>,
-    /// How much can be written before it is in danger, with a limit set. Since version 13.
+    /// Bytes of WAL that can be written before it may be lost; `None` without
+    /// `max_slot_wal_keep_size`. Since version 13.
     pub safe_wal_size: Option<i64>,
-    /// Whether it decodes transactions when they are prepared. Since version 14.
+    /// Whether it decodes transactions at PREPARE TRANSACTION. Since version 14.
     pub two_phase: bool,
-    /// Why it can no longer be used. Since version 16, and in so many words since 17.
+    /// Reason why it can no longer be used. Since version 17; version 16 tells only that there is one.
     pub invalidation_reason: Option<String>,
-    /// Whether a standby keeps it as a copy of the primary's. Since version 17.
+    /// Whether it is a standby's synchronized copy of a slot of the primary. Since version 17.
     pub synced: bool,
 }
 
 impl SlotInfo {
-    /// Returns whether it decodes changes of a database.
+    /// Returns whether it is a logical slot.
     pub fn is_logical(&self) -> bool {
         self.plugin.is_some()
     }
 
-    /// Returns whether the server has given up on it: what it needs is no longer there.
+    /// Returns whether the server has invalidated it: the WAL or rows it needs were removed.
     pub fn is_invalidated(&self) -> bool {
         self.invalidation_reason.is_some() || self.wal_status.as_deref() == Some("lost")
     }
@@ -82,7 +83,7 @@ SELECT s.slot_name, s.plugin, s.database, s.temporary, s.active_pid, s.restart_l
 FROM pg_catalog.pg_replication_slots AS s
 WHERE s.slot_name::text = $1";
 
-/// Reads a slot; `None` if there is none of that name.
+/// Reads the state of a slot; `None` if there is no slot of that name.
 ///
 /// # Errors
 ///
@@ -119,7 +120,7 @@ pub fn slot_statement(name: &str, version: u32) -> Statement {
 ///
 /// # Errors
 ///
-/// Fails where the row is none of a slot.
+/// Fails if a value of the row is not as expected.
 pub fn parse_slot(rows: &Rows) -> Result<Option<SlotInfo>> {
     let Some(row) = rows.rows.first() else {
         return Ok(None);
@@ -149,12 +150,12 @@ where
     row.get(column).map(|_| row.parse(column)).transpose()
 }
 
-/// How many slots and WAL senders are taken, of how many.
+/// Numbers of slots and WAL senders in use, and their limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SlotCapacity {
     pub(super) slots: u32,
     pub(super) max_slots: u32,
-    /// Slots that nobody uses, the first few.
+    /// Names of inactive slots, at most ten.
     pub(super) unused: Vec<String>,
     pub(super) senders: u32,
     pub(super) max_senders: u32,
@@ -191,7 +192,7 @@ pub(super) fn parse_capacity(rows: &Rows) -> Result<SlotCapacity> {
     })
 }
 
-/// Returns whether the server would take this as the name of a new slot.
+/// Returns whether the server accepts this as the name of a new slot.
 pub(super) fn is_valid_name(name: &str) -> bool {
     (1..=63).contains(&name.len())
         && name

@@ -1,21 +1,21 @@
-//! A table and its columns, as the catalogs describe them.
+//! Tables and their columns, as the system catalogs describe them.
 
 use std::fmt;
 
 use protocol::{Oid, ReplicaIdentity, quote_identifier};
 use serde_json::json;
 
-/// The name of a table, in its real spelling.
+/// Qualified name of a table, in its exact spelling.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableId {
-    /// The schema.
+    /// Schema of the table.
     pub schema: String,
-    /// The table.
+    /// Name within the schema.
     pub name: String,
 }
 
 impl TableId {
-    /// Makes a name of its two parts.
+    /// Makes a name from schema and table.
     pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
         Self {
             schema: schema.into(),
@@ -23,7 +23,7 @@ impl TableId {
         }
     }
 
-    /// Returns the name in lower case, as names are compared where their spelling does not count.
+    /// Returns the name in lower case, for comparisons that ignore case.
     #[must_use]
     pub fn key(&self) -> Self {
         Self {
@@ -32,7 +32,7 @@ impl TableId {
         }
     }
 
-    /// Returns the name as SQL has it, quoted.
+    /// Returns the name quoted for use in SQL.
     pub fn quoted(&self) -> String {
         format!(
             "{}.{}",
@@ -48,7 +48,7 @@ impl fmt::Display for TableId {
     }
 }
 
-/// Names as a parameter of a query: a JSON array of pairs.
+/// Returns names as a parameter of a query: a JSON array of pairs of schema and table.
 pub(super) fn name_list<'a>(ids: impl IntoIterator<Item = &'a &'a TableId>) -> String {
     let pairs: Vec<_> = ids
         .into_iter()
@@ -57,20 +57,20 @@ pub(super) fn name_list<'a>(ids: impl IntoIterator<Item = &'a &'a TableId>) -> S
     json!(pairs).to_string()
 }
 
-/// Whether a column is computed by the server, and when.
+/// Kind of a generated column: computed by the server, or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Generated {
-    /// It is an ordinary column.
+    /// An ordinary column, not generated.
     No,
-    /// It is computed when the row is written.
+    /// Computed when the row is written.
     Stored,
-    /// It is computed when the row is read.
+    /// Computed when the row is read.
     Virtual,
 }
 
 impl Generated {
-    /// Reads the letter of `pg_attribute.attgenerated`.
-    pub(super) fn of_letter(letter: &str) -> Self {
+    /// Parses a value of `pg_attribute.attgenerated`.
+    pub(super) fn from_letter(letter: &str) -> Self {
         match letter {
             "s" => Self::Stored,
             "v" => Self::Virtual,
@@ -82,121 +82,122 @@ impl Generated {
 /// A column of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnInfo {
-    /// Its name.
+    /// Name of the column.
     pub name: String,
-    /// Its attribute number. They rise, and have gaps where columns were dropped.
+    /// Attribute number. The numbers of a table ascend, with gaps where columns were dropped.
     pub position: i16,
-    /// Its type, which may be a domain.
+    /// Data type, which may be a domain.
     pub type_oid: Oid,
-    /// The type's modifier, such as a length; -1 for none.
+    /// Type modifier, such as a length; -1 for none.
     pub type_modifier: i32,
-    /// Whether no row holds NULL in it. What a domain forbids does not count here.
+    /// Whether the column has a NOT NULL constraint that holds for every row. Constraints of a domain
+    /// do not count.
     pub not_null: bool,
-    /// Whether the server computes it.
+    /// Whether and when the server computes the value.
     pub generated: Generated,
-    /// Whether the publication has it: not where a column list leaves it out.
+    /// Whether the column is published; false if a column list of the publication leaves it out.
     pub published: bool,
-    /// Its comment.
+    /// Comment on the column.
     pub comment: Option<String>,
-    /// Its collation; 0 where its type has none.
+    /// Collation; 0 if the type has none.
     pub collation: Oid,
-    /// Whether its text sorts as the bytes of its UTF-8 form do. True also for types that have no
+    /// Whether text sorts in the order of the bytes of its UTF-8 form. Also true for types without a
     /// collation.
     pub bytewise_collation: bool,
 }
 
 impl ColumnInfo {
-    /// Returns whether the column is part of a document: it is not generated, its changes are
-    /// published, and it does not bear the name of the member that describes the change.
+    /// Returns whether the column is part of a document: it is not generated, it is published, and its
+    /// name is not that of the `_meta` member of documents.
     pub fn is_captured(&self) -> bool {
         self.generated == Generated::No && self.published && self.name != "_meta"
     }
 }
 
-/// What a relation is.
+/// Kind of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TableKind {
-    /// A table that holds rows: also a leaf of a partitioned one.
+    /// A table that holds rows, including the leaves of a partitioned table.
     Ordinary,
-    /// A table whose rows are in its partitions.
+    /// A partitioned table, whose rows are in its partitions.
     Partitioned,
-    /// Anything else, by its letter in `pg_class.relkind`: a view is `v`.
+    /// Another kind, by its letter in `pg_class.relkind`: `v` for a view.
     Other(char),
 }
 
-/// How long the rows of a relation live.
+/// Persistence of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Persistence {
-    /// Written to the log, so it can be replicated.
+    /// Changes are written to the WAL, so they can be replicated.
     Permanent,
-    /// Not written to the log.
+    /// Changes are not written to the WAL.
     Unlogged,
-    /// Of one session.
+    /// Visible to one session only.
     Temporary,
 }
 
-/// A unique index that can identify a row: valid, immediate, not partial, without expressions.
+/// A unique index that can identify a row: valid, not deferrable, not partial, without expressions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UniqueIndex {
-    /// Its name; its schema is that of the table.
+    /// Name of the index; its schema is that of the table.
     pub name: String,
-    /// Its columns, in its order, without those it only includes.
+    /// Key columns in the order of the index, without INCLUDE columns.
     pub columns: Vec<String>,
-    /// Whether all of these are NOT NULL.
+    /// Whether all key columns are NOT NULL.
     pub not_null: bool,
 }
 
-/// A leaf of a partitioned table: what the log holds of a change is decided by the leaf.
+/// A leaf of a partitioned table. The leaf decides which columns of an old row the WAL contains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionInfo {
-    /// Its name.
+    /// Name of the leaf.
     pub id: TableId,
-    /// What identifies a changed row.
+    /// Replica identity.
     pub replica_identity: ReplicaIdentity,
-    /// The columns that do; empty if none do, and where all columns do.
+    /// Columns of the replica identity; empty for NOTHING and for FULL.
     pub identity_columns: Vec<String>,
 }
 
-/// A table.
+/// A relation that can be looked up by name: in most cases, a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableInfo {
-    /// Its name.
+    /// Name of the table.
     pub id: TableId,
-    /// Its identifier.
+    /// OID of the table.
     pub oid: Oid,
-    /// What it is.
+    /// Kind of the relation.
     pub kind: TableKind,
-    /// Whether it is a partition of another.
+    /// Whether the table is a partition of another.
     pub is_partition: bool,
-    /// How long its rows live.
+    /// Persistence: permanent, unlogged or temporary.
     pub persistence: Persistence,
-    /// Its columns, in their order.
+    /// Columns in the order of their attribute numbers.
     pub columns: Vec<ColumnInfo>,
-    /// The columns of its primary key, in the order of the key.
+    /// Columns of the primary key, in the order of the key.
     pub primary_key: Option<Vec<String>>,
-    /// Without a primary key, the columns of the unique index that can stand in for one.
+    /// Columns of the unique index that replaces a missing primary key.
     pub fallback_key: Option<Vec<String>>,
-    /// What identifies a changed row in the log.
+    /// Replica identity: what the WAL contains of an old row.
     pub replica_identity: ReplicaIdentity,
-    /// The columns that do; empty if none do, all of them with a full identity.
+    /// Columns of the replica identity; empty for NOTHING, all columns for FULL.
     pub identity_columns: Vec<String>,
-    /// The unique indexes that could identify a changed row, by name.
+    /// Unique indexes that could serve as replica identity, sorted by name.
     pub unique_indexes: Vec<UniqueIndex>,
-    /// The leaves of a partitioned table, by name.
+    /// Leaves of a partitioned table, sorted by name.
     pub leaves: Vec<PartitionInfo>,
-    /// The server's estimate of the number of rows; of a partitioned table, the sum over its leaves.
+    /// Server's estimate of the number of rows; for a partitioned table, the sum over its leaves.
     pub row_estimate: Option<u64>,
-    /// The number of pages as last counted by the server; of a partitioned table, those of its
-    /// largest leaf. Rows may have come since: see [`super::measure_pages`].
+    /// Number of pages at the last VACUUM or ANALYZE; for a partitioned table, that of its largest
+    /// leaf. Rows may have been added since: see [`super::measure_pages`].
     pub pages: u64,
-    /// What a row takes of the disk on average, as last counted by the server; of a partitioned table
-    /// that is not known.
+    /// Average size of a row on disk in bytes, at the last VACUUM or ANALYZE; unknown for a
+    /// partitioned table.
     pub row_bytes: Option<u64>,
-    /// Whether the user may read all of its columns.
+    /// Whether the user may read all columns.
     pub selectable: bool,
     /// Whether row-level security hides rows from the user.
     pub row_security: bool,
-    /// The condition, in SQL, on the rows that the publication has.
+    /// Row filter of the publication, as an SQL condition.
     pub row_filter: Option<String>,
 }
 
@@ -206,15 +207,14 @@ impl TableInfo {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// Returns the columns of the table's own key: the primary key, or the unique index that stands in
-    /// for one.
+    /// Returns the columns of the primary key, or of the unique index that replaces a missing one.
     pub fn own_key(&self) -> Option<&[String]> {
         self.primary_key.as_deref().or(self.fallback_key.as_deref())
     }
 
-    /// Returns what to put behind FROM to read what is replicated under this table's name: without
-    /// the tables that inherit from it, whose changes come under their own names, but with its
-    /// partitions.
+    /// Returns the FROM item that reads the rows replicated under this table's name: with its
+    /// partitions, but without tables that inherit from it, whose changes arrive under their own
+    /// names.
     pub fn scan_target(&self) -> String {
         match self.kind {
             TableKind::Ordinary => format!("ONLY {}", self.id.quoted()),
@@ -222,16 +222,16 @@ impl TableInfo {
         }
     }
 
-    /// Returns the condition on the rows that are read: that of the publication, so that no row comes
-    /// whose changes do not, and one of the user's.
-    pub fn scan_filter(&self, of_user: Option<&str>) -> Option<String> {
-        match (self.row_filter.as_deref(), of_user) {
-            (Some(published), Some(of_user)) => Some(format!("({published}) AND ({of_user})")),
+    /// Returns the condition on the rows that a backfill reads: the publication's row filter, so that
+    /// no row is read whose changes are not published, and the user's own filter.
+    pub fn scan_filter(&self, user_filter: Option<&str>) -> Option<String> {
+        match (self.row_filter.as_deref(), user_filter) {
+            (Some(published), Some(user)) => Some(format!("({published}) AND ({user})")),
             (one, other) => one.or(other).map(str::to_owned),
         }
     }
 
-    /// Returns whether changes of this relation can be replicated at all.
+    /// Returns whether changes of this relation can be replicated.
     pub fn is_replicable(&self) -> bool {
         !matches!(self.kind, TableKind::Other(_)) && self.persistence == Persistence::Permanent
     }
@@ -239,7 +239,7 @@ impl TableInfo {
 
 #[cfg(test)]
 impl TableInfo {
-    /// Makes an ordinary table of columns that are nullable unless their name starts with `!`.
+    /// Makes an ordinary table with these columns and type OIDs. `!` before a name means NOT NULL.
     pub(crate) fn sample(schema: &str, name: &str, columns: &[(&str, u32)]) -> Self {
         let column = |(position, (name, type_oid)): (i16, &(&str, u32))| ColumnInfo {
             name: name.trim_start_matches('!').to_owned(),
@@ -281,7 +281,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_publication_leaves_out_is_not_read() {
+    fn a_scan_reads_only_rows_that_pass_both_filters() {
         let mut table = TableInfo::sample("shop", "t", &[("id", 23)]);
         assert_eq!(table.scan_filter(None), None);
         assert_eq!(table.scan_filter(Some("a OR b")).as_deref(), Some("a OR b"));
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_shown_plain_and_quoted_in_sql() {
+    fn names_are_displayed_plain_and_quoted_in_sql() {
         let id = TableId::new("Odd \"s", "T.b");
         assert_eq!(id.to_string(), "Odd \"s.T.b");
         assert_eq!(id.quoted(), r#""Odd ""s"."T.b""#);

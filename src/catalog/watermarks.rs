@@ -1,4 +1,4 @@
-//! The watermarks table: one row for each slot, written so that the log moves on.
+//! The watermarks table: one row for each slot, written so that the WAL advances.
 
 use crate::catalog::table::TableId;
 use crate::client::{Client, Statement};
@@ -31,7 +31,7 @@ pub(super) fn watermark_statement(table: &TableId, slot: &str, watermark: &str) 
     Statement::new(sql, &[Some(slot), Some(watermark)])
 }
 
-/// Returns the statement that creates the table if it is not there.
+/// Returns the statement that creates the table if it does not exist.
 pub(super) fn create_statement(table: &TableId) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {} (slot TEXT PRIMARY KEY, watermark TEXT)",
@@ -39,5 +39,5 @@ pub(super) fn create_statement(table: &TableId) -> String {
     )
 }
 
-/// The watermark that only tries whether one can be written.
+/// Watermark written to check that watermarks can be written.
 pub(super) const EXISTENCE_CHECK: &str = "existence-check";

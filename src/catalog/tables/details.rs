@@ -1,4 +1,4 @@
-//! Everything about a table that the catalogs hold, in one statement and so of one moment.
+//! Description of tables by one statement, so that all of it is from one snapshot.
 
 use protocol::{Oid, ReplicaIdentity};
 use serde::Deserialize;
@@ -10,9 +10,11 @@ use crate::catalog::table::{
 use crate::client::{Client, Row, Rows, Statement};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Whether text sorts as its UTF-8 form does byte by byte. That holds where the collation compares
-/// bytes, or code points, and the order of the encoding's bytes is that of code points. The
-/// `builtin` provider compares code points, whatever the locale.
+/// Describes relations by name.
+///
+/// `bytewise_collation` is true where text sorts in the order of the bytes of its UTF-8 form: the
+/// collation compares bytes or code points, and the order of bytes in the database encoding is that
+/// of code points. The `builtin` provider compares code points in every locale.
 const SELECT_DETAILS: &str = "\
 WITH wanted AS (
   SELECT w.number, w.name ->> 0 AS schema, w.name ->> 1 AS name
@@ -79,8 +81,8 @@ JOIN pg_catalog.pg_class AS c
   ON c.relnamespace = n.oid AND c.relname = w.name::name AND c.relname::text = w.name
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')";
 
-/// The unique indexes that can identify a row. What an index only includes does not count: it has
-/// no part in being unique.
+/// Unique indexes that can identify a row. INCLUDE columns do not count: they are no part of the
+/// unique key.
 const INDEXES: &str = "\
 (SELECT json_agg(json_build_object(
           'name', x.relname, 'primary', i.indisprimary, 'immediate', i.indimmediate,
@@ -95,19 +97,19 @@ const INDEXES: &str = "\
         WHERE i.indrelid = {table}.oid AND i.indisunique AND i.indisvalid
           AND i.indpred IS NULL AND i.indexprs IS NULL)";
 
-/// Locales of the C library whose order is that of code points. In PostgreSQL's own words only the
-/// first two; the others are so by the C library's definition.
+/// Locales of the C library that sort by code point. PostgreSQL guarantees it for the first two only;
+/// the C library defines the others so.
 const BYTEWISE_LOCALES: &str = "('c', 'posix', 'c.utf-8', 'c.utf8', 'ucs_basic')";
 
-/// Since version 18 a NOT NULL constraint may be there without being true of all rows.
+/// Since version 18 a NOT NULL constraint can be NOT VALID: rows may violate it.
 const VALID_NOT_NULL: &str = "\
 a.attnotnull AND NOT EXISTS (
   SELECT FROM pg_catalog.pg_constraint AS k
   WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey = ARRAY[a.attnum]
     AND NOT k.convalidated)";
 
-/// Reads the relations of exactly these names, in the order of the names; `None` where there is
-/// none.
+/// Reads the relations with exactly these names, in the order of the names; `None` for a name without
+/// relation.
 pub(crate) async fn read_details(
     client: &mut Client,
     ids: &[TableId],
@@ -125,18 +127,18 @@ pub(super) fn details_statement(ids: &[TableId], version: u32) -> Statement {
     Statement::new(versioned(version), &[Some(&names)])
 }
 
-/// Reads the result of [`details_statement`] for so many names.
-pub(super) fn parse_details(rows: &Rows, names: usize) -> Result<Vec<Option<TableInfo>>> {
-    let mut tables = vec![None; names];
+/// Reads the result of [`details_statement`] for `name_count` names.
+pub(super) fn parse_details(rows: &Rows, name_count: usize) -> Result<Vec<Option<TableInfo>>> {
+    let mut tables = vec![None; name_count];
     for row in &rows.rows {
-        if let Some(place) = tables.get_mut(row.parse::<usize>(0)?) {
-            *place = Some(parse_table(row)?);
+        if let Some(slot) = tables.get_mut(row.parse::<usize>(0)?) {
+            *slot = Some(parse_table(row)?);
         }
     }
     Ok(tables)
 }
 
-/// Fills in what depends on the server's version.
+/// Returns the query for a server version.
 fn versioned(version: u32) -> String {
     let since = |first: u32, then: &'static str, before: &'static str| {
         if version >= first * 10_000 {
@@ -178,7 +180,7 @@ struct RawIndex {
     primary: bool,
     immediate: bool,
     identity: bool,
-    /// Absent where the index is on system columns only.
+    /// NULL for an index on system columns only.
     columns: Option<Vec<String>>,
 }
 
@@ -218,7 +220,7 @@ fn parse_table(row: &Row) -> Result<TableInfo> {
     let mut indexes: Vec<RawIndex> = row
         .json(13, format_args!("the unique indexes of table {id}"))?
         .unwrap_or_default();
-    // By bytes, whatever the server's collation.
+    // In the order of bytes, which does not depend on the server's collation.
     indexes.sort_by(|a, b| a.name.cmp(&b.name));
     let leaves: Vec<RawLeaf> = row
         .json(14, format_args!("the partitions of table {id}"))?
@@ -255,7 +257,7 @@ fn parse_table(row: &Row) -> Result<TableInfo> {
     };
     let (mut tuples, mut pages) = (row.parse::<i64>(8)?, row.parse::<i64>(9)?);
     if kind == TableKind::Partitioned {
-        // A leaf that was never counted has -1; the sum is then short, not unknown.
+        // A leaf that was never analyzed has -1; it counts as empty, so the sum is known but low.
         tuples = leaves.iter().map(|leaf| leaf.tuples.max(0)).sum();
         pages = leaves.iter().map(|leaf| leaf.pages).max().unwrap_or(0);
     }
@@ -291,7 +293,7 @@ fn column(raw: RawColumn) -> ColumnInfo {
         type_oid: Oid::from(raw.type_oid),
         type_modifier: raw.type_modifier,
         not_null: raw.not_null,
-        generated: Generated::of_letter(&raw.generated),
+        generated: Generated::from_letter(&raw.generated),
         published: true,
         comment: raw.comment,
         collation: Oid::from(raw.collation),
@@ -308,7 +310,8 @@ fn partition(leaf: RawLeaf, root: &TableId) -> Result<PartitionInfo> {
     })
 }
 
-/// The columns that an identity by index has. As in the server, a deferrable index is no identity.
+/// Returns the columns of a replica identity by index. As in the server, a deferrable index is no
+/// replica identity.
 fn identity_columns(identity: ReplicaIdentity, indexes: &[RawIndex]) -> Vec<String> {
     let chosen = |index: &&RawIndex| match identity {
         ReplicaIdentity::Default => index.primary,
@@ -331,7 +334,7 @@ fn identity(letter: &str, table: &TableId) -> Result<ReplicaIdentity> {
         "i" => Ok(ReplicaIdentity::Index),
         other => Err(Error::new(
             ErrorKind::Protocol,
-            format!("table {table} has the unknown replica identity {other:?}"),
+            format!("table {table} has the unknown relreplident {other:?}"),
         )),
     }
 }
@@ -362,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn the_identity_is_that_of_an_index_that_can_be_one() {
+    fn a_deferrable_index_is_no_replica_identity() {
         let indexes = [
             index("id", true, true, false),
             index("code", false, true, true),

@@ -1,4 +1,4 @@
-//! Which tables there are, and what they look like.
+//! Discovery of tables, and look-up of tables by name.
 
 mod details;
 
@@ -13,21 +13,22 @@ use crate::catalog::table::{TableId, TableInfo, name_list};
 use crate::client::{Client, Rows, Statement};
 use crate::error::Result;
 
-/// How many tables one query describes.
+/// Number of tables that one query describes.
 const TABLES_PER_QUERY: usize = 100;
 
-/// Which tables to look for. The names are exact.
+/// Filter for discovery. Names are matched exactly.
 #[derive(Debug, Clone, Default)]
 pub struct TableFilter<'a> {
-    /// The schemas to look in; all if there is none.
+    /// Schemas to search; all if empty.
     pub include_schemas: &'a [String],
-    /// Schemas to leave out of these.
+    /// Schemas to leave out.
     pub exclude_schemas: &'a [String],
-    /// Whether each partition counts as a table of its own, and what holds partitions as none.
+    /// Whether each partition counts as a table and a partitioned table does not, instead of the
+    /// reverse.
     pub partitions: bool,
 }
 
-/// Schemas that belong to the server and its extensions.
+/// Schemas of the server and of extensions.
 const SYSTEM_SCHEMAS: [&str; 6] = [
     "pg_catalog",
     "pg_internal",
@@ -48,8 +49,8 @@ WHERE c.relpersistence = 'p'
        OR n.nspname::text IN (SELECT json_array_elements_text($2::json)))
   AND n.nspname::text NOT IN (SELECT json_array_elements_text($3::json))";
 
-/// Finds the permanent tables that `filter` and `wanted` let through, sorted by name. A table that
-/// vanishes meanwhile is left out.
+/// Returns the permanent tables that `filter` and `wanted` accept, sorted by name. A table that is
+/// dropped during discovery is left out.
 ///
 /// # Errors
 ///
@@ -88,19 +89,19 @@ pub async fn discover_tables(
     Ok(tables)
 }
 
-/// What was found under a name.
+/// Result of looking up a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TableLookup {
-    /// A relation: of that name, or if there is none, the only one whose name differs in case only.
+    /// The relation of that name or, if there is none, the only one whose name differs in case only.
     Found(Box<TableInfo>),
-    /// Nothing.
+    /// No such relation.
     Missing,
-    /// None of exactly that name, and several whose names differ from it in case only.
+    /// No relation of exactly that name, and several whose names differ in case only.
     Ambiguous(Vec<TableId>),
 }
 
 impl TableLookup {
-    /// Returns the relation, where there is one.
+    /// Returns the relation that was found.
     pub fn table(&self) -> Option<&TableInfo> {
         match self {
             Self::Found(table) => Some(table),
@@ -108,7 +109,7 @@ impl TableLookup {
         }
     }
 
-    /// The same, to note what else is found of it.
+    /// Returns the relation that was found, for changes.
     pub(super) fn table_mut(&mut self) -> Option<&mut TableInfo> {
         match self {
             Self::Found(table) => Some(table),
@@ -126,8 +127,8 @@ JOIN pg_catalog.pg_class AS c
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 ORDER BY 1, 2, 3";
 
-/// Looks relations up by name: the exact spelling first, then without regard to case. The answers
-/// stand in the order of the names. Not only tables are found: see [`TableInfo::kind`].
+/// Looks relations up by name: by exact spelling first, then ignoring case. The results are in the
+/// order of `ids`. Relations of other kinds than tables are found, too: see [`TableInfo::kind`].
 ///
 /// # Errors
 ///
@@ -142,8 +143,7 @@ pub async fn lookup_tables(client: &mut Client, ids: &[TableId]) -> Result<Vec<T
     complete_lookup(client, ids, &first).await
 }
 
-/// Returns the statement that a look-up begins with: it describes the first of the relations, as many
-/// as one query does.
+/// Returns the first statement of a look-up: it describes the first [`TABLES_PER_QUERY`] relations.
 pub(super) fn lookup_statement(ids: &[TableId], version: u32) -> Statement {
     details_statement(
         ids.chunks(TABLES_PER_QUERY).next().unwrap_or_default(),
@@ -151,7 +151,7 @@ pub(super) fn lookup_statement(ids: &[TableId], version: u32) -> Statement {
     )
 }
 
-/// Looks relations up behind the result of [`lookup_statement`].
+/// Completes a look-up from the result of [`lookup_statement`].
 pub(super) async fn complete_lookup(
     client: &mut Client,
     ids: &[TableId],
