@@ -1,4 +1,4 @@
-//! The bindings that Discover offers.
+//! Bindings that Discover offers.
 
 use std::collections::HashSet;
 
@@ -10,32 +10,32 @@ use super::name::recommended_name;
 use crate::catalog::{TableId, TableInfo};
 use crate::value::TypeRegistry;
 
-/// A table as it is offered to be bound.
+/// Binding that is offered for a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DiscoveredBinding {
-    /// The table.
+    /// Name of the table.
     pub table: TableId,
-    /// The name that its collection should have.
+    /// Recommended name of the collection.
     pub recommended_name: String,
-    /// The resource configuration of the binding.
+    /// Resource configuration of the binding.
     pub resource_config: Value,
-    /// The schema of its documents.
+    /// Schema of the documents.
     pub document_schema: Value,
-    /// The key, as JSON pointers.
+    /// Key of the collection, as JSON pointers.
     pub key: Vec<String>,
     /// Whether the key is not the table's primary key.
     pub is_fallback_key: bool,
 }
 
-/// A column that the connectors add which write collections into a database.
+/// Column that connectors add when they write collections into a database.
 const MATERIALIZED_COLUMN: &str = "flow_published_at";
 
-/// Tables of such connectors' own.
+/// Internal tables of such connectors.
 const MATERIALIZATION_TABLES: [&str; 2] = ["flow_materializations_v2", "flow_checkpoints_v1"];
 
-/// Returns what to offer of these tables, sorted by the recommended name: what the publication has,
-/// or all of them if `published` is `None`; without the watermarks table and without what looks
-/// like the work of another connector.
+/// Returns a binding for each table that `published` contains, or for all if it is `None`, sorted by
+/// recommended name. The watermarks table and tables that another connector appears to have written
+/// are left out.
 pub fn discover_bindings(
     tables: &[TableInfo],
     published: Option<&HashSet<TableId>>,
@@ -43,7 +43,7 @@ pub fn discover_bindings(
     types: &TypeRegistry,
     options: &SchemaOptions,
 ) -> Vec<DiscoveredBinding> {
-    // Without a table of that spelling, case does not count.
+    // If no table has exactly the name of the watermarks table, case is ignored.
     let exact = tables.iter().any(|table| table.id == *watermarks);
     let is_watermarks = |id: &TableId| match exact {
         true => id == watermarks,
@@ -58,7 +58,7 @@ pub fn discover_bindings(
                 && !MATERIALIZATION_TABLES.contains(&table.id.name.as_str())
         })
         .collect();
-    // Where names collide, the table that has it letter by letter keeps it.
+    // If names collide, the table whose own name is the recommended one keeps it.
     tables.sort_by_cached_key(|table| {
         let TableId { schema, name } = &table.id;
         (
@@ -78,8 +78,8 @@ pub fn discover_bindings(
     bindings
 }
 
-/// Two tables must not share a collection because their names differ in case only, or in characters
-/// that the name of a collection cannot have.
+/// Returns a name that is not taken yet. The names of two tables can differ only in case, or in
+/// characters that are not allowed in the name of a collection; these tables must not share one.
 fn unique(taken: &mut HashSet<String>, name: String) -> String {
     let mut candidate = name.clone();
     let mut number = 2;

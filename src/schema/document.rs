@@ -1,6 +1,6 @@
-//! The JSON schema of a table's documents, in two variants: the one that a collection is made
-//! with, which says how documents of one key are merged; and the one that a running capture states
-//! of its source, which allows no more than there is.
+//! JSON schema of a table's documents, in two variants: the discovered schema, which a collection is
+//! made with and which says how documents of one key are merged; and the sourced schema, which a
+//! running capture reports of its source and which allows only documents that it can emit.
 
 use serde_json::{Map, Value, json};
 
@@ -8,16 +8,16 @@ use super::name::anchor;
 use crate::catalog::{ColumnInfo, TableInfo};
 use crate::value::{ColumnType, TypeRegistry, ValueOptions, column_schema, source_type_name};
 
-/// What of the configuration decides a schema.
+/// Settings that a schema depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SchemaOptions {
-    /// How values are written.
+    /// Representation of values.
     pub values: ValueOptions,
-    /// Whether the runtime shall infer more from the documents.
+    /// Whether the runtime is to infer more of the schema from the documents.
     pub infer_schema: bool,
-    /// Whether every change is kept as it is.
+    /// Whether the collection keeps every change as it is, without merging.
     pub history_mode: bool,
-    /// Whether documents bear a tag.
+    /// Whether documents have a source tag.
     pub source_tag: bool,
 }
 
@@ -28,17 +28,33 @@ pub fn document_schema(
     types: &TypeRegistry,
     options: &SchemaOptions,
 ) -> Value {
-    build(table, key, types, options, Variant::Discovered)
+    let variant = Variant::Discovered;
+    let builder = Builder {
+        table,
+        key,
+        types,
+        options,
+        variant,
+    };
+    builder.document()
 }
 
-/// Returns the schema of what the capture emits, closed to anything else.
+/// Returns the schema of the documents that the capture emits, closed to other members.
 pub fn sourced_schema(
     table: &TableInfo,
     key: &[String],
     types: &TypeRegistry,
     options: &SchemaOptions,
 ) -> Value {
-    build(table, key, types, options, Variant::Sourced)
+    let variant = Variant::Sourced;
+    let builder = Builder {
+        table,
+        key,
+        types,
+        options,
+        variant,
+    };
+    builder.document()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,103 +63,101 @@ enum Variant {
     Sourced,
 }
 
-fn build(
-    table: &TableInfo,
-    key: &[String],
-    types: &TypeRegistry,
-    options: &SchemaOptions,
+/// Inputs of a schema.
+#[derive(Debug)]
+struct Builder<'a> {
+    table: &'a TableInfo,
+    key: &'a [String],
+    types: &'a TypeRegistry,
+    options: &'a SchemaOptions,
     variant: Variant,
-) -> Value {
-    let anchor = anchor(&table.id);
-    let reference = format!("#{anchor}");
-    let mut envelope = json!({
-        "required": ["_meta"],
-        "properties": {"_meta": meta_schema(&reference, options, variant)},
-    });
-    if variant == Variant::Discovered {
-        envelope["if"] = json!({"properties": {"_meta": {"properties": {"op": {"const": "d"}}}}});
-        envelope["then"] = json!({"reduce": {"delete": true, "strategy": "merge"}});
-        envelope["else"] = json!({"reduce": {"strategy": "merge"}});
-    }
-    let mut schema = json!({
-        "$defs": {anchor.as_str(): row_schema(table, &anchor, key, types, options, variant)},
-        "allOf": [envelope, {"$ref": reference}],
-    });
-    if variant == Variant::Sourced {
-        schema["unevaluatedProperties"] = json!(false);
-    }
-    if options.infer_schema {
-        schema["x-infer-schema"] = json!(true);
-    }
-    schema
 }
 
-fn row_schema(
-    table: &TableInfo,
-    anchor: &str,
-    key: &[String],
-    types: &TypeRegistry,
-    options: &SchemaOptions,
-    variant: Variant,
-) -> Value {
-    let columns = || table.columns.iter().filter(|column| column.is_captured());
-    let mut properties = Map::new();
-    for column in columns() {
-        let is_key = key.contains(&column.name);
-        let schema = property_schema(column, is_key, types, &options.values, variant);
-        properties.insert(column.name.clone(), Value::Object(schema));
+impl Builder<'_> {
+    fn document(&self) -> Value {
+        let anchor = anchor(&self.table.id);
+        let reference = format!("#{anchor}");
+        let mut envelope = json!({
+            "required": ["_meta"],
+            "properties": {"_meta": meta_schema(&reference, self.options, self.variant)},
+        });
+        if self.variant == Variant::Discovered {
+            envelope["if"] =
+                json!({"properties": {"_meta": {"properties": {"op": {"const": "d"}}}}});
+            envelope["then"] = json!({"reduce": {"delete": true, "strategy": "merge"}});
+            envelope["else"] = json!({"reduce": {"strategy": "merge"}});
+        }
+        let mut schema = json!({
+            "$defs": {anchor.as_str(): self.row(&anchor)},
+            "allOf": [envelope, {"$ref": reference}],
+        });
+        if self.variant == Variant::Sourced {
+            schema["unevaluatedProperties"] = json!(false);
+        }
+        if self.options.infer_schema {
+            schema["x-infer-schema"] = json!(true);
+        }
+        schema
     }
-    let mut required: Vec<&String> = match variant {
-        Variant::Discovered => key.iter().collect(),
-        Variant::Sourced => columns().map(|column| &column.name).collect(),
-    };
-    required.sort();
-    let mut schema = json!({"type": "object", "$anchor": anchor, "properties": properties});
-    if !required.is_empty() {
-        schema["required"] = json!(required);
-    }
-    schema
-}
 
-fn property_schema(
-    column: &ColumnInfo,
-    is_key: bool,
-    types: &TypeRegistry,
-    options: &ValueOptions,
-    variant: Variant,
-) -> Map<String, Value> {
-    let column_type = ColumnType {
-        type_oid: column.type_oid,
-        type_modifier: column.type_modifier,
-        not_null: column.not_null,
-    };
-    let mut schema = column_schema(&column_type, is_key, types, options);
-    // The runtime widens what it infers by NULL itself, as it comes.
-    if variant == Variant::Sourced
-        && let Some(Value::Array(list)) = schema.get_mut("type")
-    {
-        list.retain(|name| name != "null");
+    fn row(&self, anchor: &str) -> Value {
+        let columns = || {
+            let columns = self.table.columns.iter();
+            columns.filter(|column| column.is_captured())
+        };
+        let mut properties = Map::new();
+        for column in columns() {
+            properties.insert(column.name.clone(), Value::Object(self.property(column)));
+        }
+        let mut required: Vec<&String> = match self.variant {
+            Variant::Discovered => self.key.iter().collect(),
+            Variant::Sourced => columns().map(|column| &column.name).collect(),
+        };
+        required.sort();
+        let mut schema = json!({"type": "object", "$anchor": anchor, "properties": properties});
+        if !required.is_empty() {
+            schema["required"] = json!(required);
+        }
+        schema
     }
-    let name = source_type_name(&column_type, types, options);
-    let mut description = String::new();
-    if let Some(comment) = &column.comment {
-        description.push_str(comment);
-        description.push(' ');
+
+    fn property(&self, column: &ColumnInfo) -> Map<String, Value> {
+        let (types, options) = (self.types, &self.options.values);
+        let column_type = ColumnType {
+            type_oid: column.type_oid,
+            type_modifier: column.type_modifier,
+            not_null: column.not_null,
+        };
+        let is_key = self.key.contains(&column.name);
+        let mut schema = column_schema(&column_type, is_key, types, options);
+        // The runtime adds NULL to the inferred schema itself when it occurs.
+        if self.variant == Variant::Sourced
+            && let Some(Value::Array(list)) = schema.get_mut("type")
+        {
+            list.retain(|name| name != "null");
+        }
+        let name = source_type_name(&column_type, types, options);
+        let mut description = String::new();
+        if let Some(comment) = &column.comment {
+            description.push_str(comment);
+            description.push(' ');
+        }
+        if !name.translated {
+            description.push_str(&format!(
+                "using catch-all schema (unable to translate PostgreSQL type {:?} into JSON \
+                 schema) ",
+                name.element,
+            ));
+        }
+        let nullable = if column_type.is_nullable(types) {
+            ""
+        } else {
+            "non-nullable "
+        };
+        description.push_str(&format!("(source type: {nullable}{})", name.name));
+        schema.insert("description".to_owned(), json!(description));
+        schema
     }
-    if !name.translated {
-        description.push_str(&format!(
-            "using catch-all schema (unable to translate PostgreSQL type {:?} into JSON schema) ",
-            name.element,
-        ));
-    }
-    let nullable = if column_type.is_nullable(types) {
-        ""
-    } else {
-        "non-nullable "
-    };
-    description.push_str(&format!("(source type: {nullable}{})", name.name));
-    schema.insert("description".to_owned(), json!(description));
-    schema
 }
 
 fn meta_schema(reference: &str, options: &SchemaOptions, variant: Variant) -> Value {

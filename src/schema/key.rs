@@ -1,26 +1,26 @@
-//! The key of a collection, and the columns it stands for.
+//! Keys of collections, and the columns they consist of.
 
 use super::name::{column_pointer, pointer_column};
 use crate::catalog::TableInfo;
 
-/// The key of a collection whose table has none: the position of the change.
+/// Key of a collection whose table has no key: the position of the change.
 pub const FALLBACK_KEY: [&str; 3] = [
     "/_meta/source/loc/0",
     "/_meta/source/loc/1",
     "/_meta/source/loc/2",
 ];
 
-/// The key that discovery finds for a table.
+/// Key that discovery finds for a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiscoveredKey {
-    /// The columns in the order of the key; none if the table has to do without.
+    /// Columns in the order of the key; empty for a table without usable key.
     pub columns: Vec<String>,
-    /// Whether it is not the primary key, but something that stands in for one.
+    /// Whether it is another key than the primary key.
     pub is_fallback: bool,
 }
 
-/// Returns the key of a table: its primary key, else a unique index, else none. A key with a column
-/// that is not captured is none.
+/// Returns the key of a table: its primary key, else that of a unique index, else none. A key with a
+/// column that is not captured is not used.
 pub fn discovered_key(table: &TableInfo) -> DiscoveredKey {
     let (columns, is_fallback) = match (&table.primary_key, &table.fallback_key) {
         (Some(columns), _) => (columns.as_slice(), false),
@@ -45,7 +45,7 @@ pub fn discovered_key(table: &TableInfo) -> DiscoveredKey {
     }
 }
 
-/// Returns a collection's key for key columns.
+/// Returns the key of a collection as JSON pointers to the key columns.
 pub fn key_pointers(columns: &[String]) -> Vec<String> {
     if columns.is_empty() {
         FALLBACK_KEY.map(str::to_owned).to_vec()
@@ -62,7 +62,7 @@ pub fn is_fallback_key(pointers: &[String]) -> bool {
     pointers == FALLBACK_KEY
 }
 
-/// Returns the key columns that a collection's key stands for; none if it is keyed by position.
+/// Returns the columns that the key of a collection points to; empty if it is keyed by position.
 pub fn key_columns(pointers: &[String]) -> Vec<String> {
     if is_fallback_key(pointers) {
         Vec::new()
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_and_their_columns() {
+    fn key_pointers_and_key_columns_are_inverse() {
         let columns = vec!["b".to_owned(), "a/b".to_owned()];
         assert_eq!(key_pointers(&columns), ["/b", "/a~1b"]);
         assert_eq!(key_columns(&key_pointers(&columns)), columns);

@@ -1,5 +1,5 @@
-//! Collection schemas from catalog facts: what Discover offers, and what a capture knows of its
-//! source.
+//! Collection schemas made from the catalog: the bindings that Discover offers, and the schemas that
+//! a running capture reports of its source.
 
 mod discovery;
 mod document;

@@ -1,4 +1,4 @@
-//! Names of tables and columns as collections, anchors and JSON pointers have them.
+//! Names of tables and columns in collections, anchors and JSON pointers.
 
 use crate::catalog::TableId;
 
@@ -7,8 +7,8 @@ pub fn column_pointer(column: &str) -> String {
     format!("/{}", column.replace('~', "~0").replace('/', "~1"))
 }
 
-/// Returns the column that a JSON pointer of a property means. Pointers deeper than that are taken
-/// for a name with slashes in it.
+/// Returns the column that a JSON pointer to a property stands for. A pointer to a deeper location is
+/// read as a column name with slashes.
 pub fn pointer_column(pointer: &str) -> String {
     pointer
         .strip_prefix('/')
@@ -17,13 +17,13 @@ pub fn pointer_column(pointer: &str) -> String {
         .replace("~0", "~")
 }
 
-/// Returns the name that is recommended for a table's collection.
+/// Returns the recommended name of a table's collection.
 pub fn recommended_name(table: &TableId) -> String {
     format!("{}/{}", component(&table.schema), component(&table.name))
 }
 
-/// One part of a collection's name: lower case, and an underscore for each character that it cannot
-/// have.
+/// Returns one part of a collection name: in lower case, with an underscore for each character that is
+/// not allowed.
 fn component(name: &str) -> String {
     if name == "." || name == ".." {
         return "_".repeat(name.len());
@@ -35,13 +35,13 @@ fn component(name: &str) -> String {
 }
 
 /// Returns the anchor of a table's row schema: schema and table, the first letter of each word in
-/// upper case. Characters that an anchor may not have by the letter of JSON Schema stay: collections
-/// hold such anchors, and Flow finds them.
+/// upper case. Characters that JSON Schema does not allow in an anchor stay, since existing
+/// collections contain such anchors and Flow resolves them.
 pub(super) fn anchor(table: &TableId) -> String {
     title(&table.schema).chain(title(&table.name)).collect()
 }
 
-/// Whether a character stays as it is in names of collections.
+/// Returns whether a character is allowed in names of collections.
 fn is_plain(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.')
 }
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pointers_of_columns_and_back() {
+    fn column_pointers_and_columns_are_inverse() {
         for (column, pointer) in [
             ("id", "/id"),
             ("Key/1~", "/Key~11~0"),
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn collections_get_names_that_they_can_have() {
+    fn recommended_names_have_only_allowed_characters() {
         for (schema, table, name) in [
             ("shop", "orders", "shop/orders"),
             ("Odd Schema", "Tab/le~ %", "odd_schema/tab_le___"),

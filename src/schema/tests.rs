@@ -1,5 +1,5 @@
-//! Schemas and bindings against those that were recorded from the reference connector, as JSON
-//! values, but for the texts of descriptions.
+//! Comparison of schemas and bindings with those recorded from the reference connector, as JSON values
+//! and without the texts of descriptions.
 
 use std::collections::HashSet;
 
@@ -49,7 +49,7 @@ fn orders() -> TableInfo {
     keyed(table("shop", "orders", &columns), &["id"])
 }
 
-/// Takes out the descriptions, but not a column of that name.
+/// Removes the descriptions, but not a column of that name.
 fn without_descriptions(value: &Value) -> Value {
     match value {
         Value::Object(members) => members
@@ -67,7 +67,7 @@ fn recorded(text: &str) -> Value {
 }
 
 #[test]
-fn both_variants_are_as_recorded() {
+fn discovered_and_sourced_schemas_are_as_recorded() {
     let types = TypeRegistry::default();
     let history = SchemaOptions {
         history_mode: true,
@@ -165,7 +165,7 @@ fn bindings_are_as_recorded() {
 }
 
 #[test]
-fn descriptions_name_the_type_and_begin_with_the_comment() {
+fn descriptions_begin_with_the_comment_and_name_the_type() {
     let mut table = table("shop", "t", &[("!id", INT4), ("note", TEXT), ("at", 27)]);
     table.columns[1].comment = Some("Free text.".to_owned());
     table.columns[2].comment = Some("Where it is.".to_owned());
@@ -223,7 +223,7 @@ fn a_sourced_schema_requires_every_column_and_allows_no_null() {
 }
 
 #[test]
-fn a_key_with_a_column_that_is_not_captured_is_none() {
+fn a_key_with_a_column_that_is_not_captured_is_not_used() {
     let mut generated = keyed(table("shop", "g", &[("!id", INT4)]), &["id"]);
     generated.columns[0].generated = Generated::Stored;
     let meta = unique(table("shop", "m", &[("!_meta", INT4)]), &["_meta"]);
@@ -239,7 +239,7 @@ fn a_key_with_a_column_that_is_not_captured_is_none() {
 }
 
 #[test]
-fn only_what_is_published_is_offered_and_no_two_share_a_name() {
+fn only_published_tables_are_offered_under_unique_names() {
     let tables: Vec<TableInfo> = ["Orders", "orders", "orders_2", "ORDERS", "other"]
         .map(|name| table("shop", name, &[]))
         .into();

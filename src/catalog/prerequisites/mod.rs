@@ -99,8 +99,9 @@ pub async fn check_prerequisites<const N: usize>(
     if let (Some(table), Some(written)) = (writable, written) {
         watermarks::check_writing(&table.id, written, &facts, &mut report)?;
     }
+    let lookups = bound.iter().zip(&tables);
     let publishable =
-        tables::check_tables(client, requirements, bound, &tables, &facts, &mut report).await?;
+        tables::check_tables(client, requirements, lookups, &facts, &mut report).await?;
     let established = bound.iter().filter(|table| table.is_established);
     let check = PublicationCheck {
         requirements,

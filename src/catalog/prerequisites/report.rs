@@ -2,10 +2,10 @@
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How many failures are shown.
-const FAILURES_SHOWN: usize = 20;
+/// Number of failures that the error lists at most.
+const MAX_FAILURES_SHOWN: usize = 20;
 
-/// What the checks have found so far.
+/// Findings of the checks so far.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     pub(super) failures: Vec<String>,
@@ -17,7 +17,7 @@ impl Report {
         self.failures.push(text.into());
     }
 
-    /// Notes a warning, unless it is there already: a table may be bound twice.
+    /// Adds a warning, once: a table may be bound twice.
     pub(super) fn warn(&mut self, text: impl Into<String>) {
         let text = text.into();
         if !self.warnings.contains(&text) {
@@ -30,11 +30,11 @@ impl Report {
             return Ok(());
         }
         let mut text = "the capture cannot run due to the following error(s):".to_owned();
-        for failure in self.failures.iter().take(FAILURES_SHOWN) {
+        for failure in self.failures.iter().take(MAX_FAILURES_SHOWN) {
             text.push_str("\n - ");
             text.push_str(failure);
         }
-        let omitted = self.failures.len().saturating_sub(FAILURES_SHOWN);
+        let omitted = self.failures.len().saturating_sub(MAX_FAILURES_SHOWN);
         if omitted > 0 {
             text.push_str(&format!("\n - additional {omitted} errors omitted"));
         }
@@ -42,7 +42,8 @@ impl Report {
     }
 }
 
-/// Tells apart what the server refuses, which is a finding, from a failure of the attempt itself.
+/// Separates a refusal by the server, which is a finding, from a failure of the attempt itself, which
+/// ends the checks.
 pub(super) fn refusal<T>(result: Result<T>) -> Result<Result<T, Error>> {
     match result {
         Ok(value) => Ok(Ok(value)),
@@ -57,7 +58,7 @@ mod tests {
     use crate::error::sqlstate;
 
     #[test]
-    fn all_failures_are_in_one_error_and_the_twentieth_is_the_last() {
+    fn one_error_lists_the_first_twenty_failures() {
         let mut report = Report::default();
         assert!(report.stop_if_failed().is_ok());
         report.fail("one");
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_a_finding_and_a_lost_connection_is_not() {
+    fn a_refusal_is_a_finding_but_a_lost_connection_is_an_error() {
         let refused = Error::new(ErrorKind::Server, "permission denied")
             .with_sqlstate(sqlstate::INSUFFICIENT_PRIVILEGE);
         assert!(matches!(refusal::<()>(Err(refused)), Ok(Err(_))));

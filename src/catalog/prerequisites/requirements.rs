@@ -2,46 +2,46 @@
 
 use crate::catalog::table::TableId;
 
-/// What the capture is going to do with its replication slot.
+/// Intended use of the replication slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotUse {
-    /// Go on from where it stopped, so the slot has to be there and in order.
+    /// Resume from the last checkpoint: the slot must exist and be usable.
     Resume,
-    /// Start anew: the slot is dropped, if it is there, and created.
+    /// Start from the beginning: an existing slot is dropped, and a slot is created.
     Create,
     /// Not known yet.
     Undecided,
 }
 
-/// What the configuration asks for.
+/// Requirements that the endpoint configuration states.
 #[derive(Debug, Clone)]
 pub struct Requirements<'a> {
-    /// The name of the replication slot.
+    /// Name of the replication slot.
     pub slot: &'a str,
-    /// Whether the capture may create it.
+    /// Whether the capture may create the slot.
     pub create_slot: bool,
-    /// What the capture is going to do with it.
+    /// Intended use of the slot.
     pub slot_use: SlotUse,
-    /// The name of the publication.
+    /// Name of the publication.
     pub publication: &'a str,
-    /// The watermarks table; `None` in a read-only capture.
+    /// Watermarks table; `None` in a read-only capture.
     pub watermarks: Option<&'a TableId>,
-    /// Whether partitions are captured one by one.
+    /// Whether each partition is captured as a table of its own.
     pub capture_as_partitions: bool,
-    /// Whether nothing is checked, and nothing created.
+    /// Whether to check and create nothing.
     pub skip: bool,
-    /// Whether the bound tables are not checked, and not added to the publication.
+    /// Whether to neither check the bound tables nor add them to the publication.
     pub skip_tables: bool,
 }
 
 /// A table that is bound to a collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoundTable {
-    /// The name as configured.
+    /// Name as configured.
     pub id: TableId,
-    /// The columns of the collection's key; none where it is keyed by position.
+    /// Columns of the collection key; empty for a collection that is keyed by position.
     pub key_columns: Vec<String>,
-    /// Whether its changes were captured before: it has to be published already then, since those
-    /// that were made while it was not are missing.
+    /// Whether its changes were captured before. Such a table must still be published, since changes
+    /// made while it is not are missing.
     pub is_established: bool,
 }

@@ -1,4 +1,4 @@
-//! Version, log level, the user's rights, and whether the server takes writes.
+//! Checks of the server: version, wal_level, the user's privileges, and whether it accepts writes.
 
 use protocol::quote_identifier;
 
@@ -6,28 +6,28 @@ use super::report::Report;
 use crate::client::{Rows, Statement};
 use crate::error::Result;
 
-/// The oldest version that has logical replication with pgoutput.
+/// Oldest version that has logical replication with pgoutput.
 const OLDEST_VERSION: u32 = 100_000;
 
-/// The first version whose standbys decode.
+/// First version that supports logical decoding on standbys.
 const STANDBY_DECODING: u32 = 160_000;
 
-/// What the checks need to know of the session and its server.
+/// Facts about the session and its server that the checks need.
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     pub(super) version: u32,
     pub(super) user: String,
     pub(super) database: String,
     pub(super) wal_level: String,
-    /// Whether the server is a standby, which takes no writes.
+    /// Whether the server is a standby, which accepts no writes.
     pub(super) in_recovery: bool,
     pub(super) may_replicate: bool,
-    /// Whether the server is one of Amazon's, where roles and parameters go by other ways.
+    /// Whether the server is one of Amazon's, where roles and parameters are set in other ways.
     pub(super) is_rds: bool,
 }
 
-/// The right is the role's own attribute, which membership does not pass on. Where nobody may set
-/// it, membership in a role of the provider stands in.
+/// REPLICATION is an attribute of the role itself and is not inherited by membership. Where the
+/// provider lets no user set it, membership in one of the provider's roles replaces it.
 const SELECT_FACTS: &str = "\
 SELECT session_user, current_database(), current_setting('wal_level'), pg_is_in_recovery(),
        COALESCE(r.rolsuper OR r.rolreplication, false) OR EXISTS (
@@ -93,7 +93,7 @@ pub(super) fn check_server(facts: &Facts, writes: bool, report: &mut Report) {
         ));
     }
     if facts.in_recovery {
-        // A version that is not known is given the benefit of the doubt.
+        // An unknown version (0) is not refused.
         if (1..STANDBY_DECODING).contains(&facts.version) {
             report.fail(
                 "the server is a standby, and standbys can be captured from version 16 on: \
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn old_versions_fail_and_unknown_ones_are_warned_of() {
+    fn old_versions_fail_and_an_unknown_version_gives_a_warning() {
         let check = |version| {
             let mut report = Report::default();
             check_version(version, &mut report);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn each_lack_is_named_with_its_remedy() {
+    fn each_failure_states_its_remedy() {
         assert!(failures(&facts(), true).is_empty());
         let poor = Facts {
             wal_level: "replica".into(),

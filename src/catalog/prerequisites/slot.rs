@@ -1,14 +1,14 @@
-//! Whether the replication slot can be used, or created.
+//! Check that the replication slot can be used or created.
 
 use super::report::Report;
 use super::requirements::{Requirements, SlotUse};
 use super::server::Facts;
 use crate::catalog::slot::{SlotCapacity, SlotInfo, is_valid_name};
 
-/// The output plugin that publishes publications.
+/// Output plugin of publications.
 const PLUGIN: &str = "pgoutput";
 
-/// Checks the slot as it was found, or that there is a place for one.
+/// Checks the existing slot or, if there is none, that one can be created.
 pub(super) fn check_slot(
     requirements: &Requirements<'_>,
     slot: Option<&SlotInfo>,
@@ -50,7 +50,7 @@ fn check_existing(
     if plugin != PLUGIN {
         report.fail(format!(
             "replication slot {name:?} uses the output plugin {plugin:?} and not {PLUGIN:?}: set \
-             advanced.slotName to another name, or if nobody needs it: {}",
+             advanced.slotName to another name, or if it is not needed: {}",
             drop_statement(name),
         ));
         return;
@@ -82,8 +82,7 @@ fn check_existing(
              checkpoint: {} and backfill all bindings again",
             drop_statement(name),
         );
-        // A capture that starts anew replaces the slot, and it is not known yet that this one
-        // does not.
+        // If this capture turns out to start from the beginning, it replaces the slot.
         if requirements.slot_use == SlotUse::Undecided && requirements.create_slot {
             report.warn(text);
         } else {
@@ -126,7 +125,7 @@ fn check_missing(requirements: &Requirements<'_>, capacity: &SlotCapacity, repor
         let unused = match capacity.unused.as_slice() {
             [] => String::new(),
             names => format!(
-                "; nobody uses {}: SELECT pg_drop_replication_slot('NAME'); frees one that is not \
+                "; inactive are {}: SELECT pg_drop_replication_slot('NAME'); frees one that is not \
                  needed",
                 names.join(", "),
             ),
@@ -138,8 +137,8 @@ fn check_missing(requirements: &Requirements<'_>, capacity: &SlotCapacity, repor
             capacity.slots + 1,
         ));
     }
-    // Who is going to create it now connects at the same time, and may be one of them; the server says
-    // what is wrong if there is no place.
+    // A session that creates the slot now opens its replication connection at the same time, which
+    // may be one of the senders counted here. If none is free, the server's own error says so.
     let connects_now = requirements.slot_use == SlotUse::Create;
     if !connects_now && capacity.senders >= capacity.max_senders {
         report.fail(format!(
@@ -192,7 +191,7 @@ mod tests {
         }
     }
 
-    /// The failures, and how many warnings there were.
+    /// Returns the failures, and the number of warnings.
     fn existing(slot: &SlotInfo, slot_use: SlotUse, create: bool) -> (Vec<String>, usize) {
         let facts = Facts {
             version: 170_000,
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_is_in_order_passes_and_one_of_others_never_does() {
+    fn a_usable_slot_passes_and_a_foreign_slot_never_does() {
         use SlotUse::{Create, Resume, Undecided};
         for slot_use in [Create, Resume, Undecided] {
             assert_eq!(existing(&slot(), slot_use, true), (vec![], 0));
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_is_spent_is_of_no_matter_where_it_is_replaced() {
+    fn a_lost_slot_is_ignored_if_it_is_replaced() {
         let lost = SlotInfo {
             wal_status: Some("lost".into()),
             ..slot()
@@ -277,8 +276,8 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_slot_needs_leave_a_name_and_room() {
-        let room = SlotCapacity {
+    fn a_missing_slot_needs_permission_a_valid_name_and_capacity() {
+        let capacity = SlotCapacity {
             slots: 3,
             max_slots: 4,
             unused: vec!["old".into()],
@@ -291,27 +290,27 @@ mod tests {
             report.failures
         };
         let allowed = requirements(SlotUse::Undecided, true);
-        assert!(check(&allowed, &room).is_empty());
+        assert!(check(&allowed, &capacity).is_empty());
         let odd = Requirements {
             slot: "Flow-Slot",
             ..allowed.clone()
         };
-        assert!(check(&odd, &room)[0].contains("cannot have that name"));
+        assert!(check(&odd, &capacity)[0].contains("cannot have that name"));
         let resumed = requirements(SlotUse::Resume, true);
-        assert!(check(&resumed, &room)[0].contains("does not exist any more"));
+        assert!(check(&resumed, &capacity)[0].contains("does not exist any more"));
         let forbidden = requirements(SlotUse::Undecided, false);
-        assert!(check(&forbidden, &room)[0].contains("pg_create_logical_replication_slot"));
+        assert!(check(&forbidden, &capacity)[0].contains("pg_create_logical_replication_slot"));
         let full = SlotCapacity {
             slots: 4,
             senders: 4,
-            ..room
+            ..capacity
         };
         let failures = check(&allowed, &full);
         assert!(
             failures[0].contains("max_replication_slots = 5;"),
             "{failures:?}"
         );
-        assert!(failures[0].contains("nobody uses old"), "{failures:?}");
+        assert!(failures[0].contains("inactive are old"), "{failures:?}");
         assert!(failures[1].contains("max_wal_senders = 5;"), "{failures:?}");
     }
 }

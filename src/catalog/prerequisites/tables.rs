@@ -1,4 +1,4 @@
-//! Whether the bound tables are there and can be read.
+//! Check that the bound tables exist and can be read.
 
 use protocol::quote_identifier;
 
@@ -11,17 +11,16 @@ use crate::catalog::tables::TableLookup;
 use crate::client::Client;
 use crate::error::Result;
 
-/// Checks the tables one by one, and returns those that can be published.
+/// Checks the bound tables with the results of looking them up. Returns those that can be published.
 pub(super) async fn check_tables<'t>(
     client: &mut Client,
     requirements: &Requirements<'_>,
-    bound: &[BoundTable],
-    found: &'t [TableLookup],
+    bound: impl Iterator<Item = (&BoundTable, &'t TableLookup)>,
     facts: &Facts,
     report: &mut Report,
 ) -> Result<Vec<&'t TableInfo>> {
-    let mut publishable = Vec::with_capacity(found.len());
-    for (bound, found) in bound.iter().zip(found) {
+    let mut publishable = Vec::new();
+    for (bound, found) in bound {
         if let Some(warning) = found
             .table()
             .and_then(|table| replica_identity_warning(table, &bound.key_columns))
@@ -35,12 +34,12 @@ pub(super) async fn check_tables<'t>(
         let problem = match found {
             TableLookup::Missing => Some("it does not exist".to_owned()),
             TableLookup::Ambiguous(names) => Some(ambiguous(names)),
-            TableLookup::Found(table) => match unfit(table, requirements) {
+            TableLookup::Found(table) => match replication_problem(table, requirements) {
                 Some(problem) => Some(problem),
                 None => {
                     publishable.push(&**table);
                     warn_of_contents(table, facts, report);
-                    unreadable(client, table, facts).await?
+                    read_problem(client, table, facts).await?
                 }
             },
         };
@@ -62,8 +61,8 @@ fn ambiguous(names: &[TableId]) -> String {
     )
 }
 
-/// Tells why a relation cannot be replicated.
-fn unfit(table: &TableInfo, requirements: &Requirements<'_>) -> Option<String> {
+/// Describes why a relation cannot be replicated.
+fn replication_problem(table: &TableInfo, requirements: &Requirements<'_>) -> Option<String> {
     match (table.kind, table.persistence) {
         (TableKind::Other(kind), _) => {
             let kind = match kind {
@@ -88,9 +87,9 @@ fn unfit(table: &TableInfo, requirements: &Requirements<'_>) -> Option<String> {
     }
 }
 
-/// Tells why a table cannot be read. The catalogs say whether the user may, without waiting for
-/// whoever locks the table; where they say no, the server has the last word.
-async fn unreadable(
+/// Describes why a table cannot be read. The catalogs tell whether the user has the privilege without
+/// waiting for a lock on the table; if they deny it, an attempt to read decides.
+async fn read_problem(
     client: &mut Client,
     table: &TableInfo,
     facts: &Facts,

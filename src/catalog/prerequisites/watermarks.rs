@@ -1,4 +1,4 @@
-//! The watermarks table, and whether watermarks can be written.
+//! Creation of the watermarks table, and check that watermarks can be written.
 
 use protocol::quote_identifier;
 
@@ -13,13 +13,14 @@ use crate::error::{Error, Result, sqlstate};
 /// The watermarks table.
 #[derive(Debug)]
 pub(super) struct Watermarks {
-    /// Its real name, or the one that it is to have: it has to be published in any case.
+    /// Exact name; if the table does not exist, the configured one. It must be published in both
+    /// cases.
     pub(super) id: TableId,
-    /// Whether it is there.
+    /// Whether the table exists.
     pub(super) exists: bool,
 }
 
-/// Creates the watermarks table if there is none.
+/// Creates the watermarks table if it does not exist.
 pub(super) async fn provide_watermarks(
     client: &mut Client,
     configured: &TableId,
@@ -55,12 +56,12 @@ pub(super) async fn provide_watermarks(
     })
 }
 
-/// Returns the statement that tries to write a watermark, whose result [`check_writing`] judges.
+/// Returns the statement that writes a watermark, whose result [`check_writing`] reads.
 pub(super) fn trial_statement(table: &TableId, slot: &str) -> Statement {
     watermark_statement(table, slot, EXISTENCE_CHECK)
 }
 
-/// Checks that a watermark could be written.
+/// Checks that a watermark was written.
 pub(super) fn check_writing(
     table: &TableId,
     written: Result<Rows>,
@@ -74,7 +75,7 @@ pub(super) fn check_writing(
 }
 
 fn unwritable(table: &TableId, error: &Error, facts: &Facts) -> String {
-    // No unique index on `slot`, no such column: the table was made for something else.
+    // No unique index on `slot`, or a column is missing: the table has another purpose.
     let hint = match error.sqlstate() {
         Some(sqlstate::INVALID_COLUMN_REFERENCE | sqlstate::UNDEFINED_COLUMN) => {
             "; it has to have the columns slot TEXT PRIMARY KEY and \
@@ -89,7 +90,7 @@ fn unwritable(table: &TableId, error: &Error, facts: &Facts) -> String {
     )
 }
 
-/// The statements that provide a table that the user can write to.
+/// Returns the statements that create the table and let the user write to it.
 fn remedy(table: &TableId, facts: &Facts) -> String {
     let (schema, role) = (
         quote_identifier(&table.schema),
