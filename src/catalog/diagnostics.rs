@@ -103,8 +103,8 @@ impl SlotStatus {
         let gap = confirmed.distance(restart);
         (gap > KEPT_WAL_WARNING).then(|| {
             format!(
-                "replication slot {:?} keeps {gap} bytes of WAL from before what was confirmed: a \
-                 transaction has been open for that long",
+                "replication slot {:?} keeps {gap} bytes of WAL from before the confirmed \
+                 position: a transaction has been open for that long",
                 self.name,
             )
         })

@@ -34,7 +34,7 @@ pub fn replica_identity_warning(table: &TableInfo, key_columns: &[String]) -> Op
         Carried::Nothing => refused(&format!("table {}", table.id)),
     };
     Some(format!(
-        "{problem}; to mend it: {}",
+        "{problem}; to correct it: {}",
         identity_remedy(table, key_columns)
     ))
 }
@@ -74,7 +74,7 @@ fn partitions_warning(table: &TableInfo, key_columns: &[String]) -> Option<Strin
         more => format!(" and so on for {more} more partitions"),
     };
     Some(format!(
-        "{problem}; to mend it: {}{omitted}",
+        "{problem}; to correct it: {}{omitted}",
         statements.join(" ")
     ))
 }

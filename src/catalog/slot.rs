@@ -39,11 +39,6 @@ pub struct SlotInfo {
 }
 
 impl SlotInfo {
-    /// Returns whether it is a logical slot.
-    pub fn is_logical(&self) -> bool {
-        self.plugin.is_some()
-    }
-
     /// Returns whether the server has invalidated it: the WAL or rows it needs were removed.
     pub fn is_invalidated(&self) -> bool {
         self.invalidation_reason.is_some() || self.wal_status.as_deref() == Some("lost")

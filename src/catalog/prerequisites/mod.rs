@@ -13,14 +13,16 @@ pub use requirements::{BoundTable, Requirements, SlotUse};
 
 use publication::PublicationCheck;
 use report::Report;
+use server::Facts;
 use watermarks::Watermarks;
 
 use crate::catalog::publication::{
-    Restriction, apply_restrictions, note_restrictions, parse_publication, parse_restrictions,
-    publication_statements, restrictions_statement,
+    Publication, Restriction, apply_restrictions, note_restrictions, parse_publication,
+    parse_restrictions, publication_statements, restrictions_statement,
 };
 use crate::catalog::slot::{
-    SlotInfo, capacity_statement, parse_capacity, parse_slot, read_slot, slot_statement,
+    SlotCapacity, SlotInfo, capacity_statement, parse_capacity, parse_slot, read_slot,
+    slot_statement,
 };
 use crate::catalog::table::{TableId, TableInfo};
 use crate::catalog::tables::{TableLookup, complete_lookup, lookup_statement, lookup_tables};
@@ -65,27 +67,13 @@ pub async fn check_prerequisites<const N: usize>(
     server::check_version(version, &mut report);
     // The queries below do not run on a server that is too old.
     report.stop_if_failed()?;
-    let name = requirements.publication;
-    let [publication, members] = publication_statements(name, version);
     let ids = bound.iter().map(|table| &table.id);
     let ids: Vec<TableId> = ids.chain(requirements.watermarks).cloned().collect();
-    let statements = [
-        server::facts_statement(),
-        slot_statement(requirements.slot, version),
-        capacity_statement(),
-        publication,
-        members,
-        lookup_statement(&ids, version),
-    ];
-    let (answers, besides) = query_both(client, statements, besides).await?;
-    let [facts, slot, capacity, publication, members, described] = answers;
-    let facts = server::parse_facts(&facts?, version)?;
-    let slot = parse_slot(&slot?)?;
-    let publication = parse_publication(name, &publication?, &members?)?;
+    let (answers, besides) = ask(client, requirements, &ids, besides).await?;
+    let (facts, slot, capacity) = (answers.facts, answers.slot, answers.capacity);
     server::check_server(&facts, requirements.watermarks.is_some(), &mut report);
-    let capacity = parse_capacity(&capacity?)?;
     slot::check_slot(requirements, slot.as_ref(), &capacity, &facts, &mut report);
-    let mut tables = complete_lookup(client, &ids, &described?).await?;
+    let mut tables = complete_lookup(client, &ids, &answers.described).await?;
     let found = requirements.watermarks.and_then(|_| tables.pop());
     let watermarks = match requirements.watermarks.filter(|_| !facts.in_recovery) {
         Some(table) => {
@@ -111,7 +99,7 @@ pub async fn check_prerequisites<const N: usize>(
         watermarks: watermarks.as_ref().map(|table| &table.id),
     };
     let restrictions = check
-        .run(client, publication, restrictions, &mut report)
+        .run(client, answers.publication, restrictions, &mut report)
         .await?;
     report.stop_if_failed()?;
     let infos = tables.iter_mut().filter_map(TableLookup::table_mut);
@@ -145,6 +133,47 @@ async fn skip_checks<const N: usize>(
         warnings: vec![warning.to_owned()],
     };
     Ok((checked, besides))
+}
+
+/// Answers to the first queries of the checks.
+#[derive(Debug)]
+struct Answers {
+    facts: Facts,
+    slot: Option<SlotInfo>,
+    capacity: SlotCapacity,
+    publication: Option<Publication>,
+    /// Result of [`lookup_statement`].
+    described: Rows,
+}
+
+/// Runs the first queries of the checks, and other statements, in one round trip.
+async fn ask<const N: usize>(
+    client: &mut Client,
+    requirements: &Requirements<'_>,
+    ids: &[TableId],
+    besides: [Statement; N],
+) -> Result<(Answers, [Result<Rows>; N])> {
+    let version = client.server_version_num();
+    let name = requirements.publication;
+    let [publication, members] = publication_statements(name, version);
+    let statements = [
+        server::facts_statement(),
+        slot_statement(requirements.slot, version),
+        capacity_statement(),
+        publication,
+        members,
+        lookup_statement(ids, version),
+    ];
+    let (answers, besides) = query_both(client, statements, besides).await?;
+    let [facts, slot, capacity, publication, members, described] = answers;
+    let answers = Answers {
+        facts: server::parse_facts(&facts?, version)?,
+        slot: parse_slot(&slot?)?,
+        publication: parse_publication(name, &publication?, &members?)?,
+        capacity: parse_capacity(&capacity?)?,
+        described: described?,
+    };
+    Ok((answers, besides))
 }
 
 /// Runs two lists of statements in one round trip.

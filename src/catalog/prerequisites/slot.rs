@@ -29,37 +29,8 @@ fn check_existing(
     report: &mut Report,
 ) {
     let name = &slot.name;
-    let Some(plugin) = &slot.plugin else {
-        report.fail(format!(
-            "replication slot {name:?} is a physical one: set advanced.slotName to another name"
-        ));
-        return;
-    };
-    if let Some(database) = slot
-        .database
-        .as_deref()
-        .filter(|name| *name != facts.database)
-    {
-        report.fail(format!(
-            "replication slot {name:?} belongs to database {database:?}, not to {:?}: set \
-             advanced.slotName to another name",
-            facts.database,
-        ));
-        return;
-    }
-    if plugin != PLUGIN {
-        report.fail(format!(
-            "replication slot {name:?} uses the output plugin {plugin:?} and not {PLUGIN:?}: set \
-             advanced.slotName to another name, or if it is not needed: {}",
-            drop_statement(name),
-        ));
-        return;
-    }
-    if slot.synced {
-        report.fail(format!(
-            "replication slot {name:?} is a copy that this standby keeps of the primary's, and \
-             cannot be read here: set advanced.slotName to another name"
-        ));
+    if let Some(problem) = foreign_problem(slot, facts) {
+        report.fail(problem);
         return;
     }
     if requirements.slot_use == SlotUse::Create {
@@ -94,6 +65,37 @@ fn check_existing(
              lost at the next checkpoint of the server unless it catches up"
         ));
     }
+}
+
+/// Describes why a slot cannot be one of this capture.
+fn foreign_problem(slot: &SlotInfo, facts: &Facts) -> Option<String> {
+    let name = &slot.name;
+    let Some(plugin) = &slot.plugin else {
+        return Some(format!(
+            "replication slot {name:?} is a physical one: set advanced.slotName to another name"
+        ));
+    };
+    let database = slot.database.as_deref();
+    if let Some(database) = database.filter(|name| *name != facts.database) {
+        return Some(format!(
+            "replication slot {name:?} belongs to database {database:?}, not to {:?}: set \
+             advanced.slotName to another name",
+            facts.database,
+        ));
+    }
+    if plugin != PLUGIN {
+        return Some(format!(
+            "replication slot {name:?} uses the output plugin {plugin:?} and not {PLUGIN:?}: set \
+             advanced.slotName to another name, or if it is not needed: {}",
+            drop_statement(name),
+        ));
+    }
+    slot.synced.then(|| {
+        format!(
+            "replication slot {name:?} is a copy that this standby keeps of the primary's, and \
+             cannot be read here: set advanced.slotName to another name"
+        )
+    })
 }
 
 fn check_missing(requirements: &Requirements<'_>, capacity: &SlotCapacity, report: &mut Report) {

@@ -206,54 +206,19 @@ fn parse_table(row: &Row) -> Result<TableInfo> {
         "u" => Persistence::Unlogged,
         _ => Persistence::Temporary,
     };
-    let columns: Vec<ColumnInfo> = row
-        .json::<Vec<RawColumn>>(12, format_args!("the columns of table {id}"))?
-        .unwrap_or_default()
-        .into_iter()
-        .map(column)
-        .collect();
-    let not_null = |name: &String| {
-        columns
-            .iter()
-            .any(|column| column.not_null && column.name == *name)
-    };
-    let mut indexes: Vec<RawIndex> = row
-        .json(13, format_args!("the unique indexes of table {id}"))?
-        .unwrap_or_default();
-    // In the order of bytes, which does not depend on the server's collation.
-    indexes.sort_by(|a, b| a.name.cmp(&b.name));
-    let leaves: Vec<RawLeaf> = row
-        .json(14, format_args!("the partitions of table {id}"))?
-        .unwrap_or_default();
-
-    let primary_key = indexes
-        .iter()
-        .find(|index| index.primary)
-        .and_then(|index| index.columns.clone());
+    let (columns, indexes, leaves) = parse_parts(row, &id)?;
     let replica_identity = identity(row.text(7)?, &id)?;
     let identity_columns = match replica_identity {
         ReplicaIdentity::Full => columns.iter().map(|column| column.name.clone()).collect(),
         other => identity_columns(other, &indexes),
     };
-    let unique_indexes: Vec<UniqueIndex> = indexes
-        .into_iter()
-        .filter(|index| index.immediate)
-        .filter_map(|index| {
-            let columns = index.columns?;
-            let not_null = columns.iter().all(not_null);
-            Some(UniqueIndex {
-                name: index.name,
-                columns,
-                not_null,
-            })
-        })
-        .collect();
+    let primary = indexes.iter().find(|index| index.primary);
+    let primary_key = primary.and_then(|index| index.columns.clone());
+    let unique_indexes = unique_indexes(indexes, &columns);
+    let mut candidates = unique_indexes.iter().filter(|index| index.not_null);
     let fallback_key = match primary_key {
         Some(_) => None,
-        None => unique_indexes
-            .iter()
-            .find(|index| index.not_null)
-            .map(|index| index.columns.clone()),
+        None => candidates.next().map(|index| index.columns.clone()),
     };
     let (mut tuples, mut pages) = (row.parse::<i64>(8)?, row.parse::<i64>(9)?);
     if kind == TableKind::Partitioned {
@@ -261,6 +226,7 @@ fn parse_table(row: &Row) -> Result<TableInfo> {
         tuples = leaves.iter().map(|leaf| leaf.tuples.max(0)).sum();
         pages = leaves.iter().map(|leaf| leaf.pages).max().unwrap_or(0);
     }
+    let leaves = leaves.into_iter().map(|leaf| partition(leaf, &id));
     Ok(TableInfo {
         oid: row.parse::<u32>(1)?.into(),
         kind,
@@ -271,10 +237,7 @@ fn parse_table(row: &Row) -> Result<TableInfo> {
         replica_identity,
         identity_columns,
         unique_indexes,
-        leaves: leaves
-            .into_iter()
-            .map(|leaf| partition(leaf, &id))
-            .collect::<Result<_>>()?,
+        leaves: leaves.collect::<Result<_>>()?,
         row_estimate: u64::try_from(tuples).ok().filter(|&tuples| tuples > 0),
         pages: u64::try_from(pages).unwrap_or(0),
         row_bytes: row.get(15).map(|_| row.parse(15)).transpose()?,
@@ -284,6 +247,41 @@ fn parse_table(row: &Row) -> Result<TableInfo> {
         columns,
         id,
     })
+}
+
+/// Parses the columns of a table, its unique indexes sorted by name, and its leaves.
+fn parse_parts(row: &Row, id: &TableId) -> Result<(Vec<ColumnInfo>, Vec<RawIndex>, Vec<RawLeaf>)> {
+    let columns: Option<Vec<RawColumn>> =
+        row.json(12, format_args!("the columns of table {id}"))?;
+    let indexes: Option<Vec<RawIndex>> =
+        row.json(13, format_args!("the unique indexes of table {id}"))?;
+    let leaves: Option<Vec<RawLeaf>> =
+        row.json(14, format_args!("the partitions of table {id}"))?;
+    let columns = columns.unwrap_or_default().into_iter().map(column);
+    let mut indexes = indexes.unwrap_or_default();
+    // In the order of bytes, which does not depend on the server's collation.
+    indexes.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok((columns.collect(), indexes, leaves.unwrap_or_default()))
+}
+
+/// Returns the indexes that could serve as replica identity.
+fn unique_indexes(indexes: Vec<RawIndex>, columns: &[ColumnInfo]) -> Vec<UniqueIndex> {
+    let not_null = |name: &String| {
+        columns
+            .iter()
+            .any(|column| column.not_null && column.name == *name)
+    };
+    let immediate = indexes.into_iter().filter(|index| index.immediate);
+    immediate
+        .filter_map(|index| {
+            let columns = index.columns?;
+            Some(UniqueIndex {
+                name: index.name,
+                not_null: columns.iter().all(not_null),
+                columns,
+            })
+        })
+        .collect()
 }
 
 fn column(raw: RawColumn) -> ColumnInfo {
