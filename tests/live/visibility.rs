@@ -6,8 +6,8 @@
 //! does not exist, so the commits hang until the test releases them, which it does after the log
 //! has shown that the connector waits for them.
 //!
-//! A build with the feature `unchecked-visibility` does not wait. There these tests have to fail,
-//! with rows that differ.
+//! A build with `--cfg unchecked_visibility` does not wait. There these tests have to fail, with rows
+//! that differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread::{self, JoinHandle};
@@ -23,7 +23,7 @@ use crate::support::task::{Document, Session, Task};
 use crate::support::wait;
 
 /// Whether the connector was built without the check that these tests are about.
-const UNCHECKED: bool = cfg!(feature = "unchecked-visibility");
+const UNCHECKED: bool = cfg!(unchecked_visibility);
 
 /// Returns whether a line reports that one of these transactions is waited for.
 fn waits_for(line: &Line, transactions: &BTreeSet<String>) -> bool {

@@ -207,7 +207,7 @@ impl<S: Sink> Session<S> {
                 other => other?,
             };
             let contained = snapshot.contains(transaction.xid, transaction.final_lsn)
-                || cfg!(feature = "unchecked-visibility");
+                || cfg!(unchecked_visibility);
             if contained {
                 return Ok(rows);
             }

@@ -114,7 +114,7 @@ fn a_precise_scan_drops_changes_that_a_chunk_contains_or_will_contain() {
         let mut table = table(Mode::Backfill, chunk, true);
         let found = decide(&mut table, Operation::Update, Some(number), xid);
         assert_eq!(found, decision, "{number} by {xid}");
-        if cfg!(not(feature = "unchecked-visibility")) {
+        if cfg!(not(unchecked_visibility)) {
             assert_eq!(!table.unseen.is_empty(), waits, "{number} by {xid}");
         }
     }
@@ -159,7 +159,7 @@ fn changes_of_unknown_keys_are_emitted_and_their_commits_awaited() {
         );
         assert_eq!(
             table.unseen.is_empty(),
-            cfg!(feature = "unchecked-visibility"),
+            cfg!(unchecked_visibility),
             "{mode:?}"
         );
     }
@@ -226,10 +226,7 @@ fn a_pending_table_drops_changes_for_its_first_chunk() {
         decide(&mut table, Operation::Delete, Some(1), 7),
         Decision::Drop
     );
-    assert_eq!(
-        table.unseen.is_empty(),
-        cfg!(feature = "unchecked-visibility")
-    );
+    assert_eq!(table.unseen.is_empty(), cfg!(unchecked_visibility));
 }
 
 #[test]
@@ -285,7 +282,7 @@ fn a_change_of_a_row_that_a_span_will_emit_is_deferred_unless_the_row_contains_i
         let mut table = table_with_spans(Mode::Backfill, Some(snapshot("100:110:105")), None);
         let found = decide(&mut table, Operation::Update, Some(number), xid);
         assert_eq!(found, decision, "{number} by {xid}");
-        if cfg!(not(feature = "unchecked-visibility")) {
+        if cfg!(not(unchecked_visibility)) {
             assert_eq!(!table.unseen.is_empty(), waits, "{number} by {xid}");
         }
     }

@@ -23,7 +23,7 @@ pub(in crate::capture) struct UnseenCommits {
 impl UnseenCommits {
     /// Remembers a transaction, with the position of its commit record.
     pub(in crate::capture) fn note(&mut self, xid: Xid, commit_lsn: Lsn) {
-        if cfg!(not(feature = "unchecked-visibility")) {
+        if cfg!(not(unchecked_visibility)) {
             self.commits.insert(xid.as_u32(), commit_lsn);
         }
     }
@@ -75,7 +75,7 @@ impl InitialWait {
     pub(in crate::capture) fn new(snapshot: &Snapshot) -> Self {
         let mut running = BTreeSet::new();
         if let Snapshot::Primary(snapshot) = snapshot
-            && cfg!(not(feature = "unchecked-visibility"))
+            && cfg!(not(unchecked_visibility))
         {
             running.extend(snapshot.running());
         }
@@ -135,7 +135,7 @@ fn low(xid: u64) -> u32 {
     xid as u32
 }
 
-#[cfg(all(test, not(feature = "unchecked-visibility")))]
+#[cfg(all(test, not(unchecked_visibility)))]
 mod tests {
     use super::*;
 
