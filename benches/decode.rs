@@ -1,4 +1,5 @@
-//! From bytes to messages: frames split, messages parsed and validated, values not looked at.
+//! The way from bytes to messages: frames are split, messages are parsed and validated, values are
+//! not read.
 
 use criterion::{Criterion, Throughput};
 
@@ -7,7 +8,7 @@ use crate::tables;
 
 const ROWS: usize = 10_000;
 
-/// Measures the parsing of the tables' rows.
+/// Measures how fast messages about the tables' rows are parsed.
 pub(crate) fn benches(criterion: &mut Criterion) {
     let streams = [
         (

@@ -1,14 +1,15 @@
-//! Strings, by each of our implementations, by two other crates, and by memcpy without escapes.
+//! Writing of JSON strings: each implementation of the connector, two other crates, and memcpy,
+//! which escapes nothing.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use source_postgres::json::Escaper;
 
 use crate::tables::{Random, WORDS};
 
-/// How many strings each case has, so that lengths and contents vary.
+/// Number of strings of each case, so that lengths and contents vary.
 const STRINGS: usize = 64;
 
-/// Measures the writing of strings of several kinds.
+/// Measures how fast strings of several kinds are written.
 pub(crate) fn benches(criterion: &mut Criterion) {
     let beyond_ascii = [
         "größe",
@@ -46,7 +47,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     }
 }
 
-/// Appends a text as a JSON string.
+/// Function that appends a text as a JSON string.
 type Writer = Box<dyn Fn(&str, &mut Vec<u8>)>;
 
 fn compare(criterion: &mut Criterion, case: &str, texts: &[String]) {

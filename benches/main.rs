@@ -1,6 +1,7 @@
 //! Micro-benchmarks: `cargo bench`, or `cargo bench -- narrow` for some of them.
 //!
-//! Rows and texts are made from a fixed seed. What is measured is asserted to be right before.
+//! Rows and texts are generated from a fixed seed. Each result is asserted to be right before it is
+//! timed. `benches/README.md` describes the groups.
 
 mod decode;
 mod json;

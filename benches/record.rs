@@ -1,4 +1,4 @@
-//! From bytes to documents in Flow frames, in both codecs.
+//! The way from a server's bytes to documents in Flow frames, in both codecs.
 
 use criterion::{Criterion, Throughput};
 use source_postgres::flow::{Codec, Output};
@@ -8,7 +8,7 @@ use crate::tables;
 
 const ROWS: usize = 10_000;
 
-/// Measures the documents of the tables' rows.
+/// Measures how fast documents are made of the tables' rows.
 pub(crate) fn benches(criterion: &mut Criterion) {
     let streams = [
         (
@@ -47,7 +47,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
     }
 }
 
-/// Returns the frames of a stream's documents, after a look at each of them.
+/// Returns the frames of a stream's documents, after parsing each document.
 pub(crate) fn checked(stream: &Stream, codec: Codec) -> Vec<u8> {
     let mut frames = Vec::new();
     let mut output = Output::new(&mut frames, codec);
@@ -64,31 +64,31 @@ pub(crate) fn checked(stream: &Stream, codec: Codec) -> Vec<u8> {
     frames
 }
 
-/// Returns the documents in frames of these benchmarks: those of binding 1.
+/// Returns the documents in frames that these benchmarks write: all are of binding 1.
 pub(crate) fn documents_of(frames: &[u8], codec: Codec) -> impl Iterator<Item = &[u8]> {
-    let mut rest = frames;
+    let mut remaining = frames;
     std::iter::from_fn(move || {
-        if rest.is_empty() {
+        if remaining.is_empty() {
             return None;
         }
         let (frame, document) = match codec {
             Codec::Proto => {
-                let length = rest
+                let length = remaining
                     .first_chunk()
                     .map(|length| u32::from_le_bytes(*length))?;
                 let frame = 4 + usize::try_from(length).ok()?;
-                // Before a document: the length of the frame, then tag and length of the captured
-                // message, its binding, tag and length of the document.
-                (frame, rest.get(4 + 6 + 2 + 6..frame)?)
+                // The document follows the length of the frame, the tag and length of the captured
+                // message, the binding, and the tag and length of the document.
+                (frame, remaining.get(4 + 6 + 2 + 6..frame)?)
             }
             Codec::Json => {
-                let frame = rest.iter().position(|byte| *byte == b'\n')? + 1;
+                let frame = remaining.iter().position(|byte| *byte == b'\n')? + 1;
                 let document =
-                    rest.get(b"{\"captured\":{\"binding\":1,\"doc\":".len()..frame - 3)?;
+                    remaining.get(b"{\"captured\":{\"binding\":1,\"doc\":".len()..frame - 3)?;
                 (frame, document)
             }
         };
-        rest = rest.get(frame..)?;
+        remaining = remaining.get(frame..)?;
         Some(document)
     })
 }

@@ -1,7 +1,7 @@
-//! What share of memcpy's speed the way from bytes to documents reaches: the figure of merit.
+//! Speed of the way from bytes to documents, as a share of memcpy's speed: the figure of merit.
 //!
-//! Both are timed in turn, many times over, so that a busy machine disturbs both alike, and the
-//! medians are compared. The input is larger than the caches.
+//! Both are timed alternately, many times, so that other work of the machine disturbs both alike,
+//! and their medians are compared. The input is larger than the caches.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -13,19 +13,19 @@ use crate::record::{checked, documents_of};
 use crate::stream::{Reader, Stream};
 use crate::tables::{self, Random};
 
-/// How often each part is gone through.
+/// Number of measurements of each part.
 const ROUNDS: usize = 9;
 
-/// The parts, together larger than the caches. One takes a millisecond or so, less than the time
-/// that a busy machine leaves a process its core for.
+/// Number of parts, which together are larger than the caches. One part takes about a millisecond,
+/// less than the time slice of a process on a busy machine.
 const PARTS: usize = 40;
 
-/// The size of the pieces that the connector writes.
+/// Size of the pieces that the connector writes, in bytes.
 const PIECE: usize = 1024 * 1024;
 
-/// Goes through a thousand rows as many times as `PROFILE_PASSES` in the environment says, for a
-/// profiler: what counts is below `Reader::write`. Returns whether it was asked for. The rows are
-/// narrow ones unless `PROFILE_TABLE` says `wide` or `documents`.
+/// Writes the documents of a thousand rows `PROFILE_PASSES` times, for a profiler; the measured
+/// code is below `Reader::write`. Returns whether this environment variable is set. The rows are
+/// narrow unless `PROFILE_TABLE` is `wide` or `documents`.
 pub(crate) fn profile() -> bool {
     let Some(passes) = std::env::var_os("PROFILE_PASSES") else {
         return false;
@@ -44,15 +44,15 @@ pub(crate) fn profile() -> bool {
     true
 }
 
-/// Prints the share, where the arguments of the benchmarks do not leave it out.
+/// Prints the shares, unless the arguments of the benchmarks exclude them.
 pub(crate) fn report(_: &mut Criterion) {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let filters: Vec<_> = arguments.iter().filter(|it| !it.starts_with('-')).collect();
-    let is_left_out = !filters.is_empty() && !filters.iter().any(|it| "share".contains(*it));
-    if is_left_out || arguments.iter().any(|it| it == "--list") {
+    let is_excluded = !filters.is_empty() && !filters.iter().any(|it| "share".contains(*it));
+    if is_excluded || arguments.iter().any(|it| it == "--list") {
         return;
     }
-    // Without measuring, a few rows are a test.
+    // Without `--bench` this is a test, for which a few rows are enough.
     let divisor = if arguments.iter().any(|it| it == "--bench") {
         1
     } else {
@@ -90,12 +90,13 @@ pub(crate) fn report(_: &mut Criterion) {
     });
 }
 
-/// A part of what is measured.
+/// Part of the measured input.
 struct Part {
     stream: Stream,
     reader: Reader,
-    /// The documents, and as much memory.
+    /// The documents of the part.
     json: Vec<u8>,
+    /// Destination of memcpy, as large as `json`.
     copy: Vec<u8>,
 }
 
@@ -132,9 +133,9 @@ fn compare(name: &str, stream: impl Fn(&mut Random) -> Stream) {
                 timed(|| {
                     black_box(reader.write(stream, &mut output));
                 }),
-                // To memory that is as far away.
+                // To memory that is in no cache, as the input.
                 timed(|| black_box(copy).copy_from_slice(black_box(json))),
-                // To a buffer that is used again, as the connector does.
+                // To a buffer that is reused, as the connector's output is.
                 timed(|| {
                     for from in json.chunks(PIECE) {
                         black_box(&mut piece)[..from.len()].copy_from_slice(black_box(from));

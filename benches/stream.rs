@@ -1,4 +1,4 @@
-//! What a server sends, in memory, and the way of its rows from these bytes to Flow frames.
+//! Messages of a server, generated in memory, and the code that turns their rows into Flow frames.
 
 use std::io::Write;
 
@@ -16,19 +16,19 @@ const RELATION: Oid = Oid(16_402);
 const COMMIT_LSN: u64 = 0x1_7A00_0000;
 const XID: u32 = 1_234_567;
 
-/// A column: its name and its type.
+/// Name and type OID of a column.
 pub(crate) type ColumnSpec = (&'static str, u32);
 
-/// A value of a row, in its text form.
+/// Value of a row in text form; `None` is NULL.
 pub(crate) type Value = Option<String>;
 
-/// Messages of a server about the rows of one table.
+/// Messages that a server sends about the rows of one table.
 pub(crate) struct Stream {
-    /// The frames.
+    /// The messages, framed.
     pub(crate) bytes: BytesMut,
-    /// How many rows they are about.
+    /// Number of rows that the messages are about.
     pub(crate) rows: usize,
-    /// How the rows are written.
+    /// Plan by which the rows are written.
     pub(crate) plan: Plan,
     opening: BytesMut,
     command: &'static str,
@@ -88,8 +88,8 @@ impl Stream {
         self.change(|out| testing::insert(out, None, RELATION, values(row)));
     }
 
-    /// Appends an update, with the row before it if the replica identity is FULL. A value that
-    /// is as before is not sent again where `toasted` says so.
+    /// Appends an update, with the old row if the replica identity is FULL. The columns in
+    /// `toasted` are sent as unchanged TOAST values.
     pub(crate) fn update(&mut self, old: Option<&[Value]>, new: &[Value], toasted: &[usize]) {
         let mut values: Vec<_> = values(new).collect();
         for index in toasted {
@@ -100,13 +100,13 @@ impl Stream {
         self.change(|out| testing::update(out, None, RELATION, old, values.iter().copied()));
     }
 
-    /// Appends a deletion: all of the row, or what is left of it if only the key is known.
+    /// Appends a deletion, with the whole old row or with its key only.
     pub(crate) fn delete(&mut self, row: &[Value], key_only: bool) {
         let part = if key_only { b'K' } else { b'O' };
         self.change(|out| testing::delete(out, None, RELATION, part, values(row)));
     }
 
-    /// Appends a row of a result.
+    /// Appends a row of a query's result.
     pub(crate) fn data_row(&mut self, row: &[Value]) {
         let values = row.iter().map(|value| value.as_deref().map(str::as_bytes));
         testing::data_row(&mut self.bytes, values).expect("a row");
@@ -157,14 +157,14 @@ fn values(row: &[Value]) -> impl Iterator<Item = TupleData<'_>> {
     })
 }
 
-/// What reads a stream.
+/// Session and arena that read a stream.
 pub(crate) struct Reader {
     session: Session,
     arena: TupleArena,
 }
 
 impl Reader {
-    /// Makes a session that is where the stream starts.
+    /// Creates a session that has received everything before the rows.
     pub(crate) fn new(stream: &Stream) -> Self {
         let mut session = Session::new(SessionConfig::new("user", [7; 24])).expect("a session");
         // AuthenticationOk.
@@ -180,12 +180,13 @@ impl Reader {
         }
     }
 
-    /// Goes through the stream without looking into its messages' values.
+    /// Parses the messages of the stream without reading their values, and returns the number of
+    /// rows.
     pub(crate) fn parse(&mut self, stream: &Stream) -> usize {
         let mut rows = 0;
-        let mut rest = &stream.bytes[..];
-        while let Some((size, event)) = self.session.handle_input(rest).expect("a message") {
-            rest = &rest[size..];
+        let mut remaining = &stream.bytes[..];
+        while let Some((size, event)) = self.session.handle_input(remaining).expect("a message") {
+            remaining = &remaining[size..];
             rows += usize::from(match message(&event, &self.arena) {
                 Some((_, message)) => !matches!(
                     message,
@@ -198,18 +199,18 @@ impl Reader {
         rows
     }
 
-    /// Writes a document for each row of the stream.
+    /// Writes a document for each row of the stream, and returns the number of rows.
     #[inline(never)]
     pub(crate) fn write<W: Write>(&mut self, stream: &Stream, output: &mut Output<W>) -> usize {
         let (mut ts_ms, mut final_lsn, mut last) = (0, Lsn::INVALID, 0);
         let mut rows = 0;
-        let mut rest = &stream.bytes[..];
+        let mut remaining = &stream.bytes[..];
         loop {
-            // What is large is looked at where it is: moved, it takes the way over memory.
-            let read = self.session.handle_input(rest);
+            // Large values are borrowed in place: moving them would copy them through memory.
+            let read = self.session.handle_input(remaining);
             match &read {
                 Ok(Some((size, Event::CopyData(data)))) => {
-                    rest = &rest[*size..];
+                    remaining = &remaining[*size..];
                     let Ok(ReplicationMessage::XLogData(piece)) = &ReplicationMessage::parse(data)
                     else {
                         continue;
@@ -238,13 +239,13 @@ impl Reader {
                     emit(stream, change, source, output);
                 }
                 Ok(Some((size, Event::DataRow(row)))) => {
-                    rest = &rest[*size..];
+                    remaining = &remaining[*size..];
                     let source = Source::Backfill { row: rows as u64 };
                     let change = Change::from_row(RELATION, row, &self.arena);
                     emit(stream, &change, source, output);
                 }
                 Ok(Some((size, _))) => {
-                    rest = &rest[*size..];
+                    remaining = &remaining[*size..];
                     continue;
                 }
                 Ok(None) => return rows,
@@ -264,7 +265,7 @@ fn emit<W: Write>(stream: &Stream, change: &Change<'_>, source: Source, output: 
     output.end_captured(mark).expect("a frame");
 }
 
-/// Returns what a CopyData carries, and where it stands.
+/// Returns the message that a CopyData carries, and its position in the log.
 #[inline]
 fn message<'a>(
     event: &Event<'a>,

@@ -1,4 +1,4 @@
-//! The tables of the benchmarks, filled from a fixed seed.
+//! Tables of the micro-benchmarks, filled from a fixed seed.
 
 use crate::stream::{ColumnSpec, Stream, Value};
 
@@ -23,7 +23,7 @@ const NUMERIC: u32 = 1700;
 const UUID: u32 = 2950;
 const JSONB: u32 = 3802;
 
-/// Six columns and about 75 bytes a row.
+/// Six columns, about 75 bytes per row.
 pub(crate) const NARROW: [ColumnSpec; 6] = [
     ("id", INT8),
     ("customer_id", INT4),
@@ -33,7 +33,7 @@ pub(crate) const NARROW: [ColumnSpec; 6] = [
     ("created_at", TIMESTAMPTZ),
 ];
 
-/// Thirty columns of many types: those of the end-to-end benchmark's wide table.
+/// Thirty columns of many types, those of the end-to-end benchmark's wide table.
 pub(crate) const WIDE: [ColumnSpec; 30] = [
     ("id", INT8),
     ("active", BOOL),
@@ -67,7 +67,7 @@ pub(crate) const WIDE: [ColumnSpec; 30] = [
     ("updated_at", TIMESTAMPTZ),
 ];
 
-/// Text and JSON of about 3 KB together.
+/// Text and JSON, together about 3 KB per row.
 pub(crate) const DOCUMENTS: [ColumnSpec; 4] = [
     ("id", INT8),
     ("title", TEXT),
@@ -75,7 +75,7 @@ pub(crate) const DOCUMENTS: [ColumnSpec; 4] = [
     ("attributes", JSONB),
 ];
 
-/// Random numbers, the same in every run.
+/// Pseudo-random numbers from a fixed seed.
 pub(crate) struct Random(u64);
 
 impl Default for Random {
@@ -85,7 +85,7 @@ impl Default for Random {
 }
 
 impl Random {
-    /// Returns a number below this.
+    /// Returns a number below `bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -93,7 +93,7 @@ impl Random {
         usize::try_from(self.0 >> 11).expect("64 bits") % bound
     }
 
-    /// Returns words of so many bytes together or a few less.
+    /// Returns words separated by spaces, of at most `length` bytes together and only a few less.
     pub(crate) fn words(&mut self, length: usize, words: &[&str]) -> String {
         let mut text = String::new();
         loop {
@@ -109,7 +109,7 @@ impl Random {
     }
 }
 
-/// Words of which few need an escape.
+/// Words, few of which need an escape.
 pub(crate) const WORDS: [&str; 12] = [
     "lorem",
     "ipsum",
@@ -163,12 +163,12 @@ pub(crate) fn wide_row(id: usize, random: &mut Random) -> Vec<Value> {
         format!("{:02}:{:02}:{second:02}", minutes / 60, minutes % 60)
     };
     let number = 1 + random.below(300_000);
-    // Shortest digits, as the server's.
+    // The shortest digits that identify the number, as the server writes them.
     let float =
         |divisor: u32| f64::from(u32::try_from(number).expect("small")) / f64::from(divisor);
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "the nearest number is meant"
+        reason = "rounding to the nearest number is intended"
     )]
     let single = float(3) as f32;
     let hash = format!(
@@ -216,7 +216,7 @@ pub(crate) fn wide_row(id: usize, random: &mut Random) -> Vec<Value> {
         format!("{}+00", moment(number)),
     ]
     .into_iter()
-    // The second of the truth values is NULL.
+    // Column c22, the second boolean, is NULL.
     .map(|value| Some(value).filter(|value| !value.is_empty()))
     .collect()
 }
@@ -244,7 +244,7 @@ pub(crate) fn inserts(
     inserts_from(&mut Random::default(), columns, rows, row)
 }
 
-/// Returns a transaction that inserts rows made of these random numbers.
+/// Returns a transaction that inserts rows made from the given random numbers.
 pub(crate) fn inserts_from(
     random: &mut Random,
     columns: &[ColumnSpec],
@@ -284,7 +284,7 @@ pub(crate) fn deletions(rows: usize) -> Stream {
     stream
 }
 
-/// Returns the rows of a query, as a backfill has them.
+/// Returns the rows of a query, as a backfill receives them.
 pub(crate) fn data_rows(
     columns: &[ColumnSpec],
     rows: usize,

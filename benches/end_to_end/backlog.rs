@@ -1,4 +1,4 @@
-//! Streaming a backlog: everything is in the log already when a reader starts.
+//! Streaming a backlog: all changes are in the log before a reader starts.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub(crate) const JSON: &str = "connector, JSON";
 pub(crate) const DRAIN: &str = "drain";
 pub(crate) const RECVLOGICAL: &str = "pg_recvlogical";
 
-/// Those who read a backlog.
+/// Returns the readers of a backlog.
 pub(crate) fn readers<'a, 's>() -> Vec<Reader<'a, Stage<'s>>> {
     let program = programs::newest("pg_recvlogical");
     vec![
@@ -28,12 +28,12 @@ pub(crate) fn readers<'a, 's>() -> Vec<Reader<'a, Stage<'s>>> {
     ]
 }
 
-/// The connector, in either codec.
+/// Runs the connector in a codec.
 pub(crate) fn capture(stage: &mut Stage<'_>, codec: Codec, pass: Pass) -> Usage {
     let mut task = stage.backlog();
     task.launch.codec = codec;
-    let due = (pass == Pass::Checked).then_some(stage.rows);
-    on_slot(stage, |_| connector::run(&task, due))
+    let expected = (pass == Pass::Checked).then_some(stage.rows);
+    on_slot(stage, |_| connector::run(&task, expected))
 }
 
 fn drain(stage: &mut Stage<'_>) -> Usage {
@@ -43,7 +43,8 @@ fn drain(stage: &mut Stage<'_>) -> Usage {
     })
 }
 
-/// PostgreSQL's own client, with what it does by itself, to nowhere.
+/// Runs PostgreSQL's own client with its default options. Its output is discarded, or counted if it
+/// is to be checked.
 fn receive(stage: &mut Stage<'_>, program: &Path, pass: Pass) -> Usage {
     on_slot(stage, |stage| {
         let mut command = process::guarded(program);
@@ -68,7 +69,7 @@ fn receive(stage: &mut Stage<'_>, program: &Path, pass: Pass) -> Usage {
         let mut bytes = 0;
         let usage = process::run(command, &[], |piece, _| bytes += piece.len() as u64);
         if pass == Pass::Checked {
-            // An insert has its relation, its kind and a count of columns before the first value.
+            // An insert has at least its relation, its kind and a count of columns.
             let least = stage.rows * 12;
             assert!(bytes >= least, "pg_recvlogical has written {bytes} bytes");
         }
@@ -79,7 +80,7 @@ fn receive(stage: &mut Stage<'_>, program: &Path, pass: Pass) -> Usage {
     })
 }
 
-/// Lets somebody read a slot of his own.
+/// Runs a reader on a slot that is created for it and dropped afterwards.
 fn on_slot<'s>(stage: &mut Stage<'s>, read: impl FnOnce(&Stage<'s>) -> Usage) -> Usage {
     stage.make_slot();
     let usage = read(stage);

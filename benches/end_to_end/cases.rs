@@ -1,21 +1,21 @@
-//! The tables that are captured, and how they are filled.
+//! Tables that are captured, and the SQL that fills them.
 
-/// A table, and changes to it.
+/// A table and the changes that are made to it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// Its columns, and what else belongs to `create table`.
+    /// Columns and constraints, as `create table` takes them.
     columns: &'static str,
-    /// What is there before the capture starts, with the number of changes as `$n`.
+    /// SQL that runs before the capture starts; `$n` is the number of changes.
     before: &'static str,
-    /// What makes the changes, with their number as `$n`.
+    /// SQL that makes the changes; `$n` is their number.
     changes: &'static str,
-    /// How many changes a run of a few seconds takes.
-    pub(crate) usual: u64,
+    /// Number of changes, for a run of a few seconds.
+    pub(crate) default_rows: u64,
 }
 
 impl Case {
-    /// The name of the table.
+    /// Returns the qualified name of the table.
     pub(crate) fn table(&self) -> String {
         format!("public.{}", self.name)
     }
@@ -37,7 +37,7 @@ const NARROW_COLUMNS: &str = "
     id bigint primary key, customer_id int, amount numeric(12,2), status text, note text,
     created_at timestamptz";
 
-/// Six columns, one transaction.
+/// Rows of six columns, inserted in one transaction.
 pub(crate) const NARROW: Case = Case {
     name: "narrow",
     columns: NARROW_COLUMNS,
@@ -47,10 +47,10 @@ insert into narrow
 select i, i % 100000, (i % 1000000) / 100.0, (array['new', 'paid', 'shipped'])[i % 3 + 1],
     'note on order ' || i, timestamptz '2024-01-01 00:00Z' + i * interval '1.25 s'
 from generate_series(1, $n) i",
-    usual: 2_000_000,
+    default_rows: 2_000_000,
 };
 
-/// Thirty columns of many types, one transaction.
+/// Rows of thirty columns of many types, inserted in one transaction.
 pub(crate) const WIDE: Case = Case {
     name: "wide",
     columns: "
@@ -73,26 +73,26 @@ select i, i % 2 = 0, date '1970-01-01' + (i % 15000)::int, i % 1000, -i, i % 300
     'another text, a little longer, of row ' || i, time '00:00' + i * interval '1 s',
     i * interval '1 min', timestamptz '2024-06-01 00:00Z' + i * interval '1 s'
 from generate_series(1, $n) i",
-    usual: 300_000,
+    default_rows: 300_000,
 };
 
-/// Text and JSON of 3 KB together, one transaction.
+/// Rows with text and JSON of 3 KB together, inserted in one transaction.
 pub(crate) const DOCUMENTS: Case = Case {
     name: "documents",
     columns: "id bigint primary key, title text, body text, attributes jsonb",
     before: "",
-    // Random characters are compressed by little, so that rows stay as large as they are in the
-    // table as well.
+    // Random characters compress badly, so that the rows are as large in the table as in the
+    // stream.
     changes: "
 insert into documents
 select i, 'Document ' || i,
     (select string_agg(md5((i * 64 + j)::text) || ' \"quoted\" ', E'\\n') from generate_series(1, 48) j),
     (select jsonb_object_agg('member ' || j, md5((i * 99 + j)::text)) from generate_series(1, 16) j)
 from generate_series(1, $n) i",
-    usual: 150_000,
+    default_rows: 150_000,
 };
 
-/// Ten rows a transaction.
+/// Rows of six columns, inserted in transactions of ten.
 pub(crate) const SMALL: Case = Case {
     name: "small",
     columns: NARROW_COLUMNS,
@@ -109,10 +109,10 @@ begin
     end loop;
 end
 $$",
-    usual: 500_000,
+    default_rows: 500_000,
 };
 
-/// Updates of rows with a large value, which most of them leave as it is.
+/// Updates of rows with a large value, most of which do not change that value.
 pub(crate) const TOAST: Case = Case {
     name: "toast",
     columns: "id bigint primary key, counter bigint, status text, body text",
@@ -130,10 +130,10 @@ begin
     end loop;
 end
 $$",
-    usual: 400_000,
+    default_rows: 400_000,
 };
 
-/// Rows that say when they were inserted. There are none before the load.
+/// Rows that hold the time of their insertion. The table is empty before the load.
 pub(crate) const TICKS: Case = Case {
     name: "ticks",
     columns: "
@@ -141,5 +141,5 @@ pub(crate) const TICKS: Case = Case {
     at bigint default extract(epoch from clock_timestamp()) * 1000000",
     before: "",
     changes: "",
-    usual: 0,
+    default_rows: 0,
 };

@@ -1,4 +1,4 @@
-//! The connector as one of the readers that are measured.
+//! The connector as one of the measured readers.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,34 +8,33 @@ use crate::process::{self, Usage};
 use crate::support::messages::{Codec, ConnectorType, Open, RangeSpec, Request, Spec};
 use crate::support::task::Task;
 
-/// Runs a task until it has caught up. Where `due` says how many documents have to come, they are
-/// counted, which is not to be measured; else only up to the first.
+/// Runs a task until it has caught up. With an expected number of documents, all of them are
+/// counted; such a run is not to be measured. Without, the output is parsed up to the first
+/// document only.
 ///
-/// The end of its input, which comes right behind the requests, says that checkpoints will not be
-/// acknowledged, so that the connector does not wait for that at the end.
-pub(crate) fn run(task: &Task, due: Option<u64>) -> Usage {
-    // The end of the input says that checkpoints are not acknowledged, so that the connector does
-    // not wait for that at the end.
+/// The input ends after the requests. That tells the connector that checkpoints will not be
+/// acknowledged, so that it does not wait for acknowledgements at the end.
+pub(crate) fn run(task: &Task, expected: Option<u64>) -> Usage {
     let mut frames = Frames::new(task.launch.codec);
     let mut first = None;
     let usage = process::run(command(task), &requests(task), |piece, time| {
-        if due.is_some() || first.is_none() {
+        if expected.is_some() || first.is_none() {
             frames.take(piece);
         }
         if first.is_none() && frames.documents > 0 {
             first = Some(time);
         }
     });
-    if let Some(due) = due {
+    if let Some(expected) = expected {
         frames.assert_whole();
         let table = &task.bindings[0].table;
-        assert_eq!(frames.documents, due, "documents of {table}");
+        assert_eq!(frames.documents, expected, "documents of {table}");
         assert!(frames.checkpoints > 0, "no checkpoint of {table}");
     }
     Usage { first, ..usage }
 }
 
-/// The connector as a command that takes requests for this task.
+/// Returns the command that runs the connector for a task.
 pub(crate) fn command(task: &Task) -> Command {
     let mut command = process::guarded(Path::new(env!("CARGO_BIN_EXE_source-postgres")));
     for name in ["FLOW_RUNTIME_CODEC", "LOG_LEVEL", "SHUTDOWN_AFTER_POLLING"] {
@@ -48,7 +47,7 @@ pub(crate) fn command(task: &Task) -> Command {
     command
 }
 
-/// What the runtime sends to start a session.
+/// Returns the requests by which the runtime starts a session.
 pub(crate) fn requests(task: &Task) -> Vec<u8> {
     let codec = task.launch.codec;
     let spec = Request {

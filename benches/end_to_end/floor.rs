@@ -1,7 +1,7 @@
-//! The floors: the connector's own way of receiving, which throws away what it has received.
+//! The floors: the connector's own receiving code, which discards the rows that it has received.
 //!
-//! They are processes of their own, so that they are measured as the connector is: this program
-//! starts itself with the name of a floor as its first argument.
+//! Floors run in processes of their own, so that they are measured as the connector is: this
+//! program starts itself with the name of a floor as its first argument.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -24,7 +24,7 @@ use crate::latency;
 use crate::process::{self, Usage};
 use crate::stage::{SLOT, Stage};
 
-/// What a floor is to do.
+/// A floor, as the command line names it.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum Floor {
     /// Reads a slot.
@@ -35,7 +35,7 @@ pub(crate) enum Floor {
     Copy(Copy),
 }
 
-/// Where the rows are, and how to connect.
+/// Address of the server and TLS settings.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Target {
     #[arg(long)]
@@ -48,26 +48,29 @@ pub(crate) struct Target {
     sslrootcert: Option<String>,
 }
 
+/// Arguments of the floor that reads a slot.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Drain {
     #[command(flatten)]
     pub(crate) target: Target,
     #[arg(long)]
     pub(crate) slot: String,
-    /// Where to start.
+    /// Position to start from.
     #[arg(long)]
     pub(crate) start: String,
-    /// Where to end.
+    /// Position to end at.
     #[arg(long)]
     pub(crate) end: String,
-    /// Prints the time that each row holds in its last column, and when it came, in place of a count.
+    /// Prints for each row the time in its last column and the time of its arrival, instead of a
+    /// count.
     #[arg(long)]
     pub(crate) timed: bool,
-    /// Prints that time alone, when the row comes.
+    /// Prints each row's own time at once when it arrives; its reader notes the time of arrival.
     #[arg(long)]
     pub(crate) at_once: bool,
 }
 
+/// Arguments of the floor that reads a table.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Copy {
     #[command(flatten)]
@@ -76,7 +79,7 @@ pub(crate) struct Copy {
     pub(crate) table: String,
 }
 
-/// What a floor has received.
+/// Number and size of the rows that a floor has received.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Received {
     rows: u64,
@@ -84,20 +87,21 @@ struct Received {
 }
 
 impl Floor {
-    /// Runs a floor in a process of its own, and checks that it has received `due` rows.
-    pub(crate) fn measure(&self, due: u64) -> Usage {
+    /// Runs the floor in a process of its own, and checks the number of rows.
+    pub(crate) fn measure(&self, expected: u64) -> Usage {
         let mut output = Vec::new();
         let usage = process::run(self.command(), &[], |piece, _| {
             output.extend_from_slice(piece)
         });
         let received: Received = serde_json::from_slice(&output).expect("a floor prints JSON");
-        assert_eq!(received.rows, due, "rows of {self:?}");
+        assert_eq!(received.rows, expected, "rows of {self:?}");
         Usage {
             bytes: (received.bytes > 0).then_some(received.bytes),
             ..usage
         }
     }
 
+    /// Returns the command that runs the floor.
     pub(crate) fn command(&self) -> Command {
         let program: PathBuf = std::env::current_exe().expect("this program has a path");
         let mut command = process::guarded(&program);
@@ -118,9 +122,9 @@ impl Floor {
         command
     }
 
-    /// Does it, in this process.
+    /// Runs the floor in this process.
     pub(crate) fn run(&self) -> Result<()> {
-        // As the connector does.
+        // The connector has this thread too.
         let _background = background::start()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -177,7 +181,7 @@ impl Target {
 }
 
 impl Drain {
-    /// Reads a slot from here to the end of what a stage has.
+    /// Returns the floor that reads the slot from a position to the end of a stage's changes.
     pub(crate) fn of(stage: &Stage<'_>, start: &str) -> Self {
         Self {
             target: Target::of(stage),
@@ -189,7 +193,7 @@ impl Drain {
         }
     }
 
-    /// Reads rows up to the last of a load, and then says when they came.
+    /// Reads rows up to the last of a load, and then prints when they arrived.
     async fn time(&self) -> Result<()> {
         let mut stream = self.open().await?;
         let mut times = Vec::new();
@@ -242,7 +246,7 @@ impl Drain {
             } {
                 let position = match item {
                     StreamItem::Keepalive { wal_end } => wal_end,
-                    // Whatever comes behind the end is of others, such as the connector's fences.
+                    // Transactions after the end are of others, such as the connector's fences.
                     StreamItem::Message {
                         message: LogicalReplicationMessage::Begin(begin),
                         ..
@@ -262,7 +266,7 @@ impl Drain {
         }
     }
 
-    /// Starts to stream with what the connector asks for.
+    /// Starts the stream with the connector's options.
     async fn open(&self) -> Result<ReplicationStream> {
         let client = replication::connect(&self.target.config()?, None).await?;
         let options = StreamOptions {
@@ -302,7 +306,7 @@ impl Copy {
     }
 }
 
-/// How many rows a message is about.
+/// Returns the number of rows that a message is about, 0 or 1.
 fn rows(message: &LogicalReplicationMessage<'_>) -> u64 {
     u64::from(matches!(
         message,

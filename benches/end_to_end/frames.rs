@@ -1,16 +1,16 @@
-//! What a connector has written, counted without taking it apart.
+//! Messages in a connector's output, counted without parsing them.
 
 use crate::support::messages::{Codec, Response};
 
-/// Of so many documents one is parsed.
-const PARSED: u64 = 997;
+/// One in this number of documents is parsed.
+const PARSED_SHARE: u64 = 997;
 
-/// Counts the documents in a connector's output.
+/// Counter of the documents and checkpoints in a connector's output.
 #[derive(Debug)]
 pub(crate) struct Frames {
     codec: Codec,
-    /// The beginning of a message whose end is still to come.
-    rest: Vec<u8>,
+    /// Beginning of a message whose end has not arrived yet.
+    incomplete: Vec<u8>,
     pub(crate) documents: u64,
     pub(crate) checkpoints: u64,
 }
@@ -19,22 +19,22 @@ impl Frames {
     pub(crate) fn new(codec: Codec) -> Self {
         Self {
             codec,
-            rest: Vec::new(),
+            incomplete: Vec::new(),
             documents: 0,
             checkpoints: 0,
         }
     }
 
-    /// Takes in the next piece of output.
+    /// Counts the messages of the next piece of output, and parses some of the documents.
     pub(crate) fn take(&mut self, piece: &[u8]) {
         self.walk(piece, |frames, kind, message| {
-            if kind == Kind::Document && frames.documents.is_multiple_of(PARSED) {
+            if kind == Kind::Document && frames.documents.is_multiple_of(PARSED_SHARE) {
                 frames.parse(message);
             }
         });
     }
 
-    /// Takes in the next piece of output, and hands on the messages with documents.
+    /// Counts the messages of the next piece of output, and passes those with documents to `take`.
     pub(crate) fn take_documents(&mut self, piece: &[u8], mut take: impl FnMut(&[u8])) {
         self.walk(piece, |_, kind, message| {
             if kind == Kind::Document {
@@ -44,32 +44,35 @@ impl Frames {
     }
 
     fn walk(&mut self, piece: &[u8], mut take: impl FnMut(&Self, Kind, &[u8])) {
-        let mut rest = std::mem::take(&mut self.rest);
-        let mut bytes = if rest.is_empty() {
+        let mut incomplete = std::mem::take(&mut self.incomplete);
+        let mut bytes = if incomplete.is_empty() {
             piece
         } else {
-            rest.extend_from_slice(piece);
-            &rest
+            incomplete.extend_from_slice(piece);
+            &incomplete
         };
         while let Some((length, kind)) = self.message(bytes) {
-            let (message, behind) = bytes.split_at(length);
+            let (message, following) = bytes.split_at(length);
             take(self, kind, message);
             match kind {
                 Kind::Document => self.documents += 1,
                 Kind::Checkpoint => self.checkpoints += 1,
                 Kind::Other => {}
             }
-            bytes = behind;
+            bytes = following;
         }
-        self.rest = bytes.to_vec();
+        self.incomplete = bytes.to_vec();
     }
 
-    /// Panics if the output has ended within a message.
+    /// Panics if the output ends within a message.
     pub(crate) fn assert_whole(&self) {
-        assert!(self.rest.is_empty(), "the output ends within a message");
+        assert!(
+            self.incomplete.is_empty(),
+            "the output ends within a message"
+        );
     }
 
-    /// Returns the length and kind of the first message if it is whole.
+    /// Returns the length and kind of the first message, if it is complete.
     fn message(&self, bytes: &[u8]) -> Option<(usize, Kind)> {
         Some(match self.codec {
             Codec::Proto => {
@@ -98,12 +101,13 @@ impl Frames {
         })
     }
 
-    /// Panics if the message is not a document with what every table here has.
+    /// Panics if the message is not a document with the members that all tables of the benchmarks
+    /// have.
     fn parse(&self, message: &[u8]) {
         match Response::take(message, self.codec) {
             Some((_, Response::Captured { document, .. })) => {
                 let is_row = document["id"].is_i64() && document["_meta"]["op"].is_string();
-                assert!(is_row, "no row of a table: {document}");
+                assert!(is_row, "not a row of a table: {document}");
             }
             other => panic!("not a document: {other:?}"),
         }

@@ -1,9 +1,9 @@
-//! How long a commit takes to come out, while rows are committed one by one at a fixed rate.
+//! Latency from a commit to its document, while single rows are committed at a fixed rate.
 //!
-//! A row holds the server's clock at its insertion, which is the last thing that its transaction does
-//! before it commits. Its latency ends when its document is read from the connector's standard
-//! output, or for the floor when it is received: both by the same clock, on the same machine. A floor
-//! that prints a line for each row shows what the way through the pipe and to its reader takes.
+//! A row holds the server's clock at its insertion, the last statement before its transaction
+//! commits. Its latency ends when its document is read from the connector's standard output, or,
+//! for the floor, when the row is received. Both times are of the same clock, on the same machine.
+//! A floor that prints a line for each row shows the cost of the pipe and of its reader.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -24,32 +24,35 @@ use crate::support::messages::{Acknowledge, Codec, Request};
 use crate::support::postgres::Server;
 use crate::support::wait::TIMEOUT;
 
-/// What the first and the last row hold in place of a time.
+/// Value of the first row of a load, in place of a time.
 pub(crate) const FIRST: i64 = -1;
+/// Value of the last row of a load, in place of a time.
 pub(crate) const LAST: i64 = -2;
 
-/// How often checkpoints are acknowledged: a runtime does it once for each of its own transactions.
-const ACKNOWLEDGEMENT: Duration = Duration::from_millis(100);
+/// Interval between two acknowledgements of checkpoints. Flow sends one for each of its own
+/// transactions.
+const ACKNOWLEDGEMENT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The clients that commit together at the rate.
+/// Number of pgbench's clients, which commit at the rate together.
 const CLIENTS: &str = "4";
 
-/// The rates, in rows a second.
+/// The lower rate, in rows per second.
 pub(crate) const QUIET: u32 = 200;
+/// The higher rate, in rows per second.
 pub(crate) const BUSY: u32 = 1000;
 
-/// What one run gave.
+/// Latencies of one run, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Latency {
     pub(crate) p50: f64,
     pub(crate) p90: f64,
     pub(crate) p99: f64,
     pub(crate) max: f64,
-    /// Part of one CPU's time that the reader was using.
+    /// CPU time of the reader as a share of the elapsed time.
     pub(crate) cpu: f64,
 }
 
-/// What the runs of one reader gave. Times are in milliseconds.
+/// Latencies of all runs of one reader at one rate.
 #[derive(Debug, Clone)]
 pub(crate) struct Latencies {
     pub(crate) reader: &'static str,
@@ -63,9 +66,9 @@ impl Latencies {
     }
 }
 
-/// Measures the readers in turns at each rate.
+/// Measures the readers alternately, at each rate.
 pub(crate) fn compare(server: &Server, time: Duration, rounds: u16) -> Vec<Latencies> {
-    let mut stage = Stage::set(server, TICKS, 0);
+    let mut stage = Stage::prepare(server, TICKS, 0);
     let mut found = Vec::new();
     for rate in [QUIET, BUSY] {
         let mut readers = READERS.map(|reader| Latencies {
@@ -82,7 +85,7 @@ pub(crate) fn compare(server: &Server, time: Duration, rounds: u16) -> Vec<Laten
         }
         found.extend(readers);
     }
-    stage.strike();
+    stage.remove();
     found
 }
 
@@ -90,10 +93,10 @@ pub(crate) const CONNECTOR: &str = "connector, protobuf";
 pub(crate) const DRAIN: &str = "drain";
 pub(crate) const PIPED: &str = "drain, to a pipe";
 
-/// At each rate, in this order.
+/// Readers that are measured at each rate, in the order of the results.
 pub(crate) const READERS: [&str; 3] = [CONNECTOR, DRAIN, PIPED];
 
-/// Starts a reader on a new slot, lets pgbench commit rows, and waits for the last.
+/// Starts a reader on a new slot, lets pgbench commit rows, and waits for the last row.
 fn run(stage: &mut Stage<'_>, reader: &str, rate: u32, time: Duration) -> Latency {
     let start = stage.make_new_slot();
     let running = if reader == CONNECTOR {
@@ -105,29 +108,33 @@ fn run(stage: &mut Stage<'_>, reader: &str, rate: u32, time: Duration) -> Latenc
     let running = running.await_row(FIRST);
 
     let (clock, before) = (Instant::now(), cpu(&running.child));
-    let due = commit(stage, rate, time);
+    let expected = commit(stage, rate, time);
     stage.tick(LAST);
     let running = running.await_row(LAST);
     let (elapsed, after) = (clock.elapsed(), cpu(&running.child));
 
     let (mut latencies, _) = running.end();
     stage.drop_slot(SLOT);
-    assert_eq!(latencies.len() as u64, due, "rows that {reader} has read");
+    assert_eq!(
+        latencies.len() as u64,
+        expected,
+        "rows that {reader} has read"
+    );
     latencies.sort_unstable();
-    let part = |hundredths: usize| {
+    let percentile = |hundredths: usize| {
         let index = (latencies.len() * hundredths / 100).min(latencies.len() - 1);
         milliseconds(latencies[index])
     };
     Latency {
-        p50: part(50),
-        p90: part(90),
-        p99: part(99),
-        max: part(100),
+        p50: percentile(50),
+        p90: percentile(90),
+        p99: percentile(99),
+        max: percentile(100),
         cpu: (after - before).as_secs_f64() / elapsed.as_secs_f64(),
     }
 }
 
-/// Commits rows at a rate by pgbench, and returns how many.
+/// Lets pgbench commit rows at a rate, and returns their number.
 fn commit(stage: &mut Stage<'_>, rate: u32, time: Duration) -> u64 {
     let before = stage.count();
     let mut command = Command::new(programs::newest("pgbench"));
@@ -157,10 +164,10 @@ fn commit(stage: &mut Stage<'_>, rate: u32, time: Duration) -> u64 {
     stage.count() - before
 }
 
-/// A reader while it runs.
+/// A running reader.
 struct Running {
     child: Child,
-    /// The time in each row that has arrived, and when it did.
+    /// The time in each row that has arrived, and the time of its arrival.
     rows: Receiver<(i64, i64)>,
     latencies: Vec<i64>,
     log: JoinHandle<String>,
@@ -214,20 +221,20 @@ impl Running {
         }
     }
 
-    /// Waits for a row that holds this, keeping the latencies of those before it.
-    fn await_row(mut self, due: i64) -> Self {
+    /// Waits for the row that holds a value, and collects the latencies of those before it.
+    fn await_row(mut self, value: i64) -> Self {
         loop {
             let Ok((at, arrival)) = self.rows.recv_timeout(TIMEOUT) else {
-                panic!("the row {due} does not come\n{}", self.end().1);
+                panic!("the row {value} does not arrive\n{}", self.end().1);
             };
-            if at == due {
+            if at == value {
                 return self;
             }
             self.latencies.push(arrival - at);
         }
     }
 
-    /// Ends the process, and returns the latencies and its log.
+    /// Kills the process, and returns the latencies and its log.
     fn end(mut self) -> (Vec<i64>, String) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it can be waited for");
@@ -243,7 +250,7 @@ fn start_piped(mut command: Command) -> Child {
     command.spawn().expect("the process starts")
 }
 
-/// Notes when documents arrive, and acknowledges checkpoints.
+/// Reads documents, sends the time of their arrival, and acknowledges checkpoints.
 fn read_documents(mut output: impl Read, mut input: ChildStdin, rows: &Sender<(i64, i64)>) {
     let mut buffer = vec![0; 64 << 10];
     let mut frames = Frames::new(Codec::Proto);
@@ -262,20 +269,20 @@ fn read_documents(mut output: impl Read, mut input: ChildStdin, rows: &Sender<(i
             return;
         }
         let open = frames.checkpoints - acknowledged;
-        if open > 0 && last.elapsed() >= ACKNOWLEDGEMENT {
+        if open > 0 && last.elapsed() >= ACKNOWLEDGEMENT_INTERVAL {
             let checkpoints = u32::try_from(open).expect("few a second");
             let request = Request {
                 acknowledge: Some(Acknowledge { checkpoints }),
                 ..Request::default()
             };
-            // A process that was killed takes nothing.
+            // A process that was killed does not read.
             let _ = input.write_all(&request.encode_with(Codec::Proto));
             (acknowledged, last) = (frames.checkpoints, Instant::now());
         }
     }
 }
 
-/// Finds the time that a row holds in the message with its document.
+/// Returns the time that a row holds, from the message with its document.
 fn time_of(message: &[u8]) -> i64 {
     const MEMBER: &[u8] = br#""at":"#;
     let start = message
@@ -289,7 +296,7 @@ fn time_of(message: &[u8]) -> i64 {
     text.parse().expect("a number")
 }
 
-/// Microseconds since 1970.
+/// Returns the current time in microseconds since 1970.
 pub(crate) fn now() -> i64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH);
     let micros = elapsed.expect("it is later than 1970").as_micros();
@@ -301,11 +308,12 @@ fn milliseconds(micros: i64) -> f64 {
     micros as f64 / 1e3
 }
 
-/// Returns the time that a running process has had on a CPU.
+/// Returns the CPU time of a running process.
 fn cpu(child: &Child) -> Duration {
     let path = format!("/proc/{}/stat", child.id());
     let stat = std::fs::read_to_string(Path::new(&path)).expect("the process runs");
-    // Behind the name, which can hold anything, and the eleven fields that follow.
+    // The fields follow the name, which is in brackets and can hold anything; the times follow
+    // eleven other fields.
     let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
     let ticks: u64 = fields
         .split_whitespace()
@@ -313,6 +321,6 @@ fn cpu(child: &Child) -> Duration {
         .take(2)
         .map(|field| field.parse::<u64>().expect("a number of ticks"))
         .sum();
-    // Linux counts in hundredths of a second here, whatever its clock does.
+    // Linux counts in hundredths of a second here, independently of its timer frequency.
     Duration::from_millis(ticks * 10)
 }

@@ -1,9 +1,9 @@
 //! End-to-end benchmarks: `make bench`, or `make bench ARGS=--short` to see whether they work.
 //!
-//! Servers are started, tables filled, and the connector's release build reads them as Flow would
-//! have it, in turns with others that read the same rows: the floors, which are the connector's own
-//! way of receiving and throw away what they have received, and pg_recvlogical. Before anything is
-//! measured every reader runs once with its output checked.
+//! Servers are started, tables are filled, and the connector's release build reads them as it does
+//! in Flow, in turns with other readers of the same rows: the floors, which are the connector's own
+//! receiving code and discard the rows, and pg_recvlogical. Before anything is measured, every
+//! reader runs once with its output checked. `benches/README.md` describes the method.
 
 mod backfill;
 mod backlog;
@@ -46,44 +46,44 @@ struct Arguments {
     floor: Option<Floor>,
     #[command(flatten)]
     options: Options,
-    /// Given by cargo.
+    /// Passed by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 #[derive(Debug, Clone, Args)]
 struct Options {
-    /// What to measure, all by default: names or beginnings of names, separated by commas.
+    /// Cases to measure, all by default: names or beginnings of names, separated by commas.
     #[arg(long, value_delimiter = ',')]
     cases: Vec<String>,
-    /// Versions of PostgreSQL.
+    /// Major versions of PostgreSQL, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "15")]
     versions: Vec<u32>,
-    /// How many times each reader runs, beside the first time.
+    /// Number of measured runs of each reader, after the one whose output is checked.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Reads a table over so many connections as well, with advanced.backfill_connections.
+    /// Also reads each table over this number of connections (advanced.backfill_connections).
     #[arg(long)]
     connections: Option<u32>,
-    /// How many rows there are, as a multiple of what a run of a few seconds takes.
+    /// Factor for the number of rows; with 1, a run takes a few seconds.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
-    /// How long rows are committed for each figure of latency, in seconds.
+    /// Time for which rows are committed for each figure of latency, in seconds.
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    /// Measures a transaction of five million rows as well, and what TLS costs.
+    /// Also measures a transaction of five million rows, and the cost of TLS.
     #[arg(long)]
     full: bool,
-    /// Where the results go.
+    /// Folder for the results.
     #[arg(long, default_value = "target/bench")]
     output: PathBuf,
-    /// Takes a thousandth of the rows and one round, to see whether everything works.
+    /// Uses a thousandth of the rows and one round, to see whether everything works.
     #[arg(long)]
     short: bool,
 }
 
 impl Options {
-    /// Whether a case of this name is to be measured.
+    /// Returns whether a case is to be measured.
     fn wants(&self, name: &str) -> bool {
         self.cases.is_empty()
             || self
@@ -96,7 +96,7 @@ impl Options {
         self.full || !self.cases.is_empty() && self.wants(HUGE)
     }
 
-    /// Whether a case with and without TLS is to be measured.
+    /// Returns whether a case is to be measured with and without TLS.
     fn wants_tls(&self, name: &str) -> bool {
         if self.cases.is_empty() {
             self.full || self.short
@@ -105,31 +105,32 @@ impl Options {
         }
     }
 
-    /// How many rows a case has.
+    /// Returns the number of rows of a case.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
         clippy::cast_sign_loss,
-        reason = "a scale of more than 2^53 rows would not end"
+        reason = "more than 2^53 rows would never end"
     )]
-    fn rows(&self, usual: u64) -> u64 {
-        let rows = (usual as f64 * self.scale).round() as u64;
+    fn rows(&self, default: u64) -> u64 {
+        let rows = (default as f64 * self.scale).round() as u64;
         // Cases make their changes in groups of up to fifty.
         (rows / 500).max(1) * 500
     }
 }
 
-/// What is read, as a backlog and as a table.
+/// Cases whose changes are streamed as a backlog, and whose tables are backfilled.
 const CASES: [Case; 5] = [NARROW, WIDE, DOCUMENTS, SMALL, TOAST];
 
-/// What is read as a table. The others look the same then.
+/// Cases that are backfilled. As tables, the others are like these.
 const BACKFILLS: [&str; 3] = ["narrow", "wide", "documents"];
 
-/// A single transaction, of which memory is what matters.
+/// Case of a single transaction, whose result is the memory that the connector uses.
 const HUGE: &str = "huge";
+/// Rows of that transaction.
 const HUGE_ROWS: u64 = 5_000_000;
 
-/// Rounds of twenty seconds that are enough for latencies.
+/// Most rounds for latencies, each of which takes twenty seconds.
 const LATENCY_ROUNDS: u16 = 3;
 
 fn main() -> ExitCode {
@@ -157,15 +158,15 @@ fn main() -> ExitCode {
         &format!("{:#}\n", results.to_json()),
     );
     results::save(&options.output, "results.md", &results.to_markdown());
-    let picture = options.output.join("results.svg");
-    plot::draw(&results, &picture).expect("the picture can be drawn");
-    println!("{}", picture.display());
+    let plot = options.output.join("results.svg");
+    plot::draw(&results, &plot).expect("the plot can be drawn");
+    println!("{}", plot.display());
     ExitCode::SUCCESS
 }
 
 fn measure_all(options: &Options) -> Results {
     let mut results = Results {
-        are_judged: !options.short,
+        has_targets: !options.short,
         ..Results::default()
     };
     for version in &options.versions {
@@ -185,7 +186,7 @@ fn measure_all(options: &Options) -> Results {
             let table = LatencyTable {
                 version: *version,
                 rows: latency::compare(&server, time, options.rounds.min(LATENCY_ROUNDS)),
-                is_judged: results.are_judged,
+                has_targets: results.has_targets,
             };
             print!("{table}");
             results.latencies.push(table);
@@ -197,7 +198,7 @@ fn measure_all(options: &Options) -> Results {
     results
 }
 
-/// Measures a case in both ways, as far as they are wanted.
+/// Measures a case as a stream and as a backfill, as far as the options ask for them.
 fn measure(server: &Server, case: Case, options: &Options, results: &mut Results) {
     let stream = format!("stream-{}", case.name);
     let backfill = format!("backfill-{}", case.name);
@@ -206,47 +207,47 @@ fn measure(server: &Server, case: Case, options: &Options, results: &mut Results
     if !wants_stream && !wants_backfill {
         return;
     }
-    let mut stage = Stage::set(server, case, options.rows(case.usual));
+    let mut stage = Stage::prepare(server, case, options.rows(case.default_rows));
     if wants_stream {
         let series = rounds::compare(&mut stage, &backlog::readers(), options.rounds);
         results.add(stream, stage.rows, server, series);
     }
     if wants_backfill {
-        stage.drop_slot(stage::ORIGINAL);
+        stage.drop_slot(stage::TEMPLATE_SLOT);
         let readers = backfill::readers(&stage, options.connections);
         let series = rounds::compare(&mut stage, &readers, options.rounds);
         results.add(backfill, stage.table_rows, server, series);
     }
-    stage.strike();
+    stage.remove();
 }
 
-/// Measures what encryption costs, with a server of its own.
+/// Measures the cost of encryption, with a server of its own.
 fn measure_tls(version: Version, options: &Options, results: &mut Results) {
-    let stream = format!("{}stream-{}", tls::CASES, NARROW.name);
-    let backfill = format!("{}backfill-{}", tls::CASES, NARROW.name);
+    let stream = format!("{}stream-{}", tls::PREFIX, NARROW.name);
+    let backfill = format!("{}backfill-{}", tls::PREFIX, NARROW.name);
     let wants_stream = options.wants_tls(&stream);
     let wants_backfill = options.wants_tls(&backfill);
     if !wants_stream && !wants_backfill {
         return;
     }
     let server = stage::server_with_tls(version);
-    let mut stage = Stage::set(&server, NARROW, options.rows(NARROW.usual));
+    let mut stage = Stage::prepare(&server, NARROW, options.rows(NARROW.default_rows));
     if wants_stream {
-        let series = rounds::compare(&mut stage, &tls::of_backlog(), options.rounds);
+        let series = rounds::compare(&mut stage, &tls::backlog_readers(), options.rounds);
         results.add(stream, stage.rows, &server, series);
     }
     if wants_backfill {
-        stage.drop_slot(stage::ORIGINAL);
-        let series = rounds::compare(&mut stage, &tls::of_backfill(), options.rounds);
+        stage.drop_slot(stage::TEMPLATE_SLOT);
+        let series = rounds::compare(&mut stage, &tls::backfill_readers(), options.rounds);
         results.add(backfill, stage.table_rows, &server, series);
     }
 }
 
-/// Measures what memory one very large transaction takes.
+/// Measures the memory that one very large transaction takes.
 fn measure_huge(server: &Server, options: &Options, results: &mut Results) {
-    let mut stage = Stage::set(server, NARROW, options.rows(HUGE_ROWS));
+    let mut stage = Stage::prepare(server, NARROW, options.rows(HUGE_ROWS));
     let readers = backlog::readers();
     let series = rounds::compare(&mut stage, &readers[..1], 1);
     results.add(HUGE.to_owned(), stage.rows, server, series);
-    stage.strike();
+    stage.remove();
 }

@@ -1,4 +1,4 @@
-//! What came out, as a picture: a row for each case, a column for each version.
+//! Results as an SVG picture: a row for each case, a column for each version.
 
 use std::path::Path;
 
@@ -12,27 +12,30 @@ use crate::rounds::Spread;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
+/// Width of the column of a version.
 const WIDTH: u32 = 760;
-/// Height of a title and of a bar with what is around it.
+/// Height of a title with its margin.
 const TITLE: i32 = 34;
+/// Height of a bar with its margin.
 const BAR: i32 = 22;
-/// Where bars begin, and how long the longest is.
+/// Horizontal position at which bars begin.
 const LEFT: i32 = 310;
+/// Length of the longest bar.
 const LENGTH: f64 = 330.0;
 
-/// A bar with its whiskers.
+/// A bar for the median, with a line from the least to the greatest value.
 struct Bar {
     label: String,
     spread: Spread,
 }
 
-/// Bars that are to be compared.
+/// Bars that are compared with each other.
 struct Panel {
     title: String,
     bars: Vec<Bar>,
 }
 
-/// Draws everything into an SVG file.
+/// Draws all results into an SVG file.
 pub(crate) fn draw(results: &Results, path: &Path) -> Drawn {
     let mut versions: Vec<u32> = results
         .comparisons
@@ -125,7 +128,7 @@ fn draw_panel(area: &Area<'_>, panel: &Panel, top: i32) -> Drawn {
         .iter()
         .map(|bar| bar.spread.greatest)
         .fold(f64::MIN_POSITIVE, f64::max);
-    let place = |value: f64| LEFT + pixels(value / longest * LENGTH);
+    let position = |value: f64| LEFT + pixels(value / longest * LENGTH);
     let title = ("sans-serif", 15).into_font().style(FontStyle::Bold);
     area.draw(&Text::new(panel.title.clone(), (10, top + 12), title))?;
     let mut y = top + TITLE;
@@ -139,19 +142,19 @@ fn draw_panel(area: &Area<'_>, panel: &Panel, top: i32) -> Drawn {
         let text = ("sans-serif", 13).into_font();
         area.draw(&Text::new(label.clone(), (20, y + 1), text.clone()))?;
         area.draw(&Rectangle::new(
-            [(LEFT, y), (place(spread.median), y + BAR - 8)],
+            [(LEFT, y), (position(spread.median), y + BAR - 8)],
             colour.filled(),
         ))?;
         let middle = y + (BAR - 8) / 2;
         area.draw(&PathElement::new(
             vec![
-                (place(spread.least), middle),
-                (place(spread.greatest), middle),
+                (position(spread.least), middle),
+                (position(spread.greatest), middle),
             ],
             BLACK,
         ))?;
         let figure = format!("{:.3}", spread.median);
-        let beside = (place(spread.greatest) + 8, y + 1);
+        let beside = (position(spread.greatest) + 8, y + 1);
         area.draw(&Text::new(figure, beside, text))?;
         y += BAR;
     }

@@ -1,4 +1,4 @@
-//! Processes whose time and memory are measured.
+//! Child processes, with the time and memory that they use.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -10,44 +10,44 @@ use std::time::{Duration, Instant};
 
 use wait4::Wait4;
 
-/// The size of the reads of a process's output: that of the largest pipe an ordinary user may have.
+/// Size of a read of a process's output: that of the largest pipe that an ordinary user may have.
 const READ_SIZE: usize = 1 << 20;
 
-/// How often the memory of a process is looked at.
-const GLANCE: Duration = Duration::from_millis(10);
+/// Interval between two looks at the memory of a process.
+const MEMORY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long a process may take: whatever is measured takes seconds.
-const LIMIT: Duration = Duration::from_secs(20 * 60);
+/// Longest time that a process may take. What is measured takes seconds.
+const TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
-/// What a process has used from its start to its end.
+/// Time and memory that a process has used, from its start to its end.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Usage {
     pub(crate) wall: Duration,
-    /// When the first row was there, as far as it is known.
+    /// Time until the first row, if it is known.
     pub(crate) first: Option<Duration>,
-    /// Time on a CPU, in user mode and in the kernel.
+    /// CPU time, in user mode and in the kernel.
     pub(crate) cpu: Duration,
-    /// The most memory that was resident, in bytes.
+    /// Peak of the resident memory, in bytes.
     pub(crate) peak_memory: u64,
-    /// Bytes of rows that were read or written, as far as they are known.
+    /// Bytes of rows that were read or written, if they are known.
     pub(crate) bytes: Option<u64>,
 }
 
-/// Returns a command that ends with the thread that starts it, however that ends.
+/// Returns a command whose process is killed when the thread that starts it ends.
 pub(crate) fn guarded(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]).arg(program);
     command
 }
 
-/// Runs a command to its end, which has to be a good one. Its output goes to `take` in pieces,
-/// with how much time has passed.
+/// Runs a command to its end, and panics if it fails. Its output goes to `take` in pieces, each
+/// with the time since the start.
 pub(crate) fn run(
     mut command: Command,
     input: &[u8],
     mut take: impl FnMut(&[u8], Duration),
 ) -> Usage {
-    // A process has the peak of the one that started it until it has one of its own.
+    // Until a process exceeds it, its peak is that of the process that started it.
     let inherited = peak_memory("self").expect("this process runs");
     let mut buffer = vec![0; READ_SIZE];
     let mut bytes = 0;
@@ -61,7 +61,7 @@ pub(crate) fn run(
     let log = read_log(child.stderr.take().expect("standard error is piped"));
     let watch = Watch::start(child.id());
     let mut pipe = child.stdin.take().expect("standard input is piped");
-    // A process that ends early says why on standard error.
+    // A process that ends early reports the reason on standard error.
     let _ = pipe.write_all(input);
     drop(pipe);
     let mut output = child.stdout.take().expect("standard output is piped");
@@ -93,7 +93,7 @@ pub(crate) fn run(
     }
 }
 
-/// Reads what a process says on standard error.
+/// Reads the standard error of a process, in a thread.
 pub(crate) fn read_log(mut errors: ChildStderr) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut text = Vec::new();
@@ -102,7 +102,7 @@ pub(crate) fn read_log(mut errors: ChildStderr) -> JoinHandle<String> {
     })
 }
 
-/// Looks at the memory of a running process.
+/// Observes the memory of a running process.
 struct Watch {
     done: Arc<AtomicBool>,
     thread: JoinHandle<u64>,
@@ -117,27 +117,30 @@ impl Watch {
             let mut peak = 0;
             let start = Instant::now();
             while !is_done.load(Ordering::Relaxed) {
-                // It is set anew when the process becomes another program.
+                // The peak is reset when the process executes another program.
                 peak = peak_memory(&process).unwrap_or(peak);
-                if start.elapsed() > LIMIT {
-                    eprintln!("process {process} does not end");
+                if start.elapsed() > TIMEOUT {
+                    eprintln!(
+                        "process {process} has not ended within {} s",
+                        TIMEOUT.as_secs()
+                    );
                     std::process::exit(1);
                 }
-                thread::sleep(GLANCE);
+                thread::sleep(MEMORY_INTERVAL);
             }
             peak
         });
         Self { done, thread }
     }
 
-    /// Returns the peak.
+    /// Stops observing, and returns the peak in bytes.
     fn stop(self) -> u64 {
         self.done.store(true, Ordering::Relaxed);
-        self.thread.join().expect("it does not panic")
+        self.thread.join().expect("the thread does not panic")
     }
 }
 
-/// Returns the peak of a running process in bytes, if it runs still.
+/// Returns the peak of a process's resident memory in bytes, or `None` if it has ended.
 fn peak_memory(process: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status

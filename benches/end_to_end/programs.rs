@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// Finds a program in the newest of Debian's packages. The one in the path is a script that looks
-/// for it.
+/// Returns the path of a program in the newest of Debian's packages. The program of that name in
+/// `PATH` is a wrapper script, whose time would be measured too.
 pub(crate) fn newest(program: &str) -> PathBuf {
     let packages = std::fs::read_dir("/usr/lib/postgresql");
     let mut found: Vec<(u32, PathBuf)> = packages

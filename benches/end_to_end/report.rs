@@ -1,4 +1,4 @@
-//! What came out, as tables on the terminal.
+//! Results as tables on the terminal.
 
 use std::fmt;
 
@@ -7,26 +7,26 @@ use crate::rounds::{Series, Spread, cpu, rate, wall};
 use crate::targets;
 use crate::{backfill, backlog, tls};
 
-/// Readers of the same rows beside each other.
+/// Results of several readers of the same rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Comparison {
     pub(crate) name: String,
     pub(crate) version: u32,
     pub(crate) rows: u64,
     pub(crate) series: Vec<Series>,
-    /// Whether there are enough rows to say whether the targets are met.
-    pub(crate) is_judged: bool,
+    /// Whether there are enough rows to compare the figures with the targets.
+    pub(crate) has_targets: bool,
 }
 
 impl Comparison {
-    /// Returns what a reader gave, if it was measured.
+    /// Returns the results of a reader, if it was measured.
     pub(crate) fn reader(&self, name: &str) -> Option<&Series> {
         self.series.iter().find(|series| series.reader == name)
     }
 
-    /// The others that ratios are given to.
+    /// Returns the readers to which ratios are printed.
     fn others(&self) -> Vec<&Series> {
-        let names: &[&str] = match self.name.strip_prefix(tls::CASES) {
+        let names: &[&str] = match self.name.strip_prefix(tls::PREFIX) {
             Some(name) if name.starts_with("backfill") => &[backfill::DEFAULT, backfill::COPY],
             Some(_) => &[backlog::PROTOBUF, backlog::DRAIN, backlog::RECVLOGICAL],
             None if self.name.starts_with("backfill") => &[backfill::COPY, backfill::DEFAULT],
@@ -84,7 +84,7 @@ impl fmt::Display for Comparison {
             }
             writeln!(f)?;
         }
-        if !self.is_judged {
+        if !self.has_targets {
             return Ok(());
         }
         for target in targets::of(self) {
@@ -98,9 +98,9 @@ impl fmt::Display for Comparison {
 #[derive(Debug, Clone)]
 pub(crate) struct LatencyTable {
     pub(crate) version: u32,
-    /// All readers at one rate, then at the next.
+    /// The readers at one rate, then at the next.
     pub(crate) rows: Vec<Latencies>,
-    pub(crate) is_judged: bool,
+    pub(crate) has_targets: bool,
 }
 
 impl fmt::Display for LatencyTable {
@@ -128,7 +128,7 @@ impl fmt::Display for LatencyTable {
                 with_spread(latencies.spread(|run| run.cpu * 100.0)),
             )?;
         }
-        if !self.is_judged {
+        if !self.has_targets {
             return Ok(());
         }
         for readers in self.rows.chunks_exact(READERS.len()) {

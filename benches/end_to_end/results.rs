@@ -1,4 +1,4 @@
-//! What came out, as files: JSON with every run, and Markdown for the README.
+//! Results as files: JSON with every run, and Markdown tables for `benches/README.md`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -15,16 +15,16 @@ use crate::support::postgres::Server;
 use crate::targets::{self, Target};
 use crate::tls;
 
-/// Everything that was measured.
+/// All results of a run of the benchmarks.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     pub(crate) comparisons: Vec<Comparison>,
     pub(crate) latencies: Vec<LatencyTable>,
-    /// The servers' own words for what they are.
+    /// Versions of the servers, as they report them.
     pub(crate) servers: Vec<String>,
     pub(crate) date: String,
-    /// Whether there are enough rows to say whether the targets are met.
-    pub(crate) are_judged: bool,
+    /// Whether there are enough rows to compare the figures with the targets.
+    pub(crate) has_targets: bool,
 }
 
 impl Results {
@@ -35,13 +35,13 @@ impl Results {
             version: server.version().0,
             rows,
             series,
-            is_judged: self.are_judged,
+            has_targets: self.has_targets,
         };
         print!("{comparison}");
         self.comparisons.push(comparison);
     }
 
-    /// Every run.
+    /// Returns every run as JSON.
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "machine": machine(),
@@ -52,7 +52,7 @@ impl Results {
         })
     }
 
-    /// Medians.
+    /// Returns the medians as Markdown tables.
     pub(crate) fn to_markdown(&self) -> String {
         let mut text = format!(
             "Measured on {}, {}, {}. Medians; seconds unless a column says otherwise.\n",
@@ -79,7 +79,7 @@ impl Results {
             backlog::RECVLOGICAL,
         ];
         let is_backlog = |comparison: &&Comparison| {
-            !["backfill-", tls::CASES]
+            !["backfill-", tls::PREFIX]
                 .iter()
                 .any(|other| comparison.name.starts_with(other))
         };
@@ -102,9 +102,9 @@ impl Results {
         }
     }
 
-    /// A line for each reader that was measured with and without TLS.
+    /// Appends a line for each reader that was measured with and without TLS.
     fn encryption(&self, text: &mut String) {
-        let is_encryption = |comparison: &&Comparison| comparison.name.starts_with(tls::CASES);
+        let is_encryption = |comparison: &&Comparison| comparison.name.starts_with(tls::PREFIX);
         if !self.comparisons.iter().any(|one| is_encryption(&one)) {
             return;
         }
@@ -113,12 +113,12 @@ impl Results {
              CPU, ratio | RSS, MiB |\n|---|---|---|---|---|---|---|---|---|\n",
         );
         for comparison in self.comparisons.iter().filter(is_encryption) {
-            for clear in &comparison.series {
-                let Some(secret) = comparison.reader(&tls::encrypted(&clear.reader)) else {
+            for plain in &comparison.series {
+                let Some(encrypted) = comparison.reader(&tls::encrypted(&plain.reader)) else {
                     continue;
                 };
                 let both = |figure: &dyn Fn(&Series) -> f64| {
-                    format!("{:.2}, {:.2}", figure(clear), figure(secret))
+                    format!("{:.2}, {:.2}", figure(plain), figure(encrypted))
                 };
                 let _ = writeln!(
                     text,
@@ -126,11 +126,11 @@ impl Results {
                     comparison.name,
                     comparison.version,
                     comparison.rows,
-                    clear.reader,
+                    plain.reader,
                     both(&|series| series.wall().median),
                     both(&|series| series.cpu().median),
                     both(&|series| 1e6 / rate(comparison.rows, series.cpu().median)),
-                    secret.ratio(clear, cpu),
+                    encrypted.ratio(plain, cpu),
                     both(&Series::peak_memory),
                 );
             }
@@ -167,7 +167,7 @@ impl Results {
     }
 }
 
-/// Writes a file into the folder of the results.
+/// Writes a file into the folder for results, and prints its path.
 pub(crate) fn save(folder: &Path, name: &str, content: &str) {
     fs::create_dir_all(folder).expect("the folder can be made");
     let path = folder.join(name);
@@ -175,7 +175,8 @@ pub(crate) fn save(folder: &Path, name: &str, content: &str) {
     println!("{}", path.display());
 }
 
-/// A line with four readers: two of the connector, which are told apart by a comma, and two others.
+/// Appends a line with four readers: two of the connector, separated by a comma, and two others,
+/// separated by slashes.
 fn row(text: &mut String, comparison: &Comparison, names: &[&str; 4]) {
     let figures = |figure: fn(&Series) -> Spread| {
         let [own, twin, first, second] = names.map(|name| {
@@ -270,14 +271,14 @@ fn spread_json(spread: Spread) -> Value {
 
 fn target_json(target: &Target) -> Value {
     json!({
-        "what": target.what,
+        "what": target.name,
         "value": target.value,
         "limit": target.limit,
         "met": target.is_met(),
     })
 }
 
-/// The processor and how many of its cores there are.
+/// Returns the model of the processor and the number of its cores.
 fn machine() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text

@@ -1,11 +1,11 @@
-//! Readers of the same rows, one after the other, in an order that rotates from round to round.
+//! Runs of several readers of the same rows, in an order that rotates from round to round.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::process::Usage;
 
-/// Whether a run is one whose output is checked, and which is not measured.
+/// Purpose of a run: its output is checked, or it is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pass {
     Checked,
@@ -14,7 +14,7 @@ pub(crate) enum Pass {
 
 type Run<'a, S> = dyn Fn(&mut S, Pass) -> Usage + 'a;
 
-/// One of several that read the same.
+/// A reader that is compared with others.
 pub(crate) struct Reader<'a, S> {
     pub(crate) name: String,
     run: Box<Run<'a, S>>,
@@ -36,20 +36,20 @@ impl<'a, S> Reader<'a, S> {
         }
     }
 
-    /// Reads once.
+    /// Runs the reader once.
     pub(crate) fn run(&self, stage: &mut S, pass: Pass) -> Usage {
         (self.run)(stage, pass)
     }
 }
 
-/// What a reader has used, round by round.
+/// Time and memory that a reader has used, round by round.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
     pub(crate) reader: String,
     pub(crate) usages: Vec<Usage>,
 }
 
-/// Lets every reader run once with its output checked, and then so many rounds.
+/// Runs every reader once with its output checked, and then a number of measured rounds.
 pub(crate) fn compare<S>(stage: &mut S, readers: &[Reader<'_, S>], rounds: u16) -> Vec<Series> {
     for reader in readers {
         reader.run(stage, Pass::Checked);
@@ -74,7 +74,7 @@ pub(crate) fn compare<S>(stage: &mut S, readers: &[Reader<'_, S>], rounds: u16) 
     series
 }
 
-/// Median, least and greatest of some numbers.
+/// Median, least and greatest of several numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -83,7 +83,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Panics if there are no numbers.
+    /// Returns the spread of numbers; panics if there are none.
     pub(crate) fn of(numbers: impl IntoIterator<Item = f64>) -> Self {
         let mut numbers: Vec<f64> = numbers.into_iter().collect();
         numbers.sort_by(f64::total_cmp);
@@ -110,51 +110,51 @@ impl Series {
         Spread::of(self.usages.iter().map(cpu))
     }
 
-    /// Seconds until the first row came out, where that is known.
+    /// Returns the seconds until the first row, if they are known.
     pub(crate) fn first(&self) -> Option<Spread> {
         let firsts = self.usages.iter().map(|usage| usage.first);
         let firsts: Option<Vec<_>> = firsts.collect();
         Some(Spread::of(firsts?.iter().map(Duration::as_secs_f64)))
     }
 
-    /// Returns the median over the rounds of how a figure of this relates to another reader's: rounds
-    /// are close in time, so what else the machine does falls on both.
+    /// Returns the ratio of a figure to that of another reader, as the median over the rounds. The
+    /// runs of a round are close in time, so that other work of the machine affects both.
     pub(crate) fn ratio(&self, other: &Self, figure: impl Fn(&Usage) -> f64) -> f64 {
         let rounds = self.usages.iter().zip(&other.usages);
         Spread::of(rounds.map(|(own, other)| figure(own) / figure(other))).median
     }
 
-    /// The greatest peak of all rounds, in MiB.
-    #[expect(clippy::cast_precision_loss, reason = "it is printed in three digits")]
+    /// Returns the greatest peak of all rounds, in MiB.
+    #[expect(clippy::cast_precision_loss, reason = "three digits are printed")]
     pub(crate) fn peak_memory(&self) -> f64 {
         let peaks = self.usages.iter().map(|usage| usage.peak_memory);
         peaks.max().unwrap_or_default() as f64 / f64::from(1 << 20)
     }
 
-    /// Bytes a run, where they are known.
+    /// Returns the bytes of a run, if they are known.
     pub(crate) fn bytes(&self) -> Option<u64> {
         self.usages.first().and_then(|usage| usage.bytes)
     }
 }
 
-/// Seconds from start to end.
+/// Returns the seconds from start to end.
 pub(crate) fn wall(usage: &Usage) -> f64 {
     usage.wall.as_secs_f64()
 }
 
-/// Seconds from the first row to the end.
+/// Returns the seconds from the first row to the end.
 pub(crate) fn wall_of_rows(usage: &Usage) -> f64 {
     let first = usage.first.unwrap_or_default();
     usage.wall.saturating_sub(first).as_secs_f64()
 }
 
-/// Seconds on a CPU.
+/// Returns the CPU time in seconds.
 pub(crate) fn cpu(usage: &Usage) -> f64 {
     usage.cpu.as_secs_f64()
 }
 
-/// So many things in so much time, a second.
-#[expect(clippy::cast_precision_loss, reason = "it is printed in three digits")]
+/// Returns the number per second.
+#[expect(clippy::cast_precision_loss, reason = "three digits are printed")]
 pub(crate) fn rate(count: u64, time: f64) -> f64 {
     count as f64 / time.max(Duration::from_micros(1).as_secs_f64())
 }

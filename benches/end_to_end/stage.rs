@@ -1,4 +1,5 @@
-//! A server with a table, changes to it that wait to be read, and slots that all start before them.
+//! A database with a table, changes of it that are in the log, and replication slots that start
+//! before these changes.
 
 use postgres::Client;
 use serde_json::json;
@@ -12,19 +13,20 @@ use crate::support::scene;
 use crate::support::task::Task;
 use crate::support::wait;
 
-/// The slot that is copied for each run, and never read itself once the changes are there.
-pub(crate) const ORIGINAL: &str = "flow_slot";
+/// Slot that is copied for each run. After the changes are made it is not read itself.
+pub(crate) const TEMPLATE_SLOT: &str = "flow_slot";
 
-/// The slot that is read.
+/// Slot that is read.
 pub(crate) const SLOT: &str = "measured";
 
-/// Starts a server with memory for a database of the size of the cases. It writes nothing by itself
-/// that could fall into a run.
+/// Starts a server that has enough memory for the tables of the cases, and that writes nothing on
+/// its own (checkpoints, autovacuum) during a run.
 pub(crate) fn server(version: Version) -> Server {
     Server::with(version, &options(version))
 }
 
-/// Starts the same with a certificate. It logs who connects, and how.
+/// Starts a server like that of [`server`] with a certificate. It logs connections and whether they
+/// are encrypted.
 pub(crate) fn server_with_tls(version: Version) -> Server {
     let options = Options {
         tls: true,
@@ -50,36 +52,38 @@ fn options(version: Version) -> Options {
         .fold(Options::default(), Options::setting)
 }
 
-/// How readers are to connect.
+/// TLS settings for readers.
 #[derive(Debug, Clone)]
 pub(crate) struct Security {
     pub(crate) sslmode: &'static str,
-    /// The path of a file.
+    /// Path of a file with the authorities.
     pub(crate) sslrootcert: String,
 }
 
-/// A database with a captured table.
+/// A database with a table and changes to be captured.
 pub(crate) struct Stage<'a> {
     pub(crate) server: &'a Server,
-    /// How many changes there are.
+    /// Number of changes.
     pub(crate) rows: u64,
-    /// The table, and how many rows it has after them.
+    /// Qualified name of the table.
     pub(crate) table: String,
+    /// Number of rows that the table has after the changes.
     pub(crate) table_rows: u64,
     pub(crate) task: Task,
-    /// How readers connect; they do as they like where it is not said.
+    /// TLS settings of the readers; `None` leaves them to each reader's default.
     security: Option<Security>,
-    /// For files.
+    /// Folder for certificates.
     folder: Guarded,
     client: Client,
-    /// Where the changes begin and end in the log.
+    /// Position of the log before the changes.
     pub(crate) start: String,
+    /// Position of the log after the changes.
     pub(crate) end: String,
 }
 
 impl<'a> Stage<'a> {
-    /// Makes the table, captures it as it is, and then makes the changes.
-    pub(crate) fn set(server: &'a Server, case: Case, rows: u64) -> Self {
+    /// Creates the table, lets the connector capture its rows, and then makes the changes.
+    pub(crate) fn prepare(server: &'a Server, case: Case, rows: u64) -> Self {
         let (mut client, mut task) = scene::create(server, &case.create());
         client
             .batch_execute(&case.before(rows))
@@ -126,8 +130,8 @@ impl<'a> Stage<'a> {
         name.expect("the name of a database").to_owned()
     }
 
-    /// Lets a reader connect by TLS, or without, to a server that has it. Panics if it has not done
-    /// so.
+    /// Lets a reader connect with or without TLS to a server that offers it. Panics if the reader
+    /// connected otherwise.
     pub(crate) fn with_tls<T>(&mut self, encrypts: bool, read: impl FnOnce(&mut Self) -> T) -> T {
         let encrypted = |stage: &Self| stage.server.log().matches(" SSL enabled (").count();
         let before = encrypted(self);
@@ -143,42 +147,42 @@ impl<'a> Stage<'a> {
         });
         let read = read(self);
         self.security = None;
-        assert_eq!(encrypted(self) > before, encrypts, "who came by TLS");
+        assert_eq!(encrypted(self) > before, encrypts, "connections with TLS");
         read
     }
 
-    /// Returns how readers are to connect, if it is said.
+    /// Returns the TLS settings of the readers, if they are set.
     pub(crate) fn security(&self) -> Option<&Security> {
         self.security.as_ref()
     }
 
-    /// Makes the slot that is read, at the beginning of the changes.
+    /// Creates the slot that is read, at the position before the changes.
     pub(crate) fn make_slot(&mut self) {
-        let copy = format!("select pg_copy_logical_replication_slot('{ORIGINAL}', '{SLOT}')");
+        let copy = format!("select pg_copy_logical_replication_slot('{TEMPLATE_SLOT}', '{SLOT}')");
         query(&mut self.client, &copy);
     }
 
-    /// Makes a slot that starts here, and returns where that is.
+    /// Creates the slot that is read at the current position, and returns that position.
     pub(crate) fn make_new_slot(&mut self) -> String {
         let make =
             format!("select lsn from pg_create_logical_replication_slot('{SLOT}', 'pgoutput')");
         value(&mut self.client, &make)
     }
 
-    /// Inserts a row that holds this in place of a time.
+    /// Inserts a row that holds `at` instead of a time.
     pub(crate) fn tick(&mut self, at: i64) {
         let insert = format!("insert into {}(at) values ({at})", self.table);
         query(&mut self.client, &insert);
     }
 
-    /// Counts the rows.
+    /// Returns the number of rows of the table.
     pub(crate) fn count(&mut self) -> u64 {
         let count = format!("select count(*) from {}", self.table);
         let count = value(&mut self.client, &count);
         count.parse().expect("a number of rows")
     }
 
-    /// Drops a slot, once the server has noticed that its reader is gone.
+    /// Drops a slot, after the server has noticed that its reader is gone.
     pub(crate) fn drop_slot(&mut self, name: &str) {
         let drop = format!("select pg_drop_replication_slot('{name}')");
         wait::until("the slot to be idle", || {
@@ -186,7 +190,7 @@ impl<'a> Stage<'a> {
         });
     }
 
-    /// The task, reading the slot that was made last, on from before the changes.
+    /// Returns the task that continues from before the changes and reads the slot of [`SLOT`].
     pub(crate) fn backlog(&self) -> Task {
         let mut task = self.task(Codec::Proto);
         task.state = self.task.state.clone();
@@ -194,7 +198,7 @@ impl<'a> Stage<'a> {
         task
     }
 
-    /// A task that captures the table from the beginning.
+    /// Returns a task that captures the table from the start.
     pub(crate) fn task(&self, codec: Codec) -> Task {
         let mut config = self.task.config.clone();
         config["advanced"] = match self.security() {
@@ -209,8 +213,8 @@ impl<'a> Stage<'a> {
         task
     }
 
-    /// Removes everything.
-    pub(crate) fn strike(mut self) {
+    /// Drops the slots and the database.
+    pub(crate) fn remove(mut self) {
         let slots = query(
             &mut self.client,
             "select slot_name from pg_replication_slots",
@@ -224,7 +228,7 @@ impl<'a> Stage<'a> {
         wait::until("the database to be dropped", || {
             client.batch_execute(&drop_database).ok()
         });
-        // What is left of the log would be checkpointed within the next case.
+        // Otherwise the server's next checkpoint would run during the next case.
         client.batch_execute("checkpoint").expect("a checkpoint");
     }
 }

@@ -1,4 +1,4 @@
-//! What the figures have to be: ratios to others in the same run, and memory.
+//! Targets for the figures: ratios to other readers in the same run, and memory.
 
 use std::fmt;
 
@@ -7,18 +7,18 @@ use crate::report::Comparison;
 use crate::rounds::{Series, cpu, wall, wall_of_rows};
 use crate::{backfill, backlog};
 
-/// A figure, and the most that it may be.
+/// A figure and its upper limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    pub(crate) what: String,
+    pub(crate) name: String,
     pub(crate) value: f64,
     pub(crate) limit: f64,
 }
 
 impl Target {
-    fn new(what: impl Into<String>, value: f64, limit: f64) -> Self {
+    fn new(name: impl Into<String>, value: f64, limit: f64) -> Self {
         Self {
-            what: what.into(),
+            name: name.into(),
             value,
             limit,
         }
@@ -31,18 +31,18 @@ impl Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { what, value, limit } = self;
+        let Self { name, value, limit } = self;
         let verdict = if self.is_met() { "met" } else { "NOT MET" };
-        write!(f, "{what}: {value:.3}, at most {limit}: {verdict}")
+        write!(f, "{name}: {value:.3}, at most {limit}: {verdict}")
     }
 }
 
-/// Memory in MiB that the connector may take, whatever the backlog or table.
+/// Most memory that the connector may use, in MiB, for any backlog or table.
 const MEMORY: f64 = 64.0;
-/// The same for one transaction of five million rows.
+/// Most memory for one transaction of five million rows, in MiB.
 const HUGE_MEMORY: f64 = 192.0;
 
-/// The targets of a comparison.
+/// Returns the targets of a comparison.
 pub(crate) fn of(comparison: &Comparison) -> Vec<Target> {
     let mut targets = Vec::new();
     if comparison.name.starts_with("stream-") {
@@ -74,19 +74,19 @@ fn of_backlog(comparison: &Comparison, targets: &mut Vec<Target>) {
     .map(|reader| comparison.reader(reader)) else {
         return;
     };
-    // The most that wall and CPU may be of pg_recvlogical's.
-    let (most_wall, most_cpu) = match comparison.name.as_str() {
+    // Limits of the ratios to pg_recvlogical.
+    let (wall_limit, cpu_limit) = match comparison.name.as_str() {
         "stream-narrow" => (0.45, 0.2),
         "stream-small" => (0.8, 0.4),
         _ => (0.45, 0.35),
     };
     targets.push(Target::new("wall of drain", own.ratio(drain, wall), 1.15));
-    // For updates with large values no figure is set.
+    // There is no target for updates with large values.
     if comparison.name != "stream-toast" {
         let ratio = own.ratio(recvlogical, wall);
-        targets.push(Target::new("wall of pg_recvlogical", ratio, most_wall));
+        targets.push(Target::new("wall of pg_recvlogical", ratio, wall_limit));
         let ratio = own.ratio(recvlogical, cpu);
-        targets.push(Target::new("CPU of pg_recvlogical", ratio, most_cpu));
+        targets.push(Target::new("CPU of pg_recvlogical", ratio, cpu_limit));
     }
     let ratio = json.ratio(own, wall);
     targets.push(Target::new("JSON, wall of protobuf", ratio, 1.10));
@@ -96,9 +96,9 @@ fn of_backfill(comparison: &Comparison, targets: &mut Vec<Target>) {
     let Some(own) = comparison.reader(backfill::DEFAULT) else {
         return;
     };
-    let mut against = |what: &str, other: &str, limit| {
+    let mut against = |name: &str, other: &str, limit| {
         if let Some(other) = comparison.reader(other) {
-            targets.push(Target::new(what, own.ratio(other, wall), limit));
+            targets.push(Target::new(name, own.ratio(other, wall), limit));
         }
     };
     against("wall of COPY", backfill::COPY, 1.3);
@@ -109,24 +109,24 @@ fn of_backfill(comparison: &Comparison, targets: &mut Vec<Target>) {
         else {
             continue;
         };
-        let what = format!("{}, wall of the same without", delayed.reader);
+        let name = format!("{}, wall of the same without", delayed.reader);
         targets.push(Target::new(
-            what.as_str(),
+            name.as_str(),
             delayed.ratio(direct, wall),
             1.25,
         ));
-        // Some of the round trips come before the first row, however many rows there are.
-        let what = format!("{what}, from the first row on");
-        targets.push(Target::new(what, delayed.ratio(direct, wall_of_rows), 1.25));
+        // A fixed number of round trips comes before the first row.
+        let name = format!("{name}, from the first row on");
+        targets.push(Target::new(name, delayed.ratio(direct, wall_of_rows), 1.25));
     }
     let several = |series: &&Series| series.reader.ends_with("connections");
     for series in comparison.series.iter().filter(several) {
-        let what = format!("{}, wall of one", series.reader);
-        targets.push(Target::new(what, series.ratio(own, wall), 0.9));
+        let name = format!("{}, wall of one", series.reader);
+        targets.push(Target::new(name, series.ratio(own, wall), 0.9));
     }
 }
 
-/// The targets of latencies at one rate.
+/// Returns the targets of the latencies at one rate.
 pub(crate) fn of_latencies(readers: &[Latencies]) -> Vec<Target> {
     let mut targets = Vec::new();
     let Some((connector, floors)) = readers.split_first() else {
@@ -137,8 +137,8 @@ pub(crate) fn of_latencies(readers: &[Latencies]) -> Vec<Target> {
             connector.spread(member).median / floor.spread(member).median
         };
         let mut target = |name, ratio| {
-            let what = format!("{name} of {}", floor.reader);
-            targets.push(Target::new(what, ratio, 1.3));
+            let name = format!("{name} of {}", floor.reader);
+            targets.push(Target::new(name, ratio, 1.3));
         };
         target("p50", ratio(|run| run.p50));
         target("p99", ratio(|run| run.p99));

@@ -1,4 +1,4 @@
-//! What encryption costs: the same readers with and without TLS, in turns.
+//! Cost of encryption: the same readers with and without TLS, alternately.
 
 use serde_json::json;
 
@@ -7,16 +7,16 @@ use crate::backlog;
 use crate::rounds::Reader;
 use crate::stage::Stage;
 
-/// What the names of cases begin with.
-pub(crate) const CASES: &str = "tls-";
+/// Prefix of the names of these cases.
+pub(crate) const PREFIX: &str = "tls-";
 
-/// The same reader by TLS.
+/// Returns the name of a reader with TLS.
 pub(crate) fn encrypted(reader: &str) -> String {
     format!("{reader}, TLS")
 }
 
-/// Those who read a backlog.
-pub(crate) fn of_backlog<'a, 's: 'a>() -> Vec<Reader<'a, Stage<'s>>> {
+/// Returns the readers of a backlog.
+pub(crate) fn backlog_readers<'a, 's: 'a>() -> Vec<Reader<'a, Stage<'s>>> {
     let names = [backlog::PROTOBUF, backlog::DRAIN, backlog::RECVLOGICAL];
     let readers = || {
         backlog::readers()
@@ -26,8 +26,8 @@ pub(crate) fn of_backlog<'a, 's: 'a>() -> Vec<Reader<'a, Stage<'s>>> {
     in_pairs(readers(), readers())
 }
 
-/// Those who read a table.
-pub(crate) fn of_backfill<'a, 's: 'a>() -> Vec<Reader<'a, Stage<'s>>> {
+/// Returns the readers of a table.
+pub(crate) fn backfill_readers<'a, 's: 'a>() -> Vec<Reader<'a, Stage<'s>>> {
     let readers = || {
         [
             Reader::new(backfill::DEFAULT, |stage: &mut Stage<'s>, pass| {
@@ -39,23 +39,23 @@ pub(crate) fn of_backfill<'a, 's: 'a>() -> Vec<Reader<'a, Stage<'s>>> {
     in_pairs(readers(), readers())
 }
 
-/// Each reader without TLS, and behind it with.
+/// Returns each reader without TLS, followed by the reader with TLS.
 fn in_pairs<'a, 's: 'a>(
-    clear: impl IntoIterator<Item = Reader<'a, Stage<'s>>>,
-    secret: impl IntoIterator<Item = Reader<'a, Stage<'s>>>,
+    plain: impl IntoIterator<Item = Reader<'a, Stage<'s>>>,
+    encrypted_ones: impl IntoIterator<Item = Reader<'a, Stage<'s>>>,
 ) -> Vec<Reader<'a, Stage<'s>>> {
     let with = |name: String, reader: Reader<'a, Stage<'s>>, encrypts| {
         Reader::new(&name, move |stage: &mut Stage<'s>, pass| {
             stage.with_tls(encrypts, |stage| reader.run(stage, pass))
         })
     };
-    clear
+    plain
         .into_iter()
-        .zip(secret)
-        .flat_map(|(clear, secret)| {
+        .zip(encrypted_ones)
+        .flat_map(|(plain, with_tls)| {
             [
-                with(clear.name.clone(), clear, false),
-                with(encrypted(&secret.name), secret, true),
+                with(plain.name.clone(), plain, false),
+                with(encrypted(&with_tls.name), with_tls, true),
             ]
         })
         .collect()
