@@ -32,6 +32,21 @@ test-aarch64: ## Runs the unit tests for aarch64 (NEON) in an emulator
 	rustup target add aarch64-unknown-linux-gnu
 	cargo test --workspace --lib --locked --target aarch64-unknown-linux-gnu
 
+.PHONY: deny
+deny: ## Checks licences, duplicate versions and sources of dependencies (deny.toml)
+	@command -v cargo-deny >/dev/null || \
+	    CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug cargo-deny@0.20.2
+	cargo deny --locked check licenses bans sources
+
+.PHONY: advisories
+advisories: ## Checks dependencies against the RustSec advisories (needs github.com)
+	@command -v cargo-deny >/dev/null || \
+	    CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug cargo-deny@0.20.2
+	@cargo deny --locked check advisories || { \
+	    echo 'Either a dependency has an advisory (above), or the advisory database could not be fetched:' >&2; \
+	    echo 'it is the git repository https://github.com/RustSec/advisory-db. Without that network nothing was checked.' >&2; \
+	    exit 1; }
+
 .PHONY: lint
 lint: ## Checks formatting, lints and documentation
 	cargo fmt --all --check
