@@ -6,7 +6,7 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY protocol ./protocol
 COPY src ./src
-# The manifest names the benchmarks, which are no part of the image.
+# The manifest lists the benchmarks, so their files have to be there; they are not built.
 COPY benches ./benches
 RUN cargo build --release --locked --bin source-postgres
 

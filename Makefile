@@ -1,4 +1,5 @@
-# What a person runs. Everything installs what it needs and is missing; see README.md.
+# Commands for developers. Each target installs what it needs and does not find; `make help` lists them,
+# tests/README.md describes them.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -7,7 +8,7 @@ comma := ,
 
 .PHONY: help
 help: ## Lists the targets
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | column -t -s "$$(printf '\t')"
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: servers
 servers: ## Installs the PostgreSQL servers that the tests start, versions 10 to 18
@@ -18,7 +19,7 @@ test: servers ## Runs every test
 	cargo test --workspace --locked
 
 .PHONY: demo
-demo: ## Captures from a throw-away server while it changes, and shows what comes out
+demo: ## Captures from a throw-away server while its tables change, and shows the documents
 	@tests/support/demo.sh
 
 .PHONY: test-aarch64
@@ -54,12 +55,12 @@ lint: ## Checks formatting, lints and documentation
 	cargo clippy --bench end_to_end --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked
 
-# PostgreSQL 15 comes with the clients that are measured beside the connector. Everything else is an
-# option of the program: make bench ARGS=--help
+# PostgreSQL 15 comes with the clients that are measured beside the connector. All other settings are
+# options of the program: make bench ARGS=--help
 VERSIONS ?= 15,18
 
 .PHONY: bench
-bench: ## Measures the whole way against real servers (VERSIONS, ARGS)
+bench: ## Measures the connector end to end, against real servers (VERSIONS, ARGS)
 	tests/support/install-servers.sh 15 $(subst $(comma), ,$(VERSIONS))
 	cargo bench --locked --bench end_to_end -- --versions $(VERSIONS) $(ARGS)
 
@@ -69,11 +70,11 @@ chaos: servers ## Runs the load test in its long form (CHAOS_KILLS, CHAOS_ROWS, 
 	    cargo test --release --locked --test main chaos -- --nocapture
 
 .PHONY: types
-types: ## Writes the documentation's table of types anew
+types: ## Regenerates the table of types in src/value/types.md from the code
 	UPDATE_TYPES=1 cargo test --locked --lib value::documentation
 
 .PHONY: differential
-differential: servers ## Compares values with what the server says, many of each type (DIFFERENTIAL_ROWS, DIFFERENTIAL_SEED)
+differential: servers ## Compares many random values of each type with the server (DIFFERENTIAL_ROWS, DIFFERENTIAL_SEED)
 	DIFFERENTIAL_ROWS=$${DIFFERENTIAL_ROWS:-1000} DIFFERENTIAL_SEED=$${DIFFERENTIAL_SEED:-$$RANDOM} \
 	    cargo test --release --locked --test main differential -- --nocapture --test-threads=2
 
