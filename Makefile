@@ -33,6 +33,20 @@ test-aarch64: ## Runs the unit tests for aarch64 (NEON) in an emulator
 	rustup target add aarch64-unknown-linux-gnu
 	cargo test --workspace --lib --locked --target aarch64-unknown-linux-gnu
 
+# Miri interprets the arena and the JSON code that all processors share. The unit tests compare the code
+# of each processor with it. Tests that would take minutes are left out there.
+.PHONY: miri
+miri: export MIRIFLAGS = -Zmiri-disable-isolation
+miri: ## Runs the tests of the arena and of the scalar JSON code in Miri (needs nightly Rust)
+	@cargo +nightly --version >/dev/null 2>&1 || { \
+	    echo 'Miri needs nightly Rust: rustup toolchain install nightly' >&2; exit 1; }
+	@cargo +nightly miri --version >/dev/null 2>&1 || \
+	    rustup component add --toolchain nightly miri rust-src || { \
+	    echo 'Miri cannot be had for this nightly: update it with rustup, or choose one that has Miri' >&2; \
+	    exit 1; }
+	cargo +nightly miri test --locked --target-dir target/miri -p source-postgres-protocol --lib -- pgoutput::arena
+	cargo +nightly miri test --locked --target-dir target/miri -p source-postgres --lib -- json::
+
 .PHONY: deny
 deny: ## Checks licences, duplicate versions and sources of dependencies (deny.toml)
 	@command -v cargo-deny >/dev/null || \

@@ -135,6 +135,7 @@ pub(super) fn leading_digits_of_word(characters: u64) -> usize {
 mod tests {
     use super::*;
 
+    #[cfg_attr(miri, ignore = "takes minutes in Miri")]
     #[test]
     fn numbers_of_eight_digits_are_written_as_by_the_standard_library() {
         let steps = (0..100_000_000).step_by(if cfg!(miri) { 9_999_991 } else { 101 });

@@ -222,6 +222,7 @@ fn append_at<T>(out: &mut Buffer, at: usize, append: impl FnOnce(&mut Vec<u8>) -
 mod tests {
     use super::*;
 
+    #[cfg_attr(miri, ignore = "takes minutes in Miri")]
     #[test]
     fn appended_bytes_do_not_depend_on_the_reserved_size() {
         let long = "\"long\" ".repeat(100);

@@ -48,6 +48,7 @@ fn each_byte_that_is_not_utf8_becomes_one_replacement() {
     }
 }
 
+#[cfg_attr(miri, ignore = "takes minutes in Miri")]
 #[test]
 fn every_position_and_length_is_escaped_as_serde_reads_it_back() {
     for length in 0..70 {
@@ -121,6 +122,7 @@ fn the_scalar_implementation_is_first_and_the_best_one_last() {
     println!("{names:?}");
 }
 
+#[cfg_attr(miri, ignore = "takes minutes in Miri")]
 #[test]
 fn every_length_at_every_alignment_agrees_with_scalar() {
     for length in 0..=to_lanes(4) {
@@ -140,6 +142,7 @@ fn every_length_at_every_alignment_agrees_with_scalar() {
     }
 }
 
+#[cfg_attr(miri, ignore = "takes minutes in Miri")]
 #[test]
 fn every_escaped_byte_at_every_position_agrees_with_scalar() {
     let edges = [0x20, 0x21, 0x23, 0x5B, 0x5D, 0x7E, 0x7F, 0x80, 0xC3, 0xFF];
@@ -164,6 +167,7 @@ fn every_escaped_byte_at_every_position_agrees_with_scalar() {
     }
 }
 
+#[cfg_attr(miri, ignore = "takes minutes in Miri")]
 #[test]
 fn pairs_of_escapes_and_characters_of_every_width_agree_with_scalar() {
     for length in 1..=to_lanes(2) + 2 {
@@ -188,6 +192,7 @@ fn pairs_of_escapes_and_characters_of_every_width_agree_with_scalar() {
     }
 }
 
+#[cfg_attr(miri, ignore = "takes minutes in Miri")]
 #[test]
 fn random_bytes_agree_with_scalar() {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
@@ -212,6 +217,7 @@ fn random_bytes_agree_with_scalar() {
     }
 }
 
+#[cfg_attr(miri, ignore = "takes minutes in Miri")]
 #[test]
 fn seeds_of_the_fuzz_target_agree_with_scalar() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/json_escape");
@@ -244,6 +250,7 @@ impl KernelTask for Both<'_> {
     }
 }
 
+#[cfg_attr(miri, ignore = "takes minutes in Miri")]
 #[test]
 fn kernels_write_correct_values_or_decline() {
     let mut texts: Vec<Vec<u8>> = [

@@ -107,6 +107,7 @@ fn prefixes_trailing_text_and_other_malformed_text_are_refused() {
     }
 }
 
+#[cfg_attr(miri, ignore = "takes minutes in Miri")]
 #[test]
 fn strings_and_numbers_of_every_length_are_copied_up_to_their_end() {
     for length in 0..150 {
@@ -145,6 +146,7 @@ fn strings_and_numbers_of_every_length_are_copied_up_to_their_end() {
     }
 }
 
+#[cfg_attr(miri, ignore = "takes minutes in Miri")]
 #[test]
 fn containers_are_closed_by_their_own_bracket_at_any_depth() {
     let mut random = 0x9E37_79B9_7F4A_7C15_u64;
@@ -169,6 +171,7 @@ fn containers_are_closed_by_their_own_bracket_at_any_depth() {
     }
 }
 
+#[cfg_attr(miri, ignore = "takes minutes in Miri")]
 #[test]
 fn nesting_is_not_limited_by_the_stack() {
     let depth = 200_000;
