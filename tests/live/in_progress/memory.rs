@@ -132,5 +132,5 @@ fn a_missing_folder_for_temporary_files_is_warned_of() {
         .log
         .find(|line| line.level == "warning" && says(line, "/proc/nowhere"))
         .expect("a warning was logged");
-    assert!(says(&warning, "cannot be taken"), "{warning:?}");
+    assert!(says(&warning, "are not streamed"), "{warning:?}");
 }
