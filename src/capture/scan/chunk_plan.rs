@@ -116,7 +116,7 @@ impl ChunkPlan {
     }
 
     /// Notes the key of a row, after a check that it is not before that of the last row.
-    #[inline]
+    #[inline(always)]
     fn note_key(
         &self,
         image: &Image<'_>,

@@ -2,7 +2,7 @@
 
 use protocol::Lsn;
 
-use super::deferrable_keys::KeyTracking;
+use super::deferrable_keys::DeferrableKeys;
 use super::position::StreamPosition;
 use super::relation_plan::RelationPlan;
 use super::relations::Relation;
@@ -18,6 +18,15 @@ use crate::record::{Change, Image, Operation, RowKey, Source};
 pub(super) struct ChangeEvent<'a> {
     pub(super) change: Change<'a>,
     pub(super) wal_start: Lsn,
+}
+
+/// Progress of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The change was handled.
+    Done,
+    /// Values of the new row were not sent: they have to be fetched before the row is emitted.
+    Incomplete,
 }
 
 /// Writer of the documents of changes, which gives each its position in the order of all events.
@@ -43,25 +52,25 @@ impl EventWriter {
         }
     }
 
-    /// Decides about a change that leaves the key of its row as it is, and writes its document.
-    /// Returns the change if its values have to be fetched first.
+    /// Decides about a change that leaves the key of its row as it is, and writes its document,
+    /// unless values have to be fetched first.
     ///
     /// # Errors
     ///
     /// Fails as [`EventWriter::decide`] and [`EventWriter::write`] do.
-    #[inline]
-    pub(super) fn emit_change<'a, S: Sink>(
+    #[inline(always)]
+    pub(super) fn emit_change<S: Sink>(
         &mut self,
-        event: ChangeEvent<'a>,
-        mut keys: KeyTracking<'_>,
+        event: &ChangeEvent<'_>,
+        keys: &mut DeferrableKeys,
         plan: &RelationPlan,
         table: &mut Table,
         sink: &mut S,
-    ) -> Result<Option<ChangeEvent<'a>>> {
+    ) -> Result<Progress> {
         let change = &event.change;
         let decision = self.decide(change, change.document_image(), plan, table)?;
         if decision == Decision::Drop {
-            return Ok(None);
+            return Ok(Progress::Done);
         }
         if change.operation == Operation::Update
             && table.scan_may_miss_rows()
@@ -69,32 +78,34 @@ impl EventWriter {
         {
             // The row may have moved from the part that is still to be scanned into the part that
             // was scanned already: no chunk will have its values then.
-            return Ok(Some(event));
+            return Ok(Progress::Incomplete);
         }
-        match change.operation {
-            Operation::Create => keys.note_assigned(change),
-            Operation::Delete => keys.note_released(change),
-            Operation::Update => {}
+        if let Some(columns) = plan.deferrable_key() {
+            match change.operation {
+                Operation::Create => keys.assigned(change.relation, change.new, columns),
+                Operation::Delete => keys.released(change.relation, change.old, columns),
+                Operation::Update => {}
+            }
         }
-        self.write(&event, decision, plan, table, sink)?;
-        Ok(None)
+        self.write(event, decision, plan, table, sink)?;
+        Ok(Progress::Done)
     }
 
     /// Decides about a change of a row's key, as a deletion of the row of the old key and a row of
-    /// the new key, and writes their documents. Returns the change if its values have to be fetched
+    /// the new key, and writes their documents; that of the new row unless values have to be fetched
     /// first.
     ///
     /// # Errors
     ///
     /// Fails as [`EventWriter::decide`] and [`EventWriter::write`] do.
-    pub(super) fn emit_change_of_key<'a, S: Sink>(
+    pub(super) fn emit_change_of_key<S: Sink>(
         &mut self,
-        event: ChangeEvent<'a>,
-        mut keys: KeyTracking<'_>,
+        event: &ChangeEvent<'_>,
+        keys: &mut DeferrableKeys,
         plan: &RelationPlan,
         table: &mut Table,
         sink: &mut S,
-    ) -> Result<Option<ChangeEvent<'a>>> {
+    ) -> Result<Progress> {
         let change = &event.change;
         let deletion = ChangeEvent {
             change: Change {
@@ -102,20 +113,22 @@ impl EventWriter {
                 new: None,
                 ..*change
             },
-            ..event
+            ..*event
         };
         let deleted = self.decide(&deletion.change, change.old, plan, table)?;
         self.write(&deletion, deleted, plan, table, sink)?;
-        if deleted != Decision::Drop {
-            keys.note_released(change);
+        if let Some(columns) = plan.deferrable_key() {
+            if deleted != Decision::Drop {
+                keys.released(change.relation, change.old, columns);
+            }
+            keys.assigned(change.relation, change.new, columns);
         }
-        keys.note_assigned(change);
         let decision = self.decide(change, change.new, plan, table)?;
         if decision != Decision::Drop && plan.lacks_values(change) {
-            return Ok(Some(event));
+            return Ok(Progress::Incomplete);
         }
-        self.write(&event, decision, plan, table, sink)?;
-        Ok(None)
+        self.write(event, decision, plan, table, sink)?;
+        Ok(Progress::Done)
     }
 
     /// Decides about a change, by the key of `image`.

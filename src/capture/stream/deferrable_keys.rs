@@ -11,7 +11,7 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use protocol::{Oid, TupleData};
 
-use crate::record::{Change, Image};
+use crate::record::Image;
 
 /// Limit of the assigned keys that are noted, as hashes: 36 MiB, as the set doubles its memory.
 const MAX_ASSIGNED: usize = (1 << 22) / 8 * 7;
@@ -109,37 +109,6 @@ impl DeferrableKeys {
             .iter()
             .for_each(|index| text(index).hash(&mut hasher));
         hasher.finish()
-    }
-}
-
-/// Record of the keys that a change assigns and releases.
-#[derive(Debug)]
-pub(super) struct KeyTracking<'a> {
-    keys: &'a mut DeferrableKeys,
-    /// Columns of the key, if the server checks late that it is unique.
-    columns: Option<&'a [usize]>,
-}
-
-impl<'a> KeyTracking<'a> {
-    /// Tracks the keys of a relation; `columns` is `None` where the server checks them at once.
-    pub(super) fn new(keys: &'a mut DeferrableKeys, columns: Option<&'a [usize]>) -> Self {
-        Self { keys, columns }
-    }
-
-    /// Notes that the row of a change has its new key now.
-    #[inline]
-    pub(super) fn note_assigned(&mut self, change: &Change<'_>) {
-        if let Some(columns) = self.columns {
-            self.keys.assigned(change.relation, change.new, columns);
-        }
-    }
-
-    /// Notes that the row of a change does not have its old key any more.
-    #[inline]
-    pub(super) fn note_released(&mut self, change: &Change<'_>) {
-        if let Some(columns) = self.columns {
-            self.keys.released(change.relation, change.old, columns);
-        }
     }
 }
 

@@ -3,8 +3,8 @@
 use protocol::{LogicalReplicationMessage, Lsn, Oid, TruncateMessage, TupleArena};
 use tracing::warn;
 
-use super::change_event::{ChangeEvent, EventWriter, require_known_key};
-use super::deferrable_keys::{DeferrableKeys, KeyTracking};
+use super::change_event::{ChangeEvent, EventWriter, Progress, require_known_key};
+use super::deferrable_keys::DeferrableKeys;
 use super::position::StreamPosition;
 use super::relations::Relations;
 use crate::capture::sink::Sink;
@@ -221,14 +221,17 @@ impl Dispatcher {
         if change.operation != Operation::Create && table.state.mode != Mode::Pending {
             require_known_key(relation, plan, table)?;
         }
-        let keys = KeyTracking::new(&mut self.deferrable_keys, plan.deferrable_key());
-        let incomplete = if plan.changes_key(change) {
+        let keys = &mut self.deferrable_keys;
+        let progress = if plan.changes_key(change) {
             self.writer
-                .emit_change_of_key(event, keys, plan, table, sink)?
+                .emit_change_of_key(&event, keys, plan, table, sink)?
         } else {
-            self.writer.emit_change(event, keys, plan, table, sink)?
+            self.writer.emit_change(&event, keys, plan, table, sink)?
         };
-        Ok(incomplete.map_or(Outcome::Done, Outcome::Incomplete))
+        Ok(match progress {
+            Progress::Done => Outcome::Done,
+            Progress::Incomplete => Outcome::Incomplete(event),
+        })
     }
 
     /// Emits a change whose values had to be fetched. It is decided about again, since the span
