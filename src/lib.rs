@@ -25,7 +25,7 @@
 //!
 //! # Rooms
 //!
-//! A room is a module of the crate root.
+//! A room is a module of the crate root; the last row is a crate of its own.
 //!
 //! | room | contents |
 //! |---|---|
@@ -40,7 +40,8 @@
 //! | `protocol` (a crate) | the wire protocol without I/O: frames, authentication, sessions, pgoutput |
 //!
 //! A room imports only rooms that come later in this table, read row by row and within a row from
-//! left to right; the files of a room import each other without a circle. A test holds both rules.
+//! left to right; every room may import `protocol`. The files of a room import each other without a
+//! circle. A test checks both rules.
 //! `capture` decides what to do and handles no bytes; `record`, `value` and `json` handle bytes and
 //! decide nothing.
 //!
@@ -52,20 +53,21 @@
 //! collect. It reads nothing meanwhile, so the socket's flow control holds the server back.
 //!
 //! A second thread ([`background`]) sends status updates ([`replication::Feedback`]), so that the
-//! server does not end the connection while the main thread is blocked. It also reads
-//! acknowledgements ([`capture::Acknowledgements`]) and waits for signals. The temporary file of a
-//! large transaction has a thread of its own, which reads it back if the transaction has committed,
-//! and frees it.
+//! server does not end the connection while the main thread is blocked. Through an SSH tunnel they
+//! are not sent then (`net/connecting.md`). The second thread also reads acknowledgements
+//! ([`capture::Acknowledgements`]) and waits for signals. The temporary file of a large transaction
+//! has a thread of its own, which reads it back if the transaction has committed, and frees it.
 //!
 //! # Invariants
 //!
 //! - The position reported to the server ([`replication::DurablePosition`]) never passes what Flow has
 //!   acknowledged. There is no other way to report a position.
-//! - The documents of a key are the row from the chunk that covered it, then every change whose
-//!   transaction is not in that chunk's snapshot, in commit order ([`backfill::Snapshot`], and the
-//!   documentation of `capture`).
-//! - A checkpoint covers everything before it, is never in the middle of a source transaction, and
-//!   never passes a commit that a later chunk must contain but might not.
+//! - After the row of a chunk, every change of its key follows whose transaction is not in the
+//!   chunk's snapshot, once, in commit order ([`backfill::Snapshot`], and the documentation of
+//!   `capture`).
+//! - A checkpoint covers everything before it and is never in the middle of a source transaction.
+//!   Where the row of a change is still to be emitted, no checkpoint passes the commit of the change
+//!   until a snapshot has contained it; the snapshots of later chunks contain it then, too.
 //! - If changes are missing (the slot was dropped and created again, the server is another one, the
 //!   cursor is ahead of the server's WAL), the capture refuses to resume and states the remedy.
 //! - No two changes of a capture share a `loc`. It orders all changes, and the changes of one key are
