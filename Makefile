@@ -1,5 +1,5 @@
-# Commands for developers. Each target installs what it needs and does not find; `make help` lists them,
-# tests/README.md describes them.
+# Commands for developers. Each target installs the tools that it needs and that are missing. `make help`
+# lists the targets; tests/README.md says which of them need servers or nightly Rust.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
