@@ -1,5 +1,8 @@
-//! Writing of JSON strings: each implementation of the connector, two other crates, and memcpy,
+//! Writing of JSON strings: each implementation of the connector, three other crates, and memcpy,
 //! which escapes nothing.
+//!
+//! Only strings are compared. The connector copies numbers as the server has written them, and has
+//! no tree of values, which is the input of the other crates.
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use source_postgres::json::Escaper;
@@ -68,6 +71,10 @@ fn compare(criterion: &mut Criterion, case: &str, texts: &[String]) {
         Box::new(|text, out| serde_json::to_writer(out, text).expect("a vector")),
     ));
     writers.push((
+        "simd-json".to_owned(),
+        Box::new(|text, out| simd_json::to_writer(out, text).expect("a vector")),
+    ));
+    writers.push((
         "json-escape-simd".to_owned(),
         Box::new(|text, out| json_escape_simd::escape_into(text, out)),
     ));
@@ -77,6 +84,8 @@ fn compare(criterion: &mut Criterion, case: &str, texts: &[String]) {
             write(text, &mut out);
             let read: String = serde_json::from_slice(&out).expect("a string");
             assert_eq!(read, *text, "{name}");
+            let read: String = simd_json::from_slice(&mut out).expect("a string");
+            assert_eq!(read, *text, "{name}, read by simd-json");
         }
     }
     writers.push((

@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use serde_json::Value;
 
 use super::folder::Guarded;
+use super::json::parse;
 use super::task::Document;
 use super::wait;
 
@@ -42,9 +43,7 @@ impl CommandFolder {
     /// Returns the content of the state file, or null if the file does not exist.
     pub(crate) fn state(&self) -> Value {
         match fs::read_to_string(self.path("state.json")) {
-            Ok(text) => {
-                serde_json::from_str(&text).expect("the state is whole whenever it is read")
-            }
+            Ok(text) => parse(text.as_bytes()).expect("the state is whole whenever it is read"),
             Err(_) => Value::Null,
         }
     }
@@ -145,8 +144,10 @@ impl Drop for Run {
 
 /// Parses a line of output, which must be compact JSON.
 pub(crate) fn document(line: &str) -> Document {
-    let mut parts: Vec<Value> =
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let parsed = parse(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let Value::Array(mut parts) = parsed else {
+        panic!("not an array: {line}");
+    };
     assert_eq!(parts.len(), 2, "{line}");
     let value = parts.remove(1);
     let table = parts[0].as_str().expect("the collection's name").to_owned();

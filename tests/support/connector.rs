@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::json::parse;
 use super::messages::{Codec, Request, Response, Spec};
 use super::wait::TIMEOUT;
 
@@ -317,7 +318,7 @@ pub(crate) struct Line {
 
 impl Line {
     fn parse(text: &str) -> Self {
-        let fields: Value = serde_json::from_str(text).unwrap_or_default();
+        let fields = parse(text.as_bytes()).unwrap_or_default();
         let member = |name: &str| fields[name].as_str().unwrap_or_default().to_owned();
         if fields.is_object() {
             Self {

@@ -1,8 +1,36 @@
-//! JSON values: merge patches as the Flow runtime applies them, and exact comparison.
+//! JSON values: parsing with two readers, merge patches as the Flow runtime applies them, and exact
+//! comparison.
 
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
+use simd_json::{ErrorType, OwnedValue};
+
+/// Parses JSON with serde_json, and panics if simd-json reads another value.
+///
+/// The value is serde_json's, which keeps the digits of every number. simd-json is not asked about
+/// numbers that neither 64 bits nor an `f64` can hold, which it refuses.
+pub(crate) fn parse(text: &[u8]) -> serde_json::Result<Value> {
+    let value: Value = serde_json::from_slice(text)?;
+    // simd-json unescapes strings in place.
+    let found: simd_json::Result<Value> = simd_json::from_slice(&mut text.to_vec());
+    let is_same = match &found {
+        Ok(found) => as_machine_numbers(found) == as_machine_numbers(&value),
+        Err(error) => *error.error() == ErrorType::InvalidNumber,
+    };
+    assert!(
+        is_same,
+        "serde_json reads {}, simd-json reads {found:?}",
+        short(&value)
+    );
+    Ok(value)
+}
+
+/// Returns a value whose numbers are of 64 bits, as simd-json reads them, or `None` if a number is
+/// out of range.
+fn as_machine_numbers(value: &Value) -> Option<OwnedValue> {
+    OwnedValue::try_from(value.clone()).ok()
+}
 
 /// Applies a merge patch (RFC 7396).
 pub(crate) fn merge_patch(target: &mut Value, patch: &Value) {
@@ -205,6 +233,22 @@ mod tests {
             merge_patch(&mut merged, &patch);
             assert_eq!(merged, result, "{target} with {patch}");
         }
+    }
+
+    #[test]
+    fn two_readers_agree_on_documents() {
+        for text in [
+            r#"{"a":[1.50,-0,0.1,1e3,18446744073709551615,null,true],"b":{"c":"\u0041\n\ud83d\ude14é"}}"#,
+            // The last of several members of one name counts.
+            r#"{"a":1,"a":[],"b":{}}"#,
+            // Numbers that simd-json refuses.
+            r#"[123456789012345678901234567890]"#,
+            r#"{"a":1E400}"#,
+        ] {
+            let value = parse(text.as_bytes()).expect("JSON");
+            assert_eq!(value, serde_json::from_str::<Value>(text).expect("JSON"));
+        }
+        assert!(parse(b"{\"a\":").is_err());
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod response;
 
 use serde_json::Value;
 
+use super::json::parse;
+
 pub(crate) use request::{
     Acknowledge, Apply, CaptureBinding, CaptureSpec, CollectionSpec, ConnectorType, Discover, Open,
     Projection, RangeSpec, Request, Spec, Validate, ValidateBinding,
@@ -28,6 +30,5 @@ fn raw(bytes: &[u8]) -> Value {
     if bytes.is_empty() {
         return Value::Null;
     }
-    serde_json::from_slice(bytes)
-        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)))
+    parse(bytes).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)))
 }
