@@ -5,8 +5,8 @@
 //!     register = '"' in all lanes, then the text loaded into lanes 1 to length
 //!     store the register to the window, with 'T' in the lane of the space and 'Z' in the lane
 //!     after the text; the quote that follows is in the register already
-//!     values   = register - BOUNDS.least        digits become 0 to 9, punctuation becomes 0
-//!     allowed  = text lanes where values <= BOUNDS.most, unsigned
+//!     values   = register - BOUNDS.min          digits become 0 to 9, punctuation becomes 0
+//!     allowed  = text lanes where values <= BOUNDS.max_offset, unsigned
 //!     return all text lanes are allowed, and none of these holds:
 //!         a digit is at its greatest and the next one is too large after it, as in month 13,
 //!         day 32, hour 24
@@ -26,18 +26,18 @@ use super::avx512::{load_512, load_quoted, store_256};
 /// Characters that each lane may hold. Lane 0 is the quote before the text.
 struct Bounds {
     /// Least character: `0` for a digit, the character itself for punctuation.
-    least: [u8; 64],
-    /// Greatest difference from `least`.
-    most: [u8; 64],
-    /// Greatest difference from `least` in a lane that follows a lane with its greatest digit.
-    most_after_most: [u8; 64],
+    min: [u8; 64],
+    /// Greatest difference from `min`.
+    max_offset: [u8; 64],
+    /// Greatest difference from `min` in a lane that follows a lane with its greatest digit.
+    max_after_max: [u8; 64],
 }
 
 const BOUNDS: Bounds = Bounds {
-    least: lanes_of(*b"0000-00-00 00:00:00.000000", 0),
-    most: lanes_of(*b"9999-19-39 29:59:59.999999", b'0'),
+    min: lanes_of(*b"0000-00-00 00:00:00.000000", 0),
+    max_offset: lanes_of(*b"9999-19-39 29:59:59.999999", b'0'),
     // The last month is 12, the last day 31, the last hour 23.
-    most_after_most: lanes_of(*b"9999-12-31 93:99:99.999999", b'0'),
+    max_after_max: lanes_of(*b"9999-12-31 93:99:99.999999", b'0'),
 };
 
 /// Returns characters in their lanes. Digits are reduced by `zero`; if that is not 0, punctuation
@@ -49,7 +49,7 @@ const fn lanes_of(characters: [u8; LONGEST], zero: u8) -> [u8; 64] {
         let character = characters[at];
         lanes[at + 1] = match character {
             b'0'..=b'9' => character - zero,
-            // Punctuation does not differ from `least`.
+            // Punctuation does not differ from `min`.
             _ if zero > 0 => 0,
             _ => character,
         };
@@ -86,14 +86,14 @@ pub(super) fn timestamp_avx512(text: &[u8], window: &mut [u8; VALUE_WINDOW]) -> 
     if let Some(window) = window.first_chunk_mut() {
         store_256(_mm512_castsi512_si256(written), window);
     }
-    let most = load_512(&BOUNDS.most);
-    let values = _mm512_sub_epi8(vector, load_512(&BOUNDS.least));
-    let allowed = _mm512_mask_cmple_epu8_mask(text_lanes, values, most);
-    let at_most = _mm512_cmpeq_epi8_mask(values, most);
-    let beyond = _mm512_cmpgt_epu8_mask(values, load_512(&BOUNDS.most_after_most));
+    let max_offset = load_512(&BOUNDS.max_offset);
+    let values = _mm512_sub_epi8(vector, load_512(&BOUNDS.min));
+    let allowed = _mm512_mask_cmple_epu8_mask(text_lanes, values, max_offset);
+    let is_max = _mm512_cmpeq_epi8_mask(values, max_offset);
+    let beyond = _mm512_cmpgt_epu8_mask(values, load_512(&BOUNDS.max_after_max));
     let zeros = _mm512_cmpeq_epi8_mask(values, in_all_lanes(0));
     // A point counts as a zero here, so that a fraction without digits is refused.
-    let refused = at_most << 1 & beyond & BOUNDED
+    let refused = is_max << 1 & beyond & BOUNDED
         | zeros << 1 & zeros & FROM_ONE
         | zeros & FRACTION & 1 << length;
     allowed == text_lanes && refused == 0 && zeros & YEAR != YEAR
