@@ -21,8 +21,8 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(250);
 impl<S: Sink> Session<S> {
     /// Takes the snapshots of the spans after the first, as far as they have arrived.
     pub(super) async fn take_snapshots(&mut self, changes: &mut ChangeStream) -> Result<()> {
-        for place in 1..self.spans.open.len() {
-            let Some(span) = self.spans.open.get_mut(place) else {
+        for span_index in 1..self.spans.open.len() {
+            let Some(span) = self.spans.open.get_mut(span_index) else {
                 break;
             };
             if span.chunks.start.is_some() {
@@ -37,15 +37,15 @@ impl<S: Sink> Session<S> {
                     changes.ask_position();
                     // A table with other columns is looked up once no span is open.
                     if !self.has_known_columns(index, &start.columns)?
-                        || !self.accept_snapshot(place, start)?
+                        || !self.accept_snapshot(span_index, start)?
                     {
                         self.spans.note_too_early();
-                        self.end_spans_after(place).await?;
+                        self.end_spans_after(span_index).await?;
                     }
                 }
                 Err(error) => {
                     self.spans.note_too_early();
-                    self.end_spans_after(place).await?;
+                    self.end_spans_after(span_index).await?;
                     // An error that persists fails the capture when it is the table's turn.
                     if let Err(error) = self.on_scan_error(index, error).await {
                         debug!(%error, "rows cannot be requested ahead");
@@ -120,9 +120,9 @@ impl<S: Sink> Session<S> {
     }
 
     /// Takes the snapshot of a span, if it contains what it has to.
-    fn accept_snapshot(&mut self, place: usize, start: ChunkStart) -> Result<bool> {
+    fn accept_snapshot(&mut self, span_index: usize, start: ChunkStart) -> Result<bool> {
         self.resolve(&start.snapshot);
-        let Some(span) = self.spans.open.get_mut(place) else {
+        let Some(span) = self.spans.open.get_mut(span_index) else {
             return Ok(false);
         };
         let index = span.table;

@@ -191,7 +191,7 @@ impl EventWriter {
         self.documents += 1;
         if let Decision::Defer {
             range,
-            placed,
+            follows_row,
             deferral,
         } = decision
         {
@@ -200,7 +200,7 @@ impl EventWriter {
             plan.plan
                 .write(change, source, &mut document)
                 .map_err(failed)?;
-            let key = placed.then(|| self.key.clone());
+            let key = follows_row.then(|| self.key.clone());
             table.defer(range, key, deferral, &document);
             return Ok(());
         }

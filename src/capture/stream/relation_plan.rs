@@ -57,8 +57,8 @@ impl RelationPlan {
             described.map(|(index, column)| (index, column.name.as_str(), column.type_oid));
         let columns = streamed_columns(info, described.filter(|(_, name, _)| !is_generated(name)));
         let collection_key: Option<Vec<usize>> = table.collection_key.as_ref().map(|names| {
-            let places = names.iter();
-            places.filter_map(|name| relation.place_of(name)).collect()
+            let names = names.iter();
+            names.filter_map(|name| relation.index_of(name)).collect()
         });
         let meta = MetaTemplate::new(
             &relation.id.schema,

@@ -77,7 +77,7 @@ impl RelationShape {
     }
 
     /// Returns the index of a column.
-    pub(super) fn place_of(&self, name: &str) -> Option<usize> {
+    pub(super) fn index_of(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
     }
 
@@ -89,7 +89,7 @@ impl RelationShape {
     ) -> Option<Vec<(usize, KeyCodec)>> {
         let info = table.info.as_deref();
         let codec = |name: &String| {
-            let index = self.place_of(name)?;
+            let index = self.index_of(name)?;
             let bytewise = info
                 .and_then(|info| info.column(name))
                 .is_some_and(|column| column.bytewise_collation);
@@ -106,14 +106,14 @@ impl RelationShape {
     }
 
     /// Returns whether the replica identity has the columns of the collection's key, which are at
-    /// `places`.
-    pub(super) fn identity_has(&self, table: &Table, places: Option<&[usize]>) -> bool {
-        let (Some(places), Some(names)) = (places, &table.collection_key) else {
+    /// `indices`.
+    pub(super) fn identity_has(&self, table: &Table, indices: Option<&[usize]>) -> bool {
+        let (Some(indices), Some(names)) = (indices, &table.collection_key) else {
             return true;
         };
         let is_identity = |column: &RelationColumn| column.is_identity;
-        places.len() == names.len()
-            && places.iter().all(|index| {
+        indices.len() == names.len()
+            && indices.iter().all(|index| {
                 self.identity == ReplicaIdentity::Full
                     || self.columns.get(*index).is_some_and(is_identity)
             })

@@ -9,7 +9,7 @@ use protocol::{Lsn, Xid};
 
 use super::bound_table::Table;
 use super::deferred::Deferral;
-use super::scan::{KeyPlace, SpanRange};
+use super::scan::{KeyLocation, SpanRange};
 use crate::capture::state::Mode;
 use crate::error::Result;
 use crate::record::{Image, Operation, RowKey};
@@ -27,7 +27,7 @@ pub(in crate::capture) enum Decision {
         /// Index of the range that has the row.
         range: usize,
         /// Whether the change follows the row of its key; otherwise it follows the whole range.
-        placed: bool,
+        follows_row: bool,
         /// Facts that decide whether the change may be discarded.
         deferral: Deferral,
     },
@@ -35,7 +35,7 @@ pub(in crate::capture) enum Decision {
 
 impl Table {
     /// Reads the key of a row into `key`, if the scan compares keys. Returns whether it was read.
-    /// `columns` are the columns of the key as places in the row.
+    /// `columns` are the columns of the key, by their indices in the row.
     ///
     /// # Errors
     ///
@@ -92,11 +92,11 @@ impl Table {
             return Decision::Emit;
         };
         let rows_move = self.scan_may_miss_rows();
-        let mut place = scan.locate(key);
+        let mut location = scan.locate(key);
         if rows_move && !scan.is_contained_in_all(xid, commit_lsn) {
             // The row may be in another range for a chunk that does not contain the change, which
             // then emits the row as it was.
-            place = KeyPlace::Unknown;
+            location = KeyLocation::Unknown;
         } else if rows_move && scan.ranges.is_empty() {
             self.unseen.note(xid, commit_lsn);
         }
@@ -105,17 +105,17 @@ impl Table {
         // to be: a deletion that the chunk contains still has a document to delete.
         let must_emit = self.state.mode != Mode::Backfill
             || operation == Operation::Delete && scan.table.min_xid.is_some()
-            || matches!(place, KeyPlace::Unknown);
-        let contained = match place {
-            KeyPlace::Scanned => return Decision::Emit,
-            KeyPlace::InUnfencedChunk(snapshot) => {
+            || matches!(location, KeyLocation::Unknown);
+        let contained = match location {
+            KeyLocation::Scanned => return Decision::Emit,
+            KeyLocation::InUnfencedChunk(snapshot) => {
                 return emit_if(must_emit || !snapshot.contains(xid, commit_lsn));
             }
-            KeyPlace::InRange(range) => scan.is_contained_in(range, xid, commit_lsn),
-            KeyPlace::Unknown if !scan.ranges.is_empty() => {
+            KeyLocation::InRange(range) => scan.is_contained_in(range, xid, commit_lsn),
+            KeyLocation::Unknown if !scan.ranges.is_empty() => {
                 scan.is_contained_in_all(xid, commit_lsn)
             }
-            KeyPlace::Ahead | KeyPlace::Unknown => {
+            KeyLocation::Ahead | KeyLocation::Unknown => {
                 self.unseen.note(xid, commit_lsn);
                 // The chunk that covers the key will contain it.
                 true
@@ -124,8 +124,8 @@ impl Table {
         if contained {
             return emit_if(must_emit);
         }
-        let (range, placed) = match place {
-            KeyPlace::InRange(range) => (range, true),
+        let (range, follows_row) = match location {
+            KeyLocation::InRange(range) => (range, true),
             _ => (scan.ranges.len().saturating_sub(1), false),
         };
         // A deferred change is lost with the process, so a snapshot that is taken later has to
@@ -133,7 +133,7 @@ impl Table {
         self.unseen.note(xid, commit_lsn);
         Decision::Defer {
             range,
-            placed,
+            follows_row,
             deferral: Deferral {
                 xid,
                 commit_lsn,

@@ -88,9 +88,9 @@ impl Locked {
     }
 }
 
-/// Place of a key relative to the scan.
+/// Location of a key relative to the scan.
 #[derive(Debug)]
-pub(super) enum KeyPlace<'a> {
+pub(super) enum KeyLocation<'a> {
     /// Scanned: the row was emitted, and the stream has passed the fence of the chunk.
     Scanned,
     /// In the unfenced chunk, which was read from this snapshot.
@@ -119,45 +119,45 @@ impl Scan {
     }
 
     /// Locates a key; `None` is a key that the server has not sent.
-    pub(super) fn locate(&self, key: Option<&RowKey>) -> KeyPlace<'_> {
+    pub(super) fn locate(&self, key: Option<&RowKey>) -> KeyLocation<'_> {
         match key {
             Some(key) if self.comparable => self.locate_by_order(key),
             Some(key) => self.locate_by_equality(key),
-            None => KeyPlace::Unknown,
+            None => KeyLocation::Unknown,
         }
     }
 
-    fn locate_by_equality(&self, key: &RowKey) -> KeyPlace<'_> {
+    fn locate_by_equality(&self, key: &RowKey) -> KeyLocation<'_> {
         match &self.chunk {
             Some(UnfencedChunk {
                 keys: Some(keys),
                 snapshot,
                 ..
-            }) if keys.contains(key) => KeyPlace::InUnfencedChunk(snapshot),
-            _ => KeyPlace::Unknown,
+            }) if keys.contains(key) => KeyLocation::InUnfencedChunk(snapshot),
+            _ => KeyLocation::Unknown,
         }
     }
 
-    fn locate_by_order(&self, key: &RowKey) -> KeyPlace<'_> {
+    fn locate_by_order(&self, key: &RowKey) -> KeyLocation<'_> {
         let reaches = |position: &RowKey| key.compare(position) != Ordering::Greater;
         let scanned = self.position.as_ref().is_some_and(reaches);
         if let Some(chunk) = &self.chunk {
             return if chunk.after.as_ref().is_some_and(reaches) {
-                KeyPlace::Scanned
+                KeyLocation::Scanned
             } else if chunk.complete || scanned {
-                KeyPlace::InUnfencedChunk(&chunk.snapshot)
+                KeyLocation::InUnfencedChunk(&chunk.snapshot)
             } else {
-                KeyPlace::Ahead
+                KeyLocation::Ahead
             };
         }
         if scanned {
-            return KeyPlace::Scanned;
+            return KeyLocation::Scanned;
         }
         let covers = |range: &SpanRange| range.until.as_ref().is_none_or(reaches);
         self.ranges
             .iter()
             .position(covers)
-            .map_or(KeyPlace::Ahead, KeyPlace::InRange)
+            .map_or(KeyLocation::Ahead, KeyLocation::InRange)
     }
 
     /// Returns whether the snapshots of all ranges are known to contain a transaction.

@@ -255,10 +255,10 @@ fn table_with_spans(mode: Mode, first: Option<Snapshot>, second: Option<Snapshot
     table
 }
 
-fn defer(range: usize, placed: bool, must_emit: bool, xid: u32) -> Decision {
+fn defer(range: usize, follows_row: bool, must_emit: bool, xid: u32) -> Decision {
     Decision::Defer {
         range,
-        placed,
+        follows_row,
         deferral: Deferral {
             xid: Xid::from(xid),
             commit_lsn: Lsn::from(COMMIT),
@@ -338,7 +338,7 @@ fn a_change_of_an_unknown_key_is_deferred_after_all_spans_that_may_not_contain_i
 
 /// The row may be after the position for the span, which then emits it as it was before.
 #[test]
-fn a_row_that_can_move_past_the_scan_is_not_placed_by_its_present_key() {
+fn a_row_that_can_move_past_the_scan_is_not_located_by_its_present_key() {
     for number in [5, 25, 35, 45] {
         let snapshot = || Some(snapshot("100:110:105"));
         let mut table = table_with_spans(Mode::Backfill, snapshot(), snapshot());

@@ -184,16 +184,20 @@ pub(super) async fn complete_lookup(
                 similar.entry(index).or_default().push(id);
             }
         }
-        let (mut unique, mut places) = (Vec::new(), Vec::new());
+        let (mut unique, mut indices) = (Vec::new(), Vec::new());
         for (index, mut candidates) in similar {
             if candidates.len() > 1 {
                 found[index] = TableLookup::Ambiguous(candidates);
             } else if let Some(id) = candidates.pop() {
                 unique.push(id);
-                places.push(index);
+                indices.push(index);
             }
         }
-        for (table, index) in read_details(client, &unique).await?.into_iter().zip(places) {
+        for (table, index) in read_details(client, &unique)
+            .await?
+            .into_iter()
+            .zip(indices)
+        {
             if let Some(table) = table {
                 found[index] = TableLookup::Found(Box::new(table));
             }

@@ -203,14 +203,14 @@ impl Files {
 
     /// Returns the imports of a room by one that comes later in the table.
     fn imports_against(&self, rooms: &[String]) -> Vec<Arrow> {
-        let place = |room: &String| rooms.iter().position(|known| known == room);
+        let rank = |room: &String| rooms.iter().position(|known| known == room);
         let mut wrong = Vec::new();
         for (module, file) in &self.modules {
             for path in self.imports(file) {
                 let (Some(from), Some(to)) = (module.first(), path.first()) else {
                     continue;
                 };
-                let (Some(from), Some(to)) = (place(from), place(to)) else {
+                let (Some(from), Some(to)) = (rank(from), rank(to)) else {
                     continue;
                 };
                 if to < from {
