@@ -11,8 +11,8 @@ use crate::catalog::slot::{SlotInfo, parse_slot, slot_statement};
 use crate::client::{Client, Row, Rows, Statement};
 use crate::error::Result;
 
-/// Bytes of WAL kept from before the confirmed position that give a warning.
-const KEPT_WAL_WARNING: u64 = 4 << 30;
+/// Bytes of WAL retained from before the confirmed position that give a warning.
+const RETAINED_WAL_WARNING: u64 = 4 << 30;
 
 /// Number of transactions that an explanation names at most.
 const MAX_TRANSACTIONS_NAMED: usize = 10;
@@ -101,9 +101,9 @@ impl SlotStatus {
             return Some(format!("replication slot {:?} has no position", self.name));
         };
         let gap = confirmed.distance(restart);
-        (gap > KEPT_WAL_WARNING).then(|| {
+        (gap > RETAINED_WAL_WARNING).then(|| {
             format!(
-                "replication slot {:?} keeps {gap} bytes of WAL from before the confirmed \
+                "replication slot {:?} retains {gap} bytes of WAL from before the confirmed \
                  position: a transaction has been open for that long",
                 self.name,
             )
@@ -118,7 +118,7 @@ impl fmt::Display for SlotStatus {
         };
         slot.fmt(f)?;
         for (label, lsn) in [
-            ("kept", slot.restart_lsn),
+            ("retained", slot.restart_lsn),
             ("unconfirmed", slot.confirmed_flush_lsn),
         ] {
             if let Some(lsn) = lsn {
@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(
             status().to_string(),
             "slot flow_slot: restart_lsn 0/100, confirmed_flush_lsn 0/180, in use by process 7, \
-             wal_status reserved, 256 bytes kept, 128 bytes unconfirmed, server at 0/200"
+             wal_status reserved, 256 bytes retained, 128 bytes unconfirmed, server at 0/200"
         );
     }
 
@@ -324,7 +324,7 @@ mod tests {
         assert!(with(|slot| slot.wal_status = Some("lost".into())).contains("is lost"));
         assert!(with(|slot| slot.restart_lsn = None).contains("no position"));
         let far = with(|slot| slot.confirmed_flush_lsn = Some(Lsn::new(5 << 30)));
-        assert!(far.contains("keeps 5368708864 bytes"), "{far}");
+        assert!(far.contains("retains 5368708864 bytes"), "{far}");
         let gone = SlotStatus {
             slot: None,
             ..status()
