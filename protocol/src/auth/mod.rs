@@ -121,20 +121,7 @@ impl Authenticator {
         out: &mut BytesMut,
     ) -> Result<bool, ProtocolError> {
         let state = std::mem::replace(&mut self.state, State::Finished);
-        if matches!(state, State::Start)
-            && let Some(method) = self.policy.methods.refused_method(&message)
-        {
-            return Err(AuthenticationError::MethodNotAllowed(method).into());
-        }
-        if self.policy.binding == BindingPolicy::Require
-            && !matches!(
-                (&state, &message),
-                (State::Start, Authentication::Sasl(_))
-                    | (State::First(_) | State::Final(_) | State::Verified, _)
-            )
-        {
-            return Err(AuthenticationError::ChannelBindingMissing.into());
-        }
+        self.check_allowed(&state, &message)?;
         self.state = match (state, message) {
             (State::Start | State::PasswordSent | State::Verified, Authentication::Ok) => {
                 return Ok(true);
@@ -185,6 +172,29 @@ impl Authenticator {
             }
         };
         Ok(false)
+    }
+
+    /// Fails if the policy does not allow this message in this state.
+    fn check_allowed(
+        &self,
+        state: &State,
+        message: &Authentication<'_>,
+    ) -> Result<(), AuthenticationError> {
+        if matches!(state, State::Start)
+            && let Some(method) = self.policy.methods.refused_method(message)
+        {
+            return Err(AuthenticationError::MethodNotAllowed(method));
+        }
+        if self.policy.binding == BindingPolicy::Require
+            && !matches!(
+                (state, message),
+                (State::Start, Authentication::Sasl(_))
+                    | (State::First(_) | State::Final(_) | State::Verified, _)
+            )
+        {
+            return Err(AuthenticationError::ChannelBindingMissing);
+        }
+        Ok(())
     }
 
     fn password(&self) -> Result<&str, AuthenticationError> {

@@ -133,6 +133,16 @@ impl Startup {
         }
     }
 
+    /// Fails if the server offers a version that the session has not requested.
+    fn check_version(&self, found: u32) -> Result<(), ProtocolError> {
+        // Old servers send the minor version only.
+        let (major, minor) = (found >> 16, found & 0xffff);
+        if !matches!(major, 0 | 3) || minor > self.version.code() & 0xffff {
+            return Err(ProtocolError::Version { found });
+        }
+        Ok(())
+    }
+
     /// Handles the response to SSLRequest, a single byte.
     ///
     /// More bytes are an error: they were injected before the handshake, and must not be treated as
@@ -202,13 +212,7 @@ impl Session {
                 }
             }
             (State::Authenticate, BackendMessage::NegotiateProtocolVersion(negotiation)) => {
-                // Old servers send the minor version only.
-                let (major, minor) = (negotiation.version >> 16, negotiation.version & 0xffff);
-                if !matches!(major, 0 | 3) || minor > startup.version.code() & 0xffff {
-                    return Err(ProtocolError::Version {
-                        found: negotiation.version,
-                    });
-                }
+                startup.check_version(negotiation.version)?;
                 Event::NegotiateProtocolVersion(negotiation)
             }
             (State::AwaitReady, BackendMessage::ParameterStatus { name, value }) => {
@@ -224,17 +228,18 @@ impl Session {
                 self.phase = Phase::Open;
                 Event::Ready(status)
             }
-            (state, _) => {
-                let state = match state {
-                    State::AwaitReady => "the session is being set up",
-                    _ => "the authentication is in progress",
-                };
-                return Err(ProtocolError::UnexpectedMessage {
-                    tag: frame.tag,
-                    state,
-                });
-            }
+            (state, _) => return Err(unexpected(frame.tag, state)),
         };
         Ok(Some((frame.size(), event)))
+    }
+}
+
+fn unexpected(tag: u8, state: State) -> ProtocolError {
+    ProtocolError::UnexpectedMessage {
+        tag,
+        state: match state {
+            State::AwaitReady => "the session is being set up",
+            _ => "the authentication is in progress",
+        },
     }
 }

@@ -119,17 +119,9 @@ impl Raw {
         Ok(raw)
     }
 
+    /// Checks the members and adds defaults.
     fn check(self) -> Result<Config> {
-        if self.address.trim().is_empty() {
-            return Err(configuration(
-                "missing 'address': give the host or host:port of the database server",
-            ));
-        }
-        if self.user.is_empty() {
-            return Err(configuration(
-                "missing 'user': give the database user to log in as",
-            ));
-        }
+        self.check_required()?;
         let credentials = match self.credentials {
             Some(credentials) => credentials.check(self.password)?,
             None => Credentials::Password(self.password),
@@ -144,20 +136,10 @@ impl Raw {
         )?;
         let skip_backfills = SkipBackfills::parse(&advanced.skip_backfills)?;
         let sslmode = parse_sslmode(&advanced.sslmode)?;
-        if advanced.discover_schemas.iter().any(String::is_empty) {
-            return Err(configuration(
-                "invalid 'advanced.discover_schemas': entries must not be blank; leave the list \
-                 empty to look at all schemas",
-            ));
-        }
+        check_schemas(&advanced.discover_schemas)?;
         let statement_timeout = parse_statement_timeout(&advanced.statement_timeout)?;
         let rediscovery_interval = parse_rediscovery_interval(&advanced.rediscovery_interval)?;
-        let table_patterns = self
-            .filters
-            .table_patterns
-            .iter()
-            .map(|pattern| TablePattern::compile(pattern))
-            .collect::<Result<_>>()?;
+        let table_patterns = compile_patterns(&self.filters.table_patterns)?;
         let min_backfill_xid = parse_min_backfill_xid(&advanced.min_backfill_xid)?;
         let backfill_connections = parse_backfill_connections(advanced.backfill_connections)?;
         let flags = Flags::parse(&advanced.feature_flags)?;
@@ -202,6 +184,37 @@ impl Raw {
             network_tunnel: self.network_tunnel,
         })
     }
+
+    fn check_required(&self) -> Result<()> {
+        if self.address.trim().is_empty() {
+            return Err(configuration(
+                "missing 'address': give the host or host:port of the database server",
+            ));
+        }
+        if self.user.is_empty() {
+            return Err(configuration(
+                "missing 'user': give the database user to log in as",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn check_schemas(schemas: &[String]) -> Result<()> {
+    if schemas.iter().any(String::is_empty) {
+        return Err(configuration(
+            "invalid 'advanced.discover_schemas': entries must not be blank; leave the list \
+             empty to look at all schemas",
+        ));
+    }
+    Ok(())
+}
+
+fn compile_patterns(patterns: &[String]) -> Result<Vec<TablePattern>> {
+    patterns
+        .iter()
+        .map(|pattern| TablePattern::compile(pattern))
+        .collect()
 }
 
 impl RawFilters {
