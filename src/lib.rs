@@ -37,7 +37,7 @@
 //! | [`record`], [`value`], [`json`] | from wire bytes to documents and row keys |
 //! | [`client`], [`net`] | queries and replication commands; sockets, SSH tunnels and TLS |
 //! | [`flow`], [`config`] | messages and codecs of Flow's capture protocol; configuration |
-//! | [`background`], [`buffer`], [`logging`], [`error`] | what every room may use |
+//! | [`background`], [`buffer`], [`logging`], [`error`] | modules that every room may use |
 //! | `protocol` (a crate) | the wire protocol without I/O: frames, authentication, sessions, pgoutput |
 //!
 //! A room imports only rooms that come later in this table, read row by row and within a row from

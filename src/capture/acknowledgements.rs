@@ -12,7 +12,7 @@ use crate::replication::DurablePosition;
 ///
 /// Clones share one queue: the session adds checkpoints; the reader of the runtime's requests (or
 /// the session, where a checkpoint is durable at once) removes those that were acknowledged. The
-/// position of the last one is what the server is told.
+/// position of the last one that was acknowledged is reported to the server.
 #[derive(Debug, Clone, Default)]
 pub struct Acknowledgements {
     queue: Arc<Mutex<Queue>>,

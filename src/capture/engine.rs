@@ -40,8 +40,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 ///
-/// Fails with what keeps the capture from going on. What was emitted since the last checkpoint is
-/// void then.
+/// Fails with the error that stops the capture. Documents emitted since the last checkpoint
+/// are void then.
 pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgements) -> Result<()> {
     let (mut session, prepared) = start(task, sink, acknowledgements).await?;
     session.open().await?;
@@ -71,13 +71,13 @@ pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgement
         .await
         .is_err()
     {
-        debug!("the last checkpoints are not acknowledged; the server is not told of them");
+        debug!("last checkpoints not acknowledged; their position is not reported to the server");
     }
     if tokio::time::timeout(END_TIMEOUT, changes.finish())
         .await
         .is_err()
     {
-        debug!("the server does not take the last status update");
+        debug!("last status update not accepted by the server in time");
     }
     Ok(())
 }
@@ -144,7 +144,7 @@ async fn start<S: Sink>(
     Ok((session, prepared))
 }
 
-/// Starts the connection for the stream, and says when it is made.
+/// Starts to connect for the stream. `connected` is notified once the connection is made.
 fn connect_for_stream(
     connect: &ConnectConfig,
     settings: &Settings,

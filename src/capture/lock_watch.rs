@@ -40,8 +40,8 @@ pub(super) async fn log_locks_of<T>(
             done = &mut queries => return done,
             explained = explained => match explained {
                 Ok(why) if why.is_empty() => {}
-                Ok(why) => warn!(waits_for = %why, "queries about the tables wait for a lock"),
-                Err(error) => debug!(%error, "the holder of a lock cannot be read"),
+                Ok(why) => warn!(waits_for = %why, "catalog queries wait for a lock"),
+                Err(error) => debug!(%error, "session that holds the lock cannot be read"),
             }
         }
     }

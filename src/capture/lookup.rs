@@ -33,8 +33,8 @@ impl<S: Sink> Session<S> {
         Ok(())
     }
 
-    /// Looks up one of the bound tables again. Returns whether it exists; if it does not, what was
-    /// known of it stays.
+    /// Looks up one of the bound tables again. Returns whether it exists; if it does not, its
+    /// known description is not changed.
     pub(super) async fn look_up_one(&mut self, index: TableIndex) -> Result<bool> {
         let table = &mut self.tables[index];
         let id = table.info.as_ref().map_or(&table.id, |info| &info.id);
@@ -53,8 +53,8 @@ impl<S: Sink> Session<S> {
         Ok(true)
     }
 
-    /// Adapts the scan of a table to what the catalogs say of the table now. Returns whether the
-    /// scan starts over.
+    /// Adapts the scan of a table to the table's description that was just read. Returns whether
+    /// the scan starts over.
     fn renew_scan(&mut self, index: TableIndex, before: Option<&TableInfo>) -> Result<bool> {
         let version = self.server.version();
         let table = &mut self.tables[index];

@@ -108,14 +108,14 @@ impl Server {
         commit_and_read_snapshot(&mut self.client, is_flushed).await
     }
 
-    /// Returns the position by which to tell that the stream has passed `position`. The end of the
-    /// log can be reported as the first byte after the header of a page, where no record ends; it
-    /// is moved back to before that header.
+    /// Returns the fence for `position`: a stream that has reached it has passed `position`. The
+    /// end of the log can be reported as the first byte after the header of a page, where no record
+    /// ends; it is moved back to before that header.
     pub(super) fn fence_at(&self, position: Lsn) -> Lsn {
         before_page_header(position, self.facts.wal_block_size)
     }
 
-    /// Makes the log of the server move on, so that commits before a fence are flushed and a record
+    /// Advances the WAL of the server, so that commits before a fence are flushed and a record
     /// after the fence is streamed.
     ///
     /// # Errors
@@ -138,11 +138,11 @@ impl Server {
                 ));
             }
         } else if let Err(error) = commit_empty_transaction(&mut self.client).await {
-            // A session that may not even do that waits for the background writer of the server.
+            // Where the role may not commit such a transaction, the background writer advances WAL.
             if error.sqlstate().is_none() {
                 return Err(error);
             }
-            debug!(%error, "the server's log cannot be moved on");
+            debug!(%error, "WAL of the server cannot be advanced");
         }
         Ok(())
     }

@@ -3,8 +3,7 @@
 //! Each part owns its state and is changed only by its own methods. An operation that needs several
 //! parts is a method of [`Session`], in the file of its topic: reading the stream in `stream/`,
 //! reading rows in `scan/`, the periodic checks in `upkeep/`, held checkpoints in
-//! `held_checkpoint.rs`, waits in
-//! `visibility_wait.rs`, lookups in `lookup.rs`.
+//! `held_checkpoint.rs`, waits in `visibility_wait.rs`, lookups in `lookup.rs`.
 
 use super::checkpoint::Checkpoints;
 use super::scan::Spans;

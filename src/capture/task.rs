@@ -1,4 +1,4 @@
-//! The task of a session: what is to be captured, and whether it can be.
+//! The task of a session: the tables to capture, and the checks that they can be captured.
 
 use std::collections::HashMap;
 

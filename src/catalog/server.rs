@@ -57,8 +57,8 @@ pub async fn is_standby(client: &mut Client) -> Result<bool> {
         .bool(0)
 }
 
-/// Commits a transaction that writes nothing but its own commit record, so that the log moves on
-/// and is flushed.
+/// Commits a transaction that writes nothing but its own commit record, so that the log
+/// advances and is flushed.
 ///
 /// # Errors
 ///

@@ -77,7 +77,7 @@ pub async fn transactions_at_work(client: &mut Client) -> Result<BTreeSet<u32>> 
     if !both.is_empty() {
         info!(
             transactions = both.len(),
-            "transactions at work need not be waited for"
+            "transactions in progress are not waited for: their commits are not written yet"
         );
     }
     Ok(both)

@@ -64,7 +64,7 @@ impl Connecting {
         match made {
             Ok((client, made)) => Ok((made.elapsed() < MAX_IDLE).then_some(client)),
             Err(error) if error.is_retryable() => {
-                debug!(%error, "connection not made ahead");
+                debug!(%error, "connection could not be opened in advance");
                 Ok(None)
             }
             Err(error) => Err(error),

@@ -12,9 +12,9 @@
 //!
 //! See <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 
-/// `successful_completion`: what a function's `RAISE INFO` or `RAISE NOTICE` bears.
+/// `successful_completion`: SQLSTATE of a function's `RAISE INFO` or `RAISE NOTICE`.
 pub const SUCCESSFUL_COMPLETION: &str = "00000";
-/// `warning`: what a function's `RAISE WARNING` bears.
+/// `warning`: SQLSTATE of a function's `RAISE WARNING`.
 pub const WARNING: &str = "01000";
 /// `numeric_value_out_of_range`.
 pub const NUMERIC_VALUE_OUT_OF_RANGE: &str = "22003";

@@ -2,9 +2,8 @@
 //! positions.
 //!
 //! Two positions matter. The *received* position is known to the caller, who sees every message.
-//! The *durable* position is what Flow has acknowledged, and only that is ever reported to the
-//! server ([`DurablePosition`]), since the server may remove its log up to the position that it is
-//! told.
+//! The *durable* position is the one that Flow has acknowledged. Only the durable position is ever
+//! reported to the server ([`DurablePosition`]), which may remove its log up to it.
 //!
 //! A server can send large transactions before they have committed. The [`Spool`] stores them until
 //! they do, so that the reader of the stream sees whole transactions in commit order in either

@@ -1,4 +1,4 @@
-//! The scan of a table moves on, after a chunk.
+//! Advance of the scan of a table after a chunk.
 
 use std::time::Instant;
 
@@ -43,7 +43,7 @@ enum Movement {
 }
 
 impl<S: Sink> Session<S> {
-    /// Moves the scan of a table on to the end of a chunk. Returns whether all rows of the table
+    /// Advances the scan of a table to the end of a chunk. Returns whether all rows of the table
     /// were emitted.
     pub(super) fn advance(
         &mut self,
@@ -59,11 +59,11 @@ impl<S: Sink> Session<S> {
         let complete = match table.movement(chunks, end)? {
             Movement::None => return Ok(false),
             Movement::Part => {
-                table.move_on(chunks, false);
+                table.advance_position(chunks, false);
                 false
             }
             Movement::Whole { is_last } => {
-                table.move_on(chunks, true);
+                table.advance_position(chunks, true);
                 is_last
             }
         };
@@ -160,9 +160,9 @@ impl ScannedTable<'_> {
         }
     }
 
-    /// Moves the scan on: to the end of the current window if that was read as a whole, else to the
+    /// Advances the scan: to the end of the current window if that was read as a whole, else to the
     /// last row.
-    fn move_on(&mut self, chunks: &mut ChunkReader, is_whole: bool) {
+    fn advance_position(&mut self, chunks: &mut ChunkReader, is_whole: bool) {
         let by_position = self.is_by_position();
         let progress = &mut chunks.progress;
         let window = chunks.windows.front().filter(|_| by_position && is_whole);

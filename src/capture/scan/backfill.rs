@@ -28,8 +28,8 @@ impl<S: Sink> Session<S> {
         let has_spans = !by_equality && self.request_spans(index).await?;
         let is_requested = |span: &Span| span.chunks.start.is_none();
         if self.spans.open.front().is_some_and(is_requested) {
-            // The answer arrives about when the snapshot does, and is past it where little is
-            // written.
+            // The server answers at about the time of the snapshot. Where little is written, the
+            // position in the answer is past the fence already.
             changes.ask_position();
         }
         if changes.is_slot_new() {

@@ -226,7 +226,7 @@ mod tests {
             (99, 200, false),
             (2, 200, false),
             (199, 200, true),
-            // From before the last wraparound: an xmin from the future is an old one.
+            // An xmin beyond the next xid is from before the last wraparound, so the row is old.
             (300, 200, false),
             (u64::from(u32::MAX), 200, false),
         ] {

@@ -106,12 +106,12 @@ impl SpanConnections {
             when: Instant::now(),
         });
         if is_repeated {
-            debug!(%error, connected, "there are no more connections for backfills");
+            debug!(%error, connected, "no more connections available for backfills");
         } else if connected > 0 {
-            warn!(error = %error, connected, "there are no more connections for backfills");
+            warn!(error = %error, connected, "no more connections available for backfills");
         } else {
-            warn!(error = %error, "there is no connection for backfills to spare: chunks are read one \
-                by one, which takes longer");
+            warn!(error = %error, "no connection available for backfills: chunks are read one by one, which \
+                takes longer");
         }
     }
 

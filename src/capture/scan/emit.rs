@@ -36,7 +36,7 @@ impl<S: Sink> Session<S> {
         let bytes = self.sink.uncommitted_bytes() - before;
         let is_cut_off = matches!(end, ChunkEnd::Nothing | ChunkEnd::Failed(_));
         let is_part = matches!(end, ChunkEnd::Part);
-        // The server takes its time for a row, so the time of the span does not count.
+        // The server is slow to find rows, so the span is not ended for its age.
         let is_slow = is_part || matches!(end, ChunkEnd::Waiting);
         let chunks = span.chunks.progress.chunks;
         let table_complete = self.advance(index, &mut span.chunks, end, started)?;
@@ -53,7 +53,7 @@ impl<S: Sink> Session<S> {
                 .put_back(client, chunks.reader)
                 .await?;
             if !is_at_end {
-                // The later spans begin where this one was to end.
+                // The later spans begin where this span was expected to end.
                 self.end_spans().await?;
             }
         } else {

@@ -32,7 +32,7 @@ impl<S: Sink> Session<S> {
         })
     }
 
-    /// Returns the lock timeout of the connection for queries, during which nothing else goes on.
+    /// Returns the lock timeout of the connection for queries, for which the session waits.
     pub(super) fn lock_timeout(&self) -> Duration {
         self.within_statement_timeout(LOCK_TIMEOUT)
     }
@@ -80,7 +80,7 @@ impl<S: Sink> Session<S> {
             let info = &table.scan.info;
             let why = explain_lock(self.server.client(), info).await?;
             warn!(stream = %info.id, waits_for = %why,
-                "the table is locked, so its backfill waits; other tables come first");
+                "backfill waits because the table is locked; other tables are read first");
         }
         Ok(())
     }

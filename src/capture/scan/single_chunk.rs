@@ -48,7 +48,8 @@ impl<S: Sink> Session<S> {
             }
         };
         if self.checkpoints.is_due() {
-            // It was held back for commits that this chunk contains; its rows come after it.
+            // The checkpoint was held back for commits that this chunk contains. It is emitted
+            // before the rows of the chunk.
             self.emit_checkpoint()?;
         }
         let Some(mut table) = self.tables.scanned(index) else {

@@ -33,7 +33,8 @@ impl<S: Sink> Session<S> {
             match span.chunks.reader.try_start(&mut span.client) {
                 Ok(None) => break,
                 Ok(Some(start)) => {
-                    // Asked now, the server need not be asked when the rows are due.
+                    // The stream's position is asked for now, so that it is known by the time the
+                    // rows are due.
                     changes.ask_position();
                     // A table with other columns is looked up once no span is open.
                     if !self.has_known_columns(index, &start.columns)?
@@ -46,7 +47,7 @@ impl<S: Sink> Session<S> {
                 Err(error) => {
                     self.spans.note_too_early();
                     self.end_spans_after(span_index).await?;
-                    // An error that persists fails the capture when it is the table's turn.
+                    // An error that persists fails the capture once this is the first span.
                     if let Err(error) = self.on_scan_error(index, error).await {
                         debug!(%error, "rows cannot be requested ahead");
                     }
@@ -113,7 +114,8 @@ impl<S: Sink> Session<S> {
             return Ok(false);
         }
         if self.checkpoints.is_due() {
-            // It was held back for commits that this span contains; its rows come after it.
+            // The checkpoint was held back for commits that this span contains. It is emitted
+            // before the rows of the span.
             self.try_checkpoint().await?;
         }
         Ok(!self.spans.open.is_empty())

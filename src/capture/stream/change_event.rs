@@ -218,8 +218,8 @@ impl EventWriter {
     }
 }
 
-/// Refuses a change of a row whose key before the change is not known: a document would stay that
-/// has no row, or the document of another row would be changed.
+/// Refuses a change of a row whose key before the change is not known: a document without a row
+/// would remain, or the document of another row would be changed.
 pub(super) fn require_known_key(
     relation: &Relation,
     plan: &RelationPlan,

@@ -52,12 +52,12 @@ impl ChangeStream {
         self.dispatcher.relations.invalidate(tables);
     }
 
-    /// Returns what was counted since the last call.
+    /// Returns the counts since the last call.
     pub(in crate::capture) fn take_counts(&mut self) -> Counts {
         self.dispatcher.take_counts()
     }
 
-    /// Sends a last status update, so that what was acknowledged is not streamed again, and ends
+    /// Sends a last status update, so that acknowledged changes are not streamed again, and ends
     /// the stream.
     pub(in crate::capture) async fn finish(self) {
         self.replication.finish().await;

@@ -48,12 +48,12 @@ pub(super) struct Dispatcher {
     commits: u64,
 }
 
-/// Numbers of what the stream has brought since they were last reported.
+/// Counts of the stream since the last report.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::capture) struct Counts {
     /// Changes of rows.
     pub(in crate::capture) changes: u64,
-    /// Documents that were written of them.
+    /// Documents that were written for these changes.
     pub(in crate::capture) documents: u64,
     /// Source transactions.
     pub(in crate::capture) commits: u64,
@@ -82,7 +82,7 @@ impl Dispatcher {
         &mut self.writer.position
     }
 
-    /// Returns whether the current transaction spans much of the log.
+    /// Returns whether the current transaction spans at least [`LARGE_TRANSACTION`] bytes of WAL.
     pub(super) fn is_transaction_large(&mut self) -> bool {
         let last = self.position().last_commit_end().as_u64();
         self.position_mut().transaction().is_ok_and(|transaction| {
@@ -96,7 +96,7 @@ impl Dispatcher {
         self.writer.take_has_deferred()
     }
 
-    /// Returns what was counted since the last call.
+    /// Returns the counts since the last call.
     pub(super) fn take_counts(&mut self) -> Counts {
         Counts {
             changes: std::mem::take(&mut self.changes),

@@ -1,10 +1,10 @@
-//! Reading the stream: what each message leads to, and up to where it is read.
+//! Reading the stream: handling of each message, and the position up to which it is read.
 //!
 //! [`ChangeStream`] is the stream of a session. Its [`Dispatcher`] knows the relations that the
-//! server has described and the transaction that the stream is in; it has each change decided about
-//! and writes the document. The session reads the stream up to a fence or for a time (`read`),
-//! starts it (`start`), prepares the plans of its relations (`plans`), and fetches rows whose
-//! values the server has not sent (`refetch`).
+//! server has described and the transaction that the stream is in; it has each change judged by its
+//! table and writes the document. The session reads the stream up to a fence or for a time
+//! (`read`), starts it (`start`), prepares the plans of its relations (`plans`), and fetches rows
+//! whose values the server has not sent (`refetch`).
 //!
 //! ```text
 //! read -> Dispatcher::handle -> Table::decide -> EventWriter::write -> Sink, or DeferredChanges

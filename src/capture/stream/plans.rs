@@ -65,9 +65,9 @@ impl<S: Sink> Session<S> {
         Ok(())
     }
 
-    /// Stops where the changes of a bound partitioned table are streamed under the names of its
-    /// partitions, or those of a bound partition under the name of its root: they would be missing
-    /// silently.
+    /// Fails where the changes of a bound partitioned table are streamed under the names of its
+    /// partitions, or those of a bound partition under the name of its root: the capture would
+    /// miss them silently.
     async fn check_unbound_name(&mut self, id: &TableId, relation: Oid) -> Result<()> {
         let followed = |table: &&Table| table.is_followed() && table.state.mode != Mode::Pending;
         let is_partitioned =

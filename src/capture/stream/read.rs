@@ -16,16 +16,16 @@ use crate::error::{ErrorKind, Result};
 /// Checkpoints that are emitted while the stream is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::capture) enum CheckpointPolicy {
-    /// None: what is read belongs to a checkpoint that the caller emits.
+    /// None: the caller emits a checkpoint for all that is read.
     ByCaller,
     /// One wherever it is worth its cost: at a commit, at the begin of a large transaction, or when
     /// the stream is idle.
     AtCommits,
 }
 
-/// Time for which the server is left to pass a fence by itself before its log is moved on.
+/// Time for which the server may pass a fence without help before WAL is written to advance it.
 const ADVANCE_WAL_AFTER: Duration = Duration::from_millis(200);
-/// Interval between further attempts to move the server's log on.
+/// Interval between further attempts to advance the server's WAL.
 const ADVANCE_WAL_INTERVAL: Duration = Duration::from_secs(10);
 /// First and longest time for which a message is waited for before the server is asked for its
 /// position.
@@ -96,7 +96,7 @@ impl<S: Sink> Session<S> {
         Ok(())
     }
 
-    /// Makes the log of the server move on.
+    /// Advances the WAL of the server.
     pub(in crate::capture) async fn advance_wal(&mut self) -> Result<()> {
         let slot = &self.settings.config.slot_name;
         self.server.advance_wal(slot).await
@@ -147,8 +147,8 @@ impl<S: Sink> Session<S> {
         Ok(())
     }
 
-    /// Handles the messages that the stream brings without a wait, for a short time, and on to the
-    /// end of a transaction.
+    /// Handles messages as long as they arrive without a wait: for [`READY_TIME`], and on to the
+    /// end of the transaction.
     pub(in crate::capture) async fn read_ready(
         &mut self,
         changes: &mut ChangeStream,
@@ -165,7 +165,7 @@ impl<S: Sink> Session<S> {
             }
         }
         self.checkpoints.set_cursor(changes.received());
-        // The first chunk of a scan has the checkpoint that says that the scan has begun.
+        // The checkpoint of the first chunk records that the scan has begun.
         let has_documents = self.sink.uncommitted_bytes() > 0;
         if policy == CheckpointPolicy::AtCommits
             && (has_documents || self.checkpoints.since_last() >= IDLE_CHECKPOINT)

@@ -69,8 +69,8 @@ impl<S: Sink> Session<S> {
                 }
             }
         } else {
-            // A later change of the stream tells what has become of the row.
-            debug!(%stream, lsn = %wal_start, "row with a new key is deleted, or has another key by now");
+            // A later change of the stream deletes the row or gives it another key.
+            debug!(%stream, lsn = %wal_start, "row with a new key not found: it was deleted, or its key has changed again");
         }
         let complete = ChangeEvent {
             change: Change {

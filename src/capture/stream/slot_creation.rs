@@ -46,7 +46,7 @@ pub(super) async fn create_new_slot(
     Ok(created.consistent_point)
 }
 
-/// Creates the slot, and logs what the server waits for.
+/// Creates the slot, and logs the transactions that the server waits for.
 async fn create_and_log(
     client: &mut Client,
     commands: &mut Client,
@@ -74,7 +74,7 @@ async fn create_and_log(
             "the server is busy with it".to_owned()
         };
         if started.elapsed() >= CREATION_TIMEOUT {
-            // The server would go on with the creation, and hold the name of the slot.
+            // Otherwise the server continues the creation, and the name of the slot stays in use.
             terminate_session(client, session).await?;
             return Err(Error::new(
                 ErrorKind::Connection,

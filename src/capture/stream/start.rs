@@ -87,7 +87,7 @@ impl<S: Sink> Session<S> {
             Start::At(start) => (start, false),
             Start::NewSlot { exists } => self.create_slot(&mut replication, exists).await?,
         };
-        // The tables whose scan goes on decide about changes from the first one on.
+        // Tables whose scan is continued decide about changes from the first change on.
         let version = self.server.version();
         for table in self
             .tables
@@ -98,7 +98,7 @@ impl<S: Sink> Session<S> {
         }
         // The waits begin with a new slot as well: a commit between the position from which the
         // server collects changes and that from which it streams them may not be in snapshots yet.
-        // Commits from here on are streamed and remembered, whichever of both comes first.
+        // Commits after either position are streamed and remembered.
         let in_progress = in_progress(&self.settings.config);
         let request = self.stream_request(start, in_progress.clone());
         let (stream, ()) = tokio::try_join!(
@@ -116,13 +116,13 @@ impl<S: Sink> Session<S> {
         })
     }
 
-    /// Returns the connection for the stream: the one that was made ahead, or a new one.
+    /// Returns the connection for the stream: `ahead`, which was started earlier, or a new one.
     async fn replication_client(&mut self, ahead: Connecting) -> Result<Client> {
         if let Some(client) = ahead.client().await? {
             return Ok(client);
         }
-        // Connections for rows are closed first: the stream has precedence where connections are
-        // few.
+        // Connections for rows are closed first: the stream has precedence where the number of
+        // connections is limited.
         self.spans.disconnect().await;
         let memory = self.settings.config.logical_decoding_work_mem;
         replication::connect(self.server.connect_config(), memory).await
@@ -138,7 +138,7 @@ impl<S: Sink> Session<S> {
         let start = create_new_slot(client, replication, slot, exists, is_standby).await?;
         // After a creation that had to wait, the server reads its log once more before it streams,
         // and no span is to hold its locks meanwhile. Before version 13 the first status update
-        // would move a slot back to its start that another session has moved on.
+        // would move a slot back to its start that another session has advanced.
         let is_new = began.elapsed() < QUICK_CREATION && self.server.version() >= 130_000;
         Ok((start, is_new))
     }
@@ -155,7 +155,7 @@ impl<S: Sink> Session<S> {
         self.try_checkpoint().await?;
         self.activate_tables(changes).await?;
         if self.checkpoints.is_due() && !self.tables.hold_back_checkpoint() {
-            // It was held back for tables that are not scanned after all.
+            // The checkpoint was held back for tables that turned out to need no scan.
             self.emit_checkpoint()?;
         }
         Ok(())
@@ -180,7 +180,7 @@ impl<S: Sink> Session<S> {
         Ok(())
     }
 
-    /// Makes sure that no other session has moved the new slot on, and emits a checkpoint with its
+    /// Makes sure that no other session has advanced the new slot, and emits a checkpoint with its
     /// position. Nothing is emitted before that, so that a capture that stops here starts over. The
     /// states of the tables are emitted with their first rows.
     pub(in crate::capture) async fn confirm_start(
@@ -226,10 +226,10 @@ impl<S: Sink> Session<S> {
         }
     }
 
-    /// Starts the stream again without transactions in progress, because they cannot be kept.
+    /// Starts the stream again without transactions in progress, because they cannot be stored.
     ///
-    /// The new stream begins after the last commit that was handled, between two transactions: it
-    /// brings whole what has not been handled yet. The acknowledged position stays as it was.
+    /// The new stream begins after the last commit that was handled, between two transactions, so
+    /// all later transactions are streamed whole. The acknowledged position does not change.
     pub(super) async fn restart_without_spool(
         &mut self,
         changes: &mut ChangeStream,
@@ -240,10 +240,11 @@ impl<S: Sink> Session<S> {
             error = %error,
             causes = error.causes(),
             position = %position,
-            "transactions in progress cannot be kept; the stream is started again without them, and \
+            "transactions in progress cannot be stored; the stream is started again without them, and \
              the server keeps them until they commit"
         );
-        changes.in_progress = InProgress::NotStreamed("transactions in progress could not be kept");
+        changes.in_progress =
+            InProgress::NotStreamed("transactions in progress could not be stored");
         changes.replication.abandon();
         let durable = Arc::clone(changes.replication.durable_position());
         let request = self.stream_request(position, changes.in_progress.clone());

@@ -150,12 +150,12 @@ pub(in crate::capture) struct TrackedState {
 }
 
 impl TrackedState {
-    /// Takes over a state; `changed` says that no checkpoint has it.
+    /// Tracks a state. `changed` tells that no checkpoint has it.
     pub(super) fn new(state: TableState, changed: bool) -> Self {
         Self { state, changed }
     }
 
-    /// Changes the state. If it is another then, it is part of the next checkpoint.
+    /// Changes the state. A state that differs afterwards is part of the next checkpoint.
     pub(in crate::capture) fn update(&mut self, change: impl FnOnce(&mut TableState)) {
         let before = self.state.clone();
         change(&mut self.state);

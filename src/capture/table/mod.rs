@@ -1,4 +1,4 @@
-//! The bound tables: what is known of each, how far its scan is, and what becomes of a change.
+//! The bound tables: the state of each, its scan, and the decision about each of its changes.
 //!
 //! A [`Table`] owns its state, its [`Scan`] while its rows are being read, and the commits that its
 //! later chunks have to contain ([`visibility`]). [`Table::decide`] is the rule that joins backfill

@@ -19,7 +19,7 @@ const LOCK_PAUSE: Duration = Duration::from_secs(5);
 /// The scan of a table whose rows are being read.
 #[derive(Debug)]
 pub(in crate::capture) struct Scan {
-    /// Description of the table that the scan goes by.
+    /// Description of the table, on which the queries of the scan are based.
     pub(in crate::capture) info: Arc<TableInfo>,
     /// Queries for the rows.
     pub(in crate::capture) table: TableScan,

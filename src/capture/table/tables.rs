@@ -168,7 +168,7 @@ impl Tables {
         }
     }
 
-    /// Takes over what the catalogs say of the tables, in their order.
+    /// Sets the descriptions that were read from the catalogs, in the order of the tables.
     pub(in crate::capture) fn set_infos(&mut self, infos: Vec<TableLookup>) {
         for (table, info) in self.tables.iter_mut().zip(infos) {
             table.info = match info {

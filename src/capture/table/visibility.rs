@@ -3,7 +3,7 @@
 //! A commit is decoded and streamed once its record is flushed. A snapshot contains it only after
 //! the transaction has left the list of running transactions, which with synchronous replication
 //! can be arbitrarily later. A change that is streamed in that window to a key that is not scanned
-//! yet is dropped because a later chunk will contain it, and that chunk has to contain it indeed.
+//! yet is dropped because a later chunk will contain it, and that chunk has to contain it.
 //! So such transactions are remembered until a snapshot of ours contains them. Until then no chunk
 //! of the table is accepted, and no checkpoint passes them, since what is remembered is lost with
 //! the process.

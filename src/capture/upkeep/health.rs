@@ -1,4 +1,4 @@
-//! Check of the server: what an operator has to know of the slot and of open transactions.
+//! Check of the server: warnings for the operator about the slot and about open transactions.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const LONG_TRANSACTION: Duration = Duration::from_secs(30 * 60);
 
 impl<S: Sink> Session<S> {
-    /// Checks the server if that was not done in this session, which may be a short one. The stream
-    /// has started by then, so that the server knows who reads the slot.
+    /// Checks the server unless this session, which may be a short one, has done so. The stream has
+    /// to be started before, so that the server lists the session that reads the slot.
     pub(in crate::capture) async fn check_server_once(&mut self) -> Result<()> {
         if !self.upkeep.is_checked() {
             self.check_server().await?;
@@ -25,7 +25,7 @@ impl<S: Sink> Session<S> {
         Ok(())
     }
 
-    /// Logs what an operator has to know of the server. A fact that cannot be read does not stop
+    /// Logs warnings about the server for the operator. A fact that cannot be read does not stop
     /// the capture; a lost connection does.
     pub(super) async fn check_server(&mut self) -> Result<()> {
         self.upkeep.note_check();

@@ -46,7 +46,7 @@ impl<S: Sink> Session<S> {
         Ok(())
     }
 
-    /// Stops where the changes of a table are not published any more: they would be missing
+    /// Fails where the changes of a table are not published any more: the capture would miss them
     /// silently.
     async fn check_publication(&mut self) -> Result<()> {
         let config = &self.settings.config;

@@ -10,7 +10,7 @@ use tracing::info;
 
 use crate::config::HostPort;
 
-/// Checks the host key of an SSH server against the one that this process saw first.
+/// Checks the host key of an SSH server against the first key that this process received from it.
 pub(super) struct HostKeyCheck {
     server: String,
 }

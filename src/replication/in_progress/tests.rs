@@ -13,7 +13,7 @@ use crate::error::{ErrorKind, Result};
 const TABLE: Oid = Oid(16_400);
 const TIME: PgTimestamp = PgTimestamp(77);
 
-/// Server that sends a stream, and reader of what the spool makes of it.
+/// Server that sends a stream, and reader of the spool's output.
 struct Stream {
     spool: Spool,
     position: u64,

@@ -8,7 +8,7 @@ use Compare::{Float4, Float8, Geometry, Inet, Point, Spelled};
 pub(super) enum Compare {
     /// Equal text, except for escapes.
     Spelled,
-    /// The same number of this width, written with the fewest digits.
+    /// Equal numbers of this width, written with the fewest digits.
     Float4,
     Float8,
     /// Numbers between punctuation, without exponents.

@@ -90,7 +90,7 @@ fn a_full_disk_turns_streaming_of_transactions_in_progress_off() {
     many_rows(&mut scene.client);
     execute(&mut other, "commit; insert into c values (2, 'last')");
     session.until_id("public.c", 2);
-    let warning = session.until_logged("transactions in progress cannot be kept");
+    let warning = session.until_logged("transactions in progress cannot be stored");
     assert_eq!(warning.level, "warning");
     assert!(says(&warning, "File too large"), "{warning:?}");
     assert!(says(
@@ -98,7 +98,7 @@ fn a_full_disk_turns_streaming_of_transactions_in_progress_off() {
             .log()
             .find(|line| line.field("streaming").as_deref() == Some("off"))
             .expect("replication starts again"),
-        "transactions in progress could not be kept"
+        "transactions in progress could not be stored"
     ));
     let run = session.kill();
     let mut of_a = 0;

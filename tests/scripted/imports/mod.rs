@@ -265,7 +265,7 @@ impl Files {
             let Some(path) = self.absolute(&import.module, &import.path) else {
                 continue;
             };
-            // What is used of a module stands among the paths.
+            // Items used through an imported module are among the paths of the code.
             let is_module = self.modules.contains_key(&path) && import.name != "*";
             if !is_module && (!import.is_reexport || import.is_mentioned) {
                 imports.push(path);
