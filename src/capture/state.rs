@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ignored_table_drops_what_was_remembered() {
+    fn an_ignored_table_loses_its_columns_position_and_metadata() {
         let table = TableState {
             mode: Mode::Ignore,
             ..TableState::default()

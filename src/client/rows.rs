@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_parsed_into_what_is_asked_for() {
+    fn json_is_parsed_into_the_requested_type() {
         let text = r#"[{"name" : "a\"\u00e9\ud83d\ude00", "position" : -1, "comment" : null},
                        {"name" : "b", "position" : 2, "comment" : "B", "type_oid" : 4294967295}]"#;
         let columns = parse(text).unwrap();
