@@ -48,8 +48,7 @@ impl<S: Sink> Session<S> {
             }
         };
         if self.checkpoints.is_due() {
-            // The checkpoint was held back for commits that this chunk contains. It is emitted
-            // before the rows of the chunk.
+            // It was held back for commits that the chunk contains, and precedes the chunk's rows.
             self.emit_checkpoint()?;
         }
         let Some(mut table) = self.tables.scanned(index) else {

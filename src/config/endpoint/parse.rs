@@ -139,14 +139,14 @@ impl Raw {
         check_schemas(&advanced.discover_schemas)?;
         let statement_timeout = parse_statement_timeout(&advanced.statement_timeout)?;
         let rediscovery_interval = parse_rediscovery_interval(&advanced.rediscovery_interval)?;
-        let table_patterns = compile_patterns(&self.filters.table_patterns)?;
+        let discover_unpublished_tables =
+            self.filters.discover_unpublished_tables || advanced.discover_unpublished_tables;
+        let discovery_filters = self.filters.check(advanced.discover_schemas)?;
         let min_backfill_xid = parse_min_backfill_xid(&advanced.min_backfill_xid)?;
         let backfill_connections = parse_backfill_connections(advanced.backfill_connections)?;
         let flags = Flags::parse(&advanced.feature_flags)?;
         let logical_decoding_work_mem = parse_decoding_memory(&advanced.logical_decoding_work_mem)?;
 
-        let mut include_schemas = self.filters.include_schemas;
-        include_schemas.extend(advanced.discover_schemas);
         let chunk_size = match advanced.backfill_chunk_size {
             ..=0 => DEFAULT_CHUNK_SIZE,
             rows => u32::try_from(rows).unwrap_or(u32::MAX),
@@ -157,13 +157,8 @@ impl Raw {
             database: self.database,
             credentials,
             history_mode: self.history_mode,
-            discovery_filters: DiscoveryFilters {
-                include_schemas,
-                exclude_schemas: self.filters.exclude_schemas,
-                table_patterns,
-            },
-            discover_unpublished_tables: self.filters.discover_unpublished_tables
-                || advanced.discover_unpublished_tables,
+            discovery_filters,
+            discover_unpublished_tables,
             publication_name: or_default(&advanced.publication_name, DEFAULT_PUBLICATION)
                 .to_owned(),
             slot_name: or_default(&advanced.slot_name, DEFAULT_SLOT).to_owned(),
@@ -210,13 +205,6 @@ fn check_schemas(schemas: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn compile_patterns(patterns: &[String]) -> Result<Vec<TablePattern>> {
-    patterns
-        .iter()
-        .map(|pattern| TablePattern::compile(pattern))
-        .collect()
-}
-
 impl RawFilters {
     fn read(mut members: Members<'_>) -> Result<Self> {
         let raw = Self {
@@ -227,6 +215,22 @@ impl RawFilters {
         };
         members.finish()?;
         Ok(raw)
+    }
+
+    /// Compiles the patterns. `schemas` are included as well.
+    fn check(self, schemas: Vec<String>) -> Result<DiscoveryFilters> {
+        let table_patterns = self
+            .table_patterns
+            .iter()
+            .map(|pattern| TablePattern::compile(pattern))
+            .collect::<Result<_>>()?;
+        let mut include_schemas = self.include_schemas;
+        include_schemas.extend(schemas);
+        Ok(DiscoveryFilters {
+            include_schemas,
+            exclude_schemas: self.exclude_schemas,
+            table_patterns,
+        })
     }
 }
 
