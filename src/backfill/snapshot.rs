@@ -30,7 +30,8 @@ impl PgSnapshot {
         self.running.iter().copied()
     }
 
-    /// Returns the lower 32 bits of `xmax`, the id of the next transaction.
+    /// Returns the lower 32 bits of `xmax`: one more than the highest id of a transaction that had
+    /// ended. No row that the snapshot contains has this or a higher `xmin`.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "ids in rows are the lower 32 bits"

@@ -6,7 +6,7 @@ use super::snapshot::Snapshot;
 use super::snapshot_query::{parse_lsn, parse_snapshot};
 use crate::error::Result;
 
-/// Answer of the first statement of a span.
+/// Answer of the statement that takes the snapshot of a span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkStart {
     /// Snapshot that decides which transactions the rows contain.

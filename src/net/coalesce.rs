@@ -72,11 +72,11 @@ const ROW_PAUSES: PauseLengths = PauseLengths {
     long: Duration::from_millis(3),
     capacity: 2 * 1024 * 1024,
 };
-/// Minimum free space in the receive buffer for a read after a pause. If the read with which a
+/// Minimum free space in the receive buffer for a read during a backlog. If the read with which a
 /// backlog begins yields as much, the next read follows without a pause.
 pub(super) const BACKLOG_READ_SIZE: usize = 128 * 1024;
-/// A pause that yields fewer bytes than this ends the backlog, and a read that yields fewer is
-/// followed by a pause.
+/// A pause that yields fewer bytes than this, in its first two reads, ends the backlog. A later
+/// read that yields fewer is followed by a pause.
 const TRICKLE: usize = 16 * 1024;
 
 /// Minimum yield of a short pause for long ones to be tried: a stream with less is hardly a

@@ -26,9 +26,9 @@
 //! At most one transaction is receiving, and at most one is replaying: no further message of the
 //! stream is read until the reader has taken all messages of a replay.
 //!
-//! Spooled messages are lost when the process ends, and no position after them is acknowledged:
-//! after a restart the server sends every transaction again that had not committed before the start
-//! of the stream.
+//! Spooled messages are lost when the process ends. Positions after them may be acknowledged all the
+//! same: the server sends every transaction again whose commit is not before the position at which
+//! the stream starts, wherever its changes are in the log.
 //!
 //! Terms: a *stream block* is the messages between StreamStart and StreamStop. A *block* is a piece
 //! of memory, or of a temporary file, with spooled messages.

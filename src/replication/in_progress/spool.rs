@@ -255,7 +255,7 @@ impl Spool {
     fn abort(&mut self, abort: &StreamAbortMessage) -> Result<()> {
         self.refuse_within_transaction()?;
         if abort.xid != abort.subxid {
-            // The server reports the rollback even if it has sent nothing of the transaction.
+            // The rollback of a subtransaction is tolerated even if nothing of its transaction came.
             if let Some(transaction) = self.waiting.get_mut(&abort.xid.as_u32()) {
                 transaction.abort(abort.subxid);
             }

@@ -227,7 +227,7 @@ fn rolled_back_changes_are_not_replayed() {
     stream.abort(20, 20).unwrap();
     stream.commit(10).unwrap();
     assert_eq!(stream.words(), "begin-10-1010 a b d g commit-1010");
-    // A rollback is reported even if nothing of the transaction or subtransaction was sent.
+    // Rollbacks are tolerated of which no transaction or subtransaction was sent.
     stream.abort(30, 30).unwrap();
     stream.abort(30, 31).unwrap();
     assert!(stream.commit(20).is_err(), "it was rolled back");
