@@ -89,7 +89,7 @@ pub async fn read_health(client: &mut Client, slot: &str, seconds: u64) -> Resul
 }
 
 impl SlotStatus {
-    /// Returns a warning if the slot is missing or lost, or retains more than
+    /// Returns a warning if the slot is missing, lost or without a position, or retains more than
     /// 4 GiB of WAL from before the confirmed position.
     pub fn warning(&self) -> Option<String> {
         let Some(slot) = &self.slot else {

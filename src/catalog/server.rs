@@ -1,4 +1,4 @@
-//! Facts about the server that do not change while a session lasts.
+//! The server: facts that a session reads once, whether it is a standby, and its log moved on.
 
 use std::time::Duration;
 
@@ -44,11 +44,11 @@ pub fn parse_server(rows: &Rows) -> Result<ServerFacts> {
     })
 }
 
-/// Returns whether the server is a standby now.
+/// Returns whether the server is a standby now, which a promotion ends.
 ///
 /// # Errors
 ///
-/// Fails when the connection is lost.
+/// Fails with the server's error, or when the connection is lost.
 pub async fn is_standby(client: &mut Client) -> Result<bool> {
     client
         .query("SELECT pg_is_in_recovery()", &[])
@@ -58,7 +58,7 @@ pub async fn is_standby(client: &mut Client) -> Result<bool> {
 }
 
 /// Commits a transaction that writes nothing but its own commit record, so that the log
-/// advances and is flushed.
+/// advances. The server flushes the record a moment later.
 ///
 /// # Errors
 ///

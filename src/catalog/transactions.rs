@@ -65,7 +65,7 @@ const TERMINATE: &str = "SELECT pg_terminate_backend($1::int)";
 ///
 /// # Errors
 ///
-/// Fails when the connection is lost.
+/// Fails with the server's error, or when the connection is lost.
 pub async fn transactions_at_work(client: &mut Client) -> Result<BTreeSet<u32>> {
     let first = look_at_work(client).await?;
     if first.is_empty() {
@@ -93,7 +93,7 @@ async fn look_at_work(client: &mut Client) -> Result<BTreeSet<u32>> {
 ///
 /// # Errors
 ///
-/// Fails when the connection is lost.
+/// Fails with the server's error, or when the connection is lost.
 pub async fn writers(client: &mut Client, tables: &[Oid]) -> Result<Vec<(Oid, u32)>> {
     let oids: Vec<_> = tables.iter().map(|oid| oid.as_u32().to_string()).collect();
     let list = format!("{{{}}}", oids.join(","));
@@ -108,7 +108,7 @@ pub async fn writers(client: &mut Client, tables: &[Oid]) -> Result<Vec<(Oid, u3
 ///
 /// # Errors
 ///
-/// Fails when the connection is lost.
+/// Fails with the server's error, or when the connection is lost.
 pub async fn awaited_transactions(
     client: &mut Client,
     session: Option<ProcessId>,
@@ -122,7 +122,7 @@ pub async fn awaited_transactions(
 ///
 /// # Errors
 ///
-/// Fails when the connection is lost, or the server refuses.
+/// Fails with the server's error, or when the connection is lost.
 pub async fn terminate_session(client: &mut Client, session: Option<ProcessId>) -> Result<()> {
     let session = session.map(|process| process.to_string());
     client.query(TERMINATE, &[session.as_deref()]).await?;

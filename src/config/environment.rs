@@ -112,7 +112,7 @@ impl Environment {
         if metadata.permissions().mode() & 0o077 != 0 {
             warn!(
                 path,
-                "password file ignored: its group or others can read it, set its mode to 0600"
+                "password file ignored: its group or others have access to it, set its mode to 0600"
             );
             return None;
         }

@@ -32,8 +32,8 @@ use crate::error::Result;
 /// Facts about the database, returned if no prerequisite is missing.
 #[derive(Debug, Clone)]
 pub struct Checked {
-    /// Bound tables in their order, with the publication's column lists and row filters. All of them
-    /// were found, unless the checks were skipped.
+    /// Bound tables in their order, with the publication's column lists and row filters. All of
+    /// them were found, unless the checks were skipped.
     pub tables: Vec<TableLookup>,
     /// Exact name of the watermarks table.
     pub watermarks: Option<TableId>,
@@ -45,14 +45,14 @@ pub struct Checked {
 
 /// Checks the prerequisites of a capture of the bound tables. Creates the publication and the
 /// watermarks table, and adds tables to the publication, where that is missing and the user may.
-/// The statements in `besides` run in the round trip of the first queries, and their results are
-/// returned.
+/// The statements in `besides` run in the round trip of the first queries, if there are any; their
+/// results are returned.
 ///
 /// # Errors
 ///
-/// Fails with one [`ErrorKind::Prerequisite`](crate::error::ErrorKind::Prerequisite) error that lists
-/// everything that is missing with the SQL that provides it, and with the error of the connection if
-/// it is lost.
+/// Fails with one [`ErrorKind::Prerequisite`](crate::error::ErrorKind::Prerequisite) error that
+/// lists everything that is missing with the SQL that provides it, and with the error of the
+/// connection if it is lost.
 pub async fn check_prerequisites<const N: usize>(
     client: &mut Client,
     requirements: &Requirements<'_>,
@@ -189,8 +189,8 @@ async fn query_both<const M: usize, const N: usize>(
     Ok((first, std::array::from_fn(|_| next())))
 }
 
-/// Reads the publication's restrictions of `tables` and writes a watermark in one round trip. Returns
-/// the restrictions, and the result of writing if there is a watermarks table.
+/// Reads the publication's restrictions of `tables` and writes a watermark in one round trip.
+/// Returns the restrictions, and the result of writing if there is a watermarks table.
 async fn read_restrictions_and_write(
     client: &mut Client,
     requirements: &Requirements<'_>,

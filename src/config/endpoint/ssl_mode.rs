@@ -9,7 +9,7 @@ pub enum SslMode {
     Allow,
     /// Encrypted if the server supports it.
     Prefer,
-    /// Encrypted; the server is not verified.
+    /// Encrypted; the server is verified only where trusted authorities are configured.
     Require,
     /// Encrypted; the server has a certificate of a trusted authority.
     VerifyCa,

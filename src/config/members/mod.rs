@@ -19,7 +19,7 @@ pub(super) use self::parse::parse;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Object whose members are asked for by name.
-#[derive(Debug)]
+// Not `Debug`, since members may be secrets.
 pub(crate) struct Members<'a> {
     location: Location,
     members: &'a Map<String, Value>,

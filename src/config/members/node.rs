@@ -6,7 +6,8 @@ use super::Location;
 use crate::error::{Error, Result};
 
 /// Value at a location of a document, or the absence of one.
-#[derive(Debug, Clone)]
+// Not `Debug`, since the value may be a secret.
+#[derive(Clone)]
 pub(crate) struct Node<'a> {
     location: Location,
     value: Option<&'a Value>,
