@@ -2,9 +2,21 @@
 
 #![no_main]
 
+use std::ffi::{CStr, c_char};
+
 use libfuzzer_sys::fuzz_target;
 use protocol::{LogicalReplicationMessage, Lsn, TupleArena};
 use source_postgres::replication::{Spool, SpoolOptions};
+
+/// Suppressions for the leak sanitizer, which calls this function.
+///
+/// The spool frees files in threads of their own. If the sanitizer looks while such a thread starts or
+/// ends, it takes the list of the thread's destructors, which belongs to the C library, for leaked.
+#[unsafe(no_mangle)]
+extern "C" fn __lsan_default_suppressions() -> *const c_char {
+    const SUPPRESSIONS: &CStr = c"leak:__cxa_thread_atexit_impl";
+    SUPPRESSIONS.as_ptr()
+}
 
 fuzz_target!(|data: &[u8]| {
     let options = SpoolOptions {
