@@ -30,7 +30,7 @@
 //!    │ bered    │ snapshot contains them                                  │      │
 //! ```
 //!
-//! That is mode `Backfill`. In `UnfilteredBackfill` and `KeylessBackfill`, changes that `Backfill`
+//! The drawing shows mode `Backfill`. In `UnfilteredBackfill` and `KeylessBackfill`, changes that `Backfill`
 //! drops are emitted at once: a filter may keep their rows out of the chunks, or the stream does
 //! not tell which rows were read already. In `Pending`, changes are dropped whichever of the three
 //! modes follows.
@@ -88,6 +88,7 @@ mod engine;
 mod held_checkpoint;
 mod lock_watch;
 mod lookup;
+mod plan_inputs;
 mod reconcile;
 mod scan;
 mod server;

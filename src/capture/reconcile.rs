@@ -64,20 +64,6 @@ mod tests {
     use protocol::Lsn;
 
     use super::*;
-    use crate::config::Resource;
-
-    fn binding(state_key: &str) -> Binding {
-        Binding {
-            resource: Resource {
-                namespace: "s".into(),
-                stream: state_key.into(),
-                ..Resource::default()
-            },
-            state_key: state_key.into(),
-            key: vec!["/id".into()],
-            transaction_ids: false,
-        }
-    }
 
     fn state(json: &str) -> State {
         State::parse(json).unwrap()
@@ -91,7 +77,11 @@ mod tests {
                 "gone":{"mode":"Backfill","key_columns":["id"],"scanned":"FQM=","backfilled":3},
                 "long":{"mode":"Ignore"},"back":{"mode":"Ignore"}}}"#,
         );
-        let bindings = [binding("kept"), binding("new"), binding("back")];
+        let bindings = [
+            Binding::sample("kept"),
+            Binding::sample("new"),
+            Binding::sample("back"),
+        ];
         let (tables, removed) = reconcile(&bindings, &mut state);
         let modes: Vec<_> = tables
             .iter()
@@ -115,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_stream_starts_over_when_every_binding_is_new() {
-        for bindings in [&[][..], &[binding("a.v1")]] {
+        for bindings in [&[][..], &[Binding::sample("a.v1")]] {
             let mut state = state(r#"{"cursor":"0/10","bindingStateV1":{"a":{"mode":"Active"}}}"#);
             reconcile(bindings, &mut state);
             assert_eq!(state.cursor, None);
@@ -124,7 +114,7 @@ mod tests {
 
     #[test]
     fn an_early_state_of_only_changes_gets_its_key() {
-        let mut bound = binding("a");
+        let mut bound = Binding::sample("a");
         bound.resource.mode = BackfillMode::OnlyChanges;
         let mut state = state(r#"{"cursor":"0/10","bindingStateV1":{"a":{"mode":"Active"}}}"#);
         let (tables, _) = reconcile(&[bound], &mut state);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use tracing::warn;
 
+use super::plan_inputs::PlanInputs;
 use super::state::State;
 use crate::catalog::{
     BoundTable, Checked, Requirements, SlotUse, TableId, TableLookup, check_prerequisites,
@@ -13,7 +14,7 @@ use crate::config::{Config, Resource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::PlanOptions;
 use crate::schema::{SchemaOptions, is_fallback_key, key_columns};
-use crate::value::ValueOptions;
+use crate::value::{TypeRegistry, ValueOptions};
 
 /// A capture task.
 #[derive(Debug)]
@@ -60,6 +61,15 @@ impl Settings {
         };
         (settings, task.state)
     }
+
+    /// Returns the inputs of the plans by which documents are written.
+    pub(super) fn plan_inputs<'a>(&'a self, types: &'a TypeRegistry) -> PlanInputs<'a> {
+        PlanInputs {
+            types,
+            options: &self.plan_options,
+            tag: self.config.source_tag.as_deref(),
+        }
+    }
 }
 
 /// A table and the collection that it is bound to.
@@ -76,6 +86,21 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// Returns a binding of the table `s.STATE_KEY` to a collection with the key `/id`.
+    #[cfg(test)]
+    pub(super) fn sample(state_key: &str) -> Self {
+        Self {
+            resource: Resource {
+                namespace: "s".into(),
+                stream: state_key.into(),
+                ..Resource::default()
+            },
+            state_key: state_key.into(),
+            key: vec!["/id".into()],
+            transaction_ids: false,
+        }
+    }
+
     /// Returns the table's name as configured.
     pub fn table_id(&self) -> TableId {
         TableId::new(&self.resource.namespace, &self.resource.stream)
@@ -168,22 +193,9 @@ fn refuse_duplicates(bound: &[BoundTable], found: &[TableLookup]) -> Result<()> 
 mod tests {
     use super::*;
 
-    fn binding(state_key: &str) -> Binding {
-        Binding {
-            resource: Resource {
-                namespace: "s".into(),
-                stream: state_key.into(),
-                ..Resource::default()
-            },
-            state_key: state_key.into(),
-            key: vec!["/id".into()],
-            transaction_ids: false,
-        }
-    }
-
     #[test]
     fn a_collection_keyed_by_loc_has_no_key_columns() {
-        let mut bound = binding("a");
+        let mut bound = Binding::sample("a");
         bound.key = crate::schema::FALLBACK_KEY.map(str::to_owned).to_vec();
         assert_eq!(bound.key_columns(), None);
     }

@@ -56,22 +56,19 @@ impl<S: Sink> Session<S> {
             return Ok(false);
         };
         let is_part = matches!(end, ChunkEnd::Part);
-        let complete = match table.movement(chunks, end)? {
+        let (scanned, complete) = match table.movement(chunks, end)? {
             Movement::None => return Ok(false),
-            Movement::Part => {
-                table.advance_position(chunks, false);
-                false
-            }
-            Movement::Whole { is_last } => {
-                table.advance_position(chunks, true);
-                is_last
-            }
+            Movement::Part => (table.advance_position(chunks, false), false),
+            Movement::Whole { is_last } => (table.advance_position(chunks, true), is_last),
         };
         let progress = &mut chunks.progress;
         let rows = std::mem::take(&mut progress.emitted);
         progress.chunks += u32::from(!is_part);
         progress.has_emitted = true;
-        table.state.update(|state| state.backfilled += rows);
+        table.state.update(|state| {
+            state.scanned = scanned;
+            state.backfilled += rows;
+        });
         let (milliseconds, backfilled) = (started.elapsed().as_millis(), table.state.backfilled);
         let stream = table.id;
         // Chunks are small, so most are logged for debugging only.
@@ -100,7 +97,7 @@ impl<S: Sink> Session<S> {
 impl ScannedTable<'_> {
     /// Returns the movement of the scan by a chunk that has ended.
     fn movement(&mut self, chunks: &ChunkReader, end: ChunkEnd) -> Result<Movement> {
-        let window = chunks.windows.front().filter(|_| self.is_by_position());
+        let window = chunks.windows.front();
         Ok(match end {
             ChunkEnd::Full => Movement::Whole {
                 is_last: window.is_some_and(|(_, is_last)| *is_last),
@@ -126,10 +123,9 @@ impl ScannedTable<'_> {
         if !is_cut_short {
             return Err(scan_failed(self, error));
         }
-        let by_position = self.is_by_position();
-        let window = chunks.windows.front().filter(|_| by_position);
+        let window = chunks.windows.front();
         let narrower = window.and_then(|(window, _)| window.half_pages());
-        let can_end = by_position && progress.can_end_within_window(&self.scan.info);
+        let can_end = self.is_by_position() && progress.can_end_within_window(&self.scan.info);
         let has_moved = progress.has_last && self.scan.position.as_ref() != Some(&progress.last);
         if can_end && (progress.emitted > 0 || narrower.is_some()) {
             warn!(stream = %self.id, rows = progress.emitted,
@@ -161,11 +157,11 @@ impl ScannedTable<'_> {
     }
 
     /// Advances the scan: to the end of the current window if that was read as a whole, else to the
-    /// last row.
-    fn advance_position(&mut self, chunks: &mut ChunkReader, is_whole: bool) {
+    /// last row. Returns the position for the state.
+    fn advance_position(&mut self, chunks: &mut ChunkReader, is_whole: bool) -> Scanned {
         let by_position = self.is_by_position();
         let progress = &mut chunks.progress;
-        let window = chunks.windows.front().filter(|_| by_position && is_whole);
+        let window = chunks.windows.front().filter(|_| is_whole);
         let scanned = if let Some((window, _)) = window {
             self.scan.physical = window.until;
             progress.position = None;
@@ -182,7 +178,7 @@ impl ScannedTable<'_> {
             let position = self.scan.position.as_ref();
             position.map(|key| key.encode(&self.scan.codecs))
         };
-        self.state.update(|state| state.scanned = Scanned(scanned));
+        Scanned(scanned)
     }
 }
 

@@ -6,13 +6,14 @@ use protocol::{DataRow, RowDescription, TupleArena, TupleData};
 
 use super::progress::ScanProgress;
 use crate::backfill::{ChunkStart, ExtraColumns, Snapshot};
+use crate::capture::plan_inputs::PlanInputs;
 use crate::capture::sink::Sink;
 use crate::capture::state::Mode;
 use crate::capture::stream::captured_columns;
 use crate::capture::table::ScannedTable;
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Change, Image, MetaTemplate, Plan, PlanOptions, Source};
-use crate::value::{KeyCodec, TypeRegistry};
+use crate::record::{Change, Image, Plan, Source};
+use crate::value::KeyCodec;
 
 /// Plan for the rows of a chunk.
 #[derive(Debug)]
@@ -22,15 +23,6 @@ pub(super) struct ChunkPlan {
     /// Key columns, as indices into the rows.
     key: Vec<(usize, KeyCodec)>,
     extra_columns: ExtraColumns,
-}
-
-/// Inputs of a plan that are the same for all tables.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PlanInputs<'a> {
-    /// Configured value of `/_meta/source/tag`.
-    pub(super) tag: Option<&'a str>,
-    pub(super) types: &'a TypeRegistry,
-    pub(super) options: &'a PlanOptions,
 }
 
 impl ChunkPlan {
@@ -51,14 +43,8 @@ impl ChunkPlan {
             Some(info),
             fields.map(|(index, field)| (index, field.name, field.type_oid)),
         );
-        let meta = MetaTemplate::new(
-            &info.id.schema,
-            &info.id.name,
-            inputs.tag,
-            table.transaction_ids,
-        );
         Ok(Self {
-            plan: Plan::new(&columns, meta, inputs.types, inputs.options),
+            plan: inputs.plan(&info.id, &columns, table.transaction_ids),
             key: key_columns(table, description, extra_columns.columns())?,
             extra_columns,
         })

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use protocol::TupleArena;
 
-use super::chunk_plan::{ChunkPlan, PlanInputs};
+use super::chunk_plan::ChunkPlan;
 use super::progress::ScanProgress;
 use crate::backfill::{ChunkStart, ExtraColumns, RowStep, SpanReader, Window};
+use crate::capture::plan_inputs::PlanInputs;
 use crate::capture::sink::Sink;
 use crate::capture::table::ScannedTable;
 use crate::client::Client;
@@ -38,7 +39,8 @@ pub(super) struct ChunkReader {
     /// Snapshot and fence; `None` until the server has sent them.
     pub(super) start: Option<ChunkStart>,
     pub(super) progress: ScanProgress,
-    /// Windows of a scan by position, each with whether it is the last of the table.
+    /// Windows of a scan by position, each with whether it is the last of the table; none for a scan
+    /// by key.
     pub(super) windows: VecDeque<(Window, bool)>,
     /// Leading columns that are not the table's.
     pub(super) extra_columns: ExtraColumns,

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::chunk_plan::PlanInputs;
 use super::chunk_reader::ChunkEnd;
 use super::spans::{Span, SpanEnd};
 use crate::capture::session::Session;
@@ -77,11 +76,7 @@ impl<S: Sink> Session<S> {
         let Some(mut table) = self.tables.scanned(span.table) else {
             return Ok(ChunkEnd::Nothing);
         };
-        let inputs = PlanInputs {
-            tag: self.settings.config.source_tag.as_deref(),
-            types: self.server.types(),
-            options: &self.settings.plan_options,
-        };
+        let inputs = self.settings.plan_inputs(self.server.types());
         let (client, sink) = (&mut span.client, &mut self.sink);
         span.chunks
             .read_chunk(client, &mut table, &inputs, sink, Some(ROW_TIMEOUT))

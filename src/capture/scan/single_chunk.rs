@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use super::chunk_plan::PlanInputs;
 use super::chunk_reader::ChunkReader;
 use super::locks::LOCKED_READ_TIME;
 use crate::backfill::{ChunkStart, SpanRequest, Window};
@@ -59,11 +58,7 @@ impl<S: Sink> Session<S> {
             chunk.collect_keys();
         }
         let (client, types) = self.server.client_and_types();
-        let inputs = PlanInputs {
-            tag: self.settings.config.source_tag.as_deref(),
-            types,
-            options: &self.settings.plan_options,
-        };
+        let inputs = self.settings.plan_inputs(types);
         chunk.start = Some(start.clone());
         let sink = &mut self.sink;
         let end = chunk

@@ -6,7 +6,7 @@ use protocol::{Oid, quote_identifier};
 use tracing::warn;
 
 use super::change_stream::ChangeStream;
-use super::relation_plan::{PlanInputs, RelationPlan};
+use super::relation_plan::RelationPlan;
 use crate::capture::session::Session;
 use crate::capture::sink::Sink;
 use crate::capture::state::Mode;
@@ -51,17 +51,9 @@ impl<S: Sink> Session<S> {
             self.end_spans().await?;
             self.look_up_one(index).await?;
         }
-        let inputs = PlanInputs {
-            types: self.server.types(),
-            options: &self.settings.plan_options,
-            tag: self.settings.config.source_tag.as_deref(),
-            version: self.server.version(),
-        };
-        relation.plan = Some(RelationPlan::new(
-            &relation.shape,
-            &self.tables[index],
-            inputs,
-        ));
+        let inputs = self.settings.plan_inputs(self.server.types());
+        let (table, version) = (&self.tables[index], self.server.version());
+        relation.plan = Some(RelationPlan::new(&relation.shape, table, &inputs, version));
         Ok(())
     }
 

@@ -4,10 +4,11 @@ use protocol::TupleData;
 
 use super::columns::streamed_columns;
 use super::relation_shape::RelationShape;
+use crate::capture::plan_inputs::PlanInputs;
 use crate::capture::table::Table;
 use crate::catalog::{Generated, TableInfo, UniqueIndex};
-use crate::record::{Change, MetaTemplate, Plan, PlanOptions};
-use crate::value::{KeyCodec, TypeRegistry};
+use crate::record::{Change, Plan};
+use crate::value::KeyCodec;
 
 /// First server version that can publish generated columns.
 const PUBLISHED_GENERATED: u32 = 180_000;
@@ -31,23 +32,17 @@ pub(super) struct RelationPlan {
     pub(super) is_key_deferrable: bool,
 }
 
-/// Inputs of a plan that are the same for all relations.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PlanInputs<'a> {
-    pub(super) types: &'a TypeRegistry,
-    pub(super) options: &'a PlanOptions,
-    /// Configured value of `/_meta/source/tag`.
-    pub(super) tag: Option<&'a str>,
-    /// Version of the server, such as 150004.
-    pub(super) version: u32,
-}
-
 impl RelationPlan {
-    /// Makes the plan for the rows of a relation.
-    pub(super) fn new(relation: &RelationShape, table: &Table, inputs: PlanInputs<'_>) -> Self {
+    /// Makes the plan for the rows of a relation. `version` is that of the server, such as 150004.
+    pub(super) fn new(
+        relation: &RelationShape,
+        table: &Table,
+        inputs: &PlanInputs<'_>,
+        version: u32,
+    ) -> Self {
         let info = table.info.as_deref();
         let is_generated = |name: &str| {
-            inputs.version >= PUBLISHED_GENERATED
+            version >= PUBLISHED_GENERATED
                 && info
                     .and_then(|info| info.column(name))
                     .is_some_and(|column| column.generated != Generated::No)
@@ -60,14 +55,8 @@ impl RelationPlan {
             let names = names.iter();
             names.filter_map(|name| relation.index_of(name)).collect()
         });
-        let meta = MetaTemplate::new(
-            &relation.id.schema,
-            &relation.id.name,
-            inputs.tag,
-            table.transaction_ids,
-        );
         Self {
-            plan: Plan::new(&columns, meta, inputs.types, inputs.options),
+            plan: inputs.plan(&relation.id, &columns, table.transaction_ids),
             captured: columns.iter().map(|column| column.index).collect(),
             scan_key: relation.scan_key(table, inputs.types),
             identity_has_key: relation.identity_has(table, collection_key.as_deref()),
