@@ -14,24 +14,24 @@ const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY
 
 /// Request for a span.
 #[derive(Debug)]
-pub struct SpanRequest<'a> {
+pub struct SpanRequest {
     /// Rows of the span.
     pub rows: SpanRows,
     /// Statement that locks the table; `None` if the role may not lock it.
-    pub lock: Option<&'a str>,
+    pub lock: Option<String>,
     /// Lock timeout of all statements before the rows.
     pub lock_timeout: Duration,
     /// Expression for the columns of the table.
-    pub columns: &'a str,
+    pub columns: String,
     /// Statement for the key of the last row, if the key is required.
-    pub last_key: Option<&'a ChunkQuery>,
+    pub last_key: Option<ChunkQuery>,
     /// Whether the server is a standby.
     pub standby: bool,
     /// Number of batches or statements that are requested at once.
     pub depth: u32,
 }
 
-impl SpanRequest<'_> {
+impl SpanRequest {
     /// Requests the snapshot, the columns of the table, the key of the last row if it is required,
     /// and the first batches or statements. Returns the reader of the answers.
     ///
@@ -50,11 +50,11 @@ impl SpanRequest<'_> {
         queue_statement(session, BEGIN)?;
         let lock_timeout = self.lock_timeout.as_millis();
         queue_statement(session, &format!("SET LOCAL lock_timeout = {lock_timeout}"))?;
-        if let Some(lock) = self.lock {
+        if let Some(lock) = &self.lock {
             queue_statement(session, lock)?;
         }
         queue_statement(session, &snapshot)?;
-        if let Some(query) = self.last_key {
+        if let Some(query) = &self.last_key {
             queue_portal(session, query, "", false)?;
             session.execute("", 0).map_err(unsendable)?;
         }

@@ -1,6 +1,5 @@
 //! One session of a capture, from its start to its end.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -15,8 +14,7 @@ use super::server::Server;
 use super::session::Session;
 use super::sink::Sink;
 use super::snapshot_pacing::SnapshotPacing;
-use super::state::Mode;
-use super::stream::{CheckpointPolicy, Prepared};
+use super::stream::Prepared;
 use super::table::{Table, Tables};
 use super::task::{Settings, Task, check};
 use super::upkeep::{SentSchemas, Upkeep};
@@ -61,9 +59,7 @@ pub async fn run<S: Sink>(task: Task, sink: S, acknowledgements: Acknowledgement
             session.spans.disconnect().await;
             session.report_status("Streaming CDC Events");
             let end = Instant::now() + session.upkeep.until_due();
-            session
-                .read_until(&mut changes, end, CheckpointPolicy::AtCommits)
-                .await?;
+            session.read_until(&mut changes, end).await?;
         }
     }
     let acknowledged = session.checkpoints.all_acknowledged();
@@ -161,20 +157,11 @@ fn connect_for_stream(
 }
 
 /// Returns the facts that the prerequisites need about the bindings. A table is established if the
-/// state says that its changes are captured, unless the capture starts over.
+/// state says that it is captured, unless the capture starts over.
 fn bound_tables(settings: &Settings, tables: &Tables, starts_over: bool) -> Vec<BoundTable> {
-    let established: HashSet<&str> = tables
-        .iter()
-        .filter(|table| table.state.mode == Mode::Active || table.state.mode.is_backfill())
-        .map(|table| table.state_key.as_str())
-        .collect();
-    settings
-        .bindings
-        .iter()
-        .map(|binding| {
-            let is_established = established.contains(binding.state_key.as_str());
-            binding.bound_table(!starts_over && is_established)
-        })
+    let bindings = settings.bindings.iter().zip(tables.iter());
+    bindings
+        .map(|(binding, table)| binding.bound_table(!starts_over && table.state.mode.is_captured()))
         .collect()
 }
 

@@ -81,6 +81,12 @@ impl Mode {
             Self::Backfill | Self::UnfilteredBackfill | Self::KeylessBackfill
         )
     }
+
+    /// Returns whether the table is captured by now: it is being scanned, or its scan is over. None
+    /// of its changes may be missing.
+    pub fn is_captured(self) -> bool {
+        self == Self::Active || self.is_backfill()
+    }
 }
 
 /// Bytes that the state has as base64 text; null and absent both mean none.

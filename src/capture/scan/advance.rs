@@ -89,8 +89,7 @@ impl<S: Sink> Session<S> {
         let table = &mut self.tables[index];
         info!(stream = %table.id, rows = table.state.backfilled, "backfill completed");
         table.complete();
-        changes.invalidate_plans(&self.tables);
-        self.prepare_plans(changes).await
+        self.renew_plans(changes).await
     }
 }
 

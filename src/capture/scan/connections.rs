@@ -69,11 +69,8 @@ impl SpanConnections {
         connect: &ConnectConfig,
         in_use: usize,
     ) -> Result<Option<Client>> {
-        while let Some(Idle { client, reader }) = self.idle.pop() {
-            let free = match reader {
-                Some(reader) => finish(client, reader).await,
-                None => Some(client),
-            };
+        while let Some(idle) = self.idle.pop() {
+            let free = idle.free().await;
             if free.is_some() {
                 return Ok(free);
             }
@@ -175,15 +172,20 @@ impl SpanConnections {
     /// Closes all connections that are not in use.
     pub(super) async fn disconnect(&mut self) {
         self.connecting.clear();
-        for Idle { mut client, reader } in self.idle.drain(..) {
-            if let Some(reader) = reader {
-                let finished = tokio::time::timeout(END_TIMEOUT, reader.finish(&mut client));
-                if finished.await.is_err() {
-                    client.give_up();
-                    continue;
-                }
+        for idle in self.idle.drain(..) {
+            if let Some(mut client) = idle.free().await {
+                client.terminate().await;
             }
-            client.terminate().await;
+        }
+    }
+}
+
+impl Idle {
+    /// Waits until the connection is free. Returns it if it can be used again.
+    async fn free(self) -> Option<Client> {
+        match self.reader {
+            Some(reader) => finish(self.client, reader).await,
+            None => Some(self.client),
         }
     }
 }

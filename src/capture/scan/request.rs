@@ -108,14 +108,24 @@ impl ScannedTable<'_> {
         (rows, extra_columns)
     }
 
-    /// Returns the statement that locks the table, unless the role may not lock it.
-    pub(super) fn lock_statement(&self) -> Option<String> {
-        self.scan.may_lock.then(|| self.scan.table.lock_statement())
-    }
-
-    /// Returns the expression by which a span reads the columns of the table.
-    pub(super) fn columns_expression(&self, version: u32) -> String {
-        columns_expression(&self.scan.info, version)
+    /// Returns the request for rows, all of them at once and without the key of the last one. The
+    /// table is locked first, unless the role may not lock it.
+    pub(super) fn request(
+        &self,
+        rows: SpanRows,
+        lock_timeout: Duration,
+        standby: bool,
+    ) -> SpanRequest {
+        let scan = &self.scan;
+        SpanRequest {
+            rows,
+            lock: scan.may_lock.then(|| scan.table.lock_statement()),
+            lock_timeout,
+            columns: columns_expression(&scan.info, scan.table.server_version),
+            last_key: None,
+            standby,
+            depth: 1,
+        }
     }
 }
 
@@ -235,16 +245,10 @@ impl<S: Sink> Session<S> {
             let rows = u64::from(chunks) * u64::from(table.scan.table.chunk_size);
             table.scan.table.last_key(after.as_deref(), rows)
         });
-        let lock = table.lock_statement();
-        let columns = table.columns_expression(self.server.version());
         let request = SpanRequest {
-            rows,
-            lock: lock.as_deref(),
-            lock_timeout,
-            columns: &columns,
-            last_key: last_key.as_ref(),
-            standby: self.server.is_standby(),
+            last_key,
             depth: table.depth(),
+            ..table.request(rows, lock_timeout, self.server.is_standby())
         };
         let reader = request.send(&mut client).await?;
         let time = match self.settings.config.statement_timeout {

@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::chunk_reader::ChunkReader;
 use super::locks::LOCKED_READ_TIME;
-use crate::backfill::{ChunkStart, SpanRequest, Window};
+use crate::backfill::{ChunkStart, Window};
 use crate::capture::session::Session;
 use crate::capture::sink::Sink;
 use crate::capture::stream::{ChangeStream, CheckpointPolicy};
@@ -151,23 +151,12 @@ impl<S: Sink> Session<S> {
         windows: VecDeque<(Window, bool)>,
     ) -> Result<Option<ChunkReader>> {
         let lock_timeout = self.lock_timeout();
-        let version = self.server.version();
         let Some(table) = self.tables.scanned(index) else {
             return Ok(None);
         };
         let after = table.scan.position.as_ref();
         let (rows, extra_columns) = table.rows(after, &windows, 1);
-        let lock = table.lock_statement();
-        let columns = table.columns_expression(version);
-        let request = SpanRequest {
-            rows,
-            lock: lock.as_deref(),
-            lock_timeout,
-            columns: &columns,
-            last_key: None,
-            standby: self.server.is_standby(),
-            depth: 1,
-        };
+        let request = table.request(rows, lock_timeout, self.server.is_standby());
         let reader = request.send(self.server.client()).await?;
         // All rows were requested at once, so no more are requested.
         let chunk = ChunkReader::new(reader, windows, extra_columns, Duration::ZERO);

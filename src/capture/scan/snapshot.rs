@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing::debug;
 
-use super::spans::SpanEnd;
+use super::spans::{Span, SpanEnd};
 use crate::backfill::ChunkStart;
 use crate::capture::checkpoint::IDLE_CHECKPOINT;
 use crate::capture::session::Session;
@@ -87,11 +87,7 @@ impl<S: Sink> Session<S> {
                 }
                 continue;
             }
-            tokio::select! {
-                filled = span.chunks.reader.fill(&mut span.client) => filled?,
-                filled = changes.fill() => filled?,
-                () = tokio::time::sleep(IDLE_CHECKPOINT) => {}
-            }
+            fill_either(span, changes).await?;
             self.read_ready(changes).await?;
         }
     }
@@ -215,14 +211,10 @@ impl<S: Sink> Session<S> {
             let Some(span) = self.spans.open.front_mut() else {
                 return Ok(false);
             };
-            if span.client.connection().has_event() || span.chunks.reader.is_exhausted() {
+            if span.has_rows() {
                 return Ok(true);
             }
-            tokio::select! {
-                filled = span.chunks.reader.fill(&mut span.client) => filled?,
-                filled = changes.fill() => filled?,
-                () = tokio::time::sleep(IDLE_CHECKPOINT) => {}
-            }
+            fill_either(span, changes).await?;
         }
     }
 
@@ -234,14 +226,22 @@ impl<S: Sink> Session<S> {
         let Some(span) = self.spans.open.front_mut() else {
             return Ok(false);
         };
-        let connection = span.client.connection();
-        connection.fill_now().await?;
-        if !connection.has_event() && !span.chunks.reader.is_exhausted() && !timeout.is_zero() {
+        span.client.connection().fill_now().await?;
+        if !span.has_rows() && !timeout.is_zero() {
             let filled = span.chunks.reader.fill(&mut span.client);
             if let Ok(filled) = tokio::time::timeout(timeout, filled).await {
                 filled?;
             }
         }
-        Ok(span.client.connection().has_event() || span.chunks.reader.is_exhausted())
+        Ok(span.has_rows())
+    }
+}
+
+/// Receives rows of a span or more of the stream, for a limited time.
+async fn fill_either(span: &mut Span, changes: &mut ChangeStream) -> Result<()> {
+    tokio::select! {
+        filled = span.chunks.reader.fill(&mut span.client) => filled,
+        filled = changes.fill() => filled,
+        () = tokio::time::sleep(IDLE_CHECKPOINT) => Ok(()),
     }
 }

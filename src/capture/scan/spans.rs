@@ -71,6 +71,11 @@ pub(super) enum SpanEnd {
 }
 
 impl Span {
+    /// Returns whether rows have arrived, or none will.
+    pub(super) fn has_rows(&mut self) -> bool {
+        self.client.connection().has_event() || self.chunks.reader.is_exhausted()
+    }
+
     /// Returns whether no chunk follows.
     pub(super) fn is_over(&self) -> bool {
         let chunks = &self.chunks;

@@ -3,9 +3,8 @@
 use protocol::{Lsn, TupleArena};
 
 use super::dispatcher::{Counts, Dispatcher};
-use crate::capture::table::Tables;
 use crate::error::Result;
-use crate::replication::{InProgress, ReplicationStream};
+use crate::replication::ReplicationStream;
 
 /// The stream of a session, with what is known of it.
 #[derive(Debug)]
@@ -13,8 +12,6 @@ pub(in crate::capture) struct ChangeStream {
     pub(super) replication: ReplicationStream,
     pub(super) dispatcher: Dispatcher,
     pub(super) arena: TupleArena,
-    /// Whether transactions are taken while they are in progress.
-    pub(super) in_progress: InProgress,
     /// Whether the slot was created for this stream and was not looked at since, so that the stream
     /// has no history to catch up with.
     pub(super) is_slot_new: bool,
@@ -45,11 +42,6 @@ impl ChangeStream {
     /// Receives more of the stream. Can be cancelled.
     pub(in crate::capture) async fn fill(&mut self) -> Result<()> {
         self.replication.fill().await
-    }
-
-    /// Discards the plans of all relations, because tables have changed.
-    pub(in crate::capture) fn invalidate_plans(&mut self, tables: &Tables) {
-        self.dispatcher.relations.invalidate(tables);
     }
 
     /// Returns the counts since the last call.

@@ -99,26 +99,26 @@ impl DeferrableKeys {
     }
 
     fn hash(&self, relation: Oid, row: &Image<'_>, columns: &[usize]) -> u64 {
-        let text = |index: &usize| match row.get(*index) {
-            TupleData::Text(text) => Some(text),
-            _ => None,
-        };
         let mut hasher = self.hashing.build_hasher();
         relation.as_u32().hash(&mut hasher);
         columns
             .iter()
-            .for_each(|index| text(index).hash(&mut hasher));
+            .for_each(|index| key_text(row, *index).hash(&mut hasher));
         hasher.finish()
     }
 }
 
 /// Returns the texts of a row's key. A column that was not sent counts as NULL.
 pub(super) fn key_texts(row: &Image<'_>, columns: &[usize]) -> Vec<Option<String>> {
-    let text = |index: &usize| match row.get(*index) {
-        TupleData::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
-        _ => None,
-    };
+    let text = |index: &usize| Some(String::from_utf8_lossy(key_text(row, *index)?).into_owned());
     columns.iter().map(text).collect()
+}
+
+fn key_text<'a>(row: &Image<'a>, index: usize) -> Option<&'a [u8]> {
+    match row.get(index) {
+        TupleData::Text(text) => Some(text),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -77,17 +77,14 @@ impl Dispatcher {
         &self.writer.position
     }
 
-    /// Returns the position of the stream, to change the transaction that it is in.
-    pub(super) fn position_mut(&mut self) -> &mut StreamPosition {
-        &mut self.writer.position
-    }
-
     /// Returns whether the current transaction spans at least [`LARGE_TRANSACTION`] bytes of WAL.
-    pub(super) fn is_transaction_large(&mut self) -> bool {
+    pub(super) fn is_transaction_large(&self) -> bool {
         let last = self.position().last_commit_end().as_u64();
-        self.position_mut().transaction().is_ok_and(|transaction| {
-            transaction.final_lsn.as_u64().saturating_sub(last) >= LARGE_TRANSACTION
-        })
+        self.position()
+            .current_transaction()
+            .is_ok_and(|transaction| {
+                transaction.final_lsn.as_u64().saturating_sub(last) >= LARGE_TRANSACTION
+            })
     }
 
     /// Returns whether a change was deferred since the last call.
@@ -165,9 +162,8 @@ impl Dispatcher {
                 return Ok(Outcome::Commit);
             }
             LogicalReplicationMessage::Relation(relation) => {
-                return Ok(Outcome::Described(
-                    self.relations.describe(relation, tables)?,
-                ));
+                self.relations.describe(relation, tables)?;
+                return Ok(Outcome::Described(relation.relation));
             }
             LogicalReplicationMessage::Truncate(truncate) => {
                 self.truncate(truncate, wal_start, tables);

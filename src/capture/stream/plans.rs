@@ -9,17 +9,18 @@ use super::change_stream::ChangeStream;
 use super::relation_plan::RelationPlan;
 use crate::capture::session::Session;
 use crate::capture::sink::Sink;
-use crate::capture::state::Mode;
 use crate::capture::table::Table;
 use crate::catalog::{Namesake, TableId, TableInfo, TableKind, find_namesake};
 use crate::error::{Error, ErrorKind, Result};
 
 impl<S: Sink> Session<S> {
-    /// Prepares the plans of all relations that the stream has described.
-    pub(in crate::capture) async fn prepare_plans(
+    /// Prepares the plans of all relations that the stream has described once more, because tables
+    /// have changed.
+    pub(in crate::capture) async fn renew_plans(
         &mut self,
         changes: &mut ChangeStream,
     ) -> Result<()> {
+        changes.dispatcher.relations.invalidate(&self.tables);
         for oid in changes.dispatcher.relations.oids() {
             self.prepare_plan(changes, oid).await?;
         }
@@ -36,7 +37,7 @@ impl<S: Sink> Session<S> {
             return Ok(());
         };
         let Some(index) = relation.table else {
-            let (id, oid) = (relation.shape.id.clone(), relation.shape.oid);
+            let id = relation.shape.id.clone();
             return self.check_unbound_name(&id, oid).await;
         };
         if relation.shape.has_unknown_types(self.server.types()) {
@@ -61,10 +62,10 @@ impl<S: Sink> Session<S> {
     /// partitions, or those of a bound partition under the name of its root: the capture would
     /// miss them silently.
     async fn check_unbound_name(&mut self, id: &TableId, relation: Oid) -> Result<()> {
-        let followed = |table: &&Table| table.is_followed() && table.state.mode != Mode::Pending;
+        let captured = |table: &&Table| table.state.mode.is_captured();
         let is_partitioned =
             |info: &&Arc<TableInfo>| info.is_partition || info.kind == TableKind::Partitioned;
-        let infos = self.tables.iter().filter(followed);
+        let infos = self.tables.iter().filter(captured);
         let infos = infos.filter_map(|table| table.info.as_ref());
         let bound: Vec<Oid> = infos.filter(is_partitioned).map(|info| info.oid).collect();
         let publication = &self.settings.config.publication_name;

@@ -108,9 +108,7 @@ impl<S: Sink> Session<S> {
         changes: &mut ChangeStream,
         time: Duration,
     ) -> Result<()> {
-        let policy = self.checkpoint_policy();
-        self.read_until(changes, Instant::now() + time, policy)
-            .await
+        self.read_until(changes, Instant::now() + time).await
     }
 
     /// Reads the stream until a point in time, and on to the end of the transaction that it is in
@@ -119,8 +117,8 @@ impl<S: Sink> Session<S> {
         &mut self,
         changes: &mut ChangeStream,
         end: Instant,
-        policy: CheckpointPolicy,
     ) -> Result<()> {
+        let policy = self.checkpoint_policy();
         let over = |position: &StreamPosition| !position.in_transaction() && Instant::now() >= end;
         while !self.read_received(changes, policy, over).await? {
             if !changes.dispatcher.position().in_transaction() {

@@ -213,8 +213,7 @@ impl<S: Sink> Session<S> {
             }
             self.end_spans().await?;
             let xids = BTreeSet::from([transaction.xid.as_u32()]);
-            let what =
-                format!("a row of table \"{stream}\" has a new key, and its values are fetched");
+            let what = format!("a row of table \"{stream}\" is fetched");
             self.wait(&what, &xids, &mut backoff).await?;
         }
     }

@@ -11,8 +11,6 @@ use crate::value::{KeyCodec, TypeRegistry};
 pub(super) struct RelationShape {
     /// Name.
     pub(super) id: TableId,
-    /// Identifier.
-    pub(super) oid: Oid,
     /// Replica identity, by which changed rows are identified.
     pub(super) identity: ReplicaIdentity,
     /// Columns, in the order of tuples.
@@ -43,7 +41,6 @@ impl RelationShape {
             .collect();
         Self {
             id,
-            oid: message.relation,
             identity: message.replica_identity,
             columns,
         }

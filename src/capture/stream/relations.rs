@@ -7,7 +7,6 @@ use tracing::warn;
 
 use super::relation_plan::RelationPlan;
 use super::relation_shape::RelationShape;
-use crate::capture::state::Mode;
 use crate::capture::table::{TableIndex, Tables};
 use crate::catalog::{TableId, TableInfo};
 use crate::error::{Error, ErrorKind, Result};
@@ -48,7 +47,7 @@ impl Relations {
         &mut self,
         message: &RelationMessage<'_>,
         tables: &Tables,
-    ) -> Result<Oid> {
+    ) -> Result<()> {
         let schema = if message.namespace.is_empty() {
             "pg_catalog"
         } else {
@@ -65,7 +64,7 @@ impl Relations {
             renamed,
         };
         self.by_oid.insert(message.relation.as_u32(), relation);
-        Ok(message.relation)
+        Ok(())
     }
 
     /// Notes a change that is not captured.
@@ -89,8 +88,7 @@ impl Relations {
 
     /// Returns the identifiers of all relations.
     pub(super) fn oids(&self) -> Vec<Oid> {
-        let relations = self.by_oid.values();
-        relations.map(|relation| relation.shape.oid).collect()
+        self.by_oid.keys().copied().map(Oid::from).collect()
     }
 
     /// Discards all plans and matches the relations with the tables again, which have changed.
@@ -114,7 +112,7 @@ fn check_renaming(
     if let Some(index) = table {
         let table = &tables[index];
         let has_changes = last.is_some_and(|last| last.has_changes);
-        if has_changes && table.is_followed() && table.state.mode != Mode::Pending {
+        if has_changes && table.state.mode.is_captured() {
             return Err(Error::new(
                 ErrorKind::Prerequisite,
                 format!(

@@ -99,8 +99,7 @@ impl<S: Sink> Session<S> {
         // The waits begin with a new slot as well: a commit between the position from which the
         // server collects changes and that from which it streams them may not be in snapshots yet.
         // Commits after either position are streamed and remembered.
-        let in_progress = in_progress(&self.settings.config);
-        let request = self.stream_request(start, in_progress.clone());
+        let request = self.stream_request(start, in_progress(&self.settings.config));
         let (stream, ()) = tokio::try_join!(
             request.start(replication, DurablePosition::new(start).into()),
             self.begin_initial_waits(),
@@ -111,7 +110,6 @@ impl<S: Sink> Session<S> {
             replication: stream,
             dispatcher: Dispatcher::new(start),
             arena: TupleArena::default(),
-            in_progress,
             is_slot_new,
         })
     }
@@ -205,8 +203,7 @@ impl<S: Sink> Session<S> {
             changed |= table.state.mode != before;
         }
         if changed {
-            changes.invalidate_plans(&self.tables);
-            self.prepare_plans(changes).await?;
+            self.renew_plans(changes).await?;
         }
         Ok(())
     }
@@ -243,11 +240,10 @@ impl<S: Sink> Session<S> {
             "transactions in progress cannot be stored; the stream is started again without them, and \
              the server keeps them until they commit"
         );
-        changes.in_progress =
-            InProgress::NotStreamed("transactions in progress could not be stored");
         changes.replication.abandon();
         let durable = Arc::clone(changes.replication.durable_position());
-        let request = self.stream_request(position, changes.in_progress.clone());
+        let reason = "transactions in progress could not be stored";
+        let request = self.stream_request(position, InProgress::NotStreamed(reason));
         let client = request.connect().await?;
         changes.replication = request.start(client, durable).await?;
         Ok(())

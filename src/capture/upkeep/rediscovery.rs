@@ -26,8 +26,7 @@ impl<S: Sink> Session<S> {
         if self.emit_schemas()? {
             self.try_checkpoint().await?;
         }
-        changes.invalidate_plans(&self.tables);
-        self.prepare_plans(changes).await?;
+        self.renew_plans(changes).await?;
         self.activate_tables(changes).await
     }
 
@@ -63,8 +62,7 @@ impl<S: Sink> Session<S> {
             ));
         };
         for table in self.tables.iter() {
-            let captured = table.state.mode == Mode::Active || table.state.mode.is_backfill();
-            if let (true, Some(info)) = (captured, &table.info)
+            if let (true, Some(info)) = (table.state.mode.is_captured(), &table.info)
                 && !publication.tables.contains(&info.id)
             {
                 return Err(Error::new(

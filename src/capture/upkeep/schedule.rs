@@ -21,7 +21,7 @@ pub(in crate::capture) struct Upkeep {
     check: Instant,
     /// Whether the server was checked in this session.
     is_checked: bool,
-    progress: Instant,
+    /// Time of the last log line about progress.
     progress_since: Instant,
     /// Binding of the last chunk that was logged, and the time of that.
     chunk: Option<(u32, Instant)>,
@@ -37,7 +37,6 @@ impl Upkeep {
             rediscovery: now + jittered(interval),
             check: now + FIRST_CHECK,
             is_checked: false,
-            progress: now + PROGRESS_INTERVAL,
             progress_since: now,
             chunk: None,
         }
@@ -56,7 +55,8 @@ impl Upkeep {
 
     /// Returns the time until something is due; zero if something is.
     pub(in crate::capture) fn until_due(&self) -> Duration {
-        let next = self.rediscovery.min(self.check).min(self.progress);
+        let progress = self.progress_since + PROGRESS_INTERVAL;
+        let next = self.rediscovery.min(self.check).min(progress);
         next.saturating_duration_since(Instant::now())
     }
 
@@ -89,12 +89,12 @@ impl Upkeep {
     /// Returns whether progress is to be logged, and over which time; then schedules the next time.
     pub(super) fn take_due_progress(&mut self) -> Option<Duration> {
         let now = Instant::now();
-        if now < self.progress {
+        let time = now - self.progress_since;
+        if time < PROGRESS_INTERVAL {
             return None;
         }
-        self.progress = now + PROGRESS_INTERVAL;
-        let since = std::mem::replace(&mut self.progress_since, now);
-        Some(now - since)
+        self.progress_since = now;
+        Some(time)
     }
 }
 
