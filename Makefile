@@ -47,16 +47,17 @@ miri: ## Runs the tests of the arena and of the scalar JSON code in Miri (needs 
 	cargo +nightly miri test --locked --target-dir target/miri -p source-postgres-protocol --lib -- pgoutput::arena
 	cargo +nightly miri test --locked --target-dir target/miri -p source-postgres --lib -- json::
 
-.PHONY: deny
-deny: ## Checks licences, duplicate versions and sources of dependencies (deny.toml)
+.PHONY: cargo-deny
+cargo-deny:
 	@command -v cargo-deny >/dev/null || \
 	    CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug cargo-deny@0.20.2
+
+.PHONY: deny
+deny: cargo-deny ## Checks licences, duplicate versions and sources of dependencies (deny.toml)
 	cargo deny --locked check licenses bans sources
 
 .PHONY: advisories
-advisories: ## Checks dependencies against the RustSec advisories (needs github.com)
-	@command -v cargo-deny >/dev/null || \
-	    CARGO_PROFILE_DEV_DEBUG=0 cargo install --locked --debug cargo-deny@0.20.2
+advisories: cargo-deny ## Checks dependencies against the RustSec advisories (needs github.com)
 	@cargo deny --locked check advisories || { \
 	    echo 'Either a dependency has an advisory (above), or the advisory database could not be fetched:' >&2; \
 	    echo 'it is the git repository https://github.com/RustSec/advisory-db. Without that network nothing was checked.' >&2; \

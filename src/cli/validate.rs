@@ -11,7 +11,7 @@ use crate::flow::{Apply, CaptureSpec, CollectionSpec, Validate, Validated, Valid
 use crate::net::{ConnectConfig, Purpose};
 
 /// JSON pointer to the transaction ID in documents.
-const TRANSACTION_ID: &str = "/_meta/source/txid";
+pub(super) const TRANSACTION_ID: &str = "/_meta/source/txid";
 
 /// Handles a Validate request.
 pub(super) async fn validate(request: &Validate) -> Result<Validated> {
@@ -35,13 +35,12 @@ pub(super) async fn validate(request: &Validate) -> Result<Validated> {
         backfills.push(bound.backfill);
     }
     let mut problems = binding_problems(&bindings);
-    if let Some(last) = &request.last_capture {
-        problems.extend(changes_without_backfill(&bindings, &backfills, last)?);
-    }
-    let established = match &request.last_capture {
-        Some(last) => established_streams(&bindings, &backfills, last)?,
-        None => HashSet::new(),
+    let published = match &request.last_capture {
+        Some(last) => published_bindings(last)?,
+        None => HashMap::new(),
     };
+    problems.extend(changes_without_backfill(&bindings, &backfills, &published));
+    let established = established_streams(&bindings, &backfills, &published);
     check_prerequisites(&config, &bindings, &established, &problems).await?;
     Ok(Validated {
         bindings: validated,
@@ -167,21 +166,20 @@ pub(super) fn binding_problems(bindings: &[Binding]) -> Vec<String> {
 fn established_streams(
     bindings: &[Binding],
     backfills: &[u32],
-    last: &CaptureSpec,
-) -> Result<HashSet<String>> {
-    let published = published_bindings(last)?;
+    published: &HashMap<String, (Resource, u32)>,
+) -> HashSet<String> {
     let is_established = |stream: &String, backfill: u32| {
         published
             .get(stream)
             .is_some_and(|(_, last)| backfill <= *last)
     };
-    Ok(bindings
+    bindings
         .iter()
         .map(|binding| binding.resource.stream_id())
         .zip(backfills)
         .filter(|(stream, backfill)| is_established(stream, **backfill))
         .map(|(stream, _)| stream)
-        .collect())
+        .collect()
 }
 
 /// Returns the resources and backfill counters of a task's bindings by stream ID, which is the
@@ -202,9 +200,8 @@ fn published_bindings(capture: &CaptureSpec) -> Result<HashMap<String, (Resource
 fn changes_without_backfill(
     bindings: &[Binding],
     backfills: &[u32],
-    last: &CaptureSpec,
-) -> Result<Vec<String>> {
-    let published = published_bindings(last)?;
+    published: &HashMap<String, (Resource, u32)>,
+) -> Vec<String> {
     let mut problems = Vec::new();
     for (binding, backfill) in bindings.iter().zip(backfills) {
         let resource = &binding.resource;
@@ -232,5 +229,5 @@ fn changes_without_backfill(
             ));
         }
     }
-    Ok(problems)
+    problems
 }

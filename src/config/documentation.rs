@@ -142,15 +142,12 @@ impl Subject {
 
 /// Returns the cells of the tables of a section, without their headers.
 fn cells(section: &str) -> Vec<Vec<String>> {
-    let mut lines = DOCUMENT.lines().skip_while(|line| *line != section).skip(1);
-    let lines: Vec<_> = lines
-        .by_ref()
+    let rows: Vec<_> = DOCUMENT
+        .lines()
+        .skip_while(|line| *line != section)
+        .skip(1)
         .take_while(|line| !line.starts_with('#'))
-        .collect();
-    let is_row = |line: &&str| line.starts_with("| `");
-    let rows: Vec<_> = lines
-        .into_iter()
-        .filter(is_row)
+        .filter(|line| line.starts_with("| `"))
         .map(|line| {
             let line = line.trim_start_matches("| ").trim_end_matches('|');
             let cells = line.split(" | ");

@@ -28,15 +28,7 @@ pub fn document_schema(
     types: &TypeRegistry,
     options: &SchemaOptions,
 ) -> Value {
-    let variant = Variant::Discovered;
-    let builder = Builder {
-        table,
-        key,
-        types,
-        options,
-        variant,
-    };
-    builder.document()
+    schema(table, key, types, options, Variant::Discovered)
 }
 
 /// Returns the schema of the documents that the capture emits, closed to other members.
@@ -46,7 +38,16 @@ pub fn sourced_schema(
     types: &TypeRegistry,
     options: &SchemaOptions,
 ) -> Value {
-    let variant = Variant::Sourced;
+    schema(table, key, types, options, Variant::Sourced)
+}
+
+fn schema(
+    table: &TableInfo,
+    key: &[String],
+    types: &TypeRegistry,
+    options: &SchemaOptions,
+    variant: Variant,
+) -> Value {
     let builder = Builder {
         table,
         key,

@@ -142,7 +142,7 @@ impl Drop for Run {
     }
 }
 
-/// Parses a line of output, which must be compact JSON.
+/// Parses a line of output: `["collection", document]`, with one space after the comma.
 pub(crate) fn document(line: &str) -> Document {
     let parsed = parse(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
     let Value::Array(mut parts) = parsed else {
@@ -154,7 +154,7 @@ pub(crate) fn document(line: &str) -> Document {
     assert_eq!(
         line,
         format!("[{}, {}]", parts[0], document_text(line)),
-        "not compact"
+        "another form than [\"collection\", document]"
     );
     Document {
         table,

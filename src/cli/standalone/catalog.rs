@@ -6,12 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::super::validate::TRANSACTION_ID;
 use super::yaml;
 use crate::config::{Config, Location, Members, Node, Resource};
 use crate::error::{Error, ErrorKind, Result};
-
-/// JSON pointer of the transaction ID in documents.
-const TRANSACTION_ID: &str = "/_meta/source/txid";
 
 /// Contents of the file.
 #[derive(Debug)]
@@ -245,8 +243,7 @@ impl<'a> Catalog<'a> {
     /// Reads the collection that a binding targets. A collection that the catalog does not define
     /// is treated as discovered: it has the table's key and transaction IDs.
     fn collection(&self, name: &str, target: &Node<'_>) -> Result<Collection> {
-        let collections = self.collections.entries()?;
-        let Some((_, node)) = collections.into_iter().find(|(known, _)| *known == name) else {
+        let Some(node) = self.collections.entry(name)? else {
             if !self.import.items()?.is_empty() {
                 return Err(target.location().error(format_args!(
                     "is the collection {name:?}, which is not defined in this file and may be \

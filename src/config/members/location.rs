@@ -39,21 +39,22 @@ impl Location {
 
     /// Returns the location of a member of the object at this location.
     pub(crate) fn member(&self, name: &str) -> Self {
-        let path = match self.is_root() {
+        self.at(match self.is_root() {
             true => name.to_owned(),
             false => format!("{}.{name}", self.path),
-        };
-        Self {
-            document: self.document.clone(),
-            path,
-        }
+        })
     }
 
     /// Returns the location of an item of the array at this location.
     pub(super) fn item(&self, index: usize) -> Self {
+        self.at(format!("{}[{index}]", self.path))
+    }
+
+    /// Returns the location with this path in the same document.
+    fn at(&self, path: String) -> Self {
         Self {
             document: self.document.clone(),
-            path: format!("{}[{index}]", self.path),
+            path,
         }
     }
 

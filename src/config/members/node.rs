@@ -127,11 +127,6 @@ impl<'a> Node<'a> {
     /// Fails for a value of another type and for an item that is not a string.
     pub(crate) fn strings(&self) -> Result<Vec<String>> {
         let expected = "an array of strings";
-        let items = match self.value {
-            None => return Ok(Vec::new()),
-            Some(Value::Array(items)) => items,
-            Some(other) => return Err(self.mismatch(expected, other)),
-        };
         let text = |(index, item): (usize, &Value)| match item {
             Value::String(text) => Ok(text.clone()),
             other => Err(self.location.error(format_args!(
@@ -139,7 +134,7 @@ impl<'a> Node<'a> {
                 type_of(other)
             ))),
         };
-        items.iter().enumerate().map(text).collect()
+        self.array(expected)?.iter().enumerate().map(text).collect()
     }
 
     /// Returns the items of an array; absent means empty.
@@ -148,16 +143,34 @@ impl<'a> Node<'a> {
     ///
     /// Fails for a value of another type.
     pub(crate) fn items(&self) -> Result<Vec<Self>> {
-        let items = match self.value {
-            None => return Ok(Vec::new()),
-            Some(Value::Array(items)) => items,
-            Some(other) => return Err(self.mismatch("an array", other)),
-        };
-        Ok(items
+        Ok(self
+            .array("an array")?
             .iter()
             .enumerate()
             .map(|(index, item)| Self::new(self.location.item(index), Some(item)))
             .collect())
+    }
+
+    fn array(&self, expected: &str) -> Result<&'a [Value]> {
+        match self.value {
+            None => Ok(&[]),
+            Some(Value::Array(items)) => Ok(items),
+            Some(other) => Err(self.mismatch(expected, other)),
+        }
+    }
+
+    /// Returns a member of an object with any names.
+    ///
+    /// # Errors
+    ///
+    /// Fails for a value of another type.
+    pub(crate) fn entry(&self, name: &str) -> Result<Option<Self>> {
+        let value = match self.value {
+            None => None,
+            Some(Value::Object(members)) => members.get(name),
+            Some(other) => return Err(self.mismatch("an object", other)),
+        };
+        Ok(value.map(|value| Self::new(self.location.member(name), Some(value))))
     }
 
     /// Returns the members of an object with any names; absent means empty.

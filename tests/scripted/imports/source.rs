@@ -11,7 +11,7 @@ pub(super) type ModulePath = Vec<String>;
 pub(super) struct File {
     /// Path below `src/`.
     pub(super) name: String,
-    /// Imported names with their paths; for a re-export, whether the code mentions the name.
+    /// Imported names with their paths, and whether the code mentions each.
     pub(super) uses: Vec<Use>,
     /// Paths in the code outside `use` declarations, as written, and the module they stand in.
     pub(super) paths: Vec<(ModulePath, ModulePath)>,
