@@ -8,10 +8,11 @@ use super::plan_inputs::PlanInputs;
 use super::state::State;
 use crate::catalog::{
     BoundTable, Checked, Requirements, SlotUse, TableId, TableLookup, check_prerequisites,
+    prerequisite_error,
 };
 use crate::client::{Client, Rows, Statement};
 use crate::config::{Config, Resource};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::record::PlanOptions;
 use crate::schema::{SchemaOptions, is_fallback_key, key_columns};
 use crate::value::{TypeRegistry, ValueOptions};
@@ -176,14 +177,11 @@ fn refuse_duplicates(bound: &[BoundTable], found: &[TableLookup]) -> Result<()> 
     for (bound, found) in bound.iter().zip(found) {
         let Some(table) = found.table() else { continue };
         if let Some(other) = names.insert(table.oid.as_u32(), &bound.id) {
-            return Err(Error::new(
-                ErrorKind::Prerequisite,
-                format!(
-                    "the capture cannot run due to the following error(s):\n - table \"{}\" is bound \
-                     twice, as \"{other}\" and as \"{}\": remove one of the bindings",
-                    table.id, bound.id
-                ),
-            ));
+            return Err(prerequisite_error([format!(
+                "table \"{}\" is bound twice, as \"{other}\" and as \"{}\": remove one of the \
+                 bindings",
+                table.id, bound.id
+            )]));
         }
     }
     Ok(())

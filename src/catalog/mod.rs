@@ -24,7 +24,9 @@ pub use diagnostics::{
 };
 pub use identity::{identity_remedy, replica_identity_warning};
 pub use locks::{explain_block, explain_lock};
-pub use prerequisites::{BoundTable, Checked, Requirements, SlotUse, check_prerequisites};
+pub use prerequisites::{
+    BoundTable, Checked, Requirements, SlotUse, check_prerequisites, prerequisite_error,
+};
 pub use publication::{Namesake, Publication, find_namesake, note_restrictions, read_publication};
 pub use scan::{PageCount, columns_expression, has_columns, measure_pages};
 pub use server::{

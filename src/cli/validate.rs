@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::capture::{Binding, check};
-use crate::catalog::{SlotUse, TableLookup, lookup_tables};
+use crate::catalog::{SlotUse, TableLookup, lookup_tables, prerequisite_error};
 use crate::client::Client;
 use crate::config::{BackfillMode, Config, Resource};
 use crate::error::{Error, ErrorKind, Result};
@@ -69,18 +69,15 @@ pub(super) async fn check_prerequisites(
         .map(|binding| binding.bound_table(is_established(binding)))
         .collect();
     let checked = check(&mut client, config, &bound, SlotUse::Undecided, []).await;
-    let problems = problems.join("\n - ");
-    let text = match checked {
-        Ok(_) if problems.is_empty() => return Ok(()),
-        Ok(_) => {
-            format!("the capture cannot run due to the following error(s):\n - {problems}")
-        }
-        Err(error) if problems.is_empty() || error.kind() != ErrorKind::Prerequisite => {
-            return Err(error);
-        }
-        Err(error) => format!("{error}\n - {problems}"),
-    };
-    Err(Error::new(ErrorKind::Prerequisite, text))
+    match checked {
+        Ok(_) if problems.is_empty() => Ok(()),
+        Ok(_) => Err(prerequisite_error(problems.iter().cloned())),
+        Err(error) if problems.is_empty() || error.kind() != ErrorKind::Prerequisite => Err(error),
+        Err(error) => Err(Error::new(
+            ErrorKind::Prerequisite,
+            format!("{error}\n - {}", problems.join("\n - ")),
+        )),
+    }
 }
 
 /// Handles an Apply request: checks that the tables of the published task exist.

@@ -13,6 +13,7 @@ pub use requirements::{BoundTable, Requirements, SlotUse};
 
 use publication::PublicationCheck;
 use report::Report;
+pub use report::prerequisite_error;
 use server::Facts;
 use watermarks::Watermarks;
 

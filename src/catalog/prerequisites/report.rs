@@ -29,17 +29,21 @@ impl Report {
         if self.failures.is_empty() {
             return Ok(());
         }
-        let mut text = "the capture cannot run due to the following error(s):".to_owned();
-        for failure in self.failures.iter().take(MAX_FAILURES_SHOWN) {
-            text.push_str("\n - ");
-            text.push_str(failure);
-        }
+        let shown = self.failures.iter().take(MAX_FAILURES_SHOWN).cloned();
         let omitted = self.failures.len().saturating_sub(MAX_FAILURES_SHOWN);
-        if omitted > 0 {
-            text.push_str(&format!("\n - additional {omitted} errors omitted"));
-        }
-        Err(Error::new(ErrorKind::Prerequisite, text))
+        let omitted = (omitted > 0).then(|| format!("additional {omitted} errors omitted"));
+        Err(prerequisite_error(shown.chain(omitted)))
     }
+}
+
+/// Makes the error that lists what keeps a capture from running.
+pub fn prerequisite_error(problems: impl IntoIterator<Item = String>) -> Error {
+    let mut text = "the capture cannot run due to the following error(s):".to_owned();
+    for problem in problems {
+        text.push_str("\n - ");
+        text.push_str(&problem);
+    }
+    Error::new(ErrorKind::Prerequisite, text)
 }
 
 /// Separates a refusal by the server, which is a finding, from a failure of the attempt itself, which

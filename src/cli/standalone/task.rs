@@ -10,7 +10,7 @@ use super::super::{discover, validate};
 use super::catalog::{Capture, CatalogBinding, Source};
 use super::resume::emit_all_changes;
 use crate::capture::{Binding, State, Task};
-use crate::catalog::{TableId, TableLookup, lookup_tables};
+use crate::catalog::{TableId, TableLookup, lookup_tables, prerequisite_error};
 use crate::client::Client;
 use crate::config::{Config, Resource};
 use crate::error::{Error, ErrorKind, Result};
@@ -161,13 +161,7 @@ async fn lookup_keys(config: &Config, bound: &[CatalogBinding]) -> Result<Vec<Ve
     if problems.is_empty() {
         return Ok(keys);
     }
-    Err(Error::new(
-        ErrorKind::Prerequisite,
-        format!(
-            "the capture cannot run due to the following error(s):\n - {}",
-            problems.join("\n - ")
-        ),
-    ))
+    Err(prerequisite_error(problems))
 }
 
 /// Returns the key of a binding's state in the form of the Flow runtime, so that a state can move
