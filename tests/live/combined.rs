@@ -104,8 +104,7 @@ impl Combination {
                 .projections
                 .push(TXID.to_owned());
         }
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         let sql = "begin; insert into t values (2, 2); update t set n = 3 where id = 2;
             update t set id = 4 where id = 2; delete from t where id = 4;
             select txid_current() % 4294967296; commit";
@@ -251,8 +250,7 @@ fn every_combination_of_value_flags_works() {
         );
         advanced(&mut scene.task, &json!({"feature_flags": flags.join(",")}));
         scene.task.bind(&["public.t"]);
-        let mut session = scene.task.open();
-        session.until_active();
+        let session = scene.task.open_active();
         let run = session.kill();
         let date = |text: &str| {
             if on(0) {
@@ -319,8 +317,7 @@ fn with_no_create_replication_slot_the_slot_must_exist_and_is_kept() {
 fn the_start_position_can_be_set_for_the_first_start_or_for_every_start() {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     session.acknowledge = false;
     let start = value(&mut scene.client, "select pg_current_wal_insert_lsn()");
     execute(&mut scene.client, "insert into t values (2)");
@@ -374,8 +371,7 @@ fn checks_of_prerequisites_can_be_skipped() {
             );
         }
         scene.task.bind(&["public.t", "public.u"]);
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(
             &mut scene.client,
             "insert into u values (1); insert into t values (2)",

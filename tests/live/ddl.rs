@@ -27,8 +27,7 @@ fn capture(
         &format!("create table marker(id int primary key); {setup}"),
     );
     scene.task.bind(&["public.t", "public.marker"]);
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     if at_once {
         execute(
             &mut scene.client,
@@ -162,8 +161,7 @@ fn a_replica_identity_that_loses_the_key_stops_the_capture_with_the_remedy() {
          insert into t values (1, 'a', 1)",
     );
     scene.task.bind(&["public.t"]);
-    let mut session = scene.task.open();
-    session.until_active();
+    let session = scene.task.open_active();
     execute(
         &mut scene.client,
         "alter table t replica identity using index by_code; update t set n = 2",
@@ -202,8 +200,7 @@ fn a_table_can_be_renamed_and_renamed_back_without_changes_in_between() {
 
     scene.task.binding_mut("public.t").backfill = 1;
     scene.task.publish();
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     execute(&mut scene.client, "insert into t values (5, 5)");
     session.until_id("public.t", 5);
     session.kill();
@@ -266,8 +263,7 @@ fn generated_columns_are_left_out() {
         let properties = &scene.task.bindings[0].schema["$defs"]["PublicT"]["properties"];
         let names: Vec<&String> = properties.as_object().expect("an object").keys().collect();
         assert_eq!(names, ["id", "n"]);
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(
             &mut scene.client,
             "insert into t values (2, 2); update t set n = 3 where id = 2; delete from t where id = 2",
@@ -368,8 +364,7 @@ mod publications {
             let properties = &scene.task.bindings[0].schema["$defs"]["PublicT"]["properties"];
             let names: Vec<&String> = properties.as_object().expect("an object").keys().collect();
             assert_eq!(names, ["id", "n"]);
-            let mut session = scene.task.open();
-            session.until_active();
+            let mut session = scene.task.open_active();
             execute(
                 &mut scene.client,
                 "insert into t values (21, 21, 'x'); update t set n = 0 where id = 1",
@@ -408,8 +403,7 @@ mod publications {
             }
             advanced(&mut scene.task, &json!({"backfill_chunk_size": 3}));
             scene.task.publish();
-            let mut session = scene.task.open();
-            session.until_active();
+            let mut session = scene.task.open_active();
             execute(
                 &mut scene.client,
                 "alter table t replica identity full;
@@ -436,8 +430,7 @@ mod publications {
     fn rows_that_enter_or_leave_a_row_filter_are_inserted_or_deleted() {
         let mut scene = scene(Version(15), ROWS, "for table t where (n < 10), marker");
         scene.execute("alter table t replica identity full");
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(
             &mut scene.client,
             "update t set n = 50 where id = 3; update t set n = 5 where id = 15;
@@ -455,8 +448,7 @@ mod publications {
     #[test]
     fn tables_that_join_or_leave_a_published_schema_are_followed() {
         let mut scene = scene(Version(15), ROWS, "for tables in schema public");
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(
             &mut scene.client,
             "create schema other; alter table t set schema other; insert into other.t values (30, 0, '')",
@@ -498,8 +490,7 @@ mod publications {
                 &json!({"capture_as_partitions": as_partitions}),
             );
             scene.task.bind(&[table, "public.marker"]);
-            let mut session = scene.task.open();
-            session.until_active();
+            let session = scene.task.open_active();
             execute(&mut scene.client, &via_root(as_partitions));
             execute(&mut scene.client, "update t set n = 0 where id = 95");
             let remedy = format!("publish_via_partition_root = {}", !as_partitions);
@@ -514,8 +505,7 @@ mod publications {
             session.kill();
             scene.task.binding_mut(table).backfill = 1;
             scene.task.publish();
-            let mut session = scene.task.open();
-            session.until_active();
+            let mut session = scene.task.open_active();
             execute(&mut scene.client, "update t set n = -1 where id = 96");
             session.until_document(table, |document| document.value["n"] == -1);
             session.kill();

@@ -27,9 +27,7 @@ const WIDE: &str = "create table t(id int primary key, n int, wide text);
 fn backfilled() -> Scene {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
-    let mut session = scene.task.open();
-    session.until_active();
-    session.kill();
+    scene.task.backfill_all();
     scene
 }
 
@@ -47,9 +45,7 @@ fn drop_slot(client: &mut Client) {
 fn backfill_again(scene: &mut Scene) {
     scene.task.binding_mut("public.t").backfill += 1;
     scene.task.publish();
-    let mut session = scene.task.open();
-    session.until_active();
-    session.kill();
+    scene.task.backfill_all();
     scene.assert_captured("public.t", &["id"]);
 }
 
@@ -87,8 +83,7 @@ fn a_slot_that_was_invalidated_stops_the_capture() {
     let server = Server::with(Version::MAIN, &options);
     let (mut client, mut task) = scene::create(&server, ROWS);
     task.bind(&["public.t"]);
-    let mut session = task.open();
-    session.until_active();
+    let mut session = task.open_active();
     session.acknowledge = false;
     let status = "select wal_status from pg_replication_slots";
     let mut id = 100;
@@ -104,9 +99,7 @@ fn a_slot_that_was_invalidated_stops_the_capture() {
 
     task.binding_mut("public.t").backfill += 1;
     task.publish();
-    let mut session = task.open();
-    session.until_active();
-    session.kill();
+    task.backfill_all();
     assert_captured(&mut client, &task, "public.t", &["id"]);
 }
 
@@ -121,8 +114,7 @@ fn a_slot_is_read_by_one_capture_only() {
     };
     let mut new = another(&scene);
     let mut same = another(&scene);
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     same.state = session.task.state.clone();
     // Each capture retries for a while, because the session that uses the slot might be about to
     // end.
@@ -145,8 +137,7 @@ fn a_slot_that_advances_while_it_is_waited_for_stops_the_capture() {
     scene.task.bind(&["public.t"]);
     let mut late = Task::new(Launch::new(Codec::Proto), scene.task.config.clone());
     late.bindings = scene.task.bindings.clone();
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     late.state = session.task.state.clone();
     let cursor = late.state["cursor"].as_str().expect("a position");
     let has_advanced = format!("select confirmed_flush_lsn > '{cursor}' from pg_replication_slots");
@@ -193,8 +184,7 @@ fn an_invalid_state_stops_the_capture() {
         scene.task.run().assert_failed(&[text]);
     }
     scene.task.state = backfill("id", "FQM=");
-    let mut session = scene.task.open();
-    session.until_active();
+    let session = scene.task.open_active();
     let rows = changes(session.documents()).len();
     assert_eq!(rows, 7, "it continues after row 3");
 }
@@ -217,8 +207,7 @@ fn a_server_that_crashes_during_a_backfill_and_during_a_transaction() {
     advanced(&mut task, &json!({"backfill_chunk_size": 1000}));
     let mut client = scene::connect(&server);
     execute(&mut client, "update t set n = -n where id % 7 = 0");
-    let mut session = task.open();
-    session.until_active();
+    let mut session = task.open_active();
     execute(
         &mut client,
         "insert into t select i, i from generate_series(10001, 40000) i",
@@ -300,9 +289,7 @@ fn a_connection_that_is_terminated_during_a_backfill() {
         session.finish().assert_failed(&["57P01"]);
         assert!(scene.task.is_backfilling());
         advanced(&mut scene.task, &json!({"backfill_chunk_size": 4096}));
-        let mut session = scene.task.open();
-        session.until_active();
-        session.kill();
+        scene.task.backfill_all();
         scene.assert_captured("public.t", &["id"]);
     }
 }
@@ -316,8 +303,7 @@ fn a_connection_that_is_terminated_while_streaming() {
              insert into t values (1, repeat('wide', 3000))",
         );
         scene.task.bind(&["public.t"]);
-        let mut session = scene.task.open();
-        session.until_active();
+        let session = scene.task.open_active();
         terminate(&mut scene.client, which);
         // The row's TOAST value has to be queried.
         execute(&mut scene.client, "update t set id = 2");
@@ -339,8 +325,7 @@ fn a_runtime_that_stops_reading_does_not_end_the_replication_connection() {
          alter table t alter wide set storage external",
     );
     task.bind(&["public.t"]);
-    let mut session = task.open();
-    session.until_active();
+    let mut session = task.open_active();
     let walsender = "select active_pid from pg_replication_slots";
     let pid = value(&mut client, walsender);
     // Far more rows than the pipe holds.
@@ -422,8 +407,7 @@ fn a_dropped_table_stops_its_backfill_and_the_next_start_until_it_is_unbound() {
         .assert_failed(&["public.t", "does not exist"]);
     scene.task.bindings.remove(0);
     scene.task.publish();
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     execute(&mut scene.client, "insert into other values (1)");
     session.until_id("public.other", 1);
 }
@@ -432,8 +416,7 @@ fn a_dropped_table_stops_its_backfill_and_the_next_start_until_it_is_unbound() {
 fn a_table_that_is_dropped_and_created_again_is_still_captured() {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     execute(
         &mut scene.client,
         "drop table t; create table t(note text, id bigint primary key);
@@ -449,8 +432,7 @@ fn a_table_that_is_dropped_and_created_again_is_still_captured() {
 fn a_truncation_causes_a_warning_and_removes_no_documents() {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     execute(
         &mut scene.client,
         "truncate t; insert into t values (11, 11)",
@@ -469,8 +451,7 @@ fn columns_can_change_while_the_table_is_streamed() {
          insert into t values (0, 0, 'b', 0, '2000-01-01')",
     );
     scene.task.bind(&["public.t"]);
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     execute(
         &mut scene.client,
         "insert into t values (1, 1, 'one', 1, '2001-01-01');
@@ -559,8 +540,7 @@ fn columns_can_change_during_a_backfill() {
 fn renaming_a_key_column_stops_the_capture() {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
-    let mut session = scene.task.open();
-    session.until_active();
+    let session = scene.task.open_active();
     execute(
         &mut scene.client,
         "alter table t rename id to number; update t set n = 5",
@@ -573,8 +553,7 @@ fn renaming_a_key_column_stops_the_capture() {
 fn a_large_transaction_takes_little_memory() {
     let mut scene = Scene::new("create table t(id int primary key, n int, text text)");
     scene.task.bind(&["public.t"]);
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     execute(
         &mut scene.client,
         "insert into t select i, i, 'row ' || i from generate_series(1, 300000) i",
@@ -592,8 +571,7 @@ fn a_large_transaction_takes_little_memory() {
 fn many_small_transactions_are_captured() {
     let mut scene = Scene::new("create table t(id int primary key, n int)");
     scene.task.bind(&["public.t"]);
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     execute(
         &mut scene.client,
         "do $$ begin for i in 1..3000 loop insert into t values (i, 0); commit; end loop; end $$",
@@ -608,8 +586,7 @@ fn many_small_transactions_are_captured() {
 fn a_dropped_publication_stops_the_capture_until_it_is_backfilled_again() {
     let mut scene = Scene::new(ROWS);
     scene.task.bind(&["public.t"]);
-    let mut session = scene.task.open();
-    session.until_active();
+    let session = scene.task.open_active();
     execute(&mut scene.client, "drop publication flow_publication");
     execute(&mut scene.client, "insert into t values (11, 11)");
     session.finish().assert_failed(&["flow_publication"]);

@@ -11,7 +11,7 @@ use super::visibility::{hold_commits, position, set_standby};
 use crate::support::connector::Line;
 use crate::support::postgres::{Options, Server, Version, query, value};
 use crate::support::scene::{self, Scene, advanced, assert_captured, execute};
-use crate::support::task::{Session, Task};
+use crate::support::task::Session;
 use crate::support::wait;
 
 /// Begins a transaction, runs `sql` in it, and returns its id.
@@ -34,13 +34,6 @@ fn until_waiting_for(session: &mut Session<'_>, transactions: &[String]) -> Line
     session.log().find(says).expect("the line was found")
 }
 
-/// Runs a session until the backfill of every bound table has ended.
-fn backfill_all(task: &mut Task) {
-    let mut session = task.open();
-    session.until_active();
-    session.kill();
-}
-
 fn mode<'a>(session: &'a Session<'_>, name: &str) -> &'a Value {
     &session.task.binding_state(name)["mode"]
 }
@@ -60,7 +53,7 @@ fn write_before_publication(kill: bool) {
     scene.execute(
         "drop publication flow_publication; create publication flow_publication for table t1",
     );
-    backfill_all(&mut scene.task);
+    scene.task.backfill_all();
     let mut writer = scene.connect();
     let xid = begin(
         &mut writer,
@@ -230,8 +223,7 @@ fn hold_commit_from_a_role_that_sees_no_sessions(prepare: &str, commit: &'static
         &json!({"watermarksTable": "public.flow_watermarks"}),
     );
     task.bind(&["public.t1"]);
-    let mut session = task.open();
-    session.until_active();
+    let mut session = task.open_active();
     execute(&mut client, prepare);
     let held = Held::hold(&server, &mut client, &[commit]);
     let passed = value(&mut client, "select pg_current_wal_lsn()");
@@ -284,7 +276,7 @@ fn a_table_that_has_left_the_publication_is_refused_until_it_is_backfilled_again
         "drop publication flow_publication; create publication flow_publication for table t",
     );
     scene.task.bind(&["public.t"]);
-    backfill_all(&mut scene.task);
+    scene.task.backfill_all();
     scene.execute(
         "drop table t; create table t(id int primary key, v text); insert into t values (2, 'new')",
     );
@@ -303,8 +295,7 @@ fn a_table_that_has_left_the_publication_is_refused_until_it_is_backfilled_again
     assert!(is_published(&mut scene.client, "t"));
     // A raised backfill counter resets the collection.
     scene.task.documents.clear();
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     execute(&mut scene.client, "insert into t values (4, 'last')");
     session.until_id("public.t", 4);
     session.kill();
@@ -336,8 +327,7 @@ fn change_during_the_scan(scene: &mut Scene, change: &str) {
     let backfilled = scene.task.binding_state("public.t")["backfilled"].as_u64();
     assert!(backfilled < Some(480), "too far: {backfilled:?}");
     scene.execute(change);
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     execute(&mut scene.client, "update t set n = 2 where id = 400");
     session.until_document("public.t", |document| document.value["n"] == 2);
     session.kill();
@@ -399,7 +389,7 @@ fn a_missing_table_that_exists_again_at_the_start_is_backfilled() {
          insert into t values (1)",
     );
     scene.task.bind(&["public.t", "public.other"]);
-    backfill_all(&mut scene.task);
+    scene.task.backfill_all();
     let key = scene.task.bindings[0].state_key();
     scene.task.state["bindingStateV1"][key] = json!({"mode": "Missing", "backfilled": 0});
     scene.task.documents.clear();
@@ -481,7 +471,7 @@ fn a_key_that_the_replica_identity_lacks_stops_the_capture_until_its_binding_is_
     binding.projections = binding.key.clone();
     binding.resource["mode"] = json!("Normal");
     scene.task.publish();
-    backfill_all(&mut scene.task);
+    scene.task.backfill_all();
     scene.execute("update t set v = 'new' where id = 1");
     let remedy = "ALTER TABLE \"public\".\"t\" REPLICA IDENTITY FULL";
     scene.task.run().assert_failed(&["public.t", remedy]);
@@ -489,8 +479,7 @@ fn a_key_that_the_replica_identity_lacks_stops_the_capture_until_its_binding_is_
     scene.execute(remedy);
     scene.task.binding_mut("public.t").backfill += 1;
     scene.task.publish();
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     execute(
         &mut scene.client,
         "update t set code = 'moved' where id = 2",
@@ -507,8 +496,7 @@ fn every_burst_of_commits_is_followed_by_a_checkpoint() {
     const BOUND: Duration = Duration::from_secs(5);
     let mut scene = Scene::new("create table t(id int primary key)");
     scene.task.bind(&["public.t"]);
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     let mut id = 0;
     for burst in 0..30 {
         for _ in 0..=burst % 5 {
@@ -573,9 +561,7 @@ fn a_start_opens_each_connection_once() {
         "create table t(id int primary key); insert into t select generate_series(1, 500)",
     );
     task.bind(&["public.t"]);
-    let mut session = task.open();
-    session.until_active();
-    session.kill();
+    task.backfill_all();
     let log = server.log();
     let ours = log.lines().filter(|line| line.contains("estuary_flow"));
     let mut from_stream = ours.skip_while(|line| !line.contains("replication connection"));

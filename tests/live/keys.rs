@@ -28,8 +28,7 @@ fn scene(rows: &str) -> Scene {
 
 /// Runs `sql`, follows the capture until its changes are captured, and returns the table's changes.
 fn captured(scene: &mut Scene, sql: &str) -> Vec<(String, Value)> {
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     execute(&mut scene.client, sql);
     execute(&mut scene.client, "insert into marker values (1)");
     session.until_id("public.marker", 1);
@@ -73,8 +72,7 @@ fn a_toast_value_whose_column_has_been_renamed_is_left_out() {
          alter table t alter other set storage external, alter last set storage external;
          update t set other = repeat('other', 3000), last = repeat('last', 3000)",
     );
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     execute(
         &mut scene.client,
         "begin; update t set id = 2 where id = 1;
@@ -149,8 +147,7 @@ fn a_toast_value_is_queried_by_a_key_of_any_type() {
              insert into t values (k('{one}'), 1, {BIG}), (k('{two}'), 2, 'narrow')"
         ));
         scene.task.bind(&["public.t", "public.marker"]);
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         // A later query would return the values of another row.
         execute(
             &mut scene.client,
@@ -300,8 +297,7 @@ fn the_row_of_a_key_that_becomes_null_is_found() {
     scene.task.bind(&["public.t"]);
     scene.task.binding_mut("public.t").key = vec!["/code".to_owned()];
     scene.task.publish();
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     execute(&mut scene.client, "update t set code = null where id = 2");
     session.until_document("public.t", |document| document.op() == "u");
     session.kill();

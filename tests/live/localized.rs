@@ -124,8 +124,7 @@ fn capture(client: &mut Client, task: &mut Task, number: u32) {
         client,
         "update k set n = n + 1000 where n % 4 = 0; delete from k where n % 36 = 7",
     );
-    let mut session = task.open();
-    session.until_active();
+    let mut session = task.open_active();
     execute(
         client,
         &format!(

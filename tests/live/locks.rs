@@ -55,9 +55,7 @@ fn read_locked_table_last(key: &str, mode: &str, connections: u32) {
     // lock.
     let bindings = scene.task.bindings.clone();
     scene.task.bindings.truncate(1);
-    let mut session = scene.task.open();
-    session.until_active();
-    session.kill();
+    scene.task.backfill_all();
     scene.task.bindings = bindings;
     scene.task.publish();
 
@@ -121,9 +119,7 @@ fn a_start_that_waits_for_a_lock_names_it() {
         "create table locked(id int primary key); create table free(id int primary key)",
     );
     scene.task.bind(&["public.free"]);
-    let mut session = scene.task.open();
-    session.until_active();
-    session.kill();
+    scene.task.backfill_all();
     let mut other = scene.connect();
     let holder = process(&mut other);
     execute(&mut other, LOCK);

@@ -30,8 +30,7 @@ mod identity {
     fn an_identity_without_the_key_causes_a_warning_and_inserts_are_captured() {
         let mut scene = Scene::new(BY_CODE);
         scene.task.bind(&["public.t", "public.other"]);
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         let warning = session.until_logged("REPLICA IDENTITY DEFAULT");
         assert_eq!(warning.level, "warning");
         assert!(warning.message.contains(REMEDY), "{}", warning.message);
@@ -52,8 +51,7 @@ mod identity {
         ] {
             let mut scene = Scene::new(BY_CODE);
             scene.task.bind(&["public.t", "public.other"]);
-            let mut session = scene.task.open();
-            session.until_active();
+            let session = scene.task.open_active();
             execute(&mut scene.client, change);
             let words = [
                 r#"ALTER TABLE \"public\".\"t\" REPLICA IDENTITY DEFAULT;"#,
@@ -66,8 +64,7 @@ mod identity {
             scene.task.run().assert_failed(&["backfill"]);
             scene.task.binding_mut("public.t").backfill = 1;
             scene.task.publish();
-            let mut session = scene.task.open();
-            session.until_active();
+            let mut session = scene.task.open_active();
             execute(
                 &mut scene.client,
                 "update t set n = 6; insert into other values (1)",
@@ -93,8 +90,7 @@ mod identity {
              alter table t replica identity nothing",
         );
         scene.task.bind(&["public.t", "public.keyless"]);
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         let warning = session.until_logged(r#"\"t\" REPLICA IDENTITY"#);
         assert_eq!(warning.level, "warning");
         execute(
@@ -146,8 +142,7 @@ mod rights {
     /// Publishes the task, and captures a backfill and changes of `shop.t`.
     fn capture(scene: &mut Scene) {
         scene.task.publish();
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(
             &mut scene.client,
             "insert into shop.t select max(id) + 1, 0 from shop.t; update shop.t set n = n + 1",
@@ -304,9 +299,7 @@ mod parts {
                 session.task.binding_state("public.t")["backfilled"].as_u64() >= Some(2)
             });
             session.kill();
-            let mut session = scene.task.open();
-            session.until_active();
-            session.kill();
+            scene.task.backfill_all();
             let expected: Vec<i64> = (1..=60)
                 .filter(|id| is_new(*id) && (filter.is_empty() || id / 10 != 3))
                 .collect();
@@ -332,8 +325,7 @@ mod parts {
         session.kill();
         assert!(scene.task.is_backfilling());
         scene.execute("delete from t where id in (1, 5, 57, 58, 60)");
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(&mut scene.client, "insert into marker values (1)");
         session.until_id("public.marker", 1);
         session.kill();
@@ -353,8 +345,7 @@ mod parts {
             json!({"additional_backfill_filter": "n = 1 or id = 2"});
         advanced(&mut scene.task, &json!({"backfill_chunk_size": 3}));
         scene.task.publish();
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(
             &mut scene.client,
             "insert into t values (31, 0); delete from t where id = 3",
@@ -389,8 +380,7 @@ mod partitions {
         let mut scene = Scene::new(&tree("primary key (region, id)"));
         scene.task.bind(&["public.t"]);
         advanced(&mut scene.task, &json!({"backfill_chunk_size": 1000}));
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         for sql in [
             "create table t_east partition of t for values in ('east')",
             "create table west(like t including all); insert into west values (1, 'west', 1)",
@@ -431,8 +421,7 @@ mod partitions {
         advanced(&mut scene.task, &json!({"capture_as_partitions": true}));
         let names = ["public.t_north", "public.t_south_1", "public.t_south_2"];
         scene.task.bind(&names);
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(
             &mut scene.client,
             "update t set region = 'north', id = 11 where region = 'south' and id = 5;
@@ -452,9 +441,7 @@ mod partitions {
         scene.task.bind(&["public.t"]);
         // Chunks of one page of each leaf.
         advanced(&mut scene.task, &json!({"backfill_chunk_size": 1}));
-        let mut session = scene.task.open();
-        session.until_active();
-        session.kill();
+        scene.task.backfill_all();
         scene.assert_captured("public.t", &[]);
     }
 
@@ -468,8 +455,7 @@ mod partitions {
                  insert into child values (3, 3, 'x'), (1, 1, 'same key')"
             ));
             scene.task.bind(&["public.t", "public.child"]);
-            let mut session = scene.task.open();
-            session.until_active();
+            let mut session = scene.task.open_active();
             execute(
                 &mut scene.client,
                 "update only child set n = n + 10; insert into t values (4, 4);
@@ -501,9 +487,7 @@ mod several {
         advanced(&mut scene.task, &json!({"backfill_chunk_size": 6}));
         scene.task.binding_mut("public.a").resource["priority"] = json!(-1);
         scene.task.binding_mut("public.c").resource["priority"] = json!(7);
-        let mut session = scene.task.open();
-        session.until_active();
-        session.kill();
+        scene.task.backfill_all();
         let mut order: Vec<&str> = Vec::new();
         for document in &scene.task.documents {
             if order.last() != Some(&document.table.as_str()) {
@@ -528,8 +512,7 @@ mod several {
             &mut scene.task,
             &json!({"skip_backfills": "public.a,PUBLIC.C"}),
         );
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(
             &mut scene.client,
             "insert into a values (21); delete from a where id = 20",
@@ -553,8 +536,7 @@ mod several {
     fn checkpoints_do_not_repeat_unchanged_state_entries() {
         let mut scene = Scene::new(THREE);
         scene.task.bind(&NAMES);
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         session.run.patches.clear();
         execute(
             &mut scene.client,
@@ -579,9 +561,7 @@ mod several {
     fn a_removed_binding_is_ignored_and_is_backfilled_when_it_returns_with_a_new_counter() {
         let mut scene = Scene::new(THREE);
         scene.task.bind(&NAMES);
-        let mut session = scene.task.open();
-        session.until_active();
-        session.kill();
+        scene.task.backfill_all();
         let removed = scene.task.bindings.remove(1);
         let key = removed.state_key();
         scene.task.publish();
@@ -598,8 +578,7 @@ mod several {
         scene.task.bindings.insert(0, removed);
         scene.task.binding_mut("public.b").backfill += 1;
         scene.task.publish();
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(&mut scene.client, "delete from b where id = 1");
         session.until_document("public.b", |document| document.op() == "d");
         session.kill();
@@ -614,16 +593,12 @@ mod several {
     fn a_removed_binding_that_returns_unchanged_is_backfilled() {
         let mut scene = Scene::new(THREE);
         scene.task.bind(&NAMES);
-        let mut session = scene.task.open();
-        session.until_active();
-        session.kill();
+        scene.task.backfill_all();
         let removed = scene.task.bindings.remove(1);
         scene.task.open().until_checkpoints(3);
         scene.execute("update b set id = 50 where id = 5; delete from b where id = 6");
         scene.task.bindings.push(removed);
-        let mut session = scene.task.open();
-        session.until_active();
-        session.kill();
+        scene.task.backfill_all();
         let rows = ids(&scene.task, "public.b", Document::is_snapshot);
         assert_eq!(rows.len(), 20 + 19);
         assert!(rows[20..].contains(&50) && !rows[20..].contains(&6));

@@ -78,9 +78,7 @@ fn a_new_capture_takes_six_round_trips_on_its_query_connection() {
     );
     scene.task.bind(&["public.t"]);
     // The first run creates what is missing, which takes more round trips.
-    let mut session = scene.task.open();
-    session.until_active();
-    session.kill();
+    scene.task.backfill_all();
     let count = |connections: &Mutex<Vec<Connection>>, number: usize| {
         let connections = connections.lock().expect("no thread panicked");
         let turns = connections[number].lock().expect("no thread panicked");
@@ -91,8 +89,7 @@ fn a_new_capture_takes_six_round_trips_on_its_query_connection() {
     let (port, connections) = relay(scene.server.port(), Arc::new(|_| ()));
     scene.task.config["address"] = json!(format!("127.0.0.1:{port}"));
     scene.task.state = json!({});
-    let mut session = scene.task.open();
-    session.until_active();
+    let session = scene.task.open_active();
     let turns = count(&connections, 0);
     // One more if the rows contain a change of another session that is not flushed yet.
     assert!((6..=7).contains(&turns), "{turns}");
@@ -132,8 +129,7 @@ fn a_new_slot_that_is_advanced_before_its_stream_starts_stops_the_capture() {
             .assert_failed(&["flow_slot", "past the last checkpoint", "backfill"]);
 
         scene.task.config["address"] = direct;
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(&mut scene.client, "insert into t values (2, 2)");
         session.until_id("public.t", 2);
         session.kill();

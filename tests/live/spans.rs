@@ -421,9 +421,7 @@ fn limited(connections: u32) {
     task.config["user"] = json!("capture");
     advanced(&mut task, &json!({"backfill_chunk_size": 100}));
     task.bind(&["public.other"]);
-    let mut session = task.open();
-    session.until_active();
-    session.kill();
+    task.backfill_all();
     task.bind(&["public.t", "public.other"]);
     let connected = "select count(*) from pg_stat_activity where usename = 'capture'";
     wait::until("its connections to be gone", || {
@@ -431,8 +429,7 @@ fn limited(connections: u32) {
     });
     let limit = format!("alter role capture connection limit {connections}");
     execute(&mut client, &limit);
-    let mut session = task.open();
-    session.until_active();
+    let mut session = task.open_active();
     let is_told = |line: &Line| line.message.contains("chunks are read one by one");
     if connections == 1 {
         session.until_logged("chunks are read one by one");
@@ -462,9 +459,7 @@ fn a_backfill_ends_in_spite_of_large_transactions_without_pause() {
     );
     advanced(&mut scene.task, &json!({"backfill_chunk_size": 1000}));
     scene.task.bind(&["public.other"]);
-    let mut session = scene.task.open();
-    session.until_active();
-    session.kill();
+    scene.task.backfill_all();
     scene.task.bind(&["public.t", "public.other"]);
     let done = Arc::new(AtomicBool::new(false));
     let mut other = scene.connect();
@@ -486,8 +481,7 @@ fn a_backfill_ends_in_spite_of_large_transactions_without_pause() {
             last = value(&mut other, "select pg_current_wal_insert_lsn()");
         }
     });
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     session.until_logged("too many of their rows are changing");
     done.store(true, Ordering::Relaxed);
     writing.join().expect("the thread ends");

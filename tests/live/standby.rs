@@ -187,9 +187,7 @@ fn a_read_only_capture_of_an_idle_primary_is_complete_and_writes_nothing() {
         &json!({"read_only_capture": true, "backfill_chunk_size": 7}),
     );
     scene.task.bind(&["public.t", "public.keyless"]);
-    let mut session = scene.task.open();
-    session.until_active();
-    session.kill();
+    scene.task.backfill_all();
     scene.assert_captured("public.t", &["id"]);
     scene.assert_captured("public.keyless", &[]);
     let tables = query(
@@ -215,8 +213,7 @@ fn the_slot_advances_past_unpublished_changes() {
         );
         advanced(&mut scene.task, &json!({"read_only_capture": read_only}));
         scene.task.bind(&["public.t"]);
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         // More WAL than the distance after which a checkpoint is emitted at once.
         execute(
             &mut scene.client,

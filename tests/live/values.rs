@@ -23,8 +23,7 @@ mod keys {
     /// Completes the backfill, runs `insert`, which inserts the row 1000, and compares the
     /// documents.
     fn complete(scene: &mut Scene, insert: &str) {
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(&mut scene.client, insert);
         session.until_id("public.t", 1000);
         session.kill();
@@ -36,8 +35,7 @@ mod keys {
         backfill_part(scene, 3, 6);
         assert!(scene.task.is_backfilling());
         scene.execute("update t set n = -n where n % 4 = 0");
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(&mut scene.client, sql);
         session.until_document("public.t", |document| document.value["n"] == 1000);
         session.kill();
@@ -172,8 +170,7 @@ mod keys {
                     where n % 11 = 5",
             );
         }
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(&mut scene.client, "insert into u values ('last', 1000)");
         session.until_document("public.u", |document| document.value["n"] == 1000);
         session.kill();
@@ -234,8 +231,7 @@ mod keys {
             scene.task.binding_mut("public.t").resource["mode"] = json!(mode);
             backfill_part(&mut scene, 1, 3);
             scene.execute("update t set n = n * 10");
-            let mut session = scene.task.open();
-            session.until_active();
+            let mut session = scene.task.open_active();
             execute(
                 &mut scene.client,
                 "update t set k = 0.0000 where id = 2; delete from t where id = 4",
@@ -464,8 +460,7 @@ mod huge {
             inserts.join(";")
         ));
         scene.task.bind(&["public.t"]);
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         // Some of them are also streamed, with before-images.
         execute(
             &mut scene.client,
@@ -507,8 +502,7 @@ mod huge {
                 .join(", "),
         ));
         scene.task.bind(&["public.t"]);
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(&mut scene.client, "update t set id = id + 10");
         session.until_id("public.t", 12);
         let peak = session.connector.peak_memory();
@@ -532,8 +526,7 @@ mod encodings {
             ),
         );
         scene.task.bind(&["public.t"]);
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(&mut scene.client, &format!("{WORDS} ('ÿ', '{{£}}')"));
         session.until_document("public.t", |document| document.value["clé"] == "ÿ");
         session.kill();
@@ -545,8 +538,7 @@ mod encodings {
         let table = "create table t(id int primary key, word text)";
         let mut scene = Scene::encoded("SQL_ASCII", &format!("{table}; {WORDS} (1, 'é')"));
         scene.task.bind(&["public.t"]);
-        let mut session = scene.task.open();
-        session.until_active();
+        let mut session = scene.task.open_active();
         execute(&mut scene.client, &format!("{WORDS} (2, 'ü')"));
         session.until_id("public.t", 2);
         let found = changes(documents_of(session.task, "public.t"));

@@ -157,6 +157,20 @@ pub(crate) fn advanced(task: &mut Task, members: &Value) {
     }
 }
 
+impl Task {
+    /// Opens a session, and follows the capture until the backfill of every table has ended.
+    pub(crate) fn open_active(&mut self) -> Session<'_> {
+        let mut session = self.open();
+        session.until_active();
+        session
+    }
+
+    /// Runs a session until the backfill of every table has ended.
+    pub(crate) fn backfill_all(&mut self) {
+        self.open_active().kill();
+    }
+}
+
 impl Session<'_> {
     /// Follows the capture until the backfill of every table has ended.
     pub(crate) fn until_active(&mut self) {

@@ -176,8 +176,7 @@ fn compare_all(version: Version, setting: Setting<'_>) {
     let mut bound: Vec<&str> = names.iter().map(String::as_str).collect();
     bound.push("public.marker");
     scene.task.bind(&bound);
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     for group in &groups {
         let name = &group.name;
         let columns = group

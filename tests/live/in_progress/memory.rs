@@ -54,8 +54,7 @@ fn a_transaction_beyond_the_memory_budget_is_spooled_to_disk() {
     let mut scene = Scene::new(TABLES);
     take_in_progress(&mut scene.task, true);
     scene.task.bind(&["public.a", "public.b", "public.c"]);
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     many_rows(&mut scene.client);
     session.until_id("public.c", 1);
     let peak = session.connector.peak_memory();
@@ -77,8 +76,7 @@ fn a_full_disk_turns_streaming_of_transactions_in_progress_off() {
     scene.task.bind(&["public.a", "public.b", "public.c"]);
     scene.task.launch.file_size_limit = Some(1024 * 1024);
     let mut other = scene.connect();
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     // Both the commits before that and the transaction in progress are captured once.
     execute(&mut other, "begin; select fill('b', 5001, 5300)");
     for id in 10..20 {

@@ -465,8 +465,7 @@ fn a_kill_during_a_transaction_in_progress_loses_no_change() {
     take_in_progress(&mut scene.task, true);
     scene.task.bind(&["public.a", "public.c"]);
     let mut writer = scene.connect();
-    let mut session = scene.task.open();
-    session.until_active();
+    let mut session = scene.task.open_active();
     for round in 0..3 {
         let first = round * 2000 + 1;
         execute(
